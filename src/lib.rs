@@ -1,0 +1,9 @@
+//! headwater: a file and stream server for Linux, and the networking core it stands on.
+//!
+//! A *shard* is one pinned thread with one io_uring, one executor, one timer
+//! wheel and its own connections, caches and counters. Shards share nothing on
+//! the hot path; they talk through mailboxes.
+//!
+//! `ARCHITECTURE.md` shows the rooms of the house and who may import whom.
+
+pub mod limits;

@@ -1,0 +1,102 @@
+//! Every bound of the program in one place.
+//!
+//! A bound that an operator may change is a default here and a field of
+//! [`crate::config::Config`]; the others are fixed. Units are in the names.
+
+// ---- shards and rings -------------------------------------------------------
+
+/// Shards (pinned threads with a ring each) in one runtime.
+pub const SHARDS_MAX: usize = 1024;
+/// Submission queue entries of a shard's ring.
+pub const RING_SUBMISSIONS: u32 = 1024;
+/// Completion queue entries of a shard's ring: generous, since an overflow
+/// costs a system call to flush.
+pub const RING_COMPLETIONS: u32 = 16 * 1024;
+/// Kernel workers that one ring may use for operations that block (cold files).
+pub const RING_BLOCKING_WORKERS: u32 = 64;
+/// Receive buffers that a shard lends to the kernel; a power of two.
+pub const RECV_BUFFERS: u16 = 512;
+/// Size of one receive buffer.
+pub const RECV_BUFFER_BYTES: usize = 4096;
+/// Filled receive buffers that one stream may hold unread before its receive
+/// is stopped until the reader has caught up.
+pub const RECV_QUEUE_PER_STREAM: usize = 8;
+/// Task polls between two looks at the ring.
+pub const POLLS_PER_TURN: usize = 256;
+/// Messages waiting in one shard's mailbox before senders are refused.
+pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
+
+// ---- listeners and connections ------------------------------------------------
+
+/// Backlog asked of `listen(2)`; the kernel cuts it to `net.core.somaxconn`.
+pub const BACKLOG: i32 = 65_535;
+/// Connections of the whole server; also bounded by RLIMIT_NOFILE.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+/// Connections from one address (0: no bound of its own).
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 0;
+/// Descriptors kept for files, listeners and the program itself when the
+/// connection limit is derived from RLIMIT_NOFILE.
+pub const DESCRIPTORS_RESERVED: usize = 512;
+/// Pause before accepting again when no connection's end announced a free descriptor.
+pub const ACCEPT_RETRY_MS: u64 = 100;
+/// Requests on one connection before it is closed (0: no bound).
+pub const REQUESTS_PER_CONNECTION_MAX: u64 = 0;
+
+// ---- HTTP ---------------------------------------------------------------------
+
+/// Request line and header section together (431).
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Header lines of a request (431).
+pub const HEADERS_MAX: usize = 100;
+/// Request target (414).
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Request body (413).
+pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// A chunk-size line with its extensions.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// The trailer section of a chunked body.
+pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+/// Body of a refused request that is read and thrown away so that the answer
+/// reaches the client before the connection closes.
+pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
+/// Ranges of one request; a set with more is answered with the whole file.
+pub const RANGES_MAX: usize = 32;
+
+// ---- time ---------------------------------------------------------------------
+
+/// From a request's first byte (or a connection's start) to the end of its head (408).
+pub const HEADER_TIMEOUT_MS: u64 = 10_000;
+/// Between two pieces of a request body (408).
+pub const BODY_TIMEOUT_MS: u64 = 30_000;
+/// An idle keep-alive connection.
+pub const IDLE_TIMEOUT_MS: u64 = 75_000;
+/// A send must move [`SEND_RATE_BYTES_PER_S_MIN`] on average over each period of this length.
+pub const SEND_PERIOD_MS: u64 = 10_000;
+/// The least rate at which a client must take an answer.
+pub const SEND_RATE_BYTES_PER_S_MIN: u64 = 1024;
+/// How long a refused connection is drained before it is closed.
+pub const LINGER_TIMEOUT_MS: u64 = 2_000;
+/// From SIGTERM to the end of the last connection.
+pub const DRAIN_TIMEOUT_MS: u64 = 30_000;
+
+// ---- files --------------------------------------------------------------------
+
+/// Open files cached by one shard.
+pub const CACHE_FILES_MAX: usize = 1024;
+/// Bytes of small bodies cached by one shard.
+pub const CACHE_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A file up to this size is kept as a body in memory.
+pub const CACHE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// A cached file is looked at again when it was last checked longer ago than this.
+pub const CACHE_REVALIDATE_MS: u64 = 1_000;
+/// Bytes that one connection may pass to its socket before others get their turn.
+pub const SEND_BUDGET_BYTES: usize = 1024 * 1024;
+/// Entries of one folder listing; more are cut, and the listing says so.
+pub const LISTING_ENTRIES_MAX: usize = 10_000;
+
+const _: () = assert!(RECV_BUFFERS.is_power_of_two());
+const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
+const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);
+const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);
+const _: () = assert!(SEND_BUDGET_BYTES >= CACHE_BODY_BYTES_MAX);
+const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
