@@ -26,6 +26,15 @@ pub const POLLS_PER_TURN: usize = 256;
 /// Messages waiting in one shard's mailbox before senders are refused.
 pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
 
+/// Output buffers that a shard keeps for reuse…
+pub const OUTPUT_BUFFERS_KEPT: usize = 256;
+/// …as long as none has grown beyond this.
+pub const OUTPUT_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// How often a shard that ends looks for operations that the kernel still holds…
+pub const WIND_DOWN_TURNS: usize = 200;
+/// …and how long it waits each time.
+pub const WIND_DOWN_TURN_MS: u64 = 10;
+
 // ---- listeners and connections ------------------------------------------------
 
 /// Backlog asked of `listen(2)`; the kernel cuts it to `net.core.somaxconn`.
