@@ -7,3 +7,5 @@
 //! `ARCHITECTURE.md` shows the rooms of the house and who may import whom.
 
 pub mod limits;
+pub mod net;
+pub mod sys;

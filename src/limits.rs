@@ -46,6 +46,12 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 0;
 /// Descriptors kept for files, listeners and the program itself when the
 /// connection limit is derived from RLIMIT_NOFILE.
 pub const DESCRIPTORS_RESERVED: usize = 512;
+/// CPUs that an affinity mask has room for: the most that Linux can be built for.
+pub const CPUS_MAX: usize = 8192;
+/// A shard hands fresh connections over when it has at least this many more than the least loaded one...
+pub const BALANCE_LEAD_MIN: u32 = 16;
+/// ...and more than this share of the mean.
+pub const BALANCE_MEAN_PERCENT: u64 = 125;
 /// Pause before accepting again when no connection's end announced a free descriptor.
 pub const ACCEPT_RETRY_MS: u64 = 100;
 /// Requests on one connection before it is closed (0: no bound).
