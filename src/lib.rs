@@ -6,6 +6,10 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms of the house and who may import whom.
 
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod buffers;
 pub mod limits;
 pub mod net;
+pub mod runtime;
 pub mod sys;

@@ -136,9 +136,6 @@ pub trait Driver {
     /// result (a late connection is closed, a late buffer given back), free it then.
     fn abandon(&mut self, key: Key);
 
-    /// Asks for the end of an operation that is still waited for.
-    fn cancel(&mut self, key: Key);
-
     /// Submits what was started, waits as told, and gathers the wakers of what completed.
     fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()>;
 

@@ -83,7 +83,8 @@ impl Mailbox {
             queue.messages.push_back(message);
         }
         if !self.notified.swap(true, Ordering::AcqRel) {
-            self.wake.write();
+            // An eventfd refuses only beyond 2^64 - 2 unread wake-ups.
+            let _ = self.wake.write(1);
         }
         Ok(())
     }

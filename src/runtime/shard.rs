@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -194,10 +195,6 @@ impl Shard {
         self.0.driver.borrow_mut().abandon(key);
     }
 
-    pub(super) fn cancel(&self, key: Key) {
-        self.0.driver.borrow_mut().cancel(key);
-    }
-
     pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerKey {
         self.0.wheel.borrow_mut().insert(deadline_ms)
     }
@@ -288,7 +285,7 @@ impl Shard {
 /// The task that takes what other threads have sent to this shard.
 async fn read_mailbox(shard: Shard) {
     let mailbox = Arc::clone(&shard.0.mailbox);
-    let Ok(eventfd) = mailbox.eventfd().try_clone() else { return };
+    let Ok(eventfd) = mailbox.eventfd().as_fd().try_clone_to_owned() else { return };
     let eventfd: super::driver::Handle = Rc::new(eventfd);
     let mut buf = Vec::with_capacity(8);
     let mut messages = VecDeque::new();

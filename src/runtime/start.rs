@@ -210,7 +210,7 @@ struct Seat {
 
 fn build(seat: &Seat, options: RingOptions, handle: &ShardHandle) -> Result<Shard, RuntimeError> {
     if let Some(cpu) = seat.cpu {
-        sys::cpu::pin_current_thread(cpu)
+        sys::cpu::pin_current_thread(&[cpu])
             .map_err(|error| RuntimeError::Io { what: "pinning a shard to its CPU", error })?;
     }
     let driver = RingDriver::new(options).map_err(RuntimeError::Ring)?;

@@ -70,7 +70,7 @@ pub struct RingDriver {
 impl RingDriver {
     /// Builds a ring for the calling thread and tries what the driver relies on.
     pub fn new(options: RingOptions) -> Result<Self, RingError> {
-        let mut ring = preflight::build(options)?;
+        let ring = preflight::build(options)?;
         let receive = ReceivePool::new(options.receive_buffers, options.receive_buffer_bytes)
             .map_err(|e| RingError::from_io("allocating receive buffers", e))?;
         // SAFETY: the pool's ring memory is page-aligned, holds `buffers` entries, and lives at
@@ -350,12 +350,6 @@ impl Driver for RingDriver {
                 }
                 self.slots.free(key);
             }
-        }
-    }
-
-    fn cancel(&mut self, key: Key) {
-        if self.slots.state(key) == Some(State::InFlight) {
-            self.push_cancel(key);
         }
     }
 

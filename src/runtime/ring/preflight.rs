@@ -35,7 +35,7 @@ impl RingError {
 
 impl fmt::Display for RingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernel = crate::sys::probe::kernel_release();
+        let kernel = crate::sys::probe::kernel_release().unwrap_or_else(|_| "unknown".to_owned());
         match &self.cause {
             Cause::Disabled(value) => write!(
                 f,
