@@ -6,4 +6,5 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms of the house and who may import whom.
 
+pub mod http;
 pub mod limits;
