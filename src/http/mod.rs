@@ -5,6 +5,7 @@
 //! types do not know which wire form they came from, so that HTTP/2 and
 //! HTTP/1.1 share everything above the framing.
 
+pub mod conditional;
 pub mod date;
 pub mod h1;
 mod head;
@@ -12,9 +13,14 @@ mod headers;
 mod known;
 pub mod message;
 mod method;
+pub mod mime;
+pub mod multipart;
+pub mod range;
 mod scan;
 mod status;
+pub mod target;
 
+pub use conditional::{Precondition, Validators};
 pub use date::DateValue;
 pub use h1::parse::{ParseError, ParseLimits, Parsed, parse_request};
 pub use head::Head;
@@ -22,4 +28,6 @@ pub use headers::Headers;
 pub use known::{Known, KnownSet};
 pub use message::{Body, BodyError, BodyStream, FileSlice, HeaderBlock, Part, Response};
 pub use method::{Method, Version};
+pub use range::{ByteRange, RangePlan};
 pub use status::Status;
+pub use target::{Target, TargetError};
