@@ -9,6 +9,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod buffers;
+pub mod http;
 pub mod limits;
 pub mod net;
 pub mod runtime;

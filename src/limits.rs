@@ -65,10 +65,16 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const HEADERS_MAX: usize = 100;
 /// Request target (414).
 pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Request method (501); the longest registered one has 17 bytes.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Empty lines before a request line.
+pub const EMPTY_LINES_MAX: usize = 2;
 /// Request body (413).
 pub const BODY_BYTES_MAX: u64 = 1024 * 1024;
 /// A chunk-size line with its extensions.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// All chunk extensions of one body together.
+pub const CHUNK_EXTENSIONS_BYTES_MAX: usize = 4 * 1024;
 /// The trailer section of a chunked body.
 pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
 /// Body of a refused request that is read and thrown away so that the answer

@@ -1,0 +1,157 @@
+//! The field names that this program knows, found by one table look-up.
+
+/// What a name's length, first and last letter come to: no two known names
+/// share a slot, which the table's construction asserts.
+const fn slot(name: &[u8]) -> usize {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else {
+        return 0;
+    };
+    (name.len() + 7 * (*first | 0x20) as usize + (*last | 0x20) as usize) & 0xff
+}
+
+const EMPTY: u8 = u8::MAX;
+
+macro_rules! known {
+    ($($variant:ident $name:literal)*) => {
+        /// A field name that this program knows.
+        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Known {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                $variant,
+            )*
+        }
+
+        static ALL: [(Known, &str); [$($name),*].len()] = [$((Known::$variant, $name)),*];
+
+        const fn slots() -> [u8; 256] {
+            let mut table = [EMPTY; 256];
+            $(
+                let at = slot($name.as_bytes());
+                assert!(table[at] == EMPTY, "two known field names share a slot");
+                table[at] = Known::$variant as u8;
+            )*
+            table
+        }
+    };
+}
+
+known! {
+    Accept "accept"
+    AcceptCharset "accept-charset"
+    AcceptEncoding "accept-encoding"
+    AcceptLanguage "accept-language"
+    AccessControlRequestHeaders "access-control-request-headers"
+    AccessControlRequestMethod "access-control-request-method"
+    Authorization "authorization"
+    CacheControl "cache-control"
+    Connection "connection"
+    ContentEncoding "content-encoding"
+    ContentLength "content-length"
+    ContentRange "content-range"
+    ContentType "content-type"
+    Cookie "cookie"
+    Date "date"
+    Expect "expect"
+    Forwarded "forwarded"
+    Host "host"
+    Http2Settings "http2-settings"
+    IfMatch "if-match"
+    IfModifiedSince "if-modified-since"
+    IfNoneMatch "if-none-match"
+    IfRange "if-range"
+    IfUnmodifiedSince "if-unmodified-since"
+    KeepAlive "keep-alive"
+    LastEventId "last-event-id"
+    Origin "origin"
+    Pragma "pragma"
+    Priority "priority"
+    Range "range"
+    Referer "referer"
+    SecWebSocketExtensions "sec-websocket-extensions"
+    SecWebSocketKey "sec-websocket-key"
+    SecWebSocketProtocol "sec-websocket-protocol"
+    SecWebSocketVersion "sec-websocket-version"
+    Te "te"
+    Trailer "trailer"
+    TransferEncoding "transfer-encoding"
+    Upgrade "upgrade"
+    UpgradeInsecureRequests "upgrade-insecure-requests"
+    UserAgent "user-agent"
+    Via "via"
+    XForwardedFor "x-forwarded-for"
+    XForwardedProto "x-forwarded-proto"
+    XRequestId "x-request-id"
+}
+
+static SLOTS: [u8; 256] = slots();
+
+// One bit each in a `KnownSet`.
+const _: () = assert!(ALL.len() <= 64);
+
+impl Known {
+    /// The known name that `name` spells, in any case.
+    #[inline]
+    pub fn of(name: &[u8]) -> Option<Known> {
+        let (known, spelling) = ALL.get(usize::from(SLOTS[slot(name)]))?;
+        spelling
+            .as_bytes()
+            .eq_ignore_ascii_case(name)
+            .then_some(*known)
+    }
+
+    /// The name in lower case.
+    #[inline]
+    pub fn name(self) -> &'static str {
+        ALL[self as usize].1
+    }
+}
+
+/// Which known names a header block has.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub struct KnownSet(u64);
+
+impl KnownSet {
+    /// No names.
+    pub const EMPTY: KnownSet = KnownSet(0);
+
+    /// Adds `name`.
+    #[inline]
+    pub fn insert(&mut self, name: Known) {
+        self.0 |= 1 << name as u8;
+    }
+
+    /// Whether `name` is in the set.
+    #[inline]
+    pub fn contains(self, name: Known) -> bool {
+        self.0 & (1 << name as u8) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_has_its_own_bit() {
+        let mut set = KnownSet::EMPTY;
+        for (at, (known, name)) in ALL.iter().enumerate() {
+            assert_eq!(*known as usize, at);
+            assert_eq!(Known::of(name.as_bytes()), Some(*known));
+            assert_eq!(Known::of(name.to_uppercase().as_bytes()), Some(*known));
+            assert_eq!(known.name(), *name);
+            assert!(!set.contains(*known));
+            set.insert(*known);
+            assert!(set.contains(*known));
+        }
+    }
+
+    #[test]
+    fn names_in_a_taken_slot_are_told_apart() {
+        assert_eq!(Known::of(b""), None);
+        assert_eq!(Known::of(b"hxxt"), None);
+        assert_eq!(Known::of(b"host "), None);
+        assert_eq!(Known::of(b"x-unheard-of"), None);
+    }
+}

@@ -1,0 +1,297 @@
+//! Responses and their bodies, whatever protocol will carry them.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::Status;
+use crate::sys::file::File;
+
+/// A response. Date, length and connection fields are not among its headers:
+/// the protocol that sends it writes them.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: Status,
+    /// The header lines.
+    pub headers: HeaderBlock,
+    /// The body.
+    pub body: Body,
+}
+
+impl Response {
+    /// A response without header lines and body.
+    pub fn new(status: Status) -> Response {
+        Response {
+            status,
+            headers: HeaderBlock::new(),
+            body: Body::Empty,
+        }
+    }
+
+    /// Adds a header line; see [`HeaderBlock::with`].
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Response {
+        self.headers.push(name, value);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn with_body(mut self, body: Body) -> Response {
+        self.body = body;
+        self
+    }
+}
+
+/// Header lines to send, `name: value\r\n` repeated, names in lower case.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderBlock(Block);
+
+#[derive(Clone, Debug)]
+enum Block {
+    Building(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Default for Block {
+    fn default() -> Block {
+        Block::Building(Vec::new())
+    }
+}
+
+impl HeaderBlock {
+    /// No lines.
+    pub fn new() -> HeaderBlock {
+        HeaderBlock::default()
+    }
+
+    /// The lines.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Block::Building(lines) => lines,
+            Block::Shared(lines) => lines,
+        }
+    }
+
+    /// Adds a line.
+    ///
+    /// `name` is a token in lower case. A control byte in `value` is sent as a
+    /// space (RFC 9110 section 5.5), so that no value can end its line and
+    /// begin another.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> HeaderBlock {
+        self.push(name, value);
+        self
+    }
+
+    /// Adds a line; see [`HeaderBlock::with`].
+    pub fn push(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+        debug_assert!(!name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_uppercase()));
+        let value = value.as_ref();
+        if let Block::Shared(lines) = &self.0 {
+            self.0 = Block::Building(lines.to_vec());
+        }
+        let Block::Building(lines) = &mut self.0 else {
+            return;
+        };
+        lines.reserve(name.len() + value.len() + 4);
+        lines.extend_from_slice(name.as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend(value.iter().map(|&byte| match byte {
+            0x7f => b' ',
+            byte if byte < 0x20 && byte != b'\t' => b' ',
+            byte => byte,
+        }));
+        lines.extend_from_slice(b"\r\n");
+    }
+
+    /// The same lines in a form whose clones share one allocation, for a cache.
+    #[must_use]
+    pub fn into_shared(self) -> HeaderBlock {
+        HeaderBlock(match self.0 {
+            Block::Building(lines) => Block::Shared(Bytes::from(lines)),
+            shared => shared,
+        })
+    }
+}
+
+/// A response's body.
+#[derive(Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// A part of a file.
+    File(FileSlice),
+    /// Pieces, one after the other.
+    Parts(Vec<Part>),
+    /// Bytes that are made while they are sent.
+    Stream(Box<dyn BodyStream>),
+}
+
+impl Body {
+    /// The length in bytes; `None` for a stream that does not know its own.
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Body::Empty => Some(0),
+            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::File(slice) => Some(slice.len),
+            Body::Parts(parts) => Some(parts.iter().map(Part::len).sum()),
+            Body::Stream(stream) => stream.len(),
+        }
+    }
+
+    /// Whether the body is known to have no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Body::Empty => "Empty",
+            Body::Bytes(_) => "Bytes",
+            Body::File(_) => "File",
+            Body::Parts(_) => "Parts",
+            Body::Stream(_) => "Stream",
+        };
+        f.debug_tuple(kind).field(&self.len()).finish()
+    }
+}
+
+/// One piece of a body in several.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// A part of a file.
+    File(FileSlice),
+}
+
+impl Part {
+    /// The length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::File(slice) => slice.len,
+        }
+    }
+
+    /// Whether the piece has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A part of an open file.
+#[derive(Clone)]
+pub struct FileSlice {
+    /// The file.
+    pub file: Rc<File>,
+    /// Where the part begins, in bytes.
+    pub offset: u64,
+    /// Its length, in bytes.
+    pub len: u64,
+}
+
+impl fmt::Debug for FileSlice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileSlice({}+{})", self.offset, self.len)
+    }
+}
+
+/// A body that is made while it is sent.
+pub trait BodyStream {
+    /// The next bytes; `None` at the end. An empty piece is allowed and is not the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
+
+    /// Bytes still to come, if known. A stream that says so must keep to it.
+    fn len(&self) -> Option<u64>;
+
+    /// Whether no byte is to come, as far as known.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+}
+
+/// Why a body could not be made to its end. Its head is already on the wire,
+/// so all that is left is to cut the connection.
+#[derive(Debug)]
+pub struct BodyError {
+    operation: &'static str,
+    source: io::Error,
+}
+
+impl BodyError {
+    /// `operation` says what was being done, as in `reading a segment`.
+    pub fn new(operation: &'static str, source: io::Error) -> BodyError {
+        BodyError { operation, source }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the answer was cut short while {}: {}; the client must ask again",
+            self.operation, self.source
+        )
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_end_its_line() {
+        let block = HeaderBlock::new()
+            .with("location", "/a\r\nset-cookie: b\0\x7f\tc")
+            .with("etag", b"\"\xff\"");
+        assert_eq!(
+            block.as_bytes(),
+            b"location: /a  set-cookie: b  \tc\r\netag: \"\xff\"\r\n"
+        );
+    }
+
+    #[test]
+    fn a_shared_block_is_copied_when_it_grows() {
+        let shared = HeaderBlock::new().with("a", "1").into_shared();
+        let grown = shared.clone().with("b", "2");
+        assert_eq!(shared.as_bytes(), b"a: 1\r\n");
+        assert_eq!(grown.as_bytes(), b"a: 1\r\nb: 2\r\n");
+    }
+
+    #[test]
+    fn lengths_add_up() {
+        let part = |text: &'static str| Part::Bytes(Bytes::from_static(text.as_bytes()));
+        let body = Body::Parts(vec![part("abc"), part(""), part("de")]);
+        assert_eq!(body.len(), Some(5));
+        assert!(!body.is_empty());
+        assert!(Body::default().is_empty());
+        assert!(part("").is_empty());
+    }
+
+    #[test]
+    fn an_error_says_what_was_being_done() {
+        let error = BodyError::new("reading a segment", io::Error::other("gone"));
+        assert_eq!(
+            error.to_string(),
+            "the answer was cut short while reading a segment: gone; the client must ask again"
+        );
+    }
+}
