@@ -6,4 +6,6 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms of the house and who may import whom.
 
+pub mod cli;
+pub mod config;
 pub mod limits;
