@@ -66,13 +66,7 @@ impl Unit {
             return Err(QuantityError::NotOne(self));
         }
         let factor = self.factor(suffix, number)?;
-        scaled(whole, fraction, factor).ok_or_else(|| {
-            if fraction.is_empty() {
-                QuantityError::TooLarge
-            } else {
-                QuantityError::NotWhole(self)
-            }
-        })
+        self.scaled(whole, fraction, factor)
     }
 
     fn factor(self, suffix: &str, number: &str) -> Result<u64, QuantityError> {
@@ -99,6 +93,21 @@ impl Unit {
         Err(QuantityError::NotOne(self))
     }
 
+    /// `whole.fraction * factor`.
+    fn scaled(self, whole: &str, fraction: &str, factor: u64) -> Result<u64, QuantityError> {
+        let fraction = fraction.trim_end_matches('0');
+        let fits = || {
+            let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+            let mantissa: u128 = format!("{whole}{fraction}").parse().ok()?;
+            Some((mantissa.checked_mul(u128::from(factor))?, scale))
+        };
+        let (product, scale) = fits().ok_or(QuantityError::TooLarge)?;
+        if !product.is_multiple_of(scale) {
+            return Err(QuantityError::NotWhole(self));
+        }
+        u64::try_from(product / scale).map_err(|_| QuantityError::TooLarge)
+    }
+
     /// Prints `value` with the largest suffix that keeps it whole.
     pub fn show(self, value: u64) -> String {
         let rate = if self == Unit::BytesPerSecond {
@@ -109,7 +118,7 @@ impl Unit {
         match self
             .suffixes()
             .iter()
-            .find(|(_, factor)| value != 0 && value % factor == 0)
+            .find(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
         {
             Some(("B", _)) | None => format!("{value}{rate}"),
             Some((suffix, factor)) => format!("{}{suffix}{rate}", value / factor),
@@ -125,18 +134,6 @@ impl Unit {
             Unit::Millis => "a time such as 75s, 500ms or 2m",
         }
     }
-}
-
-/// `whole.fraction * factor` when that is a whole number that fits.
-fn scaled(whole: &str, fraction: &str, factor: u64) -> Option<u64> {
-    let fraction = fraction.trim_end_matches('0');
-    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let mantissa: u128 = format!("{whole}{fraction}").parse().ok()?;
-    let product = mantissa.checked_mul(u128::from(factor))?;
-    if product % scale != 0 {
-        return None;
-    }
-    u64::try_from(product / scale).ok()
 }
 
 /// Why a text is not a quantity; reads on after the text itself.
