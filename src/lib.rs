@@ -9,3 +9,5 @@
 pub mod cli;
 pub mod config;
 pub mod limits;
+pub mod net;
+pub mod sys;

@@ -26,6 +26,15 @@ pub const POLLS_PER_TURN: usize = 256;
 /// Messages waiting in one shard's mailbox before senders are refused.
 pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
 
+/// Output buffers that a shard keeps for reuse…
+pub const OUTPUT_BUFFERS_KEPT: usize = 256;
+/// …as long as none has grown beyond this.
+pub const OUTPUT_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// How often a shard that ends looks for operations that the kernel still holds…
+pub const WIND_DOWN_TURNS: usize = 200;
+/// …and how long it waits each time.
+pub const WIND_DOWN_TURN_MS: u64 = 10;
+
 // ---- listeners and connections ------------------------------------------------
 
 /// Backlog asked of `listen(2)`; the kernel cuts it to `net.core.somaxconn`.
@@ -37,6 +46,12 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 0;
 /// Descriptors kept for files, listeners and the program itself when the
 /// connection limit is derived from RLIMIT_NOFILE.
 pub const DESCRIPTORS_RESERVED: usize = 512;
+/// CPUs that an affinity mask has room for: the most that Linux can be built for.
+pub const CPUS_MAX: usize = 8192;
+/// A shard hands fresh connections over when it has at least this many more than the least loaded one...
+pub const BALANCE_LEAD_MIN: u32 = 16;
+/// ...and more than this share of the mean.
+pub const BALANCE_MEAN_PERCENT: u64 = 125;
 /// Pause before accepting again when no connection's end announced a free descriptor.
 pub const ACCEPT_RETRY_MS: u64 = 100;
 /// Requests on one connection before it is closed (0: no bound).

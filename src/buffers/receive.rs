@@ -1,0 +1,244 @@
+//! The receive buffers that a shard lends to the kernel.
+//!
+//! The layout is that of io_uring's provided-buffer ring (io_uring_register(2),
+//! IORING_REGISTER_PBUF_RING): an array of 16-byte entries (address, length,
+//! buffer id), whose first entry's last two bytes are the ring's tail. We
+//! publish a buffer by writing the entry at the tail and moving the tail on;
+//! the kernel takes entries from the head, which only it knows.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::Waker;
+
+/// One entry of the ring, as the kernel defines it (`struct io_uring_buf`).
+#[repr(C)]
+struct Entry {
+    addr: u64,
+    len: u32,
+    id: u16,
+    tail: u16,
+}
+
+/// An anonymous private mapping, unmapped on drop.
+struct Mapping {
+    at: NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    fn new(len: usize) -> io::Result<Self> {
+        // SAFETY: a fresh anonymous mapping touches no memory of ours; the result is checked.
+        let at = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        match NonNull::new(at.cast()) {
+            Some(at) => Ok(Self { at, len }),
+            None => Err(io::Error::other("mmap returned address zero")),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `at` and `len` are exactly what mmap gave us, and this is the only owner.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.len) };
+    }
+}
+
+/// A fixed number of equal receive buffers, lent to the kernel and taken back filled.
+///
+/// The pool must outlive the kernel's use of it: a driver keeps an `Rc` of it
+/// until its ring is gone.
+pub struct ReceivePool {
+    entries: Mapping,
+    memory: Mapping,
+    buffers: u16,
+    buffer_bytes: usize,
+    tail: Cell<u16>,
+    /// Which buffers the program holds, so that none is given back twice.
+    held: RefCell<Vec<bool>>,
+    held_count: Cell<usize>,
+    /// Receivers that found the pool empty, woken when a buffer comes back.
+    starved: RefCell<Vec<Waker>>,
+}
+
+impl ReceivePool {
+    /// A pool of `buffers` (a power of two, at most 32,768) of `buffer_bytes` each, all lent.
+    pub fn new(buffers: u16, buffer_bytes: usize) -> io::Result<Rc<Self>> {
+        if !buffers.is_power_of_two() || buffers > 1 << 15 || buffer_bytes == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{buffers} receive buffers: a power of two up to 32768 is needed"),
+            ));
+        }
+        let pool = Rc::new(Self {
+            entries: Mapping::new(usize::from(buffers) * size_of::<Entry>())?,
+            memory: Mapping::new(usize::from(buffers) * buffer_bytes)?,
+            buffers,
+            buffer_bytes,
+            tail: Cell::new(0),
+            held: RefCell::new(vec![false; usize::from(buffers)]),
+            held_count: Cell::new(0),
+            starved: RefCell::new(Vec::new()),
+        });
+        for id in 0..buffers {
+            pool.lend(id);
+        }
+        Ok(pool)
+    }
+
+    /// Where the ring of entries begins, for registering it.
+    pub fn ring_addr(&self) -> u64 {
+        self.entries.at.as_ptr() as u64
+    }
+
+    /// Entries in the ring.
+    pub fn buffers(&self) -> u16 {
+        self.buffers
+    }
+
+    /// Buffers that the program holds at the moment.
+    pub fn held(&self) -> usize {
+        self.held_count.get()
+    }
+
+    /// Takes buffer `id`, which the kernel has filled with `len` bytes.
+    ///
+    /// # Safety
+    /// The kernel must just have handed this buffer out (a completion with
+    /// IORING_CQE_F_BUFFER), and each such completion must be passed here once.
+    pub unsafe fn filled(self: &Rc<Self>, id: u16, len: usize) -> ReceiveBuf {
+        assert!(id < self.buffers && len <= self.buffer_bytes);
+        let was_held = std::mem::replace(&mut self.held.borrow_mut()[usize::from(id)], true);
+        assert!(!was_held, "receive buffer {id} was handed out twice");
+        self.held_count.set(self.held_count.get() + 1);
+        ReceiveBuf { pool: Rc::clone(self), id, start: 0, end: len as u32 }
+    }
+
+    /// Asks to be woken when a buffer comes back.
+    pub fn wait_for_buffer(&self, waker: &Waker) {
+        self.starved.borrow_mut().push(waker.clone());
+    }
+
+    /// Gives a buffer to the kernel.
+    fn lend(&self, id: u16) {
+        let tail = self.tail.get();
+        let index = usize::from(tail & (self.buffers - 1));
+        let base = self.entries.at.as_ptr().cast::<Entry>();
+        let addr = self.memory.at.as_ptr() as u64 + (usize::from(id) * self.buffer_bytes) as u64;
+        // SAFETY: `index` is below `buffers`, so the entry is inside the mapping, which is
+        // page-aligned. The kernel reads an entry only after the tail below has passed it. The
+        // `tail` field of entry 0 shares its entry with a buffer and is written by the atomic
+        // store alone, so the other fields are written one by one.
+        unsafe {
+            let entry = base.add(index);
+            (&raw mut (*entry).addr).write(addr);
+            (&raw mut (*entry).len).write(self.buffer_bytes as u32);
+            (&raw mut (*entry).id).write(id);
+            let published = AtomicU16::from_ptr(&raw mut (*base).tail);
+            published.store(tail.wrapping_add(1), Ordering::Release);
+        }
+        self.tail.set(tail.wrapping_add(1));
+    }
+
+    fn give_back(&self, id: u16) {
+        self.held.borrow_mut()[usize::from(id)] = false;
+        self.held_count.set(self.held_count.get() - 1);
+        self.lend(id);
+        if !self.starved.borrow().is_empty() {
+            let starved = std::mem::take(&mut *self.starved.borrow_mut());
+            starved.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// Received bytes, in a buffer that goes back to its pool when dropped.
+pub struct ReceiveBuf {
+    pool: Rc<ReceivePool>,
+    id: u16,
+    start: u32,
+    end: u32,
+}
+
+impl ReceiveBuf {
+    /// Drops the first `count` bytes from view.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "advance beyond the received bytes");
+        self.start += count as u32;
+    }
+}
+
+impl Deref for ReceiveBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let offset = usize::from(self.id) * self.pool.buffer_bytes + self.start as usize;
+        // SAFETY: `filled` checked that the buffer and the range are inside the mapping, which
+        // lives as long as `pool`; the kernel wrote the bytes before the completion and does not
+        // touch the buffer until `give_back` lends it again.
+        unsafe {
+            let at = self.pool.memory.at.as_ptr().add(offset);
+            std::slice::from_raw_parts(at, (self.end - self.start) as usize)
+        }
+    }
+}
+
+impl Drop for ReceiveBuf {
+    fn drop(&mut self) {
+        self.pool.give_back(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(pool: &ReceivePool) -> u16 {
+        let base = pool.entries.at.as_ptr().cast::<Entry>();
+        // SAFETY: the mapping holds at least one entry and nobody else writes it here.
+        unsafe { (*base).tail }
+    }
+
+    #[test]
+    fn all_buffers_are_lent_at_first_and_again_after_use() {
+        let pool = ReceivePool::new(4, 64).unwrap();
+        assert_eq!(tail(&pool), 4);
+        // SAFETY: no kernel is involved; each id is taken once.
+        let mut buf = unsafe { pool.filled(2, 10) };
+        assert_eq!((buf.len(), pool.held()), (10, 1));
+        buf.advance(4);
+        assert_eq!(buf.len(), 6);
+        drop(buf);
+        assert_eq!((tail(&pool), pool.held()), (5, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "handed out twice")]
+    fn a_buffer_cannot_be_held_twice() {
+        let pool = ReceivePool::new(4, 64).unwrap();
+        // SAFETY: deliberately wrong, to see the check.
+        let _both = unsafe { (pool.filled(1, 1), pool.filled(1, 1)) };
+    }
+
+    #[test]
+    fn a_count_that_is_no_power_of_two_is_refused() {
+        assert!(ReceivePool::new(3, 64).is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! Which shard serves a fresh connection, when the kernel's hash has dealt unevenly.
+
+use crate::limits::{BALANCE_LEAD_MIN, BALANCE_MEAN_PERCENT};
+
+/// The shard to hand a fresh connection to, or `None` to keep it.
+///
+/// `loads` are the connections of every shard and `own_index` is the shard that
+/// accepted. It gives a connection away only when it is clearly ahead, both of
+/// the least loaded shard and of the mean, since the hand-over costs a message
+/// between cores.
+pub fn hand_over_to(own_index: usize, loads: &[u32]) -> Option<usize> {
+    let own = *loads.get(own_index)?;
+    let (least, &load) = loads.iter().enumerate().min_by_key(|&(_, load)| load)?;
+    let sum: u64 = loads.iter().copied().map(u64::from).sum();
+    let above_mean = 100 * u64::from(own) * loads.len() as u64 > BALANCE_MEAN_PERCENT * sum;
+    (own - load >= BALANCE_LEAD_MIN && above_mean).then_some(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_loads_stay() {
+        assert_eq!(hand_over_to(0, &[100, 100]), None);
+        assert_eq!(hand_over_to(0, &[0, 0, 0]), None);
+        assert_eq!(hand_over_to(0, &[5]), None);
+    }
+
+    #[test]
+    fn small_leads_stay() {
+        assert_eq!(hand_over_to(0, &[15, 0]), None);
+        assert_eq!(hand_over_to(0, &[16, 0]), Some(1));
+    }
+
+    #[test]
+    fn a_lead_must_also_be_large_for_the_mean() {
+        assert_eq!(hand_over_to(0, &[1000, 900]), None);
+        // 1.25 x the mean exactly is not more than it.
+        assert_eq!(hand_over_to(0, &[125, 75]), None);
+        assert_eq!(hand_over_to(0, &[126, 74]), Some(1));
+    }
+
+    #[test]
+    fn the_least_loaded_shard_takes_it() {
+        assert_eq!(hand_over_to(1, &[50, 300, 10, 20]), Some(2));
+        assert_eq!(hand_over_to(2, &[50, 300, 10, 20]), None);
+        assert_eq!(hand_over_to(0, &[u32::MAX, 0]), Some(1));
+    }
+
+    #[test]
+    fn an_unknown_shard_keeps_it() {
+        assert_eq!(hand_over_to(2, &[50, 0]), None);
+        assert_eq!(hand_over_to(0, &[]), None);
+    }
+
+    #[test]
+    fn handing_over_evens_the_loads_out() {
+        let mut loads = [0_u32; 4];
+        for _ in 0..1000 {
+            let taker = hand_over_to(0, &loads).unwrap_or(0);
+            loads[taker] += 1;
+        }
+        assert!(
+            loads.iter().all(|load| (230..=270).contains(load)),
+            "{loads:?}"
+        );
+    }
+}

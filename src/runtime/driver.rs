@@ -1,0 +1,155 @@
+//! The driver seam: one vocabulary of operations and completions.
+//!
+//! A driver owns every operation from `start` to its last completion, with the
+//! buffers and descriptors in it. Dropping the future that waits for an
+//! operation only *asks* for its end: what the operation owns stays where it is
+//! until the kernel has let go of it. That is what makes this interface safe.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::send_buf::SendBuf;
+use crate::buffers::{ReceiveBuf, ReceivePool};
+
+/// A shared descriptor: an operation in flight keeps it open, so that its
+/// number can't be given to another file meanwhile.
+pub type Handle = Rc<dyn AsFd>;
+
+/// What a descriptor is polled for (poll(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// POLLIN
+    Readable,
+    /// POLLOUT
+    Writable,
+}
+
+/// How to open a path (openat2(2)); the fields are passed on as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenFlags {
+    /// `O_*`
+    pub flags: u64,
+    /// `RESOLVE_*`
+    pub resolve: u64,
+}
+
+/// An operation.
+pub enum Op {
+    /// Accepts connections until it fails or is cancelled (multishot).
+    Accept { listener: Handle },
+    /// Receives into the driver's buffers until end of stream, error or cancellation (multishot).
+    Receive { socket: Handle },
+    /// Sends `buf`; may complete short.
+    Send { socket: Handle, buf: SendBuf, more: bool },
+    /// Sends all of `buf` at once or completes short or with EAGAIN, never waiting. Its success
+    /// is silent: the operation is forgotten as soon as the kernel has taken every byte.
+    SendNow { socket: Handle, buf: SendBuf },
+    /// Sends the concatenation of `bufs`; may complete short.
+    SendVectored { socket: Handle, bufs: Vec<SendBuf>, more: bool },
+    /// Reads up to `buf`'s capacity at `offset`; with `blocking`, on a worker, never on the shard.
+    ReadAt { file: Handle, buf: Vec<u8>, offset: u64, blocking: bool },
+    /// Opens `path` below `dir`.
+    Open { dir: Handle, path: CString, how: OpenFlags },
+    /// Waits until the descriptor is ready.
+    Poll { fd: Handle, interest: Interest },
+    /// Connects a socket.
+    Connect { socket: Handle, address: Box<socket2::SockAddr> },
+}
+
+/// Names an operation in flight; stale keys are recognised by their generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// The end of a single operation: what it owned, and its result as the kernel gives it.
+pub struct Outcome {
+    pub op: Op,
+    pub result: io::Result<u32>,
+}
+
+/// One completion of a multishot operation.
+pub enum Event {
+    /// A new descriptor: a connection, or an opened file.
+    Accepted(OwnedFd),
+    Received(ReceiveBuf),
+    /// End of stream.
+    End,
+    /// The operation is over and must be started again to go on: the driver
+    /// ended it without an error, or after one that passes (no buffer, too many unread).
+    Stopped(Stop),
+    Failed(io::Error),
+}
+
+/// Why a multishot operation ended without an error of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Start it again at once.
+    Rearm,
+    /// The receive buffers are all in use: start again when one came back.
+    NoBuffer,
+}
+
+/// How long a turn may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// The longest wait; `None`: until something completes; zero: not at all.
+    pub timeout: Option<Duration>,
+    /// Completions that end the wait at once…
+    pub batch: u32,
+    /// …and how long to wait for so many before one is enough.
+    pub batch_wait: Duration,
+}
+
+/// Counters of a driver since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DriverStats {
+    /// Calls into the kernel (`io_uring_enter`).
+    pub enters: u64,
+    /// Operations handed over.
+    pub submissions: u64,
+    /// Completions taken.
+    pub completions: u64,
+    /// Completions that the kernel had to hold back because the queue was full.
+    pub overflows: u64,
+}
+
+/// A source of completions.
+pub trait Driver {
+    /// Takes an operation; it reaches the kernel with the next [`turn`](Driver::turn).
+    fn start(&mut self, op: Op) -> Key;
+
+    /// The end of a single operation. A key that is gone belonged to a
+    /// [`Op::SendNow`] that succeeded, and gives `None`.
+    fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Option<Outcome>>;
+
+    /// The next completion of a multishot operation. After anything but
+    /// `Accepted` or `Received` the operation is over and its key is gone.
+    fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Event>;
+
+    /// Nobody waits for this operation any more: ask for its end, undo a late
+    /// result (a late connection is closed, a late buffer given back), free it then.
+    fn abandon(&mut self, key: Key);
+
+    /// Asks for the end of an operation that is still waited for.
+    fn cancel(&mut self, key: Key);
+
+    /// Submits what was started, waits as told, and gathers the wakers of what completed.
+    fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()>;
+
+    /// Operations that the kernel may still touch.
+    fn in_flight(&self) -> usize;
+
+    /// The pool that [`Op::Receive`] fills.
+    fn receive_pool(&self) -> Rc<ReceivePool>;
+
+    fn stats(&self) -> DriverStats;
+
+    /// One word for banners and metrics.
+    fn name(&self) -> &'static str;
+}

@@ -1,0 +1,136 @@
+//! The tasks of one shard and the queue of those that are ready.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::waker::{GENERATION_MASK, INDEX_MAX, TaskName};
+
+pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Slot {
+    /// `None` while the task is being polled, or when the slot is free.
+    task: Option<Task>,
+    generation: u32,
+    ready: bool,
+    used: bool,
+}
+
+/// Owns the tasks. It never polls: the shard takes a task out, polls it, and
+/// puts it back, so that a task may spawn and wake others while it runs.
+pub(super) struct Executor {
+    shard_slot: usize,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    ready: VecDeque<TaskName>,
+    live: usize,
+}
+
+impl Executor {
+    pub fn new(shard_slot: usize) -> Self {
+        Self { shard_slot, slots: Vec::new(), free: Vec::new(), ready: VecDeque::new(), live: 0 }
+    }
+
+    /// Adds a task and makes it ready.
+    ///
+    /// # Panics
+    /// With more than 16 million tasks on one shard.
+    pub fn spawn(&mut self, task: Task) -> TaskName {
+        let index = self.free.pop().unwrap_or_else(|| {
+            assert!(self.slots.len() <= INDEX_MAX as usize, "too many tasks on one shard");
+            self.slots.push(Slot { task: None, generation: 0, ready: false, used: false });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.task = Some(task);
+        slot.used = true;
+        slot.ready = false;
+        self.live += 1;
+        let name = TaskName::new(self.shard_slot, index, slot.generation);
+        self.make_ready(name);
+        name
+    }
+
+    /// Puts a task on the ready queue, once.
+    pub fn make_ready(&mut self, name: TaskName) {
+        let Some(slot) = self.slots.get_mut(name.index() as usize) else { return };
+        if slot.used && slot.generation == name.generation() && !slot.ready {
+            slot.ready = true;
+            self.ready.push_back(name);
+        }
+    }
+
+    /// Takes the next ready task out.
+    pub fn next(&mut self) -> Option<(TaskName, Task)> {
+        while let Some(name) = self.ready.pop_front() {
+            let slot = &mut self.slots[name.index() as usize];
+            if slot.generation != name.generation() {
+                continue;
+            }
+            slot.ready = false;
+            if let Some(task) = slot.task.take() {
+                return Some((name, task));
+            }
+        }
+        None
+    }
+
+    /// Puts a pending task back.
+    pub fn put_back(&mut self, name: TaskName, task: Task) {
+        self.slots[name.index() as usize].task = Some(task);
+    }
+
+    /// A task has ended; its name becomes stale.
+    pub fn finished(&mut self, name: TaskName) {
+        let slot = &mut self.slots[name.index() as usize];
+        slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        slot.used = false;
+        slot.ready = false;
+        self.free.push(name.index());
+        self.live -= 1;
+    }
+
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Tasks that have not ended.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Takes every task out, to be dropped by the caller.
+    pub fn clear(&mut self) -> Vec<Task> {
+        self.ready.clear();
+        let mut tasks = Vec::new();
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.used {
+                let name = TaskName::new(self.shard_slot, index as u32, slot.generation);
+                tasks.extend(slot.task.take());
+                self.finished(name);
+            }
+        }
+        tasks
+    }
+}
+
+/// How polling a task ended.
+pub(super) enum Polled {
+    Pending(Task),
+    Ended,
+    Panicked,
+}
+
+/// Polls a task. A panic ends that task and nothing else.
+pub(super) fn poll_task(name: TaskName, mut task: Task) -> Polled {
+    let waker = name.waker();
+    let mut cx = Context::from_waker(&waker);
+    match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx))) {
+        Ok(Poll::Pending) => Polled::Pending(task),
+        Ok(Poll::Ready(())) => Polled::Ended,
+        Err(_) => Polled::Panicked,
+    }
+}

@@ -1,0 +1,74 @@
+//! Accepting connections.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::super::driver::{Event, Handle, Key, Op};
+use super::super::shard::Shard;
+use super::Stream;
+
+/// A listening socket on this shard.
+pub struct Listener {
+    shard: Shard,
+    socket: Handle,
+}
+
+impl Listener {
+    /// Takes a listening socket, which must be in blocking mode: the kernel
+    /// fails an operation on a non-blocking one with EAGAIN instead of waiting.
+    pub fn new(socket: impl Into<OwnedFd>) -> Self {
+        Self { shard: Shard::current(), socket: Rc::new(socket.into()) }
+    }
+
+    /// Starts accepting; connections arrive for as long as the result lives.
+    pub fn accept(&self) -> Accepting {
+        Accepting { shard: self.shard.clone(), socket: Rc::clone(&self.socket), key: None }
+    }
+}
+
+/// A multishot accept in progress.
+pub struct Accepting {
+    shard: Shard,
+    socket: Handle,
+    key: Option<Key>,
+}
+
+impl Accepting {
+    /// The next connection.
+    ///
+    /// An error ends nothing: call again, after a pause for EMFILE or ENFILE
+    /// (accept(2) lists what may come).
+    pub async fn next(&mut self) -> io::Result<Stream> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`next`](Self::next), for hand-written futures.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        loop {
+            let key = *self.key.get_or_insert_with(|| {
+                self.shard.start(Op::Accept { listener: Rc::clone(&self.socket) })
+            });
+            match self.shard.poll_event(key, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Event::Accepted(fd)) => {
+                    return Poll::Ready(Ok(Stream::on(&self.shard, fd)));
+                }
+                Poll::Ready(Event::Failed(e)) => {
+                    self.key = None;
+                    return Poll::Ready(Err(e));
+                }
+                Poll::Ready(_) => self.key = None,
+            }
+        }
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.shard.abandon(key);
+        }
+    }
+}

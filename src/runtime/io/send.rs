@@ -1,0 +1,150 @@
+//! Sending.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::super::driver::{Handle, Interest, Key, Op, Outcome};
+use super::super::send_buf::SendBuf;
+use super::super::shard::Shard;
+use super::{Operation, poll_ready};
+
+/// A send that was handed over and needs no waiting for unless the socket was full.
+pub struct PendingSend {
+    shard: Shard,
+    key: Option<Key>,
+}
+
+impl PendingSend {
+    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf) -> Self {
+        let key = shard.start(Op::SendNow { socket, buf });
+        Self { shard: shard.clone(), key: Some(key) }
+    }
+
+    /// Ready with `None` when everything was taken, or with what the socket
+    /// had no room for. Wakes the task only in the second case or on an error.
+    ///
+    /// Before the shard's next turn a send is still pending, also one that will succeed.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<SendBuf>>> {
+        let Some(key) = self.key else { return Poll::Ready(Ok(None)) };
+        let outcome = match self.shard.poll_op(key, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(outcome) => outcome,
+        };
+        self.key = None;
+        let Some(Outcome { op: Op::SendNow { mut buf, .. }, result }) = outcome else {
+            return Poll::Ready(Ok(None));
+        };
+        Poll::Ready(match result {
+            Ok(sent) => {
+                buf.advance(sent as usize);
+                Ok(Some(buf).filter(|b| !b.is_empty()))
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Some(buf)),
+            Err(e) => Err(e),
+        })
+    }
+}
+
+impl Drop for PendingSend {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.shard.abandon(key);
+        }
+    }
+}
+
+/// Sends what the socket takes of `buf`, waiting for room first if there is none.
+/// Gives back what is left.
+pub(super) async fn send(
+    shard: &Shard,
+    socket: &Handle,
+    mut buf: SendBuf,
+    more: bool,
+) -> io::Result<SendBuf> {
+    loop {
+        let op = Op::Send { socket: Rc::clone(socket), buf, more };
+        let Some(Outcome { op: Op::Send { buf: back, .. }, result }) =
+            Operation::start(shard, op).await
+        else {
+            return Err(io::Error::other("a send came back as something else"));
+        };
+        buf = back;
+        match result {
+            Ok(0) if !buf.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => {
+                buf.advance(sent as usize);
+                return Ok(buf);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// As [`send`], for several buffers one after another; what was sent whole is dropped.
+pub(super) async fn send_vectored(
+    shard: &Shard,
+    socket: &Handle,
+    mut bufs: Vec<SendBuf>,
+    more: bool,
+) -> io::Result<Vec<SendBuf>> {
+    bufs.retain(|b| !b.is_empty());
+    if bufs.is_empty() {
+        return Ok(bufs);
+    }
+    loop {
+        let op = Op::SendVectored { socket: Rc::clone(socket), bufs, more };
+        let Some(Outcome { op: Op::SendVectored { bufs: back, .. }, result }) =
+            Operation::start(shard, op).await
+        else {
+            return Err(io::Error::other("a send came back as something else"));
+        };
+        bufs = back;
+        match result {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => {
+                advance(&mut bufs, sent as usize);
+                return Ok(bufs);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn advance(bufs: &mut Vec<SendBuf>, mut sent: usize) {
+    let whole = bufs
+        .iter()
+        .take_while(|b| {
+            let whole = b.len() <= sent;
+            if whole {
+                sent -= b.len();
+            }
+            whole
+        })
+        .count();
+    bufs.drain(..whole);
+    if let Some(first) = bufs.first_mut() {
+        first.advance(sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advancing_drops_whole_buffers_and_cuts_the_next() {
+        let mut bufs: Vec<SendBuf> = vec!["abc".into(), "de".into(), "fgh".into()];
+        advance(&mut bufs, 6);
+        assert_eq!(bufs.len(), 1);
+        assert_eq!(bufs[0].as_slice(), b"gh");
+        advance(&mut bufs, 2);
+        assert!(bufs.is_empty());
+    }
+}

@@ -1,0 +1,146 @@
+//! A connected stream socket, TCP or Unix.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use super::super::driver::{Handle, Interest, Op, Outcome};
+use super::super::send_buf::SendBuf;
+use super::super::shard::Shard;
+use super::{Operation, PendingSend, Receiver, poll_ready, send, yield_now};
+use crate::limits;
+use crate::sys;
+
+/// A connected stream socket of this shard.
+pub struct Stream {
+    shard: Shard,
+    socket: Handle,
+    /// `sendfile(2)` needs a non-blocking socket, the ring would rather have a
+    /// blocking one: the mode is changed when the first file is sent.
+    nonblocking: Cell<bool>,
+}
+
+impl Stream {
+    /// Takes a connected socket in blocking mode.
+    pub fn new(socket: impl Into<OwnedFd>) -> Self {
+        Self::on(&Shard::current(), socket.into())
+    }
+
+    pub(super) fn on(shard: &Shard, socket: OwnedFd) -> Self {
+        Self { shard: shard.clone(), socket: Rc::new(socket), nonblocking: Cell::new(false) }
+    }
+
+    /// Connects to a TCP address.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let shard = Shard::current();
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        socket.set_tcp_nodelay(true)?;
+        let stream = Self::on(&shard, socket.into());
+        let op = Op::Connect {
+            socket: Rc::clone(&stream.socket),
+            address: Box::new(address.into()),
+        };
+        match Operation::start(&shard, op).await {
+            Some(Outcome { result: Err(e), .. }) => Err(e),
+            _ => Ok(stream),
+        }
+    }
+
+    /// The shard that this stream lives on.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Starts receiving. There must be only one receiver of a stream at a time.
+    pub fn receiver(&self) -> Receiver {
+        Receiver::new(&self.shard, Rc::clone(&self.socket))
+    }
+
+    /// Sends all of `buf`.
+    pub async fn send_all(&self, buf: impl Into<SendBuf>) -> io::Result<()> {
+        let mut buf = buf.into();
+        while !buf.is_empty() {
+            buf = self.send(buf, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the socket takes of `buf` and gives back the rest; with
+    /// `more`, the kernel may hold back a last partial segment (MSG_MORE).
+    pub async fn send(&self, buf: SendBuf, more: bool) -> io::Result<SendBuf> {
+        send::send(&self.shard, &self.socket, buf, more).await
+    }
+
+    /// As [`send`](Self::send), for several buffers one after another.
+    pub async fn send_vectored(&self, bufs: Vec<SendBuf>, more: bool) -> io::Result<Vec<SendBuf>> {
+        send::send_vectored(&self.shard, &self.socket, bufs, more).await
+    }
+
+    /// Hands a buffer over with the shard's next submission and doesn't wait.
+    /// The result must have been polled ready before anything else is sent.
+    pub fn send_now(&self, buf: impl Into<SendBuf>) -> PendingSend {
+        PendingSend::start(&self.shard, Rc::clone(&self.socket), buf.into())
+    }
+
+    /// Passes up to `count` bytes of a file to the socket without copying
+    /// (sendfile(2)) and without waiting: `None` when the socket is full.
+    ///
+    /// Reads from the disk, on the shard, what is not in the page cache.
+    pub fn try_send_file(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: usize,
+    ) -> io::Result<Option<usize>> {
+        if !self.nonblocking.replace(true) {
+            sys::transfer::set_nonblocking(self.socket.as_fd())?;
+        }
+        match sys::transfer::sendfile(self.socket.as_fd(), file, offset, count) {
+            Ok(sent) => Ok(Some(sent)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sends `len` bytes of a file from `offset`, yielding to other tasks every
+    /// [`limits::SEND_BUDGET_BYTES`]. Gives the bytes sent: fewer than `len` if
+    /// the file ends before.
+    pub async fn send_file(&self, file: &impl AsFd, offset: u64, len: u64) -> io::Result<u64> {
+        let mut sent = 0;
+        while sent < len {
+            let piece = (len - sent).min(limits::SEND_BUDGET_BYTES as u64) as usize;
+            match self.try_send_file(file.as_fd(), offset + sent, piece)? {
+                Some(0) => break,
+                Some(n) if n == piece => {
+                    sent += n as u64;
+                    yield_now().await;
+                }
+                Some(n) => {
+                    sent += n as u64;
+                    self.writable().await?;
+                }
+                None => self.writable().await?,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Waits until the socket has room.
+    pub async fn writable(&self) -> io::Result<()> {
+        poll_ready(&self.shard, Rc::clone(&self.socket), Interest::Writable).await
+    }
+
+    /// Ends one or both directions (shutdown(2), done at once).
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        socket2::SockRef::from(self).shutdown(how)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

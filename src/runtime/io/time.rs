@@ -1,0 +1,87 @@
+//! Time as futures, on the shard's timer wheel: millisecond steps, never early.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::super::shard::Shard;
+use super::super::timer::TimerKey;
+
+/// A deadline that can be moved: cheap to push back, which is what a
+/// connection does at every request.
+pub struct Timer {
+    shard: Shard,
+    key: TimerKey,
+}
+
+impl Timer {
+    /// Arms a timer of the calling shard.
+    pub fn after(shard: &Shard, wait_ms: u64) -> Self {
+        let deadline = shard.now_ms().saturating_add(wait_ms);
+        Self { shard: shard.clone(), key: shard.timer_insert(deadline) }
+    }
+
+    /// Moves the deadline to `wait_ms` from now, also when it has passed.
+    pub fn reset(&self, wait_ms: u64) {
+        self.shard.timer_reset(self.key, self.shard.now_ms().saturating_add(wait_ms));
+    }
+
+    /// Ready once the deadline has passed.
+    pub fn poll_elapsed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.shard.timer_poll(self.key, cx.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.shard.timer_remove(self.key);
+    }
+}
+
+/// Ready after a while; see [`sleep`].
+pub struct Sleep(Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_elapsed(cx)
+    }
+}
+
+/// Waits for `duration`, rounded up to a millisecond.
+pub fn sleep(duration: Duration) -> Sleep {
+    let ms = duration.as_nanos().div_ceil(1_000_000).min(u128::from(u64::MAX)) as u64;
+    // The shard's clock stands still during a turn, so up to a turn is added.
+    Sleep(Timer::after(&Shard::current(), ms.saturating_add(1)))
+}
+
+/// The time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the time is up")
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+/// Gives up on a future after `duration`; it is dropped, and with it what it was doing.
+pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let mut limit = pin!(sleep(duration));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        limit.as_mut().poll(cx).map(|()| Err(Elapsed))
+    })
+    .await
+}

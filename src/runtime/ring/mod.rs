@@ -1,0 +1,425 @@
+//! The io_uring driver: owns the ring, and every operation from its start to
+//! its last completion.
+//!
+//! Three rules of the kernel shape it:
+//! - a buffer belongs to the kernel until the completion arrives, cancelled or
+//!   not, so the operation stays in its slot until then, waited for or abandoned;
+//! - a multishot operation is over when a completion lacks IORING_CQE_F_MORE,
+//!   whatever its result;
+//! - `user_data` carries the slot's generation, so that a late completion can't
+//!   be taken for another operation's.
+
+mod entries;
+mod preflight;
+mod slots;
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
+
+pub use preflight::RingError;
+use slots::{Completed, Slots, State};
+
+use super::driver::{Driver, DriverStats, Event, Key, Op, Outcome, Stop, Wait};
+use crate::buffers::ReceivePool;
+use crate::limits;
+
+/// The one group of provided buffers.
+const RECEIVE_GROUP: u16 = 0;
+/// `user_data` of cancellations, whose completions say nothing we need.
+const CANCELLATION: u64 = u64::MAX;
+
+/// Sizes of a shard's ring.
+#[derive(Clone, Copy, Debug)]
+pub struct RingOptions {
+    pub submissions: u32,
+    pub completions: u32,
+    pub receive_buffers: u16,
+    pub receive_buffer_bytes: usize,
+    pub blocking_workers: u32,
+}
+
+impl Default for RingOptions {
+    fn default() -> Self {
+        Self {
+            submissions: limits::RING_SUBMISSIONS,
+            completions: limits::RING_COMPLETIONS,
+            receive_buffers: limits::RECV_BUFFERS,
+            receive_buffer_bytes: limits::RECV_BUFFER_BYTES,
+            blocking_workers: limits::RING_BLOCKING_WORKERS,
+        }
+    }
+}
+
+/// [`Driver`] on io_uring. Built and used on one thread.
+pub struct RingDriver {
+    ring: IoUring,
+    slots: Slots,
+    /// Entries that found the submission queue full, in order.
+    backlog: std::collections::VecDeque<squeue::Entry>,
+    /// `SendNow` operations not yet known to have been taken by the kernel, in submission order.
+    silent: Vec<Key>,
+    receive: Rc<ReceivePool>,
+    min_wait: bool,
+    stats: DriverStats,
+}
+
+impl RingDriver {
+    /// Builds a ring for the calling thread and tries what the driver relies on.
+    pub fn new(options: RingOptions) -> Result<Self, RingError> {
+        let mut ring = preflight::build(options)?;
+        let receive = ReceivePool::new(options.receive_buffers, options.receive_buffer_bytes)
+            .map_err(|e| RingError::from_io("allocating receive buffers", e))?;
+        // SAFETY: the pool's ring memory is page-aligned, holds `buffers` entries, and lives at
+        // least as long as the ring: `Drop` below keeps it until the ring is gone.
+        unsafe {
+            ring.submitter().register_buf_ring_with_flags(
+                receive.ring_addr(),
+                receive.buffers(),
+                RECEIVE_GROUP,
+                0,
+            )
+        }
+        .map_err(|e| RingError::from_io("registering the receive buffers (needs Linux 5.19)", e))?;
+        // Both kinds of worker; a failure leaves the kernel's default, which only costs threads.
+        let _ = ring
+            .submitter()
+            .register_iowq_max_workers(&mut [options.blocking_workers, options.blocking_workers]);
+        // Saves a descriptor look-up per enter; not every kernel has it.
+        let _ = ring.submitter().register_ring_fd();
+        let min_wait = ring.params().is_feature_min_timeout();
+        let mut driver = Self {
+            ring,
+            slots: Slots::default(),
+            backlog: Default::default(),
+            silent: Vec::new(),
+            receive,
+            min_wait,
+            stats: DriverStats::default(),
+        };
+        preflight::try_out(&mut driver)?;
+        driver.stats = DriverStats::default();
+        Ok(driver)
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        self.stats.submissions += 1;
+        if self.backlog.is_empty() {
+            // SAFETY: what the entry points to is owned by its operation's slot (or is nothing at
+            // all, for a cancellation), which is kept until the last completion.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+        }
+        self.backlog.push_back(entry);
+    }
+
+    fn refill(&mut self) {
+        let mut queue = self.ring.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: as in `push`.
+            if unsafe { queue.push(entry) }.is_err() {
+                break;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    fn push_cancel(&mut self, key: Key) {
+        let entry = io_uring::opcode::AsyncCancel::new(key.user_data())
+            .build()
+            .user_data(CANCELLATION);
+        self.push(entry);
+    }
+
+    /// One `io_uring_enter`. GETEVENTS always, since deferred task work runs only then.
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let idle = wait.timeout.is_some_and(|t| t.is_zero());
+        let mut args = types::SubmitArgs::new();
+        let timespec;
+        if let Some(timeout) = wait.timeout.filter(|_| !idle) {
+            timespec = types::Timespec::from(timeout);
+            args = args.timespec(&timespec);
+        }
+        let mut min_complete = u32::from(!idle);
+        if !idle && self.min_wait && wait.batch > 1 && !wait.batch_wait.is_zero() {
+            min_complete = wait.batch;
+            args = args.min_wait_usec(wait.batch_wait.as_micros() as u32);
+        }
+        let submit = self.ring.submission().len() as u32;
+        let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        self.stats.enters += 1;
+        // SAFETY: EXT_ARG takes a pointer to `io_uring_getevents_arg`, which `SubmitArgs` wraps
+        // transparently; it and the timespec it points to live across the call.
+        match unsafe {
+            self.ring.submitter().enter(submit, min_complete, flags.bits(), Some(&args))
+        } {
+            Ok(_) => Ok(()),
+            Err(e) => match e.raw_os_error() {
+                // The time is up; interrupted; the completion queue must be emptied first.
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(e),
+            },
+        }
+    }
+
+    fn reap(&mut self, wakers: &mut Vec<Waker>) {
+        loop {
+            let Some((user_data, result, flags)) = self.next_completion() else { break };
+            self.stats.completions += 1;
+            if user_data == CANCELLATION {
+                continue;
+            }
+            let key = Key::from_user_data(user_data);
+            let more = cqueue::more(flags);
+            let (waker, overfull) = self.slots.complete(key, Completed { result, flags }, more);
+            wakers.extend(waker);
+            if let Some(orphan) = self.slots.take_orphan(key) {
+                self.undo(&orphan.op, orphan.completed);
+                if !more {
+                    self.slots.free(key);
+                }
+            } else if overfull {
+                self.push_cancel(key);
+            }
+        }
+        self.forget_silent_successes();
+    }
+
+    fn next_completion(&mut self) -> Option<(u64, i32, u32)> {
+        let cqe = self.ring.completion().next()?;
+        Some((cqe.user_data(), cqe.result(), cqe.flags()))
+    }
+
+    /// A `SendNow` is submitted with MSG_DONTWAIT, MSG_WAITALL and
+    /// IOSQE_CQE_SKIP_SUCCESS: it runs while it is submitted, and posts a
+    /// completion then and there unless every byte was taken. So once the kernel
+    /// has consumed the entry and the queue is reaped, no completion means success.
+    fn forget_silent_successes(&mut self) {
+        if self.silent.is_empty() || !self.backlog.is_empty() {
+            return;
+        }
+        let queue = self.ring.submission();
+        if !queue.is_empty() {
+            return;
+        }
+        if queue.cq_overflow() {
+            // A failure may be among the completions that the kernel holds back.
+            self.stats.overflows += 1;
+            return;
+        }
+        drop(queue);
+        for key in self.silent.drain(..) {
+            if self.slots.state(key) == Some(State::InFlight) {
+                self.slots.free(key);
+            }
+        }
+    }
+
+    /// Undoes a result that nobody waits for.
+    fn undo(&mut self, op: &OrphanOp, completed: Completed) {
+        match op {
+            OrphanOp::Descriptor if completed.result >= 0 => {
+                // SAFETY: the kernel has just given us this descriptor and nobody else has seen it.
+                drop(unsafe { OwnedFd::from_raw_fd(completed.result as RawFd) });
+            }
+            OrphanOp::Receive => drop(self.received(completed)),
+            _ => {}
+        }
+    }
+
+    fn received(&self, completed: Completed) -> Option<crate::buffers::ReceiveBuf> {
+        let id = cqueue::buffer_select(completed.flags)?;
+        // SAFETY: the completion carries a buffer id, so the kernel has handed this buffer out,
+        // and each completion comes here once.
+        Some(unsafe { self.receive.filled(id, completed.result.max(0) as usize) })
+    }
+
+    fn event(&mut self, op: OrphanOp, completed: Completed) -> Event {
+        let more = cqueue::more(completed.flags);
+        match (op, completed.result) {
+            (OrphanOp::Descriptor, fd) if fd >= 0 => {
+                // SAFETY: as in `undo`.
+                Event::Accepted(unsafe { OwnedFd::from_raw_fd(fd) })
+            }
+            (OrphanOp::Receive, n) if n > 0 => match self.received(completed) {
+                Some(buf) => Event::Received(buf),
+                None => Event::Failed(io::Error::other("the kernel named no receive buffer")),
+            },
+            (OrphanOp::Receive, 0) => {
+                drop(self.received(completed));
+                Event::End
+            }
+            (_, e) if e == -libc::ENOBUFS => Event::Stopped(Stop::NoBuffer),
+            (_, e) if e == -libc::ECANCELED && !more => Event::Stopped(Stop::Rearm),
+            (_, e) => Event::Failed(io::Error::from_raw_os_error(-e)),
+        }
+    }
+}
+
+/// What a late or multishot result of an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OrphanOp {
+    Descriptor,
+    Receive,
+    Other,
+}
+
+impl OrphanOp {
+    fn of(op: &Op) -> Self {
+        match op {
+            Op::Accept { .. } | Op::Open { .. } => Self::Descriptor,
+            Op::Receive { .. } => Self::Receive,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Driver for RingDriver {
+    fn start(&mut self, op: Op) -> Key {
+        let silent = matches!(op, Op::SendNow { .. });
+        let (key, slot) = self.slots.insert(op);
+        let entry = entries::build(slot).user_data(key.user_data());
+        self.push(entry);
+        if silent {
+            self.silent.push(key);
+        }
+        key
+    }
+
+    fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        match self.slots.state(key) {
+            None => Poll::Ready(None),
+            Some(State::InFlight) => {
+                self.slots.wait(key, cx.waker());
+                Poll::Pending
+            }
+            Some(State::Done) => Poll::Ready(self.slots.finish(key).map(|(mut op, completed)| {
+                let result = match completed.result {
+                    e if e < 0 => Err(io::Error::from_raw_os_error(-e)),
+                    n => Ok(n as u32),
+                };
+                if let (Op::ReadAt { buf, .. }, Ok(n)) = (&mut op, &result) {
+                    debug_assert!(*n as usize <= buf.capacity());
+                    // SAFETY: the kernel has written the first `n` bytes of the buffer, whose
+                    // capacity was the length asked for.
+                    unsafe { buf.set_len(*n as usize) };
+                }
+                Outcome { op, result }
+            })),
+        }
+    }
+
+    fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Event> {
+        match self.slots.next_event(key) {
+            Some((kind, completed)) => {
+                let event = self.event(kind, completed);
+                let last = !cqueue::more(completed.flags);
+                // After a good last completion the slot stays, and the next poll says that it is over.
+                if last && !matches!(event, Event::Accepted(_) | Event::Received(_)) {
+                    self.slots.free(key);
+                }
+                Poll::Ready(event)
+            }
+            None if self.slots.state(key) == Some(State::InFlight) => {
+                self.slots.wait(key, cx.waker());
+                Poll::Pending
+            }
+            None => {
+                self.slots.free(key);
+                Poll::Ready(Event::Stopped(Stop::Rearm))
+            }
+        }
+    }
+
+    fn abandon(&mut self, key: Key) {
+        match self.slots.state(key) {
+            None => {}
+            Some(State::InFlight) => {
+                for (op, completed) in self.slots.orphan(key) {
+                    self.undo(&op, completed);
+                }
+                self.push_cancel(key);
+            }
+            Some(State::Done) => {
+                for (op, completed) in self.slots.orphan(key) {
+                    self.undo(&op, completed);
+                }
+                self.slots.free(key);
+            }
+        }
+    }
+
+    fn cancel(&mut self, key: Key) {
+        if self.slots.state(key) == Some(State::InFlight) {
+            self.push_cancel(key);
+        }
+    }
+
+    fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()> {
+        self.refill();
+        self.enter(wait)?;
+        self.reap(wakers);
+        // More than one queue's worth was started: the rest follows before anyone waits.
+        while !self.backlog.is_empty() {
+            self.refill();
+            self.enter(Wait { timeout: Some(std::time::Duration::ZERO), ..wait })?;
+            self.reap(wakers);
+        }
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.slots.in_flight()
+    }
+
+    fn receive_pool(&self) -> Rc<ReceivePool> {
+        Rc::clone(&self.receive)
+    }
+
+    fn stats(&self) -> DriverStats {
+        self.stats
+    }
+
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+}
+
+impl Drop for RingDriver {
+    /// Buffers must outlive the kernel's use of them: what is in flight is
+    /// cancelled and reaped before anything is freed.
+    fn drop(&mut self) {
+        let mut wakers = Vec::new();
+        for key in self.slots.keys_in_flight() {
+            self.abandon(key);
+        }
+        let mut turns_left = limits::WIND_DOWN_TURNS;
+        while self.slots.in_flight() > 0 && turns_left > 0 {
+            turns_left -= 1;
+            let wait = Wait {
+                timeout: Some(std::time::Duration::from_millis(limits::WIND_DOWN_TURN_MS)),
+                batch: 1,
+                batch_wait: std::time::Duration::ZERO,
+            };
+            if self.turn(wait, &mut wakers).is_err() {
+                break;
+            }
+        }
+        if self.slots.in_flight() > 0 {
+            // A worker is stuck in a system call (a dead disk, say): leaking its buffers is the
+            // sound way out.
+            std::mem::forget(std::mem::take(&mut self.slots));
+            std::mem::forget(Rc::clone(&self.receive));
+        }
+    }
+}
+
+impl AsRawFd for RingDriver {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}

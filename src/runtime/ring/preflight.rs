@@ -1,0 +1,183 @@
+//! Building the ring, trying what the driver relies on, and saying plainly why
+//! where it is not to be had.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use io_uring::{IoUring, Probe, opcode};
+
+use super::{RingDriver, RingOptions};
+use crate::runtime::driver::{Driver, Event, Handle, Op, Wait};
+
+/// Why there is no ring, in one sentence with what to do about it.
+#[derive(Debug)]
+pub struct RingError {
+    what: &'static str,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Io(io::Error),
+    Disabled(u32),
+    Missing(&'static str),
+    Misbehaves(&'static str),
+}
+
+impl RingError {
+    pub(super) fn from_io(what: &'static str, e: io::Error) -> Self {
+        Self { what, cause: Cause::Io(e) }
+    }
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernel = crate::sys::probe::kernel_release();
+        match &self.cause {
+            Cause::Disabled(value) => write!(
+                f,
+                "io_uring is switched off on this host (kernel.io_uring_disabled = {value}); \
+                 run `sysctl kernel.io_uring_disabled=0`{}",
+                if *value == 1 { ", or run as root or in the group of kernel.io_uring_group" } else { "" }
+            ),
+            Cause::Io(e) => match e.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => write!(
+                    f,
+                    "io_uring is forbidden to this process ({}: {e}), most likely by a container's \
+                     seccomp profile; allow io_uring_setup, io_uring_enter and io_uring_register in it \
+                     (docker: --security-opt seccomp=PROFILE.json)",
+                    self.what
+                ),
+                Some(libc::ENOSYS) => write!(
+                    f,
+                    "this kernel ({kernel}) has no io_uring, or a seccomp filter hides it; \
+                     headwater needs Linux 6.1 or newer"
+                ),
+                Some(libc::ENOMEM) => write!(
+                    f,
+                    "no memory for the ring ({}); raise the locked-memory limit (`ulimit -l`, \
+                     LimitMEMLOCK= in systemd)",
+                    self.what
+                ),
+                _ => write!(
+                    f,
+                    "io_uring on this kernel ({kernel}) failed while {}: {e}; headwater needs \
+                     Linux 6.1 or newer",
+                    self.what
+                ),
+            },
+            Cause::Missing(operation) => write!(
+                f,
+                "io_uring on this kernel ({kernel}) lacks {operation}; headwater needs Linux 6.1 or newer"
+            ),
+            Cause::Misbehaves(how) => write!(
+                f,
+                "io_uring on this kernel ({kernel}) does not work as needed: {how}; \
+                 headwater needs Linux 6.1 or newer"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RingError {}
+
+/// Sets up a ring for this thread alone, with the cheapest way of running task
+/// work that the kernel has.
+pub(super) fn build(options: RingOptions) -> Result<IoUring, RingError> {
+    let mut builder = IoUring::builder();
+    builder.setup_cqsize(options.completions).setup_clamp().setup_submit_all().dontfork();
+    let deferred = builder
+        .clone()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .build(options.submissions);
+    let ring = match deferred {
+        // Before 6.1.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => builder
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .build(options.submissions),
+        other => other,
+    }
+    .map_err(explain)?;
+    probe(&ring)?;
+    Ok(ring)
+}
+
+fn explain(e: io::Error) -> RingError {
+    let cause = match (e.raw_os_error(), crate::sys::probe::io_uring_disabled()) {
+        (Some(libc::EPERM), Some(value)) if value > 0 => Cause::Disabled(value),
+        _ => Cause::Io(e),
+    };
+    RingError { what: "setting up the ring", cause }
+}
+
+fn probe(ring: &IoUring) -> Result<(), RingError> {
+    const NEEDED: [(u8, &str); 9] = [
+        (opcode::AcceptMulti::CODE, "accept"),
+        (opcode::RecvMulti::CODE, "receive"),
+        (opcode::Send::CODE, "send"),
+        (opcode::SendMsg::CODE, "sendmsg"),
+        (opcode::Read::CODE, "read"),
+        (opcode::OpenAt2::CODE, "openat2"),
+        (opcode::PollAdd::CODE, "poll"),
+        (opcode::Connect::CODE, "connect"),
+        (opcode::AsyncCancel::CODE, "cancel"),
+    ];
+    let mut probe = Probe::new();
+    ring.submitter()
+        .register_probe(&mut probe)
+        .map_err(|e| RingError::from_io("asking for the ring's operations", e))?;
+    match NEEDED.iter().find(|(code, _)| !probe.is_supported(*code)) {
+        Some((_, name)) => Err(RingError { what: "probing", cause: Cause::Missing(name) }),
+        None if !ring.params().is_feature_ext_arg() => {
+            Err(RingError { what: "probing", cause: Cause::Missing("timeouts on enter") })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Tries the two behaviours that version numbers don't vouch for: a multishot
+/// receive out of provided buffers, and a send whose success is silent.
+pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
+    let misbehaves = |how| RingError { what: "trying the ring out", cause: Cause::Misbehaves(how) };
+    let pair = std::os::unix::net::UnixStream::pair();
+    let (near, far) = pair.map_err(|e| RingError::from_io("making a socket pair", e))?;
+    let (near, far): (Handle, Handle) = (Rc::new(near), Rc::new(far));
+    let mut cx = Context::from_waker(Waker::noop());
+    let wait = Wait {
+        timeout: Some(Duration::from_secs(1)),
+        batch: 1,
+        batch_wait: Duration::ZERO,
+    };
+    let receive = driver.start(Op::Receive { socket: near });
+    let send = driver.start(Op::SendNow { socket: far, buf: "ok".into() });
+    let mut wakers = Vec::new();
+    let mut received = false;
+    for _ in 0..3 {
+        driver.turn(wait, &mut wakers).map_err(|e| RingError::from_io("waiting on the ring", e))?;
+        match driver.poll_event(receive, &mut cx) {
+            Poll::Ready(Event::Received(buf)) => received = &*buf == b"ok",
+            Poll::Ready(Event::Failed(e)) => {
+                return Err(RingError::from_io("receiving into provided buffers", e));
+            }
+            Poll::Ready(_) => break,
+            Poll::Pending => continue,
+        }
+        break;
+    }
+    if !received {
+        return Err(misbehaves("a multishot receive gave nothing"));
+    }
+    if !matches!(driver.poll(send, &mut cx), Poll::Ready(None)) {
+        return Err(misbehaves("a successful send was not silent"));
+    }
+    driver.abandon(receive);
+    while driver.in_flight() > 0 {
+        driver.turn(wait, &mut wakers).map_err(|e| RingError::from_io("cancelling a receive", e))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! A shard: one thread with one driver, one executor, one timer wheel. Its loop
+//! is the heart of the program: submit and wait, wake, run what is ready.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::driver::{Driver, Event, Key, Op, Outcome, Wait};
+use super::executor::{Executor, Polled, poll_task};
+use super::join::{JoinHandle, joined};
+use super::mailbox::{Mailbox, Message};
+use super::stats::{ShardStats, SharedStats};
+use super::timer::{TimerKey, Wheel};
+use super::waker::{ShardSlot, TaskName};
+use crate::buffers::{OutputPool, ReceivePool};
+use crate::limits;
+use crate::sys;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Shard>> = const { RefCell::new(None) };
+}
+
+/// The calling thread's shard: a cheap handle, to clone and to keep in futures.
+#[derive(Clone)]
+pub struct Shard(pub(super) Rc<Core>);
+
+pub(super) struct Core {
+    index: usize,
+    count: usize,
+    cpu: Option<usize>,
+    driver: RefCell<Box<dyn Driver>>,
+    executor: RefCell<Executor>,
+    wheel: RefCell<Wheel>,
+    now_ms: Cell<u64>,
+    mailbox: Arc<Mailbox>,
+    slot: ShardSlot,
+    receive: Rc<ReceivePool>,
+    output: Rc<OutputPool>,
+    stats: Arc<SharedStats>,
+    pacing: Cell<Pacing>,
+}
+
+/// How completions are gathered into one turn under load.
+#[derive(Clone, Copy, Debug)]
+pub struct Pacing {
+    /// Completions worth waiting for…
+    pub batch: u32,
+    /// …for so long at the most.
+    pub batch_wait: Duration,
+}
+
+/// What a shard is made of.
+pub(super) struct Parts {
+    pub index: usize,
+    pub count: usize,
+    pub cpu: Option<usize>,
+    pub driver: Box<dyn Driver>,
+    pub mailbox: Arc<Mailbox>,
+    pub stats: Arc<SharedStats>,
+    pub pacing: Pacing,
+}
+
+/// Makes a task ready if it belongs to the calling thread's shard.
+pub(super) fn make_ready_here(task: TaskName) -> bool {
+    CURRENT
+        .try_with(|current| match &*current.borrow() {
+            Some(shard) if shard.0.slot.index() == task.slot() => {
+                shard.0.executor.borrow_mut().make_ready(task);
+                true
+            }
+            _ => false,
+        })
+        .unwrap_or(false)
+}
+
+impl Shard {
+    pub(super) fn new(parts: Parts) -> io::Result<Self> {
+        let slot = ShardSlot::enter(Arc::clone(&parts.mailbox))
+            .ok_or_else(|| io::Error::other("too many shards in one process"))?;
+        let now_ms = sys::time::monotonic_ms();
+        Ok(Self(Rc::new(Core {
+            index: parts.index,
+            count: parts.count,
+            cpu: parts.cpu,
+            receive: parts.driver.receive_pool(),
+            driver: RefCell::new(parts.driver),
+            executor: RefCell::new(Executor::new(slot.index())),
+            wheel: RefCell::new(Wheel::new(now_ms)),
+            now_ms: Cell::new(now_ms),
+            mailbox: parts.mailbox,
+            slot,
+            output: OutputPool::new(limits::OUTPUT_BUFFERS_KEPT, limits::OUTPUT_BUFFER_BYTES_MAX),
+            stats: parts.stats,
+            pacing: Cell::new(parts.pacing),
+        })))
+    }
+
+    /// The calling thread's shard, or `None` on a thread that is none.
+    pub fn try_current() -> Option<Self> {
+        CURRENT.with(|current| current.borrow().clone())
+    }
+
+    /// The calling thread's shard.
+    ///
+    /// # Panics
+    /// On a thread that is no shard: I/O futures are made and polled on shards only.
+    pub fn current() -> Self {
+        match Self::try_current() {
+            Some(shard) => shard,
+            None => panic!("not on a shard: run this inside headwater::runtime::Runtime"),
+        }
+    }
+
+    /// This shard's number, from 0.
+    pub fn index(&self) -> usize {
+        self.0.index
+    }
+
+    /// How many shards the runtime has.
+    pub fn count(&self) -> usize {
+        self.0.count
+    }
+
+    /// The CPU that this shard is pinned to.
+    pub fn cpu(&self) -> Option<usize> {
+        self.0.cpu
+    }
+
+    /// Milliseconds of the monotonic clock, as of this turn of the loop.
+    pub fn now_ms(&self) -> u64 {
+        self.0.now_ms.get()
+    }
+
+    /// Runs a future on this shard. Dropping the handle leaves it running.
+    pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        let (handle, task) = joined(future);
+        self.0.executor.borrow_mut().spawn(Box::pin(task));
+        handle
+    }
+
+    /// Runs a future on this shard whose end interests nobody.
+    pub fn spawn_detached(&self, future: impl Future<Output = ()> + 'static) {
+        self.0.executor.borrow_mut().spawn(Box::pin(future));
+    }
+
+    /// Tasks that have not ended.
+    pub fn tasks(&self) -> usize {
+        self.0.executor.borrow().live()
+    }
+
+    /// The driver's name, for banners.
+    pub fn driver_name(&self) -> &'static str {
+        self.0.driver.borrow().name()
+    }
+
+    /// The shard's pool of output buffers.
+    pub fn output_pool(&self) -> &Rc<OutputPool> {
+        &self.0.output
+    }
+
+    /// The shard's receive buffers.
+    pub fn receive_pool(&self) -> &Rc<ReceivePool> {
+        &self.0.receive
+    }
+
+    /// This shard's counters.
+    pub fn stats(&self) -> ShardStats {
+        self.0.stats.load()
+    }
+
+    /// How this shard gathers completions under load.
+    pub fn set_pacing(&self, pacing: Pacing) {
+        self.0.pacing.set(pacing);
+    }
+
+    pub(super) fn start(&self, op: Op) -> Key {
+        self.0.driver.borrow_mut().start(op)
+    }
+
+    pub(super) fn poll_op(&self, key: Key, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        self.0.driver.borrow_mut().poll(key, cx)
+    }
+
+    pub(super) fn poll_event(&self, key: Key, cx: &mut Context<'_>) -> Poll<Event> {
+        self.0.driver.borrow_mut().poll_event(key, cx)
+    }
+
+    pub(super) fn abandon(&self, key: Key) {
+        self.0.driver.borrow_mut().abandon(key);
+    }
+
+    pub(super) fn cancel(&self, key: Key) {
+        self.0.driver.borrow_mut().cancel(key);
+    }
+
+    pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerKey {
+        self.0.wheel.borrow_mut().insert(deadline_ms)
+    }
+
+    pub(super) fn timer_poll(&self, key: TimerKey, waker: &Waker) -> bool {
+        self.0.wheel.borrow_mut().poll(key, waker)
+    }
+
+    pub(super) fn timer_reset(&self, key: TimerKey, deadline_ms: u64) {
+        self.0.wheel.borrow_mut().reset(key, deadline_ms);
+    }
+
+    pub(super) fn timer_remove(&self, key: TimerKey) {
+        self.0.wheel.borrow_mut().remove(key);
+    }
+
+    /// Runs until `root` is done, then ends every other task and waits until
+    /// nothing is in flight.
+    pub(super) fn run<F: Future + 'static>(self, root: F) -> io::Result<F::Output>
+    where
+        F::Output: 'static,
+    {
+        CURRENT.with(|current| *current.borrow_mut() = Some(self.clone()));
+        let root = self.spawn(root);
+        self.spawn_detached(read_mailbox(self.clone()));
+        let mut wakers = Vec::new();
+        let result = loop {
+            self.run_ready();
+            if let Some(output) = root.try_take() {
+                break output;
+            }
+            if let Err(e) = self.turn(&mut wakers) {
+                break Err(super::join::JoinError::Loop(e));
+            }
+        };
+        self.wind_down();
+        CURRENT.with(|current| *current.borrow_mut() = None);
+        result.map_err(|e| io::Error::other(e.to_string()))
+    }
+
+    fn turn(&self, wakers: &mut Vec<Waker>) -> io::Result<()> {
+        let core = &*self.0;
+        let busy = core.executor.borrow().has_ready();
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            core.wheel.borrow().next_ms(core.now_ms.get()).map(Duration::from_millis)
+        };
+        let Pacing { batch, batch_wait } = core.pacing.get();
+        core.driver.borrow_mut().turn(Wait { timeout, batch, batch_wait }, wakers)?;
+        core.now_ms.set(sys::time::monotonic_ms());
+        core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
+        wakers.drain(..).for_each(Waker::wake);
+        let driver = core.driver.borrow().stats();
+        core.stats.store_driver(driver, core.executor.borrow().live());
+        Ok(())
+    }
+
+    fn run_ready(&self) {
+        let core = &*self.0;
+        for _ in 0..limits::POLLS_PER_TURN {
+            let Some((name, task)) = core.executor.borrow_mut().next() else { return };
+            core.stats.count_poll();
+            match poll_task(name, task) {
+                Polled::Pending(task) => core.executor.borrow_mut().put_back(name, task),
+                Polled::Ended => core.executor.borrow_mut().finished(name),
+                Polled::Panicked => {
+                    core.stats.count_panic();
+                    core.executor.borrow_mut().finished(name);
+                }
+            }
+        }
+    }
+
+    /// Drops all tasks, which abandons their operations; the driver's end reaps them.
+    fn wind_down(&self) {
+        self.0.mailbox.close();
+        loop {
+            let tasks = self.0.executor.borrow_mut().clear();
+            if tasks.is_empty() {
+                break;
+            }
+            drop(tasks);
+        }
+    }
+}
+
+/// The task that takes what other threads have sent to this shard.
+async fn read_mailbox(shard: Shard) {
+    let mailbox = Arc::clone(&shard.0.mailbox);
+    let Ok(eventfd) = mailbox.eventfd().try_clone() else { return };
+    let eventfd: super::driver::Handle = Rc::new(eventfd);
+    let mut buf = Vec::with_capacity(8);
+    let mut messages = VecDeque::new();
+    loop {
+        mailbox.take(&mut messages);
+        for message in messages.drain(..) {
+            match message {
+                Message::Wake(task) => shard.0.executor.borrow_mut().make_ready(task),
+                Message::Run(run) => run(),
+            }
+        }
+        buf = match super::io::read_at(&shard, Rc::clone(&eventfd), buf, 0, false).await {
+            (Ok(_), buf) => buf,
+            (Err(_), _) => return,
+        };
+        buf.clear();
+    }
+}

@@ -1,0 +1,248 @@
+//! Starting the shards, reaching them, and waiting for their end.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::mailbox::{Mailbox, MailboxError, Message};
+use super::ring::{RingDriver, RingError, RingOptions};
+use super::shard::{Pacing, Parts, Shard};
+use super::stats::{ShardStats, SharedStats};
+use crate::limits;
+use crate::sys;
+
+/// Why the shards could not be started, or how one of them ended.
+#[derive(Debug)]
+pub enum RuntimeError {
+    /// No CPU was given, or too many.
+    Cores(usize),
+    Ring(RingError),
+    Io { what: &'static str, error: io::Error },
+    /// A shard's thread panicked.
+    Panicked(usize),
+}
+
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cores(n) => write!(
+                f,
+                "{n} cores were asked for; between 1 and {} are possible",
+                limits::SHARDS_MAX
+            ),
+            Self::Ring(e) => e.fmt(f),
+            Self::Io { what, error } => write!(f, "{what} failed: {error}"),
+            Self::Panicked(index) => write!(f, "shard {index} panicked; see the message above"),
+        }
+    }
+}
+
+impl std::error::Error for RuntimeError {}
+
+/// Reaches one shard from any thread.
+#[derive(Clone)]
+pub struct ShardHandle {
+    mailbox: Arc<Mailbox>,
+    stats: Arc<SharedStats>,
+    index: usize,
+}
+
+impl ShardHandle {
+    /// The shard's number, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Runs a function on the shard.
+    ///
+    /// # Errors
+    /// When the shard has ended or its mailbox is full; the function is dropped.
+    pub fn run(&self, f: impl FnOnce() + Send + 'static) -> Result<(), MailboxError> {
+        self.mailbox.send(Message::Run(Box::new(f)))
+    }
+
+    /// Makes a future on the shard and runs it there.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn spawn<F>(&self, make: impl FnOnce() -> F + Send + 'static) -> Result<(), MailboxError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        self.run(move || Shard::current().spawn_detached(make()))
+    }
+
+    /// The shard's counters.
+    pub fn stats(&self) -> ShardStats {
+        self.stats.load()
+    }
+}
+
+/// A set of shards about to run.
+pub struct Runtime {
+    cpus: Vec<usize>,
+    pin: bool,
+    ring: RingOptions,
+    pacing: Pacing,
+    handles: Vec<ShardHandle>,
+}
+
+impl Runtime {
+    /// One shard on each of these CPUs.
+    pub fn new(cpus: Vec<usize>) -> Result<Self, RuntimeError> {
+        if cpus.is_empty() || cpus.len() > limits::SHARDS_MAX {
+            return Err(RuntimeError::Cores(cpus.len()));
+        }
+        let handle = |index| -> io::Result<ShardHandle> {
+            Ok(ShardHandle { mailbox: Arc::new(Mailbox::new()?), stats: Arc::default(), index })
+        };
+        let handles = (0..cpus.len())
+            .map(handle)
+            .collect::<io::Result<_>>()
+            .map_err(|error| RuntimeError::Io { what: "making an eventfd", error })?;
+        let pacing = Pacing { batch: 1, batch_wait: Duration::ZERO };
+        Ok(Self { cpus, pin: true, ring: RingOptions::default(), pacing, handles })
+    }
+
+    /// Leaves the shards' threads unpinned, for tests and crowded machines.
+    pub fn unpinned(mut self) -> Self {
+        self.pin = false;
+        self
+    }
+
+    /// Other sizes of the rings.
+    pub fn ring_options(mut self, options: RingOptions) -> Self {
+        self.ring = options;
+        self
+    }
+
+    /// How the shards gather completions under load.
+    pub fn pacing(mut self, pacing: Pacing) -> Self {
+        self.pacing = pacing;
+        self
+    }
+
+    /// Handles of all shards, by index; messages sent before the start wait.
+    pub fn handles(&self) -> &[ShardHandle] {
+        &self.handles
+    }
+
+    /// Starts the shards, each with the future that `root` makes for it, and
+    /// waits until all have ended.
+    ///
+    /// # Errors
+    /// The first shard's that could not start or failed; the others are not started.
+    pub fn run<F, Fut>(self, root: F) -> Result<(), RuntimeError>
+    where
+        F: Fn(Shard) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        self.start(root)?.join()
+    }
+
+    /// As [`run`](Self::run), but leaves the calling thread free: gives back
+    /// once every shard is up.
+    pub fn start<F, Fut>(self, root: F) -> Result<Running, RuntimeError>
+    where
+        F: Fn(Shard) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let root = Arc::new(root);
+        let mut running = Running { threads: Vec::new() };
+        let (ready, up) = mpsc::channel();
+        let mut go = Vec::new();
+        for (index, &cpu) in self.cpus.iter().enumerate() {
+            let (root, ready, handle) = (Arc::clone(&root), ready.clone(), self.handles[index].clone());
+            let (start, started) = mpsc::channel::<()>();
+            go.push(start);
+            let options = self.ring;
+            let seat = Seat {
+                index,
+                count: self.cpus.len(),
+                cpu: self.pin.then_some(cpu),
+                pacing: self.pacing,
+            };
+            let thread = thread::Builder::new()
+                .name(format!("shard-{index}"))
+                .spawn(move || {
+                    let shard = match build(&seat, options, &handle) {
+                        Ok(shard) => {
+                            let _ = ready.send(Ok(()));
+                            shard
+                        }
+                        Err(e) => {
+                            let _ = ready.send(Err(e));
+                            return Ok(());
+                        }
+                    };
+                    drop(ready);
+                    // All or none: a shard whose neighbour failed to start ends here.
+                    if started.recv().is_err() {
+                        return Ok(());
+                    }
+                    let future = root(shard.clone());
+                    shard.run(future)
+                })
+                .map_err(|error| RuntimeError::Io { what: "starting a thread", error })?;
+            running.threads.push(thread);
+        }
+        drop(ready);
+        for result in up {
+            result?;
+        }
+        for start in go {
+            let _ = start.send(());
+        }
+        Ok(running)
+    }
+}
+
+struct Seat {
+    index: usize,
+    count: usize,
+    cpu: Option<usize>,
+    pacing: Pacing,
+}
+
+fn build(seat: &Seat, options: RingOptions, handle: &ShardHandle) -> Result<Shard, RuntimeError> {
+    if let Some(cpu) = seat.cpu {
+        sys::cpu::pin_current_thread(cpu)
+            .map_err(|error| RuntimeError::Io { what: "pinning a shard to its CPU", error })?;
+    }
+    let driver = RingDriver::new(options).map_err(RuntimeError::Ring)?;
+    Shard::new(Parts {
+        index: seat.index,
+        count: seat.count,
+        cpu: seat.cpu,
+        driver: Box::new(driver),
+        mailbox: Arc::clone(&handle.mailbox),
+        stats: Arc::clone(&handle.stats),
+        pacing: seat.pacing,
+    })
+    .map_err(|error| RuntimeError::Io { what: "setting up a shard", error })
+}
+
+/// Shards at work.
+pub struct Running {
+    threads: Vec<thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    /// Waits until every shard has ended.
+    pub fn join(self) -> Result<(), RuntimeError> {
+        let mut first = Ok(());
+        for (index, thread) in self.threads.into_iter().enumerate() {
+            let ended = match thread.join() {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(RuntimeError::Io { what: "a shard's loop", error }),
+                Err(_) => Err(RuntimeError::Panicked(index)),
+            };
+            first = first.and(ended);
+        }
+        first
+    }
+}

@@ -1,0 +1,70 @@
+//! A shard's counters, written by the shard alone and read by anyone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::driver::DriverStats;
+
+/// What a shard has done since it started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardStats {
+    /// Calls of `io_uring_enter`.
+    pub enters: u64,
+    /// Operations handed to the kernel.
+    pub submissions: u64,
+    /// Completions taken from the kernel.
+    pub completions: u64,
+    /// Turns in which the completion queue had overflowed.
+    pub overflows: u64,
+    /// Task polls.
+    pub polls: u64,
+    /// Tasks that ended in a panic.
+    pub panics: u64,
+    /// Live tasks.
+    pub tasks: u64,
+}
+
+/// One writer, plain loads and stores: no read-modify-write on the hot path.
+#[derive(Default)]
+pub(super) struct SharedStats {
+    enters: AtomicU64,
+    submissions: AtomicU64,
+    completions: AtomicU64,
+    overflows: AtomicU64,
+    polls: AtomicU64,
+    panics: AtomicU64,
+    tasks: AtomicU64,
+}
+
+fn add(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+impl SharedStats {
+    pub fn store_driver(&self, driver: DriverStats, tasks: usize) {
+        self.enters.store(driver.enters, Ordering::Relaxed);
+        self.submissions.store(driver.submissions, Ordering::Relaxed);
+        self.completions.store(driver.completions, Ordering::Relaxed);
+        self.overflows.store(driver.overflows, Ordering::Relaxed);
+        self.tasks.store(tasks as u64, Ordering::Relaxed);
+    }
+
+    pub fn count_poll(&self) {
+        add(&self.polls);
+    }
+
+    pub fn count_panic(&self) {
+        add(&self.panics);
+    }
+
+    pub fn load(&self) -> ShardStats {
+        ShardStats {
+            enters: self.enters.load(Ordering::Relaxed),
+            submissions: self.submissions.load(Ordering::Relaxed),
+            completions: self.completions.load(Ordering::Relaxed),
+            overflows: self.overflows.load(Ordering::Relaxed),
+            polls: self.polls.load(Ordering::Relaxed),
+            panics: self.panics.load(Ordering::Relaxed),
+            tasks: self.tasks.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The timer wheel: four levels of 64 slots, a tick of one millisecond.
+//!
+//! Timers are cheap to push back, since that is what a connection does at every
+//! request: a later deadline is only noted, and the entry moves when its old
+//! slot comes up (after Varghese and Lauck's hierarchical wheels).
+
+use std::task::Waker;
+
+const SLOT_BITS: u32 = 6;
+const SLOTS: usize = 1 << SLOT_BITS;
+const LEVELS: usize = 4;
+/// Longer waits are taken in steps of this many milliseconds (about 4.6 hours).
+const SPAN_MS: u64 = 1 << (SLOT_BITS * LEVELS as u32);
+const NONE: u32 = u32::MAX;
+
+/// Names a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TimerKey(u32);
+
+struct Entry {
+    deadline_ms: u64,
+    waker: Option<Waker>,
+    /// The list the entry is on, or `None` when it has fired or is free.
+    place: Option<(u8, u8)>,
+    previous: u32,
+    next: u32,
+}
+
+/// All timers of one shard.
+pub(super) struct Wheel {
+    now_ms: u64,
+    heads: [[u32; SLOTS]; LEVELS],
+    /// A bit for each slot that has entries.
+    occupied: [u64; LEVELS],
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    armed: usize,
+}
+
+impl Wheel {
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            now_ms,
+            heads: [[NONE; SLOTS]; LEVELS],
+            occupied: [0; LEVELS],
+            entries: Vec::new(),
+            free: Vec::new(),
+            armed: 0,
+        }
+    }
+
+    /// Arms a timer; a deadline that has passed fires at the next [`advance`](Self::advance).
+    pub fn insert(&mut self, deadline_ms: u64) -> TimerKey {
+        let entry =
+            Entry { deadline_ms, waker: None, place: None, previous: NONE, next: NONE };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.entries[index as usize] = entry;
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+        };
+        self.link(index);
+        TimerKey(index)
+    }
+
+    /// Whether the timer has fired; if not, `waker` is woken when it does.
+    pub fn poll(&mut self, key: TimerKey, waker: &Waker) -> bool {
+        let entry = &mut self.entries[key.0 as usize];
+        if entry.place.is_none() {
+            return true;
+        }
+        match &mut entry.waker {
+            Some(old) if old.will_wake(waker) => {}
+            old => *old = Some(waker.clone()),
+        }
+        false
+    }
+
+    /// Moves the deadline; a timer that has fired is armed again.
+    pub fn reset(&mut self, key: TimerKey, deadline_ms: u64) {
+        let entry = &mut self.entries[key.0 as usize];
+        let later = deadline_ms >= entry.deadline_ms;
+        entry.deadline_ms = deadline_ms;
+        match entry.place {
+            Some(_) if later => {}
+            Some(_) => {
+                self.unlink(key.0);
+                self.link(key.0);
+            }
+            None => self.link(key.0),
+        }
+    }
+
+    pub fn remove(&mut self, key: TimerKey) {
+        if self.entries[key.0 as usize].place.is_some() {
+            self.unlink(key.0);
+        }
+        self.entries[key.0 as usize].waker = None;
+        self.free.push(key.0);
+    }
+
+    /// Milliseconds until a slot comes up, which is never later than the next
+    /// deadline; `None` without timers.
+    pub fn next_ms(&self, now_ms: u64) -> Option<u64> {
+        if self.armed == 0 {
+            return None;
+        }
+        let mut best = u64::MAX;
+        for level in 0..LEVELS {
+            if self.occupied[level] == 0 {
+                continue;
+            }
+            let shift = SLOT_BITS * level as u32;
+            let current = self.now_ms >> shift;
+            let ahead = self.occupied[level].rotate_right((current & (SLOTS as u64 - 1)) as u32);
+            // A slot "0 ahead" on a higher level is a whole turn ahead: it was emptied on arrival.
+            let steps = match (level, ahead & !1) {
+                (0, _) => u64::from(ahead.trailing_zeros()),
+                (_, 0) => SLOTS as u64,
+                (_, rest) => u64::from(rest.trailing_zeros()),
+            };
+            best = best.min((current + steps) << shift);
+        }
+        Some(best.saturating_sub(now_ms))
+    }
+
+    /// Moves the clock on and gathers the wakers of the timers that fired.
+    pub fn advance(&mut self, now_ms: u64, wakers: &mut Vec<Waker>) {
+        while self.armed > 0 && self.now_ms <= now_ms {
+            self.fire(0, self.slot_now(0), wakers);
+            if self.now_ms == now_ms {
+                return;
+            }
+            // With nothing on the lowest level before the next cascade, go there directly.
+            let rest = self.occupied[0] >> self.slot_now(0);
+            let step = match rest {
+                0 => SLOTS as u64 - (self.now_ms & (SLOTS as u64 - 1)),
+                _ => u64::from((rest & !1).trailing_zeros())
+                    .min(SLOTS as u64 - (self.now_ms & (SLOTS as u64 - 1))),
+            };
+            self.now_ms = (self.now_ms + step.max(1)).min(now_ms);
+            for level in 1..LEVELS {
+                if self.now_ms & ((1 << (SLOT_BITS * level as u32)) - 1) != 0 {
+                    break;
+                }
+                self.cascade(level, self.slot_now(level));
+            }
+        }
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
+    fn slot_now(&self, level: usize) -> usize {
+        (self.now_ms >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1)
+    }
+
+    /// Wakes what is due in a slot of the lowest level; what was pushed back moves on.
+    fn fire(&mut self, level: usize, slot: usize, wakers: &mut Vec<Waker>) {
+        let mut index = self.take_list(level, slot);
+        while index != NONE {
+            let entry = &mut self.entries[index as usize];
+            let next = entry.next;
+            if entry.deadline_ms <= self.now_ms {
+                wakers.extend(entry.waker.take());
+            } else {
+                self.link(index);
+            }
+            index = next;
+        }
+    }
+
+    /// Spreads a slot of a higher level over the lower ones.
+    fn cascade(&mut self, level: usize, slot: usize) {
+        let mut index = self.take_list(level, slot);
+        while index != NONE {
+            let next = self.entries[index as usize].next;
+            self.link(index);
+            index = next;
+        }
+    }
+
+    fn take_list(&mut self, level: usize, slot: usize) -> u32 {
+        let head = std::mem::replace(&mut self.heads[level][slot], NONE);
+        self.occupied[level] &= !(1 << slot);
+        let mut index = head;
+        while index != NONE {
+            let entry = &mut self.entries[index as usize];
+            entry.place = None;
+            self.armed -= 1;
+            index = entry.next;
+        }
+        head
+    }
+
+    fn link(&mut self, index: u32) {
+        let deadline = self.entries[index as usize].deadline_ms.max(self.now_ms);
+        let ahead = (deadline - self.now_ms).min(SPAN_MS - 1);
+        let at = self.now_ms + ahead;
+        // The level is where `at` and now first differ, so that a slot is met before its time.
+        let differs = (at ^ self.now_ms) | (SLOTS as u64 - 1);
+        let level = (((63 - differs.leading_zeros()) / SLOT_BITS) as usize).min(LEVELS - 1);
+        let slot = (at >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
+        let head = std::mem::replace(&mut self.heads[level][slot], index);
+        self.occupied[level] |= 1 << slot;
+        let entry = &mut self.entries[index as usize];
+        entry.place = Some((level as u8, slot as u8));
+        entry.previous = NONE;
+        entry.next = head;
+        if head != NONE {
+            self.entries[head as usize].previous = index;
+        }
+        self.armed += 1;
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        let Some((level, slot)) = entry.place.take() else { return };
+        let (previous, next) = (entry.previous, entry.next);
+        let (level, slot) = (usize::from(level), usize::from(slot));
+        if previous == NONE {
+            self.heads[level][slot] = next;
+        } else {
+            self.entries[previous as usize].next = next;
+        }
+        if next != NONE {
+            self.entries[next as usize].previous = previous;
+        }
+        if self.heads[level][slot] == NONE {
+            self.occupied[level] &= !(1 << slot);
+        }
+        self.armed -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Wakers without a reference count: a task is named by shard, index and
+//! generation, all in one word.
+//!
+//! Waking from the task's own shard pushes it on the ready queue; waking from
+//! anywhere else sends its name to the shard's mailbox. A waker that outlives
+//! its task, or its shard, wakes nobody: the generation no longer matches.
+
+use std::sync::{Arc, RwLock};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::mailbox::Mailbox;
+use super::shard;
+
+/// A task's name, as wide as a pointer: 12 bits of shard slot, 28 of generation, 24 of index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TaskName(usize);
+
+const INDEX_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 28;
+pub(super) const INDEX_MAX: u32 = (1 << INDEX_BITS) - 1;
+pub(super) const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+const SLOTS_MAX: usize = 1 << 12;
+
+const _: () = assert!(size_of::<usize>() == 8, "headwater needs a 64-bit machine");
+const _: () = assert!(crate::limits::SHARDS_MAX <= SLOTS_MAX);
+
+impl TaskName {
+    pub fn new(slot: usize, index: u32, generation: u32) -> Self {
+        debug_assert!(slot < SLOTS_MAX && index <= INDEX_MAX && generation <= GENERATION_MASK);
+        Self(slot << (INDEX_BITS + GENERATION_BITS) | (generation as usize) << INDEX_BITS | index as usize)
+    }
+
+    pub fn index(self) -> u32 {
+        self.0 as u32 & INDEX_MAX
+    }
+
+    pub fn generation(self) -> u32 {
+        (self.0 >> INDEX_BITS) as u32 & GENERATION_MASK
+    }
+
+    pub fn slot(self) -> usize {
+        self.0 >> (INDEX_BITS + GENERATION_BITS)
+    }
+
+    /// A waker for this task.
+    pub fn waker(self) -> Waker {
+        // SAFETY: the functions of the table only ever read the word itself, never through it, so
+        // they are sound on any thread at any time; clone and drop have nothing to count.
+        unsafe { Waker::new(std::ptr::without_provenance(self.0), &VTABLE) }
+    }
+}
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(
+    |word| RawWaker::new(word, &VTABLE),
+    |word| wake(TaskName(word.addr())),
+    |word| wake(TaskName(word.addr())),
+    |_| {},
+);
+
+fn wake(task: TaskName) {
+    if shard::make_ready_here(task) {
+        return;
+    }
+    let mailbox = mailboxes().get(task.slot()).cloned().flatten();
+    if let Some(mailbox) = mailbox {
+        mailbox.wake_task(task);
+    }
+}
+
+/// The mailboxes of all shards of this process by slot; only touched when a
+/// shard starts or ends, and by a wake-up that comes from another thread.
+static MAILBOXES: RwLock<Vec<Option<Arc<Mailbox>>>> = RwLock::new(Vec::new());
+
+fn mailboxes() -> std::sync::RwLockReadGuard<'static, Vec<Option<Arc<Mailbox>>>> {
+    MAILBOXES.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A shard's place among all shards of the process, given back on drop.
+pub(super) struct ShardSlot(usize);
+
+impl ShardSlot {
+    /// Enters a shard's mailbox; `None` when the process has too many shards.
+    pub fn enter(mailbox: Arc<Mailbox>) -> Option<Self> {
+        let mut all = MAILBOXES.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let slot = all.iter().position(Option::is_none).unwrap_or(all.len());
+        if slot >= SLOTS_MAX {
+            return None;
+        }
+        if slot == all.len() {
+            all.push(None);
+        }
+        all[slot] = Some(mailbox);
+        Some(Self(slot))
+    }
+
+    pub fn index(&self) -> usize {
+        self.0
+    }
+}
+
+impl Drop for ShardSlot {
+    fn drop(&mut self) {
+        let mut all = MAILBOXES.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        all[self.0] = None;
+    }
+}

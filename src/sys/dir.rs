@@ -1,0 +1,125 @@
+//! Reading a folder: names by `getdents64(2)`, sizes and times by `fstatat(2)`.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
+
+use super::file::{self, Kind, Stamp};
+use super::open::Root;
+
+/// Bytes of entries fetched with one system call.
+const BATCH_BYTES: usize = 32 * 1024;
+
+/// Bytes before the name in `struct linux_dirent64`: inode, offset, record
+/// length and type.
+const NAME_OFFSET: usize = 19;
+
+/// One name in a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The name as the file system has it: any bytes but `/` and NUL.
+    pub name: Vec<u8>,
+    /// What the folder itself says of it.
+    pub kind: EntryKind,
+}
+
+/// The kind of an entry, as far as the folder tells without a look at the file.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link: [`stat_entry`] tells where it leads.
+    Symlink,
+    /// A FIFO, socket or device.
+    Other,
+    /// The file system doesn't say: [`stat_entry`] does.
+    Unknown,
+}
+
+/// The entries of a folder, in the file system's order, without `.` and `..`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Entries {
+    /// At most as many as were asked for.
+    pub entries: Vec<Entry>,
+    /// Whether the folder has more.
+    pub cut: bool,
+}
+
+/// Reads up to `entries_max` entries of a folder opened for reading
+/// ([`super::open::open_how_dir`]), from where its descriptor stands.
+pub fn read_dir(dir: BorrowedFd<'_>, entries_max: usize) -> io::Result<Entries> {
+    let mut found = Entries::default();
+    let mut batch = vec![0_u8; BATCH_BYTES];
+    loop {
+        // SAFETY: the kernel writes at most `batch.len()` bytes into the vector.
+        let filled = super::retry(|| unsafe {
+            libc::syscall(
+                libc::SYS_getdents64,
+                dir.as_raw_fd(),
+                batch.as_mut_ptr(),
+                batch.len(),
+            )
+        })?;
+        if filled == 0 {
+            return Ok(found);
+        }
+        let mut records = &batch[..filled];
+        while let Some((entry, rest)) = next_entry(records) {
+            records = rest;
+            if entry.name == b"." || entry.name == b".." {
+                continue;
+            }
+            if found.entries.len() == entries_max {
+                found.cut = true;
+                return Ok(found);
+            }
+            found.entries.push(entry);
+        }
+    }
+}
+
+/// Takes one `struct linux_dirent64` off the front.
+fn next_entry(records: &[u8]) -> Option<(Entry, &[u8])> {
+    let length = u16::from_ne_bytes(records.get(16..18)?.try_into().ok()?);
+    let kind = match *records.get(18)? {
+        libc::DT_REG => EntryKind::File,
+        libc::DT_DIR => EntryKind::Directory,
+        libc::DT_LNK => EntryKind::Symlink,
+        libc::DT_UNKNOWN => EntryKind::Unknown,
+        _ => EntryKind::Other,
+    };
+    let name = records.get(NAME_OFFSET..length.into())?;
+    let name = CStr::from_bytes_until_nul(name).ok()?.to_bytes().to_vec();
+    Some((Entry { name, kind }, &records[length.into()..]))
+}
+
+/// Kind and stamp of what `name` in `dir` leads to. `dir_path` is the folder's
+/// own path beneath `root`, empty for the root itself.
+///
+/// A symbolic link is followed beneath `root` only: one that leaves it is
+/// `EXDEV` and tells nothing about its target.
+pub fn stat_entry(
+    root: &Root,
+    dir: BorrowedFd<'_>,
+    dir_path: &[u8],
+    name: &[u8],
+) -> io::Result<(Kind, Stamp)> {
+    let name = CString::new(name)?;
+    let stat = fstatat(dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if !file::is_symlink(&stat) {
+        return Ok((file::kind_of(&stat), file::stamp_of(&stat)));
+    }
+    let mut path = Vec::with_capacity(dir_path.len() + 1 + name.as_bytes().len());
+    if !dir_path.is_empty() {
+        path.extend_from_slice(dir_path);
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.as_bytes());
+    let target = root.open_path(&CString::new(path)?, false)?;
+    file::stamp(target.as_fd())
+}

@@ -1,0 +1,86 @@
+//! Open files and what identifies their content.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::stat::{FileStat, fstat};
+
+/// An open file with the stamp it had when it was opened or last looked at.
+#[derive(Debug)]
+pub struct File {
+    /// The descriptor, closed on drop.
+    pub fd: OwnedFd,
+    /// Identity, size and times of the file behind `fd`.
+    pub stamp: Stamp,
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Two equal stamps mean the same file with the same content, as far as the
+/// file system's clock can tell.
+///
+/// `ctime_ns` is what a writer can't set back, so it catches a file that was
+/// rewritten and had its `mtime` restored.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Stamp {
+    /// Device of the file system.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last change of the content, nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// Last change of the content or the inode, nanoseconds since the epoch.
+    pub ctime_ns: i64,
+}
+
+/// What a path leads to.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A FIFO, socket, device or, where links aren't followed, a symbolic link.
+    Other,
+}
+
+/// Kind and stamp of an open file, by one `fstat(2)`. Works on `O_PATH` descriptors.
+pub fn stamp(fd: BorrowedFd<'_>) -> io::Result<(Kind, Stamp)> {
+    let stat = fstat(fd)?;
+    Ok((kind_of(&stat), stamp_of(&stat)))
+}
+
+pub(super) fn kind_of(stat: &FileStat) -> Kind {
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Kind::File,
+        libc::S_IFDIR => Kind::Directory,
+        _ => Kind::Other,
+    }
+}
+
+pub(super) fn is_symlink(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFLNK
+}
+
+pub(super) fn stamp_of(stat: &FileStat) -> Stamp {
+    Stamp {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+    }
+}
+
+/// Saturates: a file system may hold a date beyond the year 2262.
+fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
+}

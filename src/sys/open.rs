@@ -1,0 +1,206 @@
+//! Opening files beneath a folder with `openat2(2)`, which resolves a path in
+//! the kernel without ever leaving that folder.
+//!
+//! A `..` or a symbolic link that climbs out, and any absolute link, fails with
+//! `EXDEV`; links that stay inside are followed. There is no window between a
+//! check and its use.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+/// Rounds after which a lookup that keeps racing renames gives up with `EAGAIN`.
+const RACE_RETRIES: usize = 8;
+
+/// `struct open_how` of `openat2(2)`, as the kernel and the ring read it.
+///
+/// Always resolves beneath the starting folder and refuses magic links.
+#[repr(C)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+impl OpenHow {
+    const fn beneath(flags: libc::c_int) -> OpenHow {
+        OpenHow {
+            flags: (flags | libc::O_CLOEXEC) as u64,
+            mode: 0,
+            resolve: libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS,
+        }
+    }
+
+    /// Adds `RESOLVE_CACHED` (Linux 5.12): fail with `EAGAIN` rather than touch
+    /// the disk or wait during the lookup.
+    pub const fn cached(mut self) -> OpenHow {
+        self.resolve |= libc::RESOLVE_CACHED;
+        self
+    }
+
+    /// Adds `RESOLVE_NO_SYMLINKS`: any symbolic link on the way is `ELOOP`.
+    pub const fn no_symlinks(mut self) -> OpenHow {
+        self.resolve |= libc::RESOLVE_NO_SYMLINKS;
+        self
+    }
+
+    const fn is_cached(&self) -> bool {
+        self.resolve & libc::RESOLVE_CACHED != 0
+    }
+}
+
+/// Opens for reading. `O_NONBLOCK` keeps a FIFO without a writer from holding
+/// up the thread, `O_NOCTTY` a terminal from becoming ours.
+pub const fn open_how_read() -> OpenHow {
+    OpenHow::beneath(libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
+}
+
+/// Only finds the file (`O_PATH`): enough for a stamp, needs no read permission.
+pub const fn open_how_path() -> OpenHow {
+    OpenHow::beneath(libc::O_PATH)
+}
+
+/// Opens a folder for reading its entries; anything else is `ENOTDIR`.
+pub const fn open_how_dir() -> OpenHow {
+    OpenHow::beneath(libc::O_RDONLY | libc::O_DIRECTORY)
+}
+
+/// Opens `path`, relative to `dir`, with `openat2(2)`. An empty path is the folder itself.
+///
+/// Errors: `EXDEV` when the path leads out of `dir`; `EAGAIN` with
+/// [`OpenHow::cached`] when the lookup would have to wait, also on kernels that
+/// don't know the flag, and without it when renames kept racing the lookup.
+pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, how: &OpenHow) -> io::Result<OwnedFd> {
+    let path = if path.is_empty() { c"." } else { path };
+    let mut rounds = 0;
+    loop {
+        // SAFETY: `path` is NUL-terminated and `how` is a live `open_how` of the
+        // size given; the kernel reads both and keeps neither.
+        let result = super::retry(|| unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                dir.as_raw_fd(),
+                path.as_ptr(),
+                std::ptr::from_ref(how),
+                size_of::<OpenHow>(),
+            )
+        });
+        match result {
+            Ok(fd) => {
+                // SAFETY: the kernel has just made this descriptor for us and
+                // nothing else knows its number.
+                return Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) });
+            }
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINVAL) if how.is_cached() => {
+                    return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+                }
+                Some(libc::EAGAIN) if !how.is_cached() && rounds < RACE_RETRIES => rounds += 1,
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+/// A folder that paths are resolved beneath.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Root {
+    /// Opens the folder and makes sure that the kernel has `openat2(2)`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Root, RootError> {
+        let path = path.as_ref();
+        let fail = |source: io::Error| RootError {
+            path: path.to_owned(),
+            source,
+        };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
+        openat2(fd.as_fd(), c".", &open_how_path()).map_err(fail)?;
+        Ok(Root {
+            fd,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The path it was opened by, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Finds `rel` (`O_PATH`); errors as [`openat2`].
+    pub fn open_path(&self, rel: &CStr, cached: bool) -> io::Result<OwnedFd> {
+        self.open_with(rel, open_how_path(), cached)
+    }
+
+    /// Opens `rel` for reading; errors as [`openat2`]. Check the kind before
+    /// reading: FIFOs and devices open as well.
+    pub fn open_read(&self, rel: &CStr, cached: bool) -> io::Result<OwnedFd> {
+        self.open_with(rel, open_how_read(), cached)
+    }
+
+    /// Opens the folder `rel` for reading its entries; errors as [`openat2`].
+    pub fn open_dir(&self, rel: &CStr, cached: bool) -> io::Result<OwnedFd> {
+        self.open_with(rel, open_how_dir(), cached)
+    }
+
+    fn open_with(&self, rel: &CStr, how: OpenHow, cached: bool) -> io::Result<OwnedFd> {
+        let how = if cached { how.cached() } else { how };
+        openat2(self.as_fd(), rel, &how)
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A root folder that can't be used.
+#[derive(Debug)]
+pub struct RootError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl fmt::Display for RootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.source.raw_os_error() {
+            Some(libc::ENOSYS) => write!(
+                f,
+                "cannot serve {path}: this kernel has no openat2(2); Linux 5.6 or newer is needed"
+            ),
+            // Old container runtimes answer unknown system calls with EPERM.
+            Some(libc::EPERM) => write!(
+                f,
+                "cannot serve {path}: openat2(2) is forbidden here; allow it in the container's seccomp profile"
+            ),
+            Some(libc::ENOTDIR) => write!(f, "cannot serve {path}: it is not a folder; name one"),
+            Some(libc::ENOENT) => write!(
+                f,
+                "cannot serve {path}: no such folder; check the path or create it"
+            ),
+            Some(libc::EACCES) => write!(
+                f,
+                "cannot serve {path}: permission denied; the server's user needs search permission on it and its parents"
+            ),
+            _ => write!(f, "cannot open the folder {path}: {}", self.source),
+        }
+    }
+}
+
+impl std::error::Error for RootError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
