@@ -108,6 +108,10 @@ fn a_mistyped_command_line_is_status_2() {
     );
     let twice = run(&mut headwater(&["serve", "--cores", "0", "--cores", "1"]));
     assert_eq!(twice.status.code(), Some(2));
+    let no_port = run(&mut headwater(&["serve", "--listen", "127.0.0.1"]));
+    assert!(sentence(&no_port, 2).starts_with("--listen: cannot listen on \"127.0.0.1\""));
+    let no_cpu = run(&mut headwater(&["serve", "--check", "--cores", "x"]));
+    assert!(sentence(&no_cpu, 2).starts_with("--cores: cannot read the CPU list \"x\""));
     let out_of_range = run(&mut headwater(&["serve", "--max-headers=0"]));
     assert_eq!(
         sentence(&out_of_range, 2),
@@ -188,13 +192,14 @@ fn the_printed_configuration_shows_who_won() {
 fn check_looks_at_the_folder() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().to_str().expect("UTF-8");
+    let cpu = headwater::sys::cpu::allowed().expect("affinity")[0].to_string();
     let good = run(&mut headwater(&[
-        "serve", path, "--listen", ":81", "--check",
+        "serve", path, "--listen", ":81", "--cores", &cpu, "--check",
     ]));
     assert!(good.status.success());
     assert_eq!(
         stdout(&good),
-        format!("headwater: the configuration is good: \"{path}\" on :81\n")
+        format!("headwater: the configuration is good: \"{path}\" on :81, CPUs {cpu}\n")
     );
     let missing = folder.path().join("none");
     let missing = missing.to_str().expect("UTF-8");

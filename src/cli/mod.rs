@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod flags;
+pub mod resolve;
 pub mod serve;
 
 /// Width at which help text is wrapped on a wider terminal.

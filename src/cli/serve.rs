@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::fail;
 use super::flags::FieldFlags;
+use super::resolve::{ranges, resolve};
 use crate::config::{self, ConfigError, Effective};
 
 const EXAMPLES: &str = "\
@@ -59,24 +60,30 @@ pub fn config_from(
 pub fn run(args: &ServeArgs) -> ExitCode {
     let effective = match config_from(args, |name| std::env::var_os(name)) {
         Ok(effective) => effective,
-        Err(error) => return fail(&error, if error.is_usage() { 2 } else { 1 }),
+        Err(error) => return refuse(&error),
     };
     if args.print_config {
         return print(&effective.to_toml());
     }
-    if let Err(error) = effective.check_root() {
-        return fail(&error, 1);
-    }
+    let resolved = match effective.check_root().and_then(|()| resolve(&effective)) {
+        Ok(resolved) => resolved,
+        Err(error) => return refuse(&error),
+    };
     if args.check {
         let server = &effective.config.server;
         let root = std::path::absolute(&server.root).unwrap_or_else(|_| server.root.clone());
         return print(&format!(
-            "headwater: the configuration is good: \"{}\" on {}\n",
+            "headwater: the configuration is good: \"{}\" on {}, CPUs {}\n",
             root.display(),
-            server.listen.join(", ")
+            server.listen.join(", "),
+            ranges(&resolved.cpus)
         ));
     }
     print(&effective.to_toml())
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    fail(error, if error.is_usage() { 2 } else { 1 })
 }
 
 fn print(text: &str) -> ExitCode {

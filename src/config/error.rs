@@ -102,13 +102,10 @@ pub enum Problem {
         /// What would be right; completes "write …".
         expected: String,
     },
-    /// A value that contradicts another.
-    Conflict {
-        /// The other's `section.key`.
-        with: &'static str,
-        /// What is wrong and what would be right.
-        sentence: String,
-    },
+    /// A value that contradicts another; a whole sentence.
+    Conflict(String),
+    /// A well-formed text that those who know its meaning can't use.
+    Refused(Box<dyn std::error::Error + Send + Sync>),
     /// The folder to serve can't be used.
     Root {
         /// The folder.
@@ -163,7 +160,8 @@ impl fmt::Display for ConfigError {
             Problem::Invalid { value, expected } => {
                 write!(f, "{value:?} cannot be used; write {expected}")
             }
-            Problem::Conflict { sentence, .. } => f.write_str(sentence),
+            Problem::Conflict(sentence) => f.write_str(sentence),
+            Problem::Refused(error) => error.fmt(f),
             Problem::Root { path, source } => write!(
                 f,
                 "cannot serve the folder \"{}\": {source}; name a folder that this user may enter",
@@ -178,6 +176,7 @@ impl std::error::Error for ConfigError {
         match &self.problem {
             Problem::Unreadable { source, .. } | Problem::Root { source, .. } => Some(source),
             Problem::Quantity { source, .. } => Some(source),
+            Problem::Refused(error) => Some(&**error),
             _ => None,
         }
     }

@@ -89,7 +89,11 @@ pub fn load(
     effective.fit_defaults();
     match effective.config.validate() {
         Ok(()) => Ok(effective),
-        Err(error) => Err(effective.located(error)),
+        Err(ConfigError {
+            origin: Origin::Key(key),
+            problem,
+        }) => Err(effective.error(&key, problem)),
+        Err(error) => Err(error),
     }
 }
 
@@ -138,22 +142,6 @@ impl Effective {
         }
     }
 
-    /// `error`, which names a key, at the place where that key was written.
-    fn located(&self, mut error: ConfigError) -> ConfigError {
-        let Origin::Key(key) = &error.origin else {
-            return error;
-        };
-        let other = match &error.problem {
-            Problem::Conflict { with, .. } => Some(*with),
-            _ => None,
-        };
-        let written = self.origins.get(key).or_else(|| self.origins.get(other?));
-        if let Some(origin) = written {
-            error.origin = origin.clone();
-        }
-        error
-    }
-
     /// Checks that the folder to serve is one, and that this user may enter it.
     ///
     /// # Errors
@@ -164,15 +152,22 @@ impl Effective {
         let Err(source) = std::fs::metadata(root.join(".")) else {
             return Ok(());
         };
-        let key = "server.root".to_owned();
-        let origin = self.origins.get(&key).cloned();
-        Err(ConfigError {
-            origin: origin.unwrap_or(Origin::Key(key)),
-            problem: Problem::Root {
+        Err(self.error(
+            "server.root",
+            Problem::Root {
                 path: root.clone(),
                 source,
             },
-        })
+        ))
+    }
+
+    /// `problem` of the value of `key` (`section.key`), at the place where that was written.
+    pub fn error(&self, key: &str, problem: Problem) -> ConfigError {
+        let written = self.origins.get(key).cloned();
+        ConfigError {
+            origin: written.unwrap_or_else(|| Origin::Key(key.to_owned())),
+            problem,
+        }
     }
 }
 

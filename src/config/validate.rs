@@ -64,21 +64,6 @@ impl Config {
                 },
             ));
         }
-        for (index, address) in listen.iter().enumerate() {
-            if listen[..index].contains(address) {
-                return Err(invalid("server.listen", address, "each address once"));
-            }
-            // SO_REUSEPORT would let both bind, and visitors would meet the admin pages by chance.
-            if self.server.admin.as_ref() == Some(address) {
-                return Err(conflict(
-                    "server.admin",
-                    "server.listen",
-                    format!(
-                        "{address} is also an address to listen on; give the admin pages their own"
-                    ),
-                ));
-            }
-        }
         Ok(())
     }
 
@@ -122,7 +107,6 @@ impl Config {
         if uri >= head {
             return Err(conflict(
                 "limits.uri_bytes",
-                "limits.head_bytes",
                 format!(
                     "a request target of {uri} bytes cannot fit a head of {head}; \
                      keep limits.uri_bytes below limits.head_bytes"
@@ -133,7 +117,6 @@ impl Config {
         if bodies != 0 && body > bodies {
             return Err(conflict(
                 "cache.body_bytes",
-                "cache.bodies_bytes",
                 format!(
                     "a file of {body} bytes cannot fit a memory of {bodies}; \
                      keep cache.body_bytes within cache.bodies_bytes"
@@ -161,6 +144,6 @@ fn invalid(key: &str, value: &str, expected: &str) -> ConfigError {
     )
 }
 
-fn conflict(key: &str, with: &'static str, sentence: String) -> ConfigError {
-    wrong(key, Problem::Conflict { with, sentence })
+fn conflict(key: &str, sentence: String) -> ConfigError {
+    wrong(key, Problem::Conflict(sentence))
 }
