@@ -9,6 +9,8 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod buffers;
+pub mod cli;
+pub mod config;
 pub mod http;
 pub mod limits;
 pub mod net;

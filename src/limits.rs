@@ -115,9 +115,29 @@ pub const SEND_BUDGET_BYTES: usize = 1024 * 1024;
 /// Entries of one folder listing; more are cut, and the listing says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 
+// ---- configuration --------------------------------------------------------------
+
+/// A configuration file; larger is taken for a mistake.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Addresses to listen on.
+pub const LISTEN_ADDRESSES_MAX: usize = 64;
+/// How far an operator may raise [`HEAD_BYTES_MAX`] and [`URI_BYTES_MAX`].
+pub const HEAD_BYTES_CEILING: usize = 1024 * 1024;
+/// How far an operator may raise [`HEADERS_MAX`].
+pub const HEADERS_CEILING: usize = 1000;
+/// How far an operator may raise any size that memory does not hold at once.
+pub const SIZE_BYTES_CEILING: u64 = 1 << 50;
+/// How far an operator may raise a timeout: a day.
+pub const TIMEOUT_MS_CEILING: u64 = 24 * 3600 * 1000;
+/// How far an operator may raise [`CACHE_FILES_MAX`].
+pub const CACHE_FILES_CEILING: usize = 1_000_000;
+/// How large a socket buffer an operator may ask for.
+pub const SOCKET_BUFFER_BYTES_CEILING: usize = 1 << 30;
+
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);
 const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);
 const _: () = assert!(SEND_BUDGET_BYTES >= CACHE_BODY_BYTES_MAX);
 const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
+const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);

@@ -1,0 +1,90 @@
+//! The flags of the configuration's fields, made from their table.
+
+use std::ffi::OsString;
+
+use clap::builder::OsStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueHint};
+
+use crate::config::{Config, FIELDS, Field, FlagValue, Kind, Unit};
+
+/// The fields that the command line sets.
+#[derive(Debug, Default)]
+pub struct FieldFlags {
+    /// Those that were given, in the order of the table.
+    pub given: Vec<FlagValue>,
+}
+
+impl Args for FieldFlags {
+    fn augment_args(command: Command) -> Command {
+        let defaults = Config::default();
+        command.args(FIELDS.iter().map(|field| argument(field, &defaults)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for FieldFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let given = FIELDS.iter().filter_map(|field| {
+            let values = matches.get_many::<OsString>(field.flag)?;
+            Some(FlagValue {
+                field,
+                values: values.cloned().collect(),
+            })
+        });
+        Ok(Self {
+            given: given.collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.given.extend(Self::from_arg_matches(matches)?.given);
+        Ok(())
+    }
+}
+
+fn argument(field: &Field, defaults: &Config) -> Arg {
+    let arg = Arg::new(field.flag).value_parser(OsStringValueParser::new());
+    let arg = match field.kind {
+        Kind::Path => arg.value_name("DIR").value_hint(ValueHint::DirPath),
+        _ => arg
+            .long(field.flag)
+            .value_name(placeholder(field.kind))
+            .help_heading(field.heading),
+    };
+    let arg = match field.kind {
+        // `--browse`, and `--browse=false` over a file that says true.
+        Kind::Switch => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        Kind::List => arg.action(ArgAction::Append),
+        _ => arg,
+    };
+    match field.kind {
+        Kind::Switch => arg.help(field.about),
+        _ => arg.help(format!(
+            "{} [default: {}]",
+            field.about,
+            field.shown(defaults)
+        )),
+    }
+}
+
+fn placeholder(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Switch => "BOOL",
+        Kind::Number { unit, .. } => match unit {
+            Unit::Count => "N",
+            Unit::Bytes => "SIZE",
+            Unit::BytesPerSecond => "RATE",
+            Unit::Millis => "TIME",
+        },
+        Kind::Optional(placeholder, _) => placeholder,
+        Kind::List => "ADDR",
+        Kind::Path => "DIR",
+        Kind::Mode => "MODE",
+    }
+}

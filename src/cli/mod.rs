@@ -1,0 +1,50 @@
+//! The command line: one file per command.
+//!
+//! Exit status: 0 for success, 2 for a mistyped command line, 1 for anything
+//! else that fails, with one sentence on standard error.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod flags;
+pub mod resolve;
+pub mod serve;
+
+/// Width at which help text is wrapped on a wider terminal.
+const HELP_COLUMNS_MAX: usize = 100;
+
+/// A file and stream server for Linux.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, arg_required_else_help = true)]
+#[command(max_term_width = HELP_COLUMNS_MAX, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<serve::ServeArgs>),
+}
+
+/// Parses the process's command line and runs its command.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => match cli.command {
+            Command::Serve(args) => serve::run(&args),
+        },
+        Err(error) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+    }
+}
+
+/// Tells the person why the command failed.
+fn fail(error: &impl Display, status: u8) -> ExitCode {
+    eprintln!("headwater: {error}");
+    ExitCode::from(status)
+}

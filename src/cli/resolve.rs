@@ -1,0 +1,220 @@
+//! Gives the texts of a configuration their meaning on this host: addresses and CPUs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::config::{ConfigError, Effective, Problem};
+use crate::limits;
+use crate::net::address::ListenAddr;
+use crate::sys::cpu;
+
+/// What the texts of a configuration mean on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Addresses to listen on, each once.
+    pub listen: Vec<ListenAddr>,
+    /// Address of the admin pages, if there are any.
+    pub admin: Option<ListenAddr>,
+    /// CPUs of the shards, ascending, each once.
+    pub cpus: Vec<usize>,
+}
+
+/// Reads the addresses and the CPU list of `effective`; opens nothing.
+///
+/// # Errors
+/// A text that can't be read, an address given twice, or a CPU that this
+/// process may not use, with the place it was written.
+pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
+    let server = &effective.config.server;
+    let refused = |key: &str, refusal: Refusal| refuse(effective, key, refusal);
+    let mut listen = Vec::with_capacity(server.listen.len());
+    for text in &server.listen {
+        for address in parse::<ListenAddr>(effective, "server.listen", text)?.expand() {
+            if listen.contains(&address) {
+                return Err(refused("server.listen", Refusal::Twice(address)));
+            }
+            listen.push(address);
+        }
+    }
+    let admin = server
+        .admin
+        .as_deref()
+        .map(|text| parse::<ListenAddr>(effective, "server.admin", text))
+        .transpose()?;
+    if let Some(admin) = &admin
+        && admin
+            .expand()
+            .iter()
+            .any(|address| listen.contains(address))
+    {
+        let written = effective.origins.contains_key("server.admin");
+        let key = if written {
+            "server.admin"
+        } else {
+            "server.listen"
+        };
+        return Err(refused(key, Refusal::AdminIsPublic(admin.clone())));
+    }
+    let cpus = cpus(effective)?;
+    Ok(Resolved {
+        listen,
+        admin,
+        cpus,
+    })
+}
+
+fn cpus(effective: &Effective) -> Result<Vec<usize>, ConfigError> {
+    const KEY: &str = "server.cores";
+    let allowed =
+        cpu::allowed().map_err(|error| effective.error(KEY, Problem::Refused(error.into())))?;
+    let cpus = match &effective.config.server.cores {
+        None => allowed,
+        Some(list) => {
+            let cpus = cpu::parse_list(list)
+                .map_err(|error| effective.error(KEY, Problem::Refused(error.into())))?;
+            if let Some(&cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+                return Err(refuse(effective, KEY, Refusal::NoSuchCpu { cpu, allowed }));
+            }
+            cpus
+        }
+    };
+    if cpus.len() > limits::SHARDS_MAX {
+        return Err(refuse(effective, KEY, Refusal::TooManyCpus(cpus.len())));
+    }
+    Ok(cpus)
+}
+
+fn parse<T: FromStr>(effective: &Effective, key: &str, text: &str) -> Result<T, ConfigError>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.parse()
+        .map_err(|error: T::Err| effective.error(key, Problem::Refused(error.into())))
+}
+
+fn refuse(effective: &Effective, key: &str, refusal: Refusal) -> ConfigError {
+    effective.error(key, Problem::Refused(refusal.into()))
+}
+
+/// Why well-formed addresses and CPUs can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Refusal {
+    Twice(ListenAddr),
+    AdminIsPublic(ListenAddr),
+    NoSuchCpu { cpu: usize, allowed: Vec<usize> },
+    TooManyCpus(usize),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Twice(address) => write!(f, "{address} is given twice; name each address once"),
+            Self::AdminIsPublic(address) => write!(
+                f,
+                "{address} would serve both files and the admin pages; give the admin pages their own address"
+            ),
+            Self::NoSuchCpu { cpu, allowed } => write!(
+                f,
+                "this process may not run on CPU {cpu}; choose from {}",
+                ranges(allowed)
+            ),
+            Self::TooManyCpus(count) => write!(
+                f,
+                "{count} CPUs are more than the {} shards there may be; name fewer with --cores",
+                limits::SHARDS_MAX
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Ascending CPUs as a taskset list: `0-3,8`.
+pub(super) fn ranges(cpus: &[usize]) -> String {
+    let runs = cpus.chunk_by(|a, b| a + 1 == *b).filter_map(|run| {
+        let (first, last) = (run.first()?, run.last()?);
+        Some(if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        })
+    });
+    runs.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::config;
+
+    fn with(env: &[(&str, &str)]) -> Result<Resolved, String> {
+        let answer = |name: &str| {
+            let found = env.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let effective = config::load(&[], answer, None).expect("valid");
+        resolve(&effective).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_every_interface_and_every_cpu_allowed() {
+        let resolved = with(&[]).expect("resolved");
+        assert_eq!(resolved.listen, [ListenAddr::Any(8080)]);
+        assert_eq!(resolved.admin, "127.0.0.1:9180".parse().ok());
+        assert_eq!(resolved.cpus, cpu::allowed().expect("affinity"));
+    }
+
+    #[test]
+    fn a_cpu_list_is_a_tasksets() {
+        let first = cpu::allowed().expect("affinity")[0];
+        let resolved = with(&[("HEADWATER_CORES", &first.to_string())]);
+        assert_eq!(resolved.expect("resolved").cpus, [first]);
+        let error = with(&[("HEADWATER_CORES", "1023")]).expect_err("no such CPU");
+        assert!(
+            error
+                .starts_with("HEADWATER_CORES: this process may not run on CPU 1023; choose from "),
+            "{error}"
+        );
+        let error = with(&[("HEADWATER_CORES", "3-0")]).expect_err("backwards");
+        assert!(
+            error.starts_with("HEADWATER_CORES: cannot read the CPU list \"3-0\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_address_is_taken_once() {
+        let error = with(&[("HEADWATER_LISTEN", ":80,80")]).expect_err("twice");
+        assert_eq!(
+            error,
+            "HEADWATER_LISTEN: *:80 is given twice; name each address once"
+        );
+        for (variable, value) in [
+            ("HEADWATER_ADMIN", "8080"),
+            ("HEADWATER_LISTEN", "localhost:9180"),
+        ] {
+            let error = with(&[(variable, value)]).expect_err(value);
+            assert!(
+                error.starts_with(variable) && error.contains("would serve both"),
+                "{error}"
+            );
+        }
+        assert_eq!(
+            with(&[("HEADWATER_ADMIN", "off")]).expect("resolved").admin,
+            None
+        );
+        let error = with(&[("HEADWATER_ADMIN", "example.org:1")]).expect_err("unknown host");
+        assert!(
+            error.starts_with("HEADWATER_ADMIN: cannot listen on \"example.org:1\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn cpus_are_shown_as_ranges() {
+        assert_eq!(ranges(&[0, 1, 2, 3, 8, 10, 11]), "0-3,8,10-11");
+        assert_eq!(ranges(&[]), "");
+    }
+}

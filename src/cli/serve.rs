@@ -1,0 +1,94 @@
+//! `headwater serve`: serve a folder.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::fail;
+use super::flags::FieldFlags;
+use super::resolve::{ranges, resolve};
+use crate::config::{self, ConfigError, Effective};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  headwater serve                              this folder on port 8080
+  headwater serve /srv/videos --listen :80 --browse
+  headwater serve /srv --listen 127.0.0.1:8080 --listen unix:/run/headwater.sock
+  headwater serve /srv --cores 0-3 --cache-bytes 256MiB
+  headwater serve --config /etc/headwater.toml --check
+
+Sizes are written 64KiB, 1MB or 4096, times 75s, 500ms or 2m.
+Every flag has a variable (--idle-timeout is HEADWATER_IDLE_TIMEOUT, DIR is HEADWATER_ROOT)
+and a key in the file; a flag wins over a variable, and a variable over the file.
+PORT=8080 means --listen :8080 when neither a flag nor HEADWATER_LISTEN names an address.";
+
+/// Serve a folder over HTTP
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// Read this TOML file [env: HEADWATER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Check the configuration and the folder, then exit
+    #[arg(long)]
+    check: bool,
+
+    /// Print the configuration in effect as TOML, then exit
+    #[arg(long, conflicts_with = "check")]
+    print_config: bool,
+
+    #[command(flatten)]
+    fields: FieldFlags,
+}
+
+/// Builds the configuration of `args` and the environment as `env` answers for it.
+///
+/// # Errors
+/// As [`config::load`].
+pub fn config_from(
+    args: &ServeArgs,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Effective, ConfigError> {
+    config::load(&args.fields.given, env, args.config.as_deref())
+}
+
+/// Runs the command until the server stops.
+pub fn run(args: &ServeArgs) -> ExitCode {
+    let effective = match config_from(args, |name| std::env::var_os(name)) {
+        Ok(effective) => effective,
+        Err(error) => return refuse(&error),
+    };
+    if args.print_config {
+        return print(&effective.to_toml());
+    }
+    let resolved = match effective.check_root().and_then(|()| resolve(&effective)) {
+        Ok(resolved) => resolved,
+        Err(error) => return refuse(&error),
+    };
+    if args.check {
+        let server = &effective.config.server;
+        let root = std::path::absolute(&server.root).unwrap_or_else(|_| server.root.clone());
+        return print(&format!(
+            "headwater: the configuration is good: \"{}\" on {}, CPUs {}\n",
+            root.display(),
+            server.listen.join(", "),
+            ranges(&resolved.cpus)
+        ));
+    }
+    print(&effective.to_toml())
+}
+
+fn refuse(error: &ConfigError) -> ExitCode {
+    fail(error, if error.is_usage() { 2 } else { 1 })
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), 1),
+    }
+}

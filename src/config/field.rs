@@ -1,0 +1,358 @@
+//! The table of all fields: each is named here once, with its TOML key, its
+//! flag, its range and its place in [`Config`].
+
+use std::path::PathBuf;
+
+use super::Config;
+use super::quantity::Unit;
+use crate::limits;
+
+#[derive(Debug)]
+/// One field of the configuration under all its names.
+pub struct Field {
+    /// TOML section.
+    pub section: &'static str,
+    /// TOML key; the unit of a plain integer is its ending.
+    pub key: &'static str,
+    /// Long flag without its dashes; `HEADWATER_` and this in capitals is the variable.
+    pub flag: &'static str,
+    /// Group in the help.
+    pub heading: &'static str,
+    /// What it does, for the help.
+    pub about: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    pub(super) slot: for<'a> fn(&'a mut Config) -> Slot<'a>,
+}
+
+/// What a field may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On or off.
+    Switch,
+    /// A number of `unit` from `min` to `max`.
+    Number {
+        /// What is counted.
+        unit: Unit,
+        /// Least allowed.
+        min: u64,
+        /// Most allowed.
+        max: u64,
+    },
+    /// A text under this placeholder, or the word that stands for none.
+    Optional(&'static str, &'static str),
+    /// Addresses.
+    List,
+    /// The positional folder.
+    Path,
+    /// Permission bits in octal.
+    Mode,
+}
+
+/// The place of a field in a [`Config`].
+pub(super) enum Slot<'a> {
+    Switch(&'a mut bool),
+    Size(&'a mut usize),
+    Long(&'a mut u64),
+    Optional(&'a mut Option<String>),
+    List(&'a mut Vec<String>),
+    Path(&'a mut PathBuf),
+    Mode(&'a mut u32),
+}
+
+impl Field {
+    /// The environment variable: `--idle-timeout` is `HEADWATER_IDLE_TIMEOUT`.
+    pub fn env(&self) -> String {
+        format!(
+            "HEADWATER_{}",
+            self.flag.to_ascii_uppercase().replace('-', "_")
+        )
+    }
+
+    /// Section and key: `timeouts.idle_ms`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// The flag as typed: `--idle-timeout`, or `DIR` for the positional one.
+    pub fn typed(&self) -> String {
+        match self.kind {
+            Kind::Path => "DIR".to_owned(),
+            _ => format!("--{}", self.flag),
+        }
+    }
+}
+
+const LISTENING: &str = "Listening";
+const FILES: &str = "Files";
+const LIMITS: &str = "Limits";
+const TIMEOUTS: &str = "Timeouts";
+const CACHE: &str = "Cache";
+
+const fn count(min: u64, max: usize) -> Kind {
+    number(Unit::Count, min, max as u64)
+}
+
+const fn number(unit: Unit, min: u64, max: u64) -> Kind {
+    Kind::Number { unit, min, max }
+}
+
+const fn time(min: u64) -> Kind {
+    number(Unit::Millis, min, limits::TIMEOUT_MS_CEILING)
+}
+
+/// Every field, section by section.
+pub static FIELDS: &[Field] = &[
+    Field {
+        section: "server",
+        key: "root",
+        flag: "root",
+        heading: FILES,
+        about: "Folder to serve",
+        kind: Kind::Path,
+        slot: |c| Slot::Path(&mut c.server.root),
+    },
+    Field {
+        section: "server",
+        key: "listen",
+        flag: "listen",
+        heading: LISTENING,
+        about: "Address to listen on: :8080, 127.0.0.1:80, [::1]:80 or unix:/run/x.sock; may be repeated",
+        kind: Kind::List,
+        slot: |c| Slot::List(&mut c.server.listen),
+    },
+    Field {
+        section: "server",
+        key: "cores",
+        flag: "cores",
+        heading: LISTENING,
+        about: "CPUs to run on as in taskset, one shard each: 0 is CPU 0 alone, 0-3 are four",
+        kind: Kind::Optional("LIST", "all"),
+        slot: |c| Slot::Optional(&mut c.server.cores),
+    },
+    Field {
+        section: "server",
+        key: "admin",
+        flag: "admin",
+        heading: LISTENING,
+        about: "Address of the admin pages, or off",
+        kind: Kind::Optional("ADDR", "off"),
+        slot: |c| Slot::Optional(&mut c.server.admin),
+    },
+    Field {
+        section: "server",
+        key: "browse",
+        flag: "browse",
+        heading: FILES,
+        about: "Show a listing for a folder without an index file",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.server.browse),
+    },
+    Field {
+        section: "server",
+        key: "hidden",
+        flag: "hidden",
+        heading: FILES,
+        about: "Serve names that begin with a dot",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.server.hidden),
+    },
+    Field {
+        section: "server",
+        key: "index",
+        flag: "index",
+        heading: FILES,
+        about: "File that answers for its folder, or off",
+        kind: Kind::Optional("NAME", "off"),
+        slot: |c| Slot::Optional(&mut c.server.index),
+    },
+    Field {
+        section: "server",
+        key: "steer_by_cpu",
+        flag: "steer-by-cpu",
+        heading: LISTENING,
+        about: "Give a connection to the shard on the CPU that received it",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.server.steer_by_cpu),
+    },
+    Field {
+        section: "limits",
+        key: "connections",
+        flag: "max-connections",
+        heading: LIMITS,
+        about: "Connections of the whole server",
+        kind: count(1, limits::CONNECTIONS_MAX),
+        slot: |c| Slot::Size(&mut c.limits.connections),
+    },
+    Field {
+        section: "limits",
+        key: "connections_per_address",
+        flag: "max-connections-per-address",
+        heading: LIMITS,
+        about: "Connections from one address; 0: no bound",
+        kind: count(0, limits::CONNECTIONS_MAX),
+        slot: |c| Slot::Size(&mut c.limits.connections_per_address),
+    },
+    Field {
+        section: "limits",
+        key: "requests_per_connection",
+        flag: "max-requests-per-connection",
+        heading: LIMITS,
+        about: "Requests on one connection before it is closed; 0: no bound",
+        kind: number(Unit::Count, 0, i64::MAX as u64),
+        slot: |c| Slot::Long(&mut c.limits.requests_per_connection),
+    },
+    Field {
+        section: "limits",
+        key: "head_bytes",
+        flag: "max-head-bytes",
+        heading: LIMITS,
+        about: "Request line and headers together",
+        kind: number(Unit::Bytes, 1024, limits::HEAD_BYTES_CEILING as u64),
+        slot: |c| Slot::Size(&mut c.limits.head_bytes),
+    },
+    Field {
+        section: "limits",
+        key: "headers",
+        flag: "max-headers",
+        heading: LIMITS,
+        about: "Header lines of a request",
+        kind: count(1, limits::HEADERS_CEILING),
+        slot: |c| Slot::Size(&mut c.limits.headers),
+    },
+    Field {
+        section: "limits",
+        key: "uri_bytes",
+        flag: "max-uri-bytes",
+        heading: LIMITS,
+        about: "Request target; less than the head",
+        kind: number(Unit::Bytes, 1, limits::HEAD_BYTES_CEILING as u64),
+        slot: |c| Slot::Size(&mut c.limits.uri_bytes),
+    },
+    Field {
+        section: "limits",
+        key: "body_bytes",
+        flag: "max-body-bytes",
+        heading: LIMITS,
+        about: "Request body; 0: bodies are refused",
+        kind: number(Unit::Bytes, 0, limits::SIZE_BYTES_CEILING),
+        slot: |c| Slot::Long(&mut c.limits.body_bytes),
+    },
+    Field {
+        section: "timeouts",
+        key: "header_ms",
+        flag: "header-timeout",
+        heading: TIMEOUTS,
+        about: "For a whole request head",
+        kind: time(1),
+        slot: |c| Slot::Long(&mut c.timeouts.header_ms),
+    },
+    Field {
+        section: "timeouts",
+        key: "body_ms",
+        flag: "body-timeout",
+        heading: TIMEOUTS,
+        about: "Between two pieces of a request body",
+        kind: time(1),
+        slot: |c| Slot::Long(&mut c.timeouts.body_ms),
+    },
+    Field {
+        section: "timeouts",
+        key: "idle_ms",
+        flag: "idle-timeout",
+        heading: TIMEOUTS,
+        about: "For an idle keep-alive connection",
+        kind: time(1),
+        slot: |c| Slot::Long(&mut c.timeouts.idle_ms),
+    },
+    Field {
+        section: "timeouts",
+        key: "drain_ms",
+        flag: "drain-timeout",
+        heading: TIMEOUTS,
+        about: "From SIGTERM to the end of the last connection; 0: at once",
+        kind: time(0),
+        slot: |c| Slot::Long(&mut c.timeouts.drain_ms),
+    },
+    Field {
+        section: "timeouts",
+        key: "send_period_ms",
+        flag: "send-period",
+        heading: TIMEOUTS,
+        about: "Length of one measurement of the send rate",
+        kind: time(1),
+        slot: |c| Slot::Long(&mut c.timeouts.send_period_ms),
+    },
+    Field {
+        section: "timeouts",
+        key: "send_rate_bytes_per_s",
+        flag: "send-rate-min",
+        heading: TIMEOUTS,
+        about: "Least rate at which a client must take an answer; 0: any",
+        kind: number(Unit::BytesPerSecond, 0, limits::SIZE_BYTES_CEILING),
+        slot: |c| Slot::Long(&mut c.timeouts.send_rate_bytes_per_s),
+    },
+    Field {
+        section: "cache",
+        key: "files",
+        flag: "cache-files",
+        heading: CACHE,
+        about: "Open files kept by each shard",
+        kind: count(1, limits::CACHE_FILES_CEILING),
+        slot: |c| Slot::Size(&mut c.cache.files),
+    },
+    Field {
+        section: "cache",
+        key: "bodies_bytes",
+        flag: "cache-bytes",
+        heading: CACHE,
+        about: "Memory of each shard for small files; 0: none",
+        kind: number(Unit::Bytes, 0, limits::SIZE_BYTES_CEILING),
+        slot: |c| Slot::Size(&mut c.cache.bodies_bytes),
+    },
+    Field {
+        section: "cache",
+        key: "body_bytes",
+        flag: "cache-body-bytes",
+        heading: CACHE,
+        about: "Largest file kept in memory",
+        kind: number(Unit::Bytes, 0, limits::SEND_BUDGET_BYTES as u64),
+        slot: |c| Slot::Size(&mut c.cache.body_bytes),
+    },
+    Field {
+        section: "cache",
+        key: "revalidate_ms",
+        flag: "revalidate",
+        heading: CACHE,
+        about: "Age at which a cached file is looked at again; 0: at every request",
+        kind: time(0),
+        slot: |c| Slot::Long(&mut c.cache.revalidate_ms),
+    },
+    Field {
+        section: "socket",
+        key: "congestion",
+        flag: "congestion",
+        heading: LISTENING,
+        about: "Congestion control of TCP connections: cubic, bbr, ... or kernel for its own choice",
+        kind: Kind::Optional("NAME", "kernel"),
+        slot: |c| Slot::Optional(&mut c.socket.congestion),
+    },
+    Field {
+        section: "socket",
+        key: "send_buffer_bytes",
+        flag: "send-buffer",
+        heading: LISTENING,
+        about: "Send buffer of a connection (SO_SNDBUF); 0: the kernel tunes it",
+        kind: number(Unit::Bytes, 0, limits::SOCKET_BUFFER_BYTES_CEILING as u64),
+        slot: |c| Slot::Size(&mut c.socket.send_buffer_bytes),
+    },
+    Field {
+        section: "socket",
+        key: "unix_mode",
+        flag: "unix-mode",
+        heading: LISTENING,
+        about: "Permissions of Unix sockets, in octal",
+        kind: Kind::Mode,
+        slot: |c| Slot::Mode(&mut c.socket.unix_mode),
+    },
+];

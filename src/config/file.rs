@@ -1,0 +1,144 @@
+//! The TOML file: sections of known keys, every mistake with its line and column.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Origin, Problem};
+use super::field::{FIELDS, Field, Kind};
+use super::load::{Effective, Raw};
+use super::nearest;
+use crate::limits;
+
+/// Reads the file at `path` into `effective`; `named_by` is where its name was written.
+pub(super) fn read(
+    path: &Path,
+    named_by: Origin,
+    effective: &mut Effective,
+) -> Result<(), ConfigError> {
+    match contents(path) {
+        Ok(text) => apply(&text, path, effective),
+        Err(problem) => Err(ConfigError {
+            origin: named_by,
+            problem,
+        }),
+    }
+}
+
+fn contents(path: &Path) -> Result<String, Problem> {
+    let unreadable = |source| Problem::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let bytes_max = limits::CONFIG_FILE_BYTES_MAX;
+    let mut bounded = file.take(bytes_max + 1);
+    bounded.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Problem::FileTooLarge {
+            path: path.to_owned(),
+            bytes_max,
+        });
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// Lays the TOML document `text`, which was read from `path`, over `effective`.
+pub(super) fn apply(text: &str, path: &Path, effective: &mut Effective) -> Result<(), ConfigError> {
+    let document = Document { text, path };
+    let table = DeTable::parse(text).map_err(|error| ConfigError {
+        origin: document.place(error.span().map_or(0, |span| span.start)),
+        problem: Problem::Syntax(error.message().replace('\n', "; ")),
+    })?;
+    for (name, value) in table.get_ref() {
+        document.section(name, value, effective)?;
+    }
+    Ok(())
+}
+
+struct Document<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Document<'_> {
+    fn section(
+        &self,
+        name: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+        effective: &mut Effective,
+    ) -> Result<(), ConfigError> {
+        let section = name.get_ref().as_ref();
+        let at_name = |problem| ConfigError {
+            origin: self.place(name.span().start),
+            problem,
+        };
+        let DeValue::Table(keys) = value.get_ref() else {
+            return Err(at_name(Problem::UnknownKey {
+                section: None,
+                key: section.to_owned(),
+                advice: nearest::key_advice(None, section),
+            }));
+        };
+        if !FIELDS.iter().any(|field| field.section == section) {
+            return Err(at_name(Problem::UnknownSection {
+                name: section.to_owned(),
+                advice: nearest::section_advice(section),
+            }));
+        }
+        for (key, value) in keys {
+            let known = |field: &&Field| field.section == section && field.key == key.get_ref();
+            let Some(field) = FIELDS.iter().find(known) else {
+                return Err(ConfigError {
+                    origin: self.place(key.span().start),
+                    problem: Problem::UnknownKey {
+                        section: Some(section.to_owned()),
+                        key: key.get_ref().to_string(),
+                        advice: nearest::key_advice(Some(section), key.get_ref()),
+                    },
+                });
+            };
+            let raw = self.raw(field, value);
+            effective.set(field, raw, self.place(value.span().start))?;
+        }
+        Ok(())
+    }
+
+    fn raw(&self, field: &Field, value: &Spanned<DeValue<'_>>) -> Raw {
+        let as_written = || Raw::Other(self.text.get(value.span()).unwrap_or_default().to_owned());
+        match value.get_ref() {
+            // A relative folder is meant from where the file lies.
+            DeValue::String(text) if field.kind == Kind::Path && !text.is_empty() => {
+                let base = self.path.parent().unwrap_or(Path::new(""));
+                Raw::Texts(vec![base.join(&**text).into_os_string()])
+            }
+            DeValue::String(text) => Raw::Text(text.to_string()),
+            DeValue::Integer(integer) => Raw::Integer {
+                digits: integer.as_str().to_owned(),
+                radix: integer.radix(),
+            },
+            DeValue::Boolean(value) => Raw::Bool(*value),
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| item.get_ref().as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+                .map_or_else(as_written, Raw::Array),
+            DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => as_written(),
+        }
+    }
+
+    fn place(&self, offset: usize) -> Origin {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Origin::File {
+            path: self.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The configuration: flags, environment and a TOML file become one validated,
+//! typed [`Config`] of plain data.
+//!
+//! Precedence, highest first: flags, environment (`HEADWATER_*`, then `PORT`),
+//! the TOML file, the defaults of [`crate::limits`]. The table [`FIELDS`]
+//! names every field once; flags, variables, keys, help and printing all come
+//! from it.
+
+use std::path::PathBuf;
+
+use crate::limits;
+
+mod error;
+mod field;
+mod file;
+mod load;
+mod nearest;
+mod print;
+mod quantity;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Origin, Problem};
+pub use field::{FIELDS, Field, Kind};
+pub use load::{CONFIG_ENV, Effective, FlagValue, PORT_ENV, load};
+pub use print::Value;
+pub use quantity::{QuantityError, Unit};
+
+/// Permission bits of a Unix socket unless told otherwise: owner and group.
+const UNIX_MODE: u32 = 0o660;
+
+/// Everything an operator may choose. Plain data: nothing is opened or resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Config {
+    /// What is served and where.
+    pub server: Server,
+    /// What a client may ask for.
+    pub limits: Limits,
+    /// How long a client may take.
+    pub timeouts: Timeouts,
+    /// What each shard remembers.
+    pub cache: Cache,
+    /// Options of the listening sockets.
+    pub socket: Socket,
+}
+
+/// What is served and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The folder that is served.
+    pub root: PathBuf,
+    /// Listening addresses as written, at least one; `net` gives them their meaning.
+    pub listen: Vec<String>,
+    /// CPUs to run on as a taskset list, one shard each; `None`: every CPU the process may use.
+    pub cores: Option<String>,
+    /// Address of the admin pages; `None`: no admin pages.
+    pub admin: Option<String>,
+    /// Show a listing for a folder without an index file.
+    pub browse: bool,
+    /// Serve names that begin with a dot.
+    pub hidden: bool,
+    /// File that answers for its folder; `None`: no such file.
+    pub index: Option<String>,
+    /// Give a connection to the shard on the CPU that received it (SO_ATTACH_REUSEPORT_CBPF).
+    pub steer_by_cpu: bool,
+}
+
+/// What a client may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of the whole server.
+    pub connections: usize,
+    /// Connections from one address; 0: no bound.
+    pub connections_per_address: usize,
+    /// Requests on one connection before it is closed; 0: no bound.
+    pub requests_per_connection: u64,
+    /// Bytes of a request line and its headers together.
+    pub head_bytes: usize,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Bytes of a request target.
+    pub uri_bytes: usize,
+    /// Bytes of a request body; 0: bodies are refused.
+    pub body_bytes: u64,
+}
+
+/// How long a client may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a whole request head, in milliseconds.
+    pub header_ms: u64,
+    /// Between two pieces of a request body, in milliseconds.
+    pub body_ms: u64,
+    /// For an idle keep-alive connection, in milliseconds.
+    pub idle_ms: u64,
+    /// From SIGTERM to the end of the last connection, in milliseconds; 0: at once.
+    pub drain_ms: u64,
+    /// Length of one measurement of the send rate, in milliseconds.
+    pub send_period_ms: u64,
+    /// Least rate at which a client must take an answer, in bytes per second; 0: any.
+    pub send_rate_bytes_per_s: u64,
+}
+
+/// What each shard remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Open files of one shard.
+    pub files: usize,
+    /// Bytes of file bodies that one shard keeps in memory; 0: none.
+    pub bodies_bytes: usize,
+    /// Largest file kept as a body in memory, in bytes.
+    pub body_bytes: usize,
+    /// Age in milliseconds at which a cached file is looked at again; 0: at every request.
+    pub revalidate_ms: u64,
+}
+
+/// Options of the listening sockets; accepted ones inherit them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Congestion control by the kernel's name (tcp(7), TCP_CONGESTION); `None`: the kernel's choice.
+    pub congestion: Option<String>,
+    /// SO_SNDBUF in bytes; 0: the kernel tunes it.
+    pub send_buffer_bytes: usize,
+    /// Permission bits of Unix sockets.
+    pub unix_mode: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("."),
+            listen: vec![":8080".to_owned()],
+            cores: None,
+            admin: Some("127.0.0.1:9180".to_owned()),
+            browse: false,
+            hidden: false,
+            index: Some("index.html".to_owned()),
+            steer_by_cpu: false,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: limits::CONNECTIONS_MAX,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            requests_per_connection: limits::REQUESTS_PER_CONNECTION_MAX,
+            head_bytes: limits::HEAD_BYTES_MAX,
+            headers: limits::HEADERS_MAX,
+            uri_bytes: limits::URI_BYTES_MAX,
+            body_bytes: limits::BODY_BYTES_MAX,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header_ms: limits::HEADER_TIMEOUT_MS,
+            body_ms: limits::BODY_TIMEOUT_MS,
+            idle_ms: limits::IDLE_TIMEOUT_MS,
+            drain_ms: limits::DRAIN_TIMEOUT_MS,
+            send_period_ms: limits::SEND_PERIOD_MS,
+            send_rate_bytes_per_s: limits::SEND_RATE_BYTES_PER_S_MIN,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            files: limits::CACHE_FILES_MAX,
+            bodies_bytes: limits::CACHE_BODIES_BYTES_MAX,
+            body_bytes: limits::CACHE_BODY_BYTES_MAX,
+            revalidate_ms: limits::CACHE_REVALIDATE_MS,
+        }
+    }
+}
+
+impl Default for Socket {
+    fn default() -> Self {
+        Self {
+            congestion: None,
+            send_buffer_bytes: 0,
+            unix_mode: UNIX_MODE,
+        }
+    }
+}

@@ -1,0 +1,465 @@
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../examples/headwater.toml");
+const GUIDE: &str = include_str!("../../docs/configuration.md");
+const UNIT_FILE: &str = include_str!("../../docs/systemd/headwater.service");
+
+fn field(path: &str) -> &'static Field {
+    FIELDS.iter().find(|f| f.path() == path).expect(path)
+}
+
+fn flag(path: &str, values: &[&str]) -> FlagValue {
+    FlagValue {
+        field: field(path),
+        values: values.iter().map(OsString::from).collect(),
+    }
+}
+
+/// Loads with `toml` as the file `conf/site.toml`'s contents.
+fn load_all(
+    flags: &[FlagValue],
+    env: &[(&str, &str)],
+    toml: Option<&str>,
+) -> Result<Effective, String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("site.toml");
+    let file = toml.map(|text| {
+        std::fs::write(&path, text).expect("written");
+        path.as_path()
+    });
+    let answer = |name: &str| {
+        let found = env.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| OsString::from(value))
+    };
+    load(flags, answer, file).map_err(|error| {
+        let folder = format!("{}/", folder.path().display());
+        error.to_string().replace(&folder, "")
+    })
+}
+
+fn file_error(toml: &str) -> String {
+    load_all(&[], &[], Some(toml)).expect_err(toml)
+}
+
+fn env_error(name: &str, value: &str) -> String {
+    load_all(&[], &[(name, value)], None).expect_err(name)
+}
+
+#[test]
+fn nothing_given_is_the_default_and_valid() {
+    let effective = load_all(&[], &[], None).expect("valid");
+    assert_eq!(effective.config, Config::default());
+    assert!(effective.origins.is_empty());
+}
+
+#[test]
+fn each_layer_wins_over_those_below() {
+    let toml = "[timeouts]\nidle_ms = 1000\nbody_ms = \"2s\"\nheader_ms = 3_000\n";
+    let env = [
+        ("HEADWATER_IDLE_TIMEOUT", "4s"),
+        ("HEADWATER_BODY_TIMEOUT", "5s"),
+    ];
+    let flags = [flag("timeouts.idle_ms", &["6s"])];
+    let timeouts = load_all(&flags, &env, Some(toml))
+        .expect("valid")
+        .config
+        .timeouts;
+    let defaults = Timeouts::default();
+    assert_eq!(timeouts.idle_ms, 6_000);
+    assert_eq!(timeouts.body_ms, 5_000);
+    assert_eq!(timeouts.header_ms, 3_000);
+    assert_eq!(timeouts.drain_ms, defaults.drain_ms);
+}
+
+#[test]
+fn port_stands_between_the_listen_variable_and_the_file() {
+    let toml = Some("[server]\nlisten = \":1\"\n");
+    let listen = |flags: &[FlagValue], env: &[(&str, &str)], toml| {
+        load_all(flags, env, toml)
+            .expect("valid")
+            .config
+            .server
+            .listen
+    };
+    let port = ("PORT", "2");
+    let variable = ("HEADWATER_LISTEN", ":3, [::1]:4");
+    let flags = [flag("server.listen", &[":5", ":6"])];
+    assert_eq!(listen(&[], &[], toml), [":1"]);
+    assert_eq!(listen(&[], &[port], toml), [":2"]);
+    assert_eq!(listen(&[], &[port], None), [":2"]);
+    assert_eq!(listen(&[], &[variable, port], toml), [":3", "[::1]:4"]);
+    assert_eq!(listen(&flags, &[variable, port], toml), [":5", ":6"]);
+    assert_eq!(listen(&[], &[("PORT", "")], toml), [":1"]);
+    assert_eq!(
+        env_error("PORT", "70000"),
+        "PORT: \"70000\" cannot be used; write a port from 0 to 65535"
+    );
+}
+
+#[test]
+fn every_field_is_set_by_flag_variable_and_key() {
+    for field in FIELDS {
+        let (text, toml) = match field.kind {
+            Kind::Switch => ("true".to_owned(), "true".to_owned()),
+            // Fits the range of every field.
+            Kind::Number { min, .. } => ((min + 1).to_string(), (min + 1).to_string()),
+            Kind::Mode => ("0600".to_owned(), "0o600".to_owned()),
+            _ => ("/x1".to_owned(), "\"/x1\"".to_owned()),
+        };
+        let text = match field.kind {
+            Kind::Number {
+                unit: Unit::Millis, ..
+            } => format!("{text}ms"),
+            // A name without a folder.
+            Kind::Optional(..) => "x1".to_owned(),
+            _ => text,
+        };
+        let toml = toml.replace(
+            "/x1",
+            if field.kind == Kind::Path {
+                "/x1"
+            } else {
+                "x1"
+            },
+        );
+        let text = if field.kind == Kind::List {
+            "x1".to_owned()
+        } else {
+            text
+        };
+        let keys = format!("[{}]\n{} = {toml}\n", field.section, field.key);
+        let flags = [flag(&field.path(), &[&text])];
+        let by_flag = load_all(&flags, &[], None).expect(field.flag).config;
+        let by_env = load_all(&[], &[(&field.env(), &text)], None)
+            .expect(field.flag)
+            .config;
+        let by_file = load_all(&[], &[], Some(&keys)).expect(&keys).config;
+        assert_ne!(by_flag, Config::default(), "{}", field.flag);
+        assert_eq!(by_flag, by_env, "{}", field.flag);
+        assert_eq!(by_flag, by_file, "{}", field.flag);
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let paths: HashSet<String> = FIELDS.iter().map(Field::path).collect();
+    let flags: HashSet<&str> = FIELDS.iter().map(|f| f.flag).collect();
+    assert_eq!(paths.len(), FIELDS.len());
+    assert_eq!(flags.len(), FIELDS.len());
+}
+
+#[test]
+fn printing_is_read_back_to_the_same_configuration() {
+    let toml = "[server]\nroot = \"/a \\\"b\\\"\\n\"\nlisten = [\"unix:/run/a,b\", \":1\"]\ncores = \"0-3\"\n\
+                admin = \"off\"\nindex = \"off\"\nbrowse = true\n[socket]\ncongestion = \"bbr\"\nunix_mode = 0o600\n\
+                [cache]\nbodies_bytes = \"1KiB\"\n";
+    let first = load_all(&[], &[("HEADWATER_HIDDEN", "yes")], Some(toml)).expect("valid");
+    assert_eq!(first.config.server.listen, ["unix:/run/a,b", ":1"]);
+    assert_eq!(first.config.server.admin, None);
+    let printed = first.to_toml();
+    let second = load_all(&[], &[], Some(&printed)).expect(&printed);
+    assert_eq!(second.config, first.config);
+    assert!(
+        printed.contains("hidden = true  # HEADWATER_HIDDEN\n"),
+        "{printed}"
+    );
+    assert!(printed.contains("site.toml:4:9\n"), "{printed}");
+}
+
+#[test]
+fn a_relative_root_is_meant_from_where_it_is_written() {
+    let read = |text: &str| {
+        let mut effective = Effective {
+            config: Config::default(),
+            origins: std::collections::BTreeMap::new(),
+        };
+        file::apply(text, Path::new("/etc/hw/site.toml"), &mut effective).expect(text);
+        effective.config.server.root
+    };
+    assert_eq!(
+        read("[server]\nroot = \"videos\"\n"),
+        Path::new("/etc/hw/videos")
+    );
+    assert_eq!(read("[server]\nroot = \"/srv\"\n"), Path::new("/srv"));
+    let by_flag = load_all(&[flag("server.root", &["videos"])], &[], None).expect("valid");
+    assert_eq!(by_flag.config.server.root, Path::new("videos"));
+}
+
+#[test]
+fn bytes_that_are_no_text_may_be_a_root_but_no_number() {
+    let bytes = OsString::from_vec(vec![b'/', 0xff]);
+    let value = |path| FlagValue {
+        field: field(path),
+        values: vec![bytes.clone()],
+    };
+    let loaded = load(&[value("server.root")], |_| None, None).expect("valid");
+    assert_eq!(loaded.config.server.root.as_os_str(), bytes);
+    let error = load(&[value("limits.headers")], |_| None, None).expect_err("no number");
+    assert!(
+        error
+            .to_string()
+            .starts_with("--max-headers: \"/\u{fffd}\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn mistakes_in_the_file_are_named_with_their_place() {
+    for (toml, error) in [
+        (
+            "[timeouts]\n  idle_timeout = 1\n",
+            "site.toml:2:3: unknown key \"idle_timeout\" in [timeouts]; did you mean \"idle_ms\"?",
+        ),
+        (
+            "[timeout]\nidle_ms = 1\n",
+            "site.toml:1:2: unknown section [timeout]; did you mean [timeouts]?",
+        ),
+        (
+            "listen = \":80\"\n",
+            "site.toml:1:1: unknown key \"listen\" outside any section; did you mean \"listen\" in [server]?",
+        ),
+        (
+            "[timeouts]\n# é\nidle_ms = \"75\"\n",
+            "site.toml:3:11: \"75\" has no unit; write 75s for seconds or 75ms",
+        ),
+        (
+            "[timeouts]\nidle_ms = -1\n",
+            "site.toml:2:11: \"-1\" is not a time such as 75s, 500ms or 2m; write it like that",
+        ),
+        (
+            "[timeouts]\nidle_ms = 1.5\n",
+            "site.toml:2:11: \"1.5\" is not a time such as 75s, 500ms or 2m; write it like that",
+        ),
+        (
+            "[timeouts]\nidle_ms = 0\n",
+            "site.toml:2:11: 0 is out of range; choose from 1ms to 24h",
+        ),
+        (
+            "[limits]\nhead_bytes = \"64K\"\n",
+            "site.toml:2:14: \"64K\" is ambiguous; write 64KiB for powers of 1024 or 64KB for powers of 1000",
+        ),
+        (
+            "[limits]\nbody_bytes = 99999999999999999999\n",
+            "site.toml:2:14: \"99999999999999999999\" is too large; choose a smaller one",
+        ),
+        (
+            "[server]\nbrowse = \"yes\"\n",
+            "site.toml:2:10: \"yes\" cannot be used; write true or false",
+        ),
+        (
+            "[server]\ncores = 2\n",
+            "site.toml:2:9: \"2\" cannot be used; write a text (LIST) or \"all\"",
+        ),
+        (
+            "[server]\nlisten = []\n",
+            "site.toml:2:10: \"[]\" cannot be used; write one address or more, such as \":8080\"",
+        ),
+        (
+            "[server]\nlisten = [\":1\", 2]\n",
+            "site.toml:2:10: \"[\\\":1\\\", 2]\" cannot be used; write one address or more, such as \":8080\"",
+        ),
+        (
+            "[server]\nroot = \"\"\n",
+            "site.toml:2:8: \"\" cannot be used; write the path of a folder",
+        ),
+        (
+            "[socket]\nunix_mode = 600\n",
+            "site.toml:2:13: \"600\" cannot be used; write permission bits in octal, such as \"0660\"",
+        ),
+        (
+            "[socket]\nunix_mode = \"1777\"\n",
+            "site.toml:2:13: \"01777\" cannot be used; write permission bits from 0000 to 0777",
+        ),
+    ] {
+        assert_eq!(file_error(toml), error, "{toml}");
+    }
+    let syntax = file_error("[server]\nbrowse = = 1\n");
+    assert!(
+        syntax.starts_with("site.toml:2:10: not valid TOML: "),
+        "{syntax}"
+    );
+    let twice = file_error("[server]\nbrowse = true\nbrowse = true\n");
+    assert!(
+        twice.starts_with("site.toml:3:1: not valid TOML: "),
+        "{twice}"
+    );
+}
+
+#[test]
+fn mistakes_elsewhere_are_named_with_their_flag_or_variable() {
+    for (name, value, error) in [
+        (
+            "HEADWATER_CACHE_BYTES",
+            "64K",
+            "HEADWATER_CACHE_BYTES: \"64K\" is ambiguous; write 64KiB for powers of 1024 or 64KB for powers of 1000",
+        ),
+        (
+            "HEADWATER_BROWSE",
+            "maybe",
+            "HEADWATER_BROWSE: \"maybe\" cannot be used; write true or false",
+        ),
+        (
+            "HEADWATER_MAX_HEADERS",
+            "1001",
+            "HEADWATER_MAX_HEADERS: 1001 is out of range; choose from 1 to 1000",
+        ),
+        (
+            "HEADWATER_LISTEN",
+            ":1,,:2",
+            "HEADWATER_LISTEN: \":1,,:2\" cannot be used; write one address or more, such as \":8080\"",
+        ),
+        (
+            "HEADWATER_INDEX",
+            "../x",
+            "HEADWATER_INDEX: \"../x\" cannot be used; write a file name without a folder, such as \"index.html\"",
+        ),
+        (
+            "HEADWATER_CONGESTION",
+            "no such",
+            "HEADWATER_CONGESTION: \"no such\" cannot be used; write a name that /proc/sys/net/ipv4/tcp_available_congestion_control lists",
+        ),
+    ] {
+        assert_eq!(env_error(name, value), error);
+    }
+    let many = (1..=65)
+        .map(|port| format!(":{port}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    assert_eq!(
+        env_error("HEADWATER_LISTEN", &many),
+        "HEADWATER_LISTEN: 65 addresses is out of range; choose from 1 to 64"
+    );
+    let error = load_all(&[flag("timeouts.drain_ms", &["2d"])], &[], None).expect_err("no days");
+    assert!(
+        error.starts_with("--drain-timeout: \"2d\" is not a time"),
+        "{error}"
+    );
+    assert!(env_error("HEADWATER_CONFIG", "/nope/x").starts_with("HEADWATER_CONFIG: cannot read"));
+}
+
+#[test]
+fn a_contradiction_is_named_where_it_was_written() {
+    let both = file_error("[limits]\nuri_bytes = 4096\nhead_bytes = 4096\n");
+    assert!(
+        both.starts_with("site.toml:2:13: a request target of 4096 bytes"),
+        "{both}"
+    );
+    // The other side when this one is a default.
+    let env = [("HEADWATER_MAX_HEAD_BYTES", "4KiB")];
+    let written = load_all(&[], &env, Some("[limits]\nuri_bytes = \"8KiB\"\n"));
+    let error = written.expect_err("contradiction");
+    assert!(
+        error.starts_with("site.toml:2:13: a request target"),
+        "{error}"
+    );
+    let by_program = Config {
+        cache: Cache {
+            bodies_bytes: 1,
+            ..Cache::default()
+        },
+        ..Config::default()
+    };
+    let error = by_program
+        .validate()
+        .expect_err("contradiction")
+        .to_string();
+    assert!(
+        error.starts_with("cache.body_bytes: a file of 65536 bytes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn defaults_give_way_to_smaller_bounds() {
+    let env = [
+        ("HEADWATER_MAX_HEAD_BYTES", "4KiB"),
+        ("HEADWATER_CACHE_BYTES", "0"),
+    ];
+    let config = load_all(&[], &env, None).expect("valid").config;
+    assert_eq!(config.limits.uri_bytes, 2048);
+    assert_eq!(config.cache.body_bytes, 0);
+}
+
+#[test]
+fn a_file_that_is_not_a_small_text_is_refused() {
+    let long = "#".repeat(limits::CONFIG_FILE_BYTES_MAX as usize + 1);
+    assert!(file_error(&long).contains("is larger than 1048576 bytes"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let error = load(&[], |_| None, Some(folder.path()))
+        .expect_err("a folder")
+        .to_string();
+    assert!(error.starts_with("--config: cannot read"), "{error}");
+    let path = folder.path().join("latin1.toml");
+    std::fs::write(&path, b"# \xe9\n").expect("written");
+    let error = load(&[], |_| None, Some(&path))
+        .expect_err("not UTF-8")
+        .to_string();
+    assert!(error.contains("invalid utf-8"), "{error}");
+}
+
+#[test]
+fn the_root_must_be_a_folder() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let check = |root: &Path| {
+        let root = root.to_str().expect("UTF-8");
+        let loaded = load_all(&[flag("server.root", &[root])], &[], None).expect("valid");
+        loaded
+            .check_root()
+            .map_err(|error| (error.is_usage(), error.to_string()))
+    };
+    assert_eq!(check(folder.path()), Ok(()));
+    for (root, reason) in [
+        (file, "Not a directory"),
+        (folder.path().join("none"), "No such file"),
+    ] {
+        let (usage, error) = check(&root).expect_err("no folder");
+        assert!(
+            !usage && error.starts_with("DIR: cannot serve") && error.contains(reason),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_example_holds_every_default_and_the_guide_every_name() {
+    let mut effective = Effective {
+        config: Config::default(),
+        origins: std::collections::BTreeMap::new(),
+    };
+    file::apply(EXAMPLE, Path::new("headwater.toml"), &mut effective).expect("valid");
+    assert_eq!(effective.config, Config::default());
+    for field in FIELDS {
+        assert!(
+            effective.origins.contains_key(&field.path()),
+            "{} is not in the example",
+            field.path()
+        );
+        let default = field.shown(&Config::default());
+        let row = format!(
+            "| `{}` | `{}` | `{}` | `{default}` |",
+            field.key,
+            field.typed(),
+            field.env()
+        );
+        assert!(GUIDE.contains(&row), "no such row in the guide: {row}");
+    }
+    assert!(GUIDE.contains(CONFIG_ENV) && GUIDE.contains(PORT_ENV));
+}
+
+#[test]
+fn the_service_is_given_longer_to_stop_than_it_takes_to_drain() {
+    let stop = UNIT_FILE
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStopSec="));
+    let stop_ms = Unit::Millis
+        .parse(stop.expect("a stop timeout"))
+        .expect("a time");
+    assert!(stop_ms > limits::DRAIN_TIMEOUT_MS);
+}

@@ -1,0 +1,217 @@
+//! The command line as a person meets it: the built binary, its output and exit status.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A `headwater` with an environment of its own.
+fn headwater(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.args(args).env_clear();
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the binary runs")
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("UTF-8")
+}
+
+/// The one sentence of a failure with exit status `status`.
+#[track_caller]
+fn sentence(output: &Output, status: i32) -> &str {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(status), "{text}");
+    assert_eq!(stdout(output), "");
+    let sentence = text.strip_prefix("headwater: ").expect("our own sentence");
+    let sentence = sentence.strip_suffix('\n').expect("a whole line");
+    assert!(!sentence.contains('\n'), "{sentence}");
+    sentence
+}
+
+fn write(folder: &Path, text: &str) -> String {
+    let path = folder.join("site.toml");
+    std::fs::write(&path, text).expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn help_is_grouped_and_shows_examples() {
+    let output = run(&mut headwater(&["serve", "--help"]));
+    assert!(output.status.success());
+    let help = stdout(&output);
+    let headings = [
+        "Arguments:",
+        "Options:",
+        "Listening:",
+        "Files:",
+        "Limits:",
+        "Timeouts:",
+        "Cache:",
+        "EXAMPLES:",
+    ];
+    let places: Vec<_> = headings
+        .iter()
+        .map(|heading| help.find(&format!("\n{heading}\n")).expect(heading))
+        .collect();
+    assert!(places.is_sorted(), "{help}");
+    for flag in [
+        "--listen <ADDR>",
+        "--cores <LIST>",
+        "--browse",
+        "--idle-timeout <TIME>",
+        "--max-head-bytes <SIZE>",
+    ] {
+        assert!(help.contains(flag), "{flag}: {help}");
+    }
+    assert!(
+        help.contains("[default: 75s]") && help.contains("[default: 16KiB]"),
+        "{help}"
+    );
+}
+
+#[test]
+fn without_a_command_there_is_help_and_status_2() {
+    let output = run(&mut headwater(&[]));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("Usage: headwater <COMMAND>"));
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    let output = run(&mut headwater(&["--version"]));
+    assert!(output.status.success());
+    assert_eq!(
+        stdout(&output),
+        concat!("headwater ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn a_mistyped_command_line_is_status_2() {
+    let unknown = run(&mut headwater(&["serve", "--idle-timeot", "5s"]));
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        stderr(&unknown).contains("'--idle-timeout'"),
+        "{}",
+        stderr(&unknown)
+    );
+    let no_unit = run(&mut headwater(&["serve", "--idle-timeout", "5"]));
+    assert_eq!(
+        sentence(&no_unit, 2),
+        "--idle-timeout: \"5\" has no unit; write 5s for seconds or 5ms"
+    );
+    let twice = run(&mut headwater(&["serve", "--cores", "0", "--cores", "1"]));
+    assert_eq!(twice.status.code(), Some(2));
+    let no_port = run(&mut headwater(&["serve", "--listen", "127.0.0.1"]));
+    assert!(sentence(&no_port, 2).starts_with("--listen: cannot listen on \"127.0.0.1\""));
+    let no_cpu = run(&mut headwater(&["serve", "--check", "--cores", "x"]));
+    assert!(sentence(&no_cpu, 2).starts_with("--cores: cannot read the CPU list \"x\""));
+    let out_of_range = run(&mut headwater(&["serve", "--max-headers=0"]));
+    assert_eq!(
+        sentence(&out_of_range, 2),
+        "--max-headers: 0 is out of range; choose from 1 to 1000"
+    );
+}
+
+#[test]
+fn a_bad_file_is_status_1_and_names_the_place_and_the_nearest_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = write(
+        folder.path(),
+        "[server]\nbrowse = true\nlisen = [\":80\"]\n",
+    );
+    let expected =
+        format!("{file}:3:1: unknown key \"lisen\" in [server]; did you mean \"listen\"?");
+    for args in [
+        &["serve", "--config", &file, "--check"][..],
+        &["serve", "--config", &file][..],
+    ] {
+        assert_eq!(sentence(&run(&mut headwater(args)), 1), expected);
+    }
+    let by_env = run(headwater(&["serve", "--check"]).env("HEADWATER_CONFIG", &file));
+    assert_eq!(sentence(&by_env, 1), expected);
+    let missing = run(&mut headwater(&["serve", "--config", "/nope.toml"]));
+    assert!(
+        sentence(&missing, 1)
+            .starts_with("--config: cannot read the configuration file \"/nope.toml\"")
+    );
+}
+
+#[test]
+fn the_printed_configuration_shows_who_won() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = write(
+        folder.path(),
+        "[timeouts]\nidle_ms = 1000\nbody_ms = 1000\nheader_ms = 1000\n[server]\nbrowse = true\nlisten = \":81\"\n",
+    );
+    let output = run(
+        headwater(&["serve", "/srv", "--config", &file, "--print-config"])
+            .args(["--idle-timeout", "3s", "--browse=false"])
+            .env("HEADWATER_IDLE_TIMEOUT", "2s")
+            .env("HEADWATER_BODY_TIMEOUT", "2s")
+            .env("PORT", "82"),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed = stdout(&output);
+    for line in [
+        "root = \"/srv\"  # DIR".to_owned(),
+        "listen = [\":82\"]  # PORT".to_owned(),
+        "browse = false  # --browse".to_owned(),
+        "idle_ms = 3000  # --idle-timeout".to_owned(),
+        "body_ms = 2000  # HEADWATER_BODY_TIMEOUT".to_owned(),
+        format!("header_ms = 1000  # {file}:4:13"),
+        "drain_ms = 30000".to_owned(),
+    ] {
+        assert!(
+            printed.lines().any(|found| found == line),
+            "{line}\n{printed}"
+        );
+    }
+    let again = write(folder.path(), printed);
+    let output = run(&mut headwater(&[
+        "serve",
+        "--config",
+        &again,
+        "--print-config",
+    ]));
+    let values = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| line.split("  #").next().unwrap_or("").to_owned())
+            .collect()
+    };
+    assert_eq!(values(stdout(&output)), values(printed));
+}
+
+#[test]
+fn check_looks_at_the_folder() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().to_str().expect("UTF-8");
+    let cpu = headwater::sys::cpu::allowed().expect("affinity")[0].to_string();
+    let good = run(&mut headwater(&[
+        "serve", path, "--listen", ":81", "--cores", &cpu, "--check",
+    ]));
+    assert!(good.status.success());
+    assert_eq!(
+        stdout(&good),
+        format!("headwater: the configuration is good: \"{path}\" on :81, CPUs {cpu}\n")
+    );
+    let missing = folder.path().join("none");
+    let missing = missing.to_str().expect("UTF-8");
+    let bad = run(&mut headwater(&["serve", missing, "--check"]));
+    assert!(sentence(&bad, 1).starts_with(&format!(
+        "DIR: cannot serve the folder \"{missing}\": No such file"
+    )));
+}
+
+#[test]
+fn the_example_is_good() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/headwater.toml");
+    let output = run(&mut headwater(&["serve", "--config", example, "--check"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+}
