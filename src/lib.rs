@@ -6,6 +6,7 @@
 //!
 //! `ARCHITECTURE.md` shows the rooms of the house and who may import whom.
 
+pub mod files;
 pub mod limits;
 pub mod net;
 pub mod sys;
