@@ -300,6 +300,17 @@ fn words_that_panic_or_print_are_flagged() {
 }
 
 #[test]
+fn own_method_named_expect_passes() {
+    assert_clean("src/http/a.rs", "self.expect(value)?;\n");
+    assert_flagged(
+        "src/http/a.rs",
+        "self.header.expect(\"a\");\n",
+        &[1],
+        "does not belong",
+    );
+}
+
+#[test]
 fn test_code_may_panic_and_what_follows_may_not() {
     assert_clean("src/net/tests.rs", "a.unwrap();\n");
     assert_flagged(
