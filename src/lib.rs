@@ -11,6 +11,7 @@
 pub mod buffers;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod http;
 pub mod limits;
 pub mod net;

@@ -1,0 +1,3 @@
+//! Files as a web resource.
+
+pub mod listing;

@@ -1,0 +1,136 @@
+//! Which room of `src` may use which.
+
+/// The rooms from top to bottom; rooms of one row are neighbours.
+const ROWS: &[&[&str]] = &[
+    &["cli"],
+    &["server"],
+    &["files", "upload", "live"],
+    &["load"],
+    &["tuning"],
+    &["runtime"],
+    &[
+        "config",
+        "net",
+        "keepalive",
+        "tasks",
+        "http",
+        "observe",
+        "buffers",
+    ],
+    &["sys"],
+    &["limits"],
+];
+
+/// Neighbours that may be used all the same.
+const BETWEEN_NEIGHBOURS: &[(&str, &str)] = &[("net", "keepalive")];
+
+/// Where only a part of a lower room may be used.
+const ONLY: &[(&str, &str, &str)] = &[("http", "sys", "file")];
+
+/// The program's entry, which parses the command line and runs one command.
+const ENTRY: (&str, &str) = ("main", "cli");
+
+/// Whether `src` may hold a file or a folder of this name.
+pub fn is_room(name: &str) -> bool {
+    name == ENTRY.0 || row(name).is_some()
+}
+
+fn row(room: &str) -> Option<usize> {
+    ROWS.iter().position(|row| row.contains(&room))
+}
+
+/// Why `room` must not use `path` (segments after `crate`), if so.
+pub fn objection(room: &str, path: &[String]) -> Option<String> {
+    let used = path.first()?.as_str();
+    if used == room {
+        return None;
+    }
+    let Some(used_row) = row(used) else {
+        return Some(format!("`{used}` is not a room of the house"));
+    };
+    if room == ENTRY.0 {
+        return (used != ENTRY.1).then(|| format!("main uses `{}` only, not `{used}`", ENTRY.1));
+    }
+    let own_row = row(room)?;
+    if used_row < own_row {
+        return Some(format!("`{room}` is below `{used}` and must not use it"));
+    }
+    if used_row == own_row && !BETWEEN_NEIGHBOURS.contains(&(room, used)) {
+        return Some(format!(
+            "`{room}` and `{used}` are neighbours and know nothing of each other"
+        ));
+    }
+    let (.., part) = ONLY.iter().find(|only| (only.0, only.1) == (room, used))?;
+    (path.get(1).map(String::as_str) != Some(part))
+        .then(|| format!("`{room}` may use only `{part}` of `{used}`"))
+}
+
+/// Every path in `code` that starts at the crate's root, without that root.
+///
+/// `module` is the file's own module path, against which `super` is resolved.
+pub fn paths(code: &str, module: &[String]) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    for (root, is_super) in [("crate", false), ("headwater", false), ("super", true)] {
+        for (at, _) in code.match_indices(root) {
+            let before = &code[..at];
+            if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let Some(mut rest) = code[at + root.len()..].strip_prefix("::") else {
+                continue;
+            };
+            let mut climbed = 1;
+            if is_super {
+                while let Some(further) = rest.strip_prefix("super::") {
+                    rest = further;
+                    climbed += 1;
+                }
+                if climbed < module.len() {
+                    continue;
+                }
+            }
+            let mut leaves = Vec::new();
+            expand(rest, &[], &mut leaves);
+            let line = before.matches('\n').count() + 1;
+            found.extend(leaves.into_iter().map(|leaf| (line, leaf)));
+        }
+    }
+    found
+}
+
+/// Unfolds `a::{b, c::d}` and returns what follows the tree.
+fn expand<'a>(tree: &'a str, above: &[String], leaves: &mut Vec<Vec<String>>) -> &'a str {
+    let mut rest = tree.trim_start();
+    if let Some(mut group) = rest.strip_prefix('{') {
+        loop {
+            group = group.trim_start().trim_start_matches(',').trim_start();
+            if let Some(after) = group.strip_prefix('}') {
+                return after;
+            }
+            let after = expand(group, above, leaves);
+            // What is no path (`as name` was cut already) ends the group.
+            if after.len() == group.len() {
+                return after;
+            }
+            group = after;
+        }
+    }
+    let end = rest
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '*'))
+        .unwrap_or(rest.len());
+    let mut path = above.to_vec();
+    path.push(rest[..end].to_owned());
+    rest = &rest[end..];
+    if let Some(below) = rest.strip_prefix("::") {
+        return expand(below, &path, leaves);
+    }
+    if let Some(alias) = rest.trim_start().strip_prefix("as ") {
+        let alias = alias.trim_start();
+        let end = alias
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(alias.len());
+        rest = &alias[end..];
+    }
+    leaves.push(path);
+    rest
+}
