@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::input::Input;
 use crate::http::h1::chunked::ChunkedDecoder;
 use crate::http::h1::encode::CONTINUE;
-use crate::http::h1::framing::Framing;
+use crate::http::h1::parse::Framing;
 use crate::runtime::{PendingSend, Receiver, Stream, Timer};
 use crate::server::service::{BodySource, IncomingError};
 
@@ -102,41 +102,32 @@ impl<'c> H1Body<'c> {
 
     /// The next piece out of what is already here.
     fn piece_at_hand(&mut self) -> Result<Option<Bytes>, IncomingError> {
-        let bytes = self.input.bytes();
-        match &mut self.left {
-            Left::Nothing => Ok(None),
-            Left::Length(length) => {
-                let take = (bytes.len() as u64).min(*length) as usize;
-                if take == 0 {
-                    return Ok(None);
+        while !self.input.is_empty() {
+            let (piece, ended) = match &mut self.left {
+                Left::Nothing => return Ok(None),
+                Left::Length(length) => {
+                    let take = (self.input.bytes().len() as u64).min(*length) as usize;
+                    *length -= take as u64;
+                    (Bytes::from(self.input.take(take)), *length == 0)
                 }
-                *length -= take as u64;
-                if *length == 0 {
-                    self.left = Left::Nothing;
+                Left::Chunked(decoder) => {
+                    let bytes = self.input.bytes();
+                    let step = decoder
+                        .decode(bytes)
+                        .map_err(|e| IncomingError::Malformed(e.status(), e.to_string()))?;
+                    let data = Bytes::copy_from_slice(&bytes[step.data.clone()]);
+                    self.input.consume(step.consumed);
+                    (data, step.done)
                 }
-                Ok(Some(Bytes::from(self.input.take(take))))
+            };
+            if ended {
+                self.left = Left::Nothing;
             }
-            Left::Chunked(decoder) => loop {
-                let bytes = self.input.bytes();
-                if bytes.is_empty() {
-                    return Ok(None);
-                }
-                let step = decoder
-                    .decode(bytes)
-                    .map_err(|e| IncomingError::Malformed(e.status(), e.to_string()))?;
-                let data = Bytes::copy_from_slice(&bytes[step.data.clone()]);
-                self.input.consume(step.consumed);
-                if step.done {
-                    self.left = Left::Nothing;
-                }
-                if !data.is_empty() {
-                    return Ok(Some(data));
-                }
-                if step.done {
-                    return Ok(None);
-                }
-            },
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
         }
+        Ok(None)
     }
 
     fn count(&mut self, piece: Bytes) -> Result<Option<Bytes>, IncomingError> {

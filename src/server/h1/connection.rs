@@ -10,7 +10,7 @@ use super::body::H1Body;
 use super::input::Input;
 use super::write::{Exchange, Output, Rest};
 use crate::buffers::ReceiveBuf;
-use crate::http::h1::framing::Framing;
+use crate::http::h1::parse::Framing;
 use crate::http::{Method, ParseError, Parsed, Response, Status, Version, parse_request};
 use crate::limits;
 use crate::runtime::{Receiver, SendBuf, Stream, Timer};
