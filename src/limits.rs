@@ -127,6 +127,15 @@ pub const COLD_READ_BYTES: usize = 256 * 1024;
 pub const PAGE_BYTES: u64 = 4096;
 /// Entries of one folder listing; more are cut, and the listing says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
+/// Attempts to read a file that changes while it is read.
+pub const FETCH_ATTEMPTS: usize = 3;
+/// Attempts at a lookup that keeps racing renames.
+pub const LOOKUP_ATTEMPTS: usize = 8;
+/// A file changed less than this ago may change again without its times showing
+/// it: the kernel's clock for them ticks every 1 to 10 ms.
+pub const FILE_SETTLED_NS: u64 = 20_000_000;
+/// Threads of the whole process that work outside the shards at one time.
+pub const OFFLOADS_MAX: usize = 8;
 
 // ---- configuration --------------------------------------------------------------
 
