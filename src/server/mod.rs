@@ -30,6 +30,7 @@ mod options;
 mod pace;
 mod root;
 mod service;
+pub mod site;
 mod start;
 mod state;
 mod stop;

@@ -49,6 +49,16 @@ impl Server {
             .iter()
             .map(|address| ListenerGroup::bind(address, shards, listen_options))
             .collect::<Result<Vec<_>, _>>()?;
+        Self::with_groups(cpus, groups, options)
+    }
+
+    /// A server on listeners that are bound already, each group for as many shards as there are CPUs.
+    pub fn with_groups(
+        cpus: Vec<usize>,
+        groups: Vec<ListenerGroup>,
+        options: ServerOptions,
+    ) -> Result<Self, ServeError> {
+        let shards = cpus.len();
         Ok(Self { runtime: Runtime::new(cpus)?, groups, admin: None, shards, options })
     }
 
