@@ -123,6 +123,10 @@ pub const COPY_BYTES_MAX: usize = 4 * 1024;
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// Piece in which a cold file is read by a kernel worker.
 pub const COLD_READ_BYTES: usize = 256 * 1024;
+/// File pieces that a shard remembers as being in the page cache…
+pub const RESIDENCY_ENTRIES: usize = 1024;
+/// …and how long it believes that without asking again.
+pub const RESIDENCY_TRUST_MS: u64 = 500;
 /// The page cache's unit.
 pub const PAGE_BYTES: u64 = 4096;
 /// Entries of one folder listing; more are cut, and the listing says so.

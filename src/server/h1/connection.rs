@@ -269,7 +269,10 @@ impl<S: Service> Connection<S> {
     async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<Fate> {
         let keep = exchange.keep_alive && !rest.ends_connection();
         let mut pace = self.pace();
-        self.output.send_rest(&self.stream, rest, &mut pace).await?;
+        let residency = &self.state.residency;
+        self.output
+            .send_rest(&self.stream, rest, &mut pace, residency)
+            .await?;
         Ok(if keep { Fate::Open } else { Fate::Close })
     }
 

@@ -12,6 +12,7 @@ use crate::http::{Body, BodyStream, DateValue, Part, Response, Version};
 use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Stream, yield_now};
 use crate::server::pace::Pace;
+use crate::server::residency::Residency;
 use crate::server::transfer::send_file;
 
 /// What of the request decides how its response is written.
@@ -178,6 +179,7 @@ impl Output {
         stream: &Stream,
         rest: Rest,
         pace: &mut Pace,
+        residency: &Residency,
     ) -> io::Result<()> {
         // What is on its way must have left before anything is sent past it.
         while self.pending.is_some() {
@@ -195,7 +197,7 @@ impl Output {
         match rest.body {
             Body::Empty => Ok(()),
             Body::Bytes(bytes) => send_all(stream, bytes.into(), false, pace).await,
-            Body::File(slice) => send_file(stream, &slice, pace).await,
+            Body::File(slice) => send_file(stream, &slice, pace, residency).await,
             Body::Parts(parts) => {
                 let last = parts.len().saturating_sub(1);
                 for (index, part) in parts.into_iter().enumerate() {
@@ -203,7 +205,7 @@ impl Output {
                         Part::Bytes(bytes) => {
                             send_all(stream, bytes.into(), index < last, pace).await?;
                         }
-                        Part::File(slice) => send_file(stream, &slice, pace).await?,
+                        Part::File(slice) => send_file(stream, &slice, pace, residency).await?,
                     }
                 }
                 Ok(())
