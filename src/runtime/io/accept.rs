@@ -46,6 +46,13 @@ impl Accepting {
 
     /// As [`next`](Self::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        let shard = self.shard.clone();
+        self.poll_next_fd(cx).map_ok(|fd| Stream::on(&shard, fd))
+    }
+
+    /// As [`poll_next`](Self::poll_next), but gives the bare socket, which may
+    /// still be handed to another shard.
+    pub fn poll_next_fd(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
         loop {
             let key = *self.key.get_or_insert_with(|| {
                 self.shard.start(Op::Accept { listener: Rc::clone(&self.socket) })
@@ -53,7 +60,7 @@ impl Accepting {
             match self.shard.poll_event(key, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Event::Accepted(fd)) => {
-                    return Poll::Ready(Ok(Stream::on(&self.shard, fd)));
+                    return Poll::Ready(Ok(fd));
                 }
                 Poll::Ready(Event::Failed(e)) => {
                     self.key = None;
