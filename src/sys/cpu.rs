@@ -29,7 +29,8 @@ fn allowed_of(thread: libc::pid_t) -> io::Result<Vec<usize>> {
     // SAFETY: the kernel writes at most the given size of the mask, which is
     // initialised and outlives the call.
     super::check(
-        unsafe { libc::sched_getaffinity(thread, size_of::<Mask>(), mask.as_mut_ptr().cast()) }.into(),
+        unsafe { libc::sched_getaffinity(thread, size_of::<Mask>(), mask.as_mut_ptr().cast()) }
+            .into(),
     )?;
     Ok((0..CPUS_MAX)
         .filter(|cpu| mask[cpu / WORD_BITS] >> (cpu % WORD_BITS) & 1 == 1)
