@@ -91,8 +91,19 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
     if let Err(error) = signal::block() {
         return fail(&format_args!("cannot take over the signals: {error}"), 1);
     }
-    let Resolved { listen, admin, cpus } = resolved;
-    let (running, banner) = match site::start(config, Place { listen, admin, cpus }) {
+    let Resolved {
+        listen,
+        admin,
+        cpus,
+    } = resolved;
+    let (running, banner) = match site::start(
+        config,
+        Place {
+            listen,
+            admin,
+            cpus,
+        },
+    ) {
         Ok(started) => started,
         Err(error) => return fail(&error, 1),
     };
@@ -123,7 +134,9 @@ fn obey_signals(stopper: &Stopper, drain_ms: u64) {
                 stopper.drain();
             }
             Signal::Hangup => {
-                eprintln!("headwater: SIGHUP: the configuration is read at the start only; restart to change it");
+                eprintln!(
+                    "headwater: SIGHUP: the configuration is read at the start only; restart to change it"
+                );
             }
             Signal::User1 | Signal::User2 => {}
         }

@@ -6,10 +6,11 @@
 //! its task, or its shard, wakes nobody: the generation no longer matches.
 
 use std::sync::{Arc, RwLock};
-use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::task::Waker;
 
 use super::mailbox::Mailbox;
 use super::shard;
+use crate::sys::word_waker::{WakeWord, word_waker};
 
 /// A task's name, as wide as a pointer: 12 bits of shard slot, 28 of generation, 24 of index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,11 @@ const _: () = assert!(crate::limits::SHARDS_MAX <= SLOTS_MAX);
 impl TaskName {
     pub fn new(slot: usize, index: u32, generation: u32) -> Self {
         debug_assert!(slot < SLOTS_MAX && index <= INDEX_MAX && generation <= GENERATION_MASK);
-        Self(slot << (INDEX_BITS + GENERATION_BITS) | (generation as usize) << INDEX_BITS | index as usize)
+        Self(
+            slot << (INDEX_BITS + GENERATION_BITS)
+                | (generation as usize) << INDEX_BITS
+                | index as usize,
+        )
     }
 
     pub fn index(self) -> u32 {
@@ -44,18 +49,15 @@ impl TaskName {
 
     /// A waker for this task.
     pub fn waker(self) -> Waker {
-        // SAFETY: the functions of the table only ever read the word itself, never through it, so
-        // they are sound on any thread at any time; clone and drop have nothing to count.
-        unsafe { Waker::new(std::ptr::without_provenance(self.0), &VTABLE) }
+        word_waker::<Self>(self.0)
     }
 }
 
-static VTABLE: RawWakerVTable = RawWakerVTable::new(
-    |word| RawWaker::new(word, &VTABLE),
-    |word| wake(TaskName(word.addr())),
-    |word| wake(TaskName(word.addr())),
-    |_| {},
-);
+impl WakeWord for TaskName {
+    fn wake(word: usize) {
+        wake(Self(word));
+    }
+}
 
 fn wake(task: TaskName) {
     if shard::make_ready_here(task) {
@@ -72,7 +74,9 @@ fn wake(task: TaskName) {
 static MAILBOXES: RwLock<Vec<Option<Arc<Mailbox>>>> = RwLock::new(Vec::new());
 
 fn mailboxes() -> std::sync::RwLockReadGuard<'static, Vec<Option<Arc<Mailbox>>>> {
-    MAILBOXES.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    MAILBOXES
+        .read()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A shard's place among all shards of the process, given back on drop.
@@ -81,7 +85,9 @@ pub(super) struct ShardSlot(usize);
 impl ShardSlot {
     /// Enters a shard's mailbox; `None` when the process has too many shards.
     pub fn enter(mailbox: Arc<Mailbox>) -> Option<Self> {
-        let mut all = MAILBOXES.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = MAILBOXES
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let slot = all.iter().position(Option::is_none).unwrap_or(all.len());
         if slot >= SLOTS_MAX {
             return None;
@@ -100,7 +106,9 @@ impl ShardSlot {
 
 impl Drop for ShardSlot {
     fn drop(&mut self) {
-        let mut all = MAILBOXES.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = MAILBOXES
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         all[self.0] = None;
     }
 }

@@ -93,7 +93,8 @@ fn welcome<S: Service>(socket: OwnedFd, state: &Rc<ShardState>, service: &Rc<S>)
 fn is_short_of_descriptors(e: &io::Error) -> bool {
     use nix::errno::Errno;
     let short = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-    e.raw_os_error().is_some_and(|code| short.contains(&Errno::from_raw(code)))
+    e.raw_os_error()
+        .is_some_and(|code| short.contains(&Errno::from_raw(code)))
 }
 
 /// Until a connection has ended here, or for a while: another process, or a

@@ -30,7 +30,10 @@ impl Admin {
             }
             "/healthz" => text(Status::OK, "ok\n".to_owned()),
             "/debug/shards" => text(Status::OK, self.shards()),
-            _ => Response::error(Status::NOT_FOUND, "the admin pages are /healthz and /debug/shards"),
+            _ => Response::error(
+                Status::NOT_FOUND,
+                "the admin pages are /healthz and /debug/shards",
+            ),
         }
     }
 

@@ -14,7 +14,10 @@ pub(super) struct Clock {
 
 impl Clock {
     pub fn new() -> Self {
-        Self { date: Cell::new(DateValue::from_unix(0)), stale_at_ms: Cell::new(0) }
+        Self {
+            date: Cell::new(DateValue::from_unix(0)),
+            stale_at_ms: Cell::new(0),
+        }
     }
 
     /// The date now, where `now_ms` is the monotonic clock.
@@ -22,7 +25,8 @@ impl Clock {
         if now_ms >= self.stale_at_ms.get() {
             let (seconds, nanoseconds) = sys::time::realtime();
             self.date.set(DateValue::from_unix(seconds));
-            self.stale_at_ms.set(now_ms + 1000 - u64::from(nanoseconds) / 1_000_000);
+            self.stale_at_ms
+                .set(now_ms + 1000 - u64::from(nanoseconds) / 1_000_000);
         }
         self.date.get()
     }

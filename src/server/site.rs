@@ -53,15 +53,29 @@ pub struct Banner {
 impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |addresses: &[ListenAddr]| {
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
         };
-        writeln!(f, "headwater {} serves {}", env!("CARGO_PKG_VERSION"), self.root)?;
+        writeln!(
+            f,
+            "headwater {} serves {}",
+            env!("CARGO_PKG_VERSION"),
+            self.root
+        )?;
         writeln!(f, "  listening  {}", list(&self.addresses))?;
         match &self.admin {
             Some(admin) => writeln!(f, "  admin      {admin} (/healthz)")?,
             None => writeln!(f, "  admin      off")?,
         }
-        let cpus = self.cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let cpus = self
+            .cpus
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
         writeln!(
             f,
             "  cores      {} (CPU {cpus}), one io_uring each, Linux {}",
@@ -86,12 +100,15 @@ impl fmt::Display for Banner {
 /// Everything that keeps it from serving: an address in use, a folder that
 /// can't be opened, an io_uring that is not to be had.
 pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), ServeError> {
-    let (_, descriptors) = sys::rlimit::raise_open_files()
-        .map_err(|e| ServeError::Service(format!("raising the limit of descriptors failed: {e}")))?;
+    let (_, descriptors) = sys::rlimit::raise_open_files().map_err(|e| {
+        ServeError::Service(format!("raising the limit of descriptors failed: {e}"))
+    })?;
     let mut options = server_options(config);
     // Each connection needs a descriptor, and some are for files and the program itself.
     let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let room = room.saturating_sub(limits::DESCRIPTORS_RESERVED).max(room / 2);
+    let room = room
+        .saturating_sub(limits::DESCRIPTORS_RESERVED)
+        .max(room / 2);
     options.connections_max = options.connections_max.min(room);
     let listen_options = ListenOptions {
         steer_by_cpu: config.server.steer_by_cpu.then(|| place.cpus.clone()),
@@ -103,7 +120,12 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     let inherited = activation::inherited(place.cpus.len(), &listen_options)
         .map_err(|e| ServeError::Service(e.to_string()))?;
     let mut server = if inherited.is_empty() {
-        Server::bind_with(place.cpus.clone(), &place.listen, &listen_options, options.clone())?
+        Server::bind_with(
+            place.cpus.clone(),
+            &place.listen,
+            &listen_options,
+            options.clone(),
+        )?
     } else {
         Server::with_groups(place.cpus.clone(), inherited, options.clone())?
     };
@@ -126,7 +148,9 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     let files = files_options(config);
     let running = server.start(move |shard| {
         let files = Files::new(shard, &root, files.clone());
-        files.map(Site).map_err(|e| ServeError::Service(e.to_string()))
+        files
+            .map(Site)
+            .map_err(|e| ServeError::Service(e.to_string()))
     })?;
     Ok((running, banner))
 }

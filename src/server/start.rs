@@ -59,7 +59,13 @@ impl Server {
         options: ServerOptions,
     ) -> Result<Self, ServeError> {
         let shards = cpus.len();
-        Ok(Self { runtime: Runtime::new(cpus)?, groups, admin: None, shards, options })
+        Ok(Self {
+            runtime: Runtime::new(cpus)?,
+            groups,
+            admin: None,
+            shards,
+            options,
+        })
     }
 
     /// Adds the admin pages, on an address of their own.
@@ -76,7 +82,10 @@ impl Server {
 
     /// The addresses listened on, with the kernel's choice for port 0.
     pub fn addresses(&self) -> Vec<ListenAddr> {
-        self.groups.iter().map(|group| group.local_addr().clone()).collect()
+        self.groups
+            .iter()
+            .map(|group| group.local_addr().clone())
+            .collect()
     }
 
     /// The admin pages' address.
@@ -86,8 +95,11 @@ impl Server {
 
     /// What an operator should know about the listeners, such as a backlog that the kernel cuts.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> =
-            self.groups.iter().filter_map(ListenerGroup::backlog_warning).collect();
+        let mut warnings: Vec<String> = self
+            .groups
+            .iter()
+            .filter_map(ListenerGroup::backlog_warning)
+            .collect();
         warnings.dedup();
         warnings
     }
@@ -98,17 +110,31 @@ impl Server {
         S: Service,
         F: Fn(&Shard) -> Result<S, ServeError> + Send + Sync + 'static,
     {
-        let Self { runtime, mut groups, mut admin, shards, options } = self;
+        let Self {
+            runtime,
+            mut groups,
+            mut admin,
+            shards,
+            options,
+        } = self;
         let stopper = Stopper::default();
         let shared = Shared::new(options.clone(), shards);
         let admin_shared = Shared::new(
-            ServerOptions { connections_max: limits::ADMIN_CONNECTIONS_MAX, ..options },
+            ServerOptions {
+                connections_max: limits::ADMIN_CONNECTIONS_MAX,
+                ..options
+            },
             1,
         );
         let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
         let failure = Arc::new(Mutex::new(None));
         let listeners: Vec<Vec<Listener>> = (0..shards)
-            .map(|shard| groups.iter_mut().filter_map(|group| group.take(shard)).collect())
+            .map(|shard| {
+                groups
+                    .iter_mut()
+                    .filter_map(|group| group.take(shard))
+                    .collect()
+            })
             .collect();
         let listeners = Mutex::new(listeners);
         let admin_listener = Mutex::new(admin.as_mut().and_then(|group| group.take(0)));
@@ -127,7 +153,12 @@ impl Server {
                     stopper: stop.clone(),
                 };
                 let admin_seat = (shard.index() == 0)
-                    .then(|| admin_listener.lock().unwrap_or_else(|e| e.into_inner()).take())
+                    .then(|| {
+                        admin_listener
+                            .lock()
+                            .unwrap_or_else(|e| e.into_inner())
+                            .take()
+                    })
                     .flatten()
                     .map(|listener| Seat {
                         listeners: vec![listener],
@@ -135,7 +166,10 @@ impl Server {
                         inboxes: Arc::new([]),
                         stopper: stop.clone(),
                     });
-                let admin = Admin { stopper: stop.clone(), shards: handles.clone() };
+                let admin = Admin {
+                    stopper: stop.clone(),
+                    shards: handles.clone(),
+                };
                 let service = make(&shard);
                 let (stop, failed) = (stop.clone(), Arc::clone(&failed));
                 async move {
@@ -147,14 +181,24 @@ impl Server {
                             drop(admin);
                         }
                         Err(e) => {
-                            failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
+                            failed
+                                .lock()
+                                .unwrap_or_else(|e| e.into_inner())
+                                .get_or_insert(e);
                             stop.now();
                         }
                     }
                 }
             }
         })?;
-        Ok(RunningServer { running, stopper, shared, failure, _groups: groups, _admin: admin })
+        Ok(RunningServer {
+            running,
+            stopper,
+            shared,
+            failure,
+            _groups: groups,
+            _admin: admin,
+        })
     }
 }
 
@@ -183,7 +227,12 @@ impl RunningServer {
     /// Waits until every shard has ended.
     pub fn join(self) -> Result<(), ServeError> {
         self.running.join()?;
-        match self.failure.lock().unwrap_or_else(|e| e.into_inner()).take() {
+        match self
+            .failure
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .take()
+        {
             Some(e) => Err(e),
             None => Ok(()),
         }

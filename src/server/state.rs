@@ -93,7 +93,10 @@ impl ShardState {
     pub fn admit(self: &Rc<Self>, stream: &Stream) -> Result<Seat, Refusal> {
         let total = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         self.set_connections(self.connections.get() + 1);
-        let mut seat = Seat { state: Rc::clone(self), _address: None };
+        let mut seat = Seat {
+            state: Rc::clone(self),
+            _address: None,
+        };
         if total >= self.options().connections_max {
             return Err(Refusal::Total);
         }
@@ -117,8 +120,12 @@ impl ShardState {
         if self.shared.loads.len() < 2 {
             return None;
         }
-        let loads: Vec<u32> =
-            self.shared.loads.iter().map(|l| l.load(Ordering::Relaxed)).collect();
+        let loads: Vec<u32> = self
+            .shared
+            .loads
+            .iter()
+            .map(|l| l.load(Ordering::Relaxed))
+            .collect();
         balance::hand_over_to(self.shard.index(), &loads)
     }
 
@@ -165,5 +172,8 @@ impl Drop for Seat {
 }
 
 fn peer(stream: &Stream) -> Option<IpAddr> {
-    sys::socket::peer_address(stream.as_fd()).ok().flatten().map(|address| address.ip())
+    sys::socket::peer_address(stream.as_fd())
+        .ok()
+        .flatten()
+        .map(|address| address.ip())
 }

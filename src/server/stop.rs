@@ -37,7 +37,10 @@ impl Stopper {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
-        self.0.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whether a stop was asked for.

@@ -58,7 +58,10 @@ pub(super) async fn send_file(
 }
 
 fn changed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "the file was changed while it was sent")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the file was changed while it was sent",
+    )
 }
 
 /// A file that is written to in place while it is sent would arrive as a

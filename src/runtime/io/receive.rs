@@ -28,7 +28,11 @@ enum State {
 
 impl Receiver {
     pub(super) fn new(shard: &Shard, socket: Handle) -> Self {
-        Self { shard: shard.clone(), socket, state: State::Idle }
+        Self {
+            shard: shard.clone(),
+            socket,
+            state: State::Idle,
+        }
     }
 
     /// The next bytes; `None` at the end of the stream.
@@ -42,7 +46,9 @@ impl Receiver {
             let key = match &mut self.state {
                 State::Armed(key) => *key,
                 State::Idle => {
-                    let key = self.shard.start(Op::Receive { socket: Rc::clone(&self.socket) });
+                    let key = self.shard.start(Op::Receive {
+                        socket: Rc::clone(&self.socket),
+                    });
                     self.state = State::Armed(key);
                     key
                 }

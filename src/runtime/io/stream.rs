@@ -29,7 +29,11 @@ impl Stream {
     }
 
     pub(super) fn on(shard: &Shard, socket: OwnedFd) -> Self {
-        Self { shard: shard.clone(), socket: Rc::new(socket), nonblocking: Cell::new(false) }
+        Self {
+            shard: shard.clone(),
+            socket: Rc::new(socket),
+            nonblocking: Cell::new(false),
+        }
     }
 
     /// Connects to a TCP address.
@@ -83,7 +87,11 @@ impl Stream {
     /// its own: `None` when it is full. For a head that must leave before a file's data.
     pub fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<Option<usize>> {
         let more = if more { sys::transfer::MSG_MORE } else { 0 };
-        match sys::transfer::send(self.socket.as_fd(), bytes, sys::transfer::MSG_DONTWAIT | more) {
+        match sys::transfer::send(
+            self.socket.as_fd(),
+            bytes,
+            sys::transfer::MSG_DONTWAIT | more,
+        ) {
             Ok(sent) => Ok(Some(sent)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(e) => Err(e),

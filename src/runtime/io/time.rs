@@ -20,12 +20,16 @@ impl Timer {
     /// Arms a timer of the calling shard.
     pub fn after(shard: &Shard, wait_ms: u64) -> Self {
         let deadline = shard.now_ms().saturating_add(wait_ms);
-        Self { shard: shard.clone(), key: shard.timer_insert(deadline) }
+        Self {
+            shard: shard.clone(),
+            key: shard.timer_insert(deadline),
+        }
     }
 
     /// Moves the deadline to `wait_ms` from now, also when it has passed.
     pub fn reset(&self, wait_ms: u64) {
-        self.shard.timer_reset(self.key, self.shard.now_ms().saturating_add(wait_ms));
+        self.shard
+            .timer_reset(self.key, self.shard.now_ms().saturating_add(wait_ms));
     }
 
     /// Ready once the deadline has passed.
@@ -56,7 +60,10 @@ impl Future for Sleep {
 
 /// Waits for `duration`, rounded up to a millisecond.
 pub fn sleep(duration: Duration) -> Sleep {
-    let ms = duration.as_nanos().div_ceil(1_000_000).min(u128::from(u64::MAX)) as u64;
+    let ms = duration
+        .as_nanos()
+        .div_ceil(1_000_000)
+        .min(u128::from(u64::MAX)) as u64;
     // The shard's clock stands still during a turn, so up to a turn is added.
     Sleep(Timer::after(&Shard::current(), ms.saturating_add(1)))
 }

@@ -155,7 +155,9 @@ impl RingDriver {
         // SAFETY: EXT_ARG takes a pointer to `io_uring_getevents_arg`, which `SubmitArgs` wraps
         // transparently; it and the timespec it points to live across the call.
         match unsafe {
-            self.ring.submitter().enter(submit, min_complete, flags.bits(), Some(&args))
+            self.ring
+                .submitter()
+                .enter(submit, min_complete, flags.bits(), Some(&args))
         } {
             Ok(_) => Ok(()),
             Err(e) => match e.raw_os_error() {
@@ -167,8 +169,7 @@ impl RingDriver {
     }
 
     fn reap(&mut self, wakers: &mut Vec<Waker>) {
-        loop {
-            let Some((user_data, result, flags)) = self.next_completion() else { break };
+        while let Some((user_data, result, flags)) = self.next_completion() {
             self.stats.completions += 1;
             if user_data == CANCELLATION {
                 continue;
@@ -360,7 +361,10 @@ impl Driver for RingDriver {
         // More than one queue's worth was started: the rest follows before anyone waits.
         while !self.backlog.is_empty() {
             self.refill();
-            self.enter(Wait { timeout: Some(std::time::Duration::ZERO), ..wait })?;
+            self.enter(Wait {
+                timeout: Some(std::time::Duration::ZERO),
+                ..wait
+            })?;
             self.reap(wakers);
         }
         Ok(())

@@ -95,7 +95,9 @@ impl<'c> H1Body<'c> {
         timeout_ms: u64,
     ) -> Self {
         let framing = Framing::None;
-        let mut body = Self::new(stream, receiver, input, framing, false, bytes_max, timeout_ms);
+        let mut body = Self::new(
+            stream, receiver, input, framing, false, bytes_max, timeout_ms,
+        );
         body.left = left;
         body
     }
@@ -165,7 +167,9 @@ impl<'c> H1Body<'c> {
                     Poll::Ready(Ok(None)) => self.continue_sent = None,
                     // A client that asks for this and has no room for 25 bytes.
                     Poll::Ready(Ok(Some(_))) => {
-                        return Poll::Ready(Err(IncomingError::Io(io::ErrorKind::WriteZero.into())));
+                        return Poll::Ready(Err(IncomingError::Io(
+                            io::ErrorKind::WriteZero.into(),
+                        )));
                     }
                     Poll::Ready(Err(e)) => return Poll::Ready(Err(IncomingError::Io(e))),
                 }
@@ -181,7 +185,10 @@ impl<'c> H1Body<'c> {
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(IncomingError::Io(e))),
                 Poll::Pending => {
-                    return self.timer.poll_elapsed(cx).map(|()| Err(IncomingError::TimedOut));
+                    return self
+                        .timer
+                        .poll_elapsed(cx)
+                        .map(|()| Err(IncomingError::TimedOut));
                 }
             }
         }

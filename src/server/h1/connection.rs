@@ -148,8 +148,8 @@ impl<S: Service> Connection<S> {
             self.requests += 1;
             let count = &self.state.counters.requests;
             count.set(count.get() + 1);
-            let last = self.state.is_draining()
-                || self.requests == options.requests_per_connection_max;
+            let last =
+                self.state.is_draining() || self.requests == options.requests_per_connection_max;
             let exchange = exchange_of(&parsed, last);
             let head_bytes = parsed.head_bytes;
             let response = match parsed.framing {
@@ -227,13 +227,19 @@ impl<S: Service> Connection<S> {
         let response = if too_large {
             IncomingError::TooLarge.response()
         } else {
-            let request = Request { head: parsed.head, body: Incoming(&mut body) };
+            let request = Request {
+                head: parsed.head,
+                body: Incoming(&mut body),
+            };
             self.service.call(request).await
         };
         let whole = body.is_done();
         let drainable = whole || body.may_drain(limits::LINGER_BYTES_MAX);
         let left = body.into_left();
-        let exchange = Exchange { keep_alive: exchange.keep_alive && drainable, ..exchange };
+        let exchange = Exchange {
+            keep_alive: exchange.keep_alive && drainable,
+            ..exchange
+        };
         let fate = match self.put(response, exchange) {
             None if exchange.keep_alive => Fate::Open,
             None => Fate::Close,
@@ -303,7 +309,11 @@ impl<S: Service> Connection<S> {
 
     /// The last response of a connection whose requests can't be told apart any more.
     fn put_last(&mut self, response: Response) {
-        let exchange = Exchange { version: Version::Http11, is_head: false, keep_alive: false };
+        let exchange = Exchange {
+            version: Version::Http11,
+            is_head: false,
+            keep_alive: false,
+        };
         let rest = self.put(response, exchange);
         debug_assert!(rest.is_none(), "an error's body is short");
         self.input = Input::Empty;

@@ -9,7 +9,10 @@ pub(super) enum Input {
     #[default]
     Empty,
     Received(ReceiveBuf),
-    Owned { bytes: Vec<u8>, start: usize },
+    Owned {
+        bytes: Vec<u8>,
+        start: usize,
+    },
 }
 
 impl Input {
@@ -57,7 +60,10 @@ impl Input {
         if let Self::Received(buf) = self {
             *self = match buf.is_empty() {
                 true => Self::Empty,
-                false => Self::Owned { bytes: buf.to_vec(), start: 0 },
+                false => Self::Owned {
+                    bytes: buf.to_vec(),
+                    start: 0,
+                },
             };
         }
     }

@@ -7,9 +7,7 @@ use std::task::Poll;
 use bytes::Bytes;
 
 use crate::buffers::OutputBuf;
-use crate::http::h1::encode::{
-    BodyFraming, CHUNK_END, LAST_CHUNK, encode_chunk_head, encode_head,
-};
+use crate::http::h1::encode::{BodyFraming, CHUNK_END, LAST_CHUNK, encode_chunk_head, encode_head};
 use crate::http::{Body, BodyStream, DateValue, Part, Response, Version};
 use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Stream, yield_now};
@@ -45,7 +43,10 @@ pub(super) struct Output {
 
 impl Output {
     pub fn new() -> Self {
-        Self { gathered: None, pending: None }
+        Self {
+            gathered: None,
+            pending: None,
+        }
     }
 
     pub fn gathered_bytes(&self) -> usize {
@@ -58,7 +59,9 @@ impl Output {
 
     /// Looks after what was handed over. Ready with what the socket had no room for.
     pub fn poll_pending(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<SendBuf>> {
-        let Some(pending) = &mut self.pending else { return Poll::Pending };
+        let Some(pending) = &mut self.pending else {
+            return Poll::Pending;
+        };
         match pending.poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(None)) => {
@@ -85,7 +88,11 @@ impl Output {
         exchange: Exchange,
         date: &DateValue,
     ) -> Option<Rest> {
-        let Exchange { version, is_head, keep_alive } = exchange;
+        let Exchange {
+            version,
+            is_head,
+            keep_alive,
+        } = exchange;
         let framing = match response.status.is_bodiless() {
             true => BodyFraming::None,
             false => BodyFraming::of_stream(response.body.len(), version),
@@ -106,7 +113,15 @@ impl Output {
         }
         let out = self.buffer(stream);
         let block = response.headers.as_bytes();
-        encode_head(out, version, response.status, block, date, framing, keep_alive);
+        encode_head(
+            out,
+            version,
+            response.status,
+            block,
+            date,
+            framing,
+            keep_alive,
+        );
         match response.body {
             _ if is_head || framing == BodyFraming::None => None,
             Body::Empty => None,
@@ -119,7 +134,8 @@ impl Output {
     }
 
     fn buffer(&mut self, stream: &Stream) -> &mut OutputBuf {
-        self.gathered.get_or_insert_with(|| stream.shard().output_pool().take())
+        self.gathered
+            .get_or_insert_with(|| stream.shard().output_pool().take())
     }
 
     /// Hands over what is gathered, unless something is on its way already.
@@ -168,7 +184,9 @@ impl Output {
             yield_now().await;
             self.settle(stream, pace).await?;
         }
-        let Some(mut head) = self.gathered.take().map(SendBuf::from) else { return Ok(()) };
+        let Some(mut head) = self.gathered.take().map(SendBuf::from) else {
+            return Ok(());
+        };
         // The head goes out at once, with the first bytes of the body in its segment.
         if let Some(sent) = stream.try_send(head.as_slice(), true)? {
             head.advance(sent);
@@ -241,7 +259,15 @@ fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Bytes 
     };
     let mut out = Vec::with_capacity(body.len() + 512);
     let block = response.headers.as_bytes();
-    encode_head(&mut out, Version::Http11, response.status, block, date, framing, true);
+    encode_head(
+        &mut out,
+        Version::Http11,
+        response.status,
+        block,
+        date,
+        framing,
+        true,
+    );
     out.extend_from_slice(body);
     out.into()
 }
