@@ -3,12 +3,15 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, symlink};
 use std::rc::Rc;
 use std::time::Duration;
 
 use headwater::files::FilesOptions;
+use headwater::limits;
 use headwater::runtime::{Shard, sleep, yield_now};
+use headwater::sys::transfer::fadvise_dontneed;
 
 use crate::site::{Site, always_look, on_shard};
 
@@ -270,6 +273,35 @@ fn without_a_cache_everything_still_works() {
             let answer = site.get("/a").await;
             assert_eq!(answer.brief(), (200, "hello"));
             assert!(!answer.at_once && !answer.prepared);
+        }
+    });
+}
+
+/// On a disk this has a worker of the kernel do the reading; in memory-backed
+/// file systems nothing is ever cold.
+#[test]
+fn cold_files_are_read_without_the_shard() {
+    on_shard(async |shard| {
+        let site = Rc::new(Site::new(&shard, for_an_hour()));
+        let names: Vec<String> = (0..2 * limits::COLD_READS_MAX)
+            .map(|number| format!("f{number}"))
+            .collect();
+        for name in &names {
+            site.write(name, name.repeat(5000));
+            let file = fs::File::open(site.path(name)).unwrap();
+            file.sync_all().unwrap();
+            fadvise_dontneed(file.as_fd(), 0, 0).unwrap();
+        }
+        let ask = |name: &String| {
+            let (site, name) = (Rc::clone(&site), name.clone());
+            shard.spawn(async move {
+                let answer = site.get(&format!("/{name}")).await;
+                assert_eq!(answer.brief(), (200, &*name.repeat(5000)));
+            })
+        };
+        let asked: Vec<_> = names.iter().map(ask).collect();
+        for answer in asked {
+            answer.await.unwrap();
         }
     });
 }

@@ -204,10 +204,10 @@ fn unreadable_files_are_forbidden() {
         let site = Site::new(&shard, always_look());
         site.write("a", "hello");
         site.warm("/a").await;
-        fs::set_permissions(site.path("a"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(site.path("a"), fs::Permissions::from_mode(0o0)).unwrap();
         assert_eq!(site.get("/a").await.status, 403);
         site.write("folder/a", "hello");
-        fs::set_permissions(site.path("folder"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(site.path("folder"), fs::Permissions::from_mode(0o0)).unwrap();
         assert_eq!(site.get("/folder/a").await.status, 403);
         fs::set_permissions(site.path("folder"), fs::Permissions::from_mode(0o700)).unwrap();
     });
