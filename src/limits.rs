@@ -135,6 +135,9 @@ pub const LISTING_ENTRIES_MAX: usize = 10_000;
 pub const FETCH_ATTEMPTS: usize = 3;
 /// Attempts at a lookup that keeps racing renames.
 pub const LOOKUP_ATTEMPTS: usize = 8;
+/// Small files of one shard that wait for the disk with a buffer each; others
+/// are sent from their descriptor.
+pub const COLD_READS_MAX: usize = 64;
 /// A file changed less than this ago may change again without its times showing
 /// it: the kernel's clock for them ticks every 1 to 10 ms.
 pub const FILE_SETTLED_NS: u64 = 20_000_000;
