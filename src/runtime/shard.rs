@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -294,7 +295,12 @@ async fn read_mailbox(shard: Shard) {
         for message in messages.drain(..) {
             match message {
                 Message::Wake(task) => shard.0.executor.borrow_mut().make_ready(task),
-                Message::Run(run) => run(),
+                // A panic ends what was sent, not the one task that hears other threads.
+                Message::Run(run) => {
+                    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                        shard.0.stats.count_panic();
+                    }
+                }
             }
         }
         buf = match super::io::read_at(&shard, Rc::clone(&eventfd), buf, 0, false).await {

@@ -17,13 +17,13 @@ use crate::sys;
 pub struct Stream {
     shard: Shard,
     socket: Handle,
-    /// `sendfile(2)` needs a non-blocking socket, the ring would rather have a
-    /// blocking one: the mode is changed when the first file is sent.
+    /// `sendfile(2)` needs a non-blocking socket, the ring does not care: the mode is changed,
+    /// for two system calls, when the first file is sent.
     nonblocking: Cell<bool>,
 }
 
 impl Stream {
-    /// Takes a connected socket in blocking mode.
+    /// Takes a connected socket.
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
         Self::on(&Shard::current(), socket.into())
     }

@@ -47,6 +47,8 @@ pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
     in_flight: usize,
+    /// Kept apart, so that a slot that once needed one does not keep it for an idle receive.
+    spare_scratch: Vec<Box<Scratch>>,
 }
 
 impl Key {
@@ -76,6 +78,9 @@ impl Slots {
         });
         self.in_flight += 1;
         let slot = &mut self.slots[index as usize];
+        if matches!(op, Op::SendVectored { .. } | Op::Open { .. }) {
+            slot.scratch = self.spare_scratch.pop();
+        }
         slot.op = Some(op);
         slot.in_flight = true;
         (Key { index, generation: slot.generation }, slot)
@@ -178,6 +183,11 @@ impl Slots {
         slot.generation = slot.generation.wrapping_add(1) & 0x7fff_ffff;
         slot.waker = None;
         slot.completed.clear();
+        if let Some(scratch) = slot.scratch.take()
+            && self.spare_scratch.len() < limits::SPARE_SCRATCH
+        {
+            self.spare_scratch.push(scratch);
+        }
         slot.orphan = false;
         slot.stopping = false;
         self.free.push(index);
