@@ -167,8 +167,7 @@ impl RingDriver {
     }
 
     fn reap(&mut self, wakers: &mut Vec<Waker>) {
-        loop {
-            let Some((user_data, result, flags)) = self.next_completion() else { break };
+        while let Some((user_data, result, flags)) = self.next_completion() {
             self.stats.completions += 1;
             if user_data == CANCELLATION {
                 continue;

@@ -27,8 +27,8 @@ pub(super) enum State {
 pub(super) struct Slot {
     generation: u32,
     pub op: Option<Op>,
-    /// Structures that the entry points to; boxed, since slots move when their table grows.
-    pub scratch: Option<Box<Scratch>>,
+    /// Structures that the entry points to.
+    pub scratch: Option<Scratch>,
     waker: Option<Waker>,
     completed: VecDeque<Completed>,
     in_flight: bool,
@@ -48,7 +48,7 @@ pub(super) struct Slots {
     free: Vec<u32>,
     in_flight: usize,
     /// Kept apart, so that a slot that once needed one does not keep it for an idle receive.
-    spare_scratch: Vec<Box<Scratch>>,
+    spare_scratch: Vec<Scratch>,
 }
 
 impl Key {
