@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use headwater::buffers::ReceivePool;
 use headwater::sys::eventfd::EventFd;
-use headwater::sys::transfer::{set_blocking, set_nonblocking};
+use headwater::sys::transfer::{MSG_DONTWAIT, send, set_blocking, set_nonblocking};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 const GROUP: u16 = 7;
@@ -132,13 +132,12 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// Writes until the socket takes no more.
+/// Sends until the socket takes no more.
 fn fill(socket: &TcpStream) {
-    set_nonblocking(socket.as_fd()).unwrap();
     // The kernel may move what it has to the reader's side and take more.
     let mut refusals = 0;
     while refusals < 20 {
-        match (&*socket).write(&[7; 64 * 1024]) {
+        match send(socket.as_fd(), &[7; 64 * 1024], MSG_DONTWAIT) {
             Ok(_) => refusals = 0,
             Err(_) => {
                 refusals += 1;
@@ -146,7 +145,6 @@ fn fill(socket: &TcpStream) {
             }
         }
     }
-    set_blocking(socket.as_fd()).unwrap();
 }
 
 fn taken(done: Done) -> u16 {

@@ -45,6 +45,8 @@ pub(super) struct Core {
     output: Rc<OutputPool>,
     stats: Arc<SharedStats>,
     pacing: Cell<Pacing>,
+    /// Tasks that let a turn pass before they go on.
+    yielded: RefCell<Vec<Waker>>,
 }
 
 /// How completions are gathered into one turn under load.
@@ -99,6 +101,7 @@ impl Shard {
             output: OutputPool::new(limits::OUTPUT_BUFFERS_KEPT, limits::OUTPUT_BUFFER_BYTES_MAX),
             stats: parts.stats,
             pacing: Cell::new(parts.pacing),
+            yielded: RefCell::default(),
         })))
     }
 
@@ -196,6 +199,10 @@ impl Shard {
         self.0.driver.borrow_mut().abandon(key);
     }
 
+    pub(super) fn wake_next_turn(&self, waker: &Waker) {
+        self.0.yielded.borrow_mut().push(waker.clone());
+    }
+
     pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerKey {
         self.0.wheel.borrow_mut().insert(deadline_ms)
     }
@@ -238,7 +245,7 @@ impl Shard {
 
     fn turn(&self, wakers: &mut Vec<Waker>) -> io::Result<()> {
         let core = &*self.0;
-        let busy = core.executor.borrow().has_ready();
+        let busy = core.executor.borrow().has_ready() || !core.yielded.borrow().is_empty();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
@@ -248,6 +255,7 @@ impl Shard {
         core.driver.borrow_mut().turn(Wait { timeout, batch, batch_wait }, wakers)?;
         core.now_ms.set(sys::time::monotonic_ms());
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
+        wakers.append(&mut core.yielded.borrow_mut());
         wakers.drain(..).for_each(Waker::wake);
         let driver = core.driver.borrow().stats();
         core.stats.store_driver(driver, core.executor.borrow().live());
