@@ -17,13 +17,20 @@ pub struct OutputPool {
 impl OutputPool {
     /// A pool that keeps up to `kept_max` buffers of up to `capacity_max` bytes each.
     pub fn new(kept_max: usize, capacity_max: usize) -> Rc<Self> {
-        Rc::new(Self { free: RefCell::new(Vec::with_capacity(kept_max)), kept_max, capacity_max })
+        Rc::new(Self {
+            free: RefCell::new(Vec::with_capacity(kept_max)),
+            kept_max,
+            capacity_max,
+        })
     }
 
     /// Takes an empty buffer.
     pub fn take(self: &Rc<Self>) -> OutputBuf {
         let bytes = self.free.borrow_mut().pop().unwrap_or_default();
-        OutputBuf { bytes, pool: Rc::clone(self) }
+        OutputBuf {
+            bytes,
+            pool: Rc::clone(self),
+        }
     }
 
     /// Buffers waiting to be reused.

@@ -142,7 +142,12 @@ impl ReceivePool {
         let was_held = std::mem::replace(&mut self.held.borrow_mut()[usize::from(id)], true);
         assert!(!was_held, "receive buffer {id} was handed out twice");
         self.held_count.set(self.held_count.get() + 1);
-        ReceiveBuf { pool: Rc::clone(self), id, start: 0, end: len as u32 }
+        ReceiveBuf {
+            pool: Rc::clone(self),
+            id,
+            start: 0,
+            end: len as u32,
+        }
     }
 
     /// Asks to be woken when a buffer comes back.

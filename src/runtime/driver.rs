@@ -44,20 +44,40 @@ pub enum Op {
     /// Receives into the driver's buffers until end of stream, error or cancellation (multishot).
     Receive { socket: Handle },
     /// Sends `buf`; may complete short.
-    Send { socket: Handle, buf: SendBuf, more: bool },
+    Send {
+        socket: Handle,
+        buf: SendBuf,
+        more: bool,
+    },
     /// Sends all of `buf` at once or completes short or with EAGAIN, never waiting. Its success
     /// is silent: the operation is forgotten as soon as the kernel has taken every byte.
     SendNow { socket: Handle, buf: SendBuf },
     /// Sends the concatenation of `bufs`; may complete short.
-    SendVectored { socket: Handle, bufs: Vec<SendBuf>, more: bool },
+    SendVectored {
+        socket: Handle,
+        bufs: Vec<SendBuf>,
+        more: bool,
+    },
     /// Reads up to `buf`'s capacity at `offset`; with `blocking`, on a worker, never on the shard.
-    ReadAt { file: Handle, buf: Vec<u8>, offset: u64, blocking: bool },
+    ReadAt {
+        file: Handle,
+        buf: Vec<u8>,
+        offset: u64,
+        blocking: bool,
+    },
     /// Opens `path` below `dir`.
-    Open { dir: Handle, path: CString, how: OpenFlags },
+    Open {
+        dir: Handle,
+        path: CString,
+        how: OpenFlags,
+    },
     /// Waits until the descriptor is ready.
     Poll { fd: Handle, interest: Interest },
     /// Connects a socket.
-    Connect { socket: Handle, address: Box<socket2::SockAddr> },
+    Connect {
+        socket: Handle,
+        address: Box<socket2::SockAddr>,
+    },
 }
 
 /// Names an operation in flight; stale keys are recognised by their generation.

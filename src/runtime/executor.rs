@@ -30,7 +30,13 @@ pub(super) struct Executor {
 
 impl Executor {
     pub fn new(shard_slot: usize) -> Self {
-        Self { shard_slot, slots: Vec::new(), free: Vec::new(), ready: VecDeque::new(), live: 0 }
+        Self {
+            shard_slot,
+            slots: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            live: 0,
+        }
     }
 
     /// Adds a task and makes it ready.
@@ -39,8 +45,16 @@ impl Executor {
     /// With more than 16 million tasks on one shard.
     pub fn spawn(&mut self, task: Task) -> TaskName {
         let index = self.free.pop().unwrap_or_else(|| {
-            assert!(self.slots.len() <= INDEX_MAX as usize, "too many tasks on one shard");
-            self.slots.push(Slot { task: None, generation: 0, ready: false, used: false });
+            assert!(
+                self.slots.len() <= INDEX_MAX as usize,
+                "too many tasks on one shard"
+            );
+            self.slots.push(Slot {
+                task: None,
+                generation: 0,
+                ready: false,
+                used: false,
+            });
             self.slots.len() as u32 - 1
         });
         let slot = &mut self.slots[index as usize];
@@ -55,7 +69,9 @@ impl Executor {
 
     /// Puts a task on the ready queue, once.
     pub fn make_ready(&mut self, name: TaskName) {
-        let Some(slot) = self.slots.get_mut(name.index() as usize) else { return };
+        let Some(slot) = self.slots.get_mut(name.index() as usize) else {
+            return;
+        };
         if slot.used && slot.generation == name.generation() && !slot.ready {
             slot.ready = true;
             self.ready.push_back(name);

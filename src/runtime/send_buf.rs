@@ -50,7 +50,10 @@ impl SendBuf {
     /// # Panics
     /// If there are fewer.
     pub fn advance(&mut self, count: usize) {
-        assert!(count <= self.len(), "advance beyond the end of a send buffer");
+        assert!(
+            count <= self.len(),
+            "advance beyond the end of a send buffer"
+        );
         self.start += count;
     }
 }

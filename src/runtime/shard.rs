@@ -249,23 +249,36 @@ impl Shard {
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            core.wheel.borrow().next_ms(core.now_ms.get()).map(Duration::from_millis)
+            core.wheel
+                .borrow()
+                .next_ms(core.now_ms.get())
+                .map(Duration::from_millis)
         };
         let Pacing { batch, batch_wait } = core.pacing.get();
-        core.driver.borrow_mut().turn(Wait { timeout, batch, batch_wait }, wakers)?;
+        core.driver.borrow_mut().turn(
+            Wait {
+                timeout,
+                batch,
+                batch_wait,
+            },
+            wakers,
+        )?;
         core.now_ms.set(sys::time::monotonic_ms());
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
         wakers.append(&mut core.yielded.borrow_mut());
         wakers.drain(..).for_each(Waker::wake);
         let driver = core.driver.borrow().stats();
-        core.stats.store_driver(driver, core.executor.borrow().live());
+        core.stats
+            .store_driver(driver, core.executor.borrow().live());
         Ok(())
     }
 
     fn run_ready(&self) {
         let core = &*self.0;
         for _ in 0..limits::POLLS_PER_TURN {
-            let Some((name, task)) = core.executor.borrow_mut().next() else { return };
+            let Some((name, task)) = core.executor.borrow_mut().next() else {
+                return;
+            };
             core.stats.count_poll();
             match poll_task(name, task) {
                 Polled::Pending(task) => core.executor.borrow_mut().put_back(name, task),
@@ -294,7 +307,9 @@ impl Shard {
 /// The task that takes what other threads have sent to this shard.
 async fn read_mailbox(shard: Shard) {
     let mailbox = Arc::clone(&shard.0.mailbox);
-    let Ok(eventfd) = mailbox.eventfd().as_fd().try_clone_to_owned() else { return };
+    let Ok(eventfd) = mailbox.eventfd().as_fd().try_clone_to_owned() else {
+        return;
+    };
     let eventfd: super::driver::Handle = Rc::new(eventfd);
     let mut buf = Vec::with_capacity(8);
     let mut messages = VecDeque::new();

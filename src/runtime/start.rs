@@ -21,7 +21,10 @@ pub enum RuntimeError {
     /// No CPU was given, or too many.
     Cores(usize),
     Ring(RingError),
-    Io { what: &'static str, error: io::Error },
+    Io {
+        what: &'static str,
+        error: io::Error,
+    },
     /// A shard's thread panicked.
     Panicked(usize),
 }
@@ -98,14 +101,30 @@ impl Runtime {
             return Err(RuntimeError::Cores(cpus.len()));
         }
         let handle = |index| -> io::Result<ShardHandle> {
-            Ok(ShardHandle { mailbox: Arc::new(Mailbox::new()?), stats: Arc::default(), index })
+            Ok(ShardHandle {
+                mailbox: Arc::new(Mailbox::new()?),
+                stats: Arc::default(),
+                index,
+            })
         };
         let handles = (0..cpus.len())
             .map(handle)
             .collect::<io::Result<_>>()
-            .map_err(|error| RuntimeError::Io { what: "making an eventfd", error })?;
-        let pacing = Pacing { batch: 1, batch_wait: Duration::ZERO };
-        Ok(Self { cpus, pin: true, ring: RingOptions::default(), pacing, handles })
+            .map_err(|error| RuntimeError::Io {
+                what: "making an eventfd",
+                error,
+            })?;
+        let pacing = Pacing {
+            batch: 1,
+            batch_wait: Duration::ZERO,
+        };
+        Ok(Self {
+            cpus,
+            pin: true,
+            ring: RingOptions::default(),
+            pacing,
+            handles,
+        })
     }
 
     /// Leaves the shards' threads unpinned, for tests and crowded machines.
@@ -152,11 +171,17 @@ impl Runtime {
         Fut: Future<Output = ()> + 'static,
     {
         let root = Arc::new(root);
-        let mut running = Running { threads: Vec::new() };
+        let mut running = Running {
+            threads: Vec::new(),
+        };
         let (ready, up) = mpsc::channel();
         let mut go = Vec::new();
         for (index, &cpu) in self.cpus.iter().enumerate() {
-            let (root, ready, handle) = (Arc::clone(&root), ready.clone(), self.handles[index].clone());
+            let (root, ready, handle) = (
+                Arc::clone(&root),
+                ready.clone(),
+                self.handles[index].clone(),
+            );
             let (start, started) = mpsc::channel::<()>();
             go.push(start);
             let options = self.ring;
@@ -187,7 +212,10 @@ impl Runtime {
                     let future = root(shard.clone());
                     shard.run(future)
                 })
-                .map_err(|error| RuntimeError::Io { what: "starting a thread", error })?;
+                .map_err(|error| RuntimeError::Io {
+                    what: "starting a thread",
+                    error,
+                })?;
             running.threads.push(thread);
         }
         drop(ready);
@@ -210,8 +238,10 @@ struct Seat {
 
 fn build(seat: &Seat, options: RingOptions, handle: &ShardHandle) -> Result<Shard, RuntimeError> {
     if let Some(cpu) = seat.cpu {
-        sys::cpu::pin_current_thread(&[cpu])
-            .map_err(|error| RuntimeError::Io { what: "pinning a shard to its CPU", error })?;
+        sys::cpu::pin_current_thread(&[cpu]).map_err(|error| RuntimeError::Io {
+            what: "pinning a shard to its CPU",
+            error,
+        })?;
     }
     let driver = RingDriver::new(options).map_err(RuntimeError::Ring)?;
     Shard::new(Parts {
@@ -223,7 +253,10 @@ fn build(seat: &Seat, options: RingOptions, handle: &ShardHandle) -> Result<Shar
         stats: Arc::clone(&handle.stats),
         pacing: seat.pacing,
     })
-    .map_err(|error| RuntimeError::Io { what: "setting up a shard", error })
+    .map_err(|error| RuntimeError::Io {
+        what: "setting up a shard",
+        error,
+    })
 }
 
 /// Shards at work.
@@ -238,7 +271,10 @@ impl Running {
         for (index, thread) in self.threads.into_iter().enumerate() {
             let ended = match thread.join() {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(RuntimeError::Io { what: "a shard's loop", error }),
+                Ok(Err(error)) => Err(RuntimeError::Io {
+                    what: "a shard's loop",
+                    error,
+                }),
                 Err(_) => Err(RuntimeError::Panicked(index)),
             };
             first = first.and(ended);

@@ -42,8 +42,10 @@ fn add(counter: &AtomicU64) {
 impl SharedStats {
     pub fn store_driver(&self, driver: DriverStats, tasks: usize) {
         self.enters.store(driver.enters, Ordering::Relaxed);
-        self.submissions.store(driver.submissions, Ordering::Relaxed);
-        self.completions.store(driver.completions, Ordering::Relaxed);
+        self.submissions
+            .store(driver.submissions, Ordering::Relaxed);
+        self.completions
+            .store(driver.completions, Ordering::Relaxed);
         self.overflows.store(driver.overflows, Ordering::Relaxed);
         self.tasks.store(tasks as u64, Ordering::Relaxed);
     }

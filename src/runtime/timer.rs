@@ -51,8 +51,13 @@ impl Wheel {
 
     /// Arms a timer; a deadline that has passed fires at the next [`advance`](Self::advance).
     pub fn insert(&mut self, deadline_ms: u64) -> TimerKey {
-        let entry =
-            Entry { deadline_ms, waker: None, place: None, previous: NONE, next: NONE };
+        let entry = Entry {
+            deadline_ms,
+            waker: None,
+            place: None,
+            previous: NONE,
+            next: NONE,
+        };
         let index = match self.free.pop() {
             Some(index) => {
                 self.entries[index as usize] = entry;
@@ -217,7 +222,9 @@ impl Wheel {
 
     fn unlink(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
-        let Some((level, slot)) = entry.place.take() else { return };
+        let Some((level, slot)) = entry.place.take() else {
+            return;
+        };
         let (previous, next) = (entry.previous, entry.next);
         let (level, slot) = (usize::from(level), usize::from(slot));
         if previous == NONE {

@@ -27,7 +27,11 @@ const _: () = assert!(crate::limits::SHARDS_MAX <= SLOTS_MAX);
 impl TaskName {
     pub fn new(slot: usize, index: u32, generation: u32) -> Self {
         debug_assert!(slot < SLOTS_MAX && index <= INDEX_MAX && generation <= GENERATION_MASK);
-        Self(slot << (INDEX_BITS + GENERATION_BITS) | (generation as usize) << INDEX_BITS | index as usize)
+        Self(
+            slot << (INDEX_BITS + GENERATION_BITS)
+                | (generation as usize) << INDEX_BITS
+                | index as usize,
+        )
     }
 
     pub fn index(self) -> u32 {
@@ -72,7 +76,9 @@ fn wake(task: TaskName) {
 static MAILBOXES: RwLock<Vec<Option<Arc<Mailbox>>>> = RwLock::new(Vec::new());
 
 fn mailboxes() -> std::sync::RwLockReadGuard<'static, Vec<Option<Arc<Mailbox>>>> {
-    MAILBOXES.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    MAILBOXES
+        .read()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A shard's place among all shards of the process, given back on drop.
@@ -81,7 +87,9 @@ pub(super) struct ShardSlot(usize);
 impl ShardSlot {
     /// Enters a shard's mailbox; `None` when the process has too many shards.
     pub fn enter(mailbox: Arc<Mailbox>) -> Option<Self> {
-        let mut all = MAILBOXES.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = MAILBOXES
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let slot = all.iter().position(Option::is_none).unwrap_or(all.len());
         if slot >= SLOTS_MAX {
             return None;
@@ -100,7 +108,9 @@ impl ShardSlot {
 
 impl Drop for ShardSlot {
     fn drop(&mut self) {
-        let mut all = MAILBOXES.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = MAILBOXES
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         all[self.0] = None;
     }
 }

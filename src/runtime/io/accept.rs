@@ -18,12 +18,19 @@ pub struct Listener {
 impl Listener {
     /// Takes a listening socket, in either mode: the ring waits on a non-blocking one too.
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
-        Self { shard: Shard::current(), socket: Rc::new(socket.into()) }
+        Self {
+            shard: Shard::current(),
+            socket: Rc::new(socket.into()),
+        }
     }
 
     /// Starts accepting; connections arrive for as long as the result lives.
     pub fn accept(&self) -> Accepting {
-        Accepting { shard: self.shard.clone(), socket: Rc::clone(&self.socket), key: None }
+        Accepting {
+            shard: self.shard.clone(),
+            socket: Rc::clone(&self.socket),
+            key: None,
+        }
     }
 }
 
@@ -47,7 +54,9 @@ impl Accepting {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         loop {
             let key = *self.key.get_or_insert_with(|| {
-                self.shard.start(Op::Accept { listener: Rc::clone(&self.socket) })
+                self.shard.start(Op::Accept {
+                    listener: Rc::clone(&self.socket),
+                })
             });
             match self.shard.poll_event(key, cx) {
                 Poll::Pending => return Poll::Pending,

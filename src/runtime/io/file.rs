@@ -19,19 +19,41 @@ pub async fn read_at(
     blocking: bool,
 ) -> (io::Result<usize>, Vec<u8>) {
     buf.clear();
-    match Operation::start(shard, Op::ReadAt { file, buf, offset, blocking }).await {
-        Some(Outcome { op: Op::ReadAt { buf, .. }, result }) => {
-            (result.map(|n| n as usize), buf)
-        }
-        _ => (Err(io::Error::other("a read came back as something else")), Vec::new()),
+    match Operation::start(
+        shard,
+        Op::ReadAt {
+            file,
+            buf,
+            offset,
+            blocking,
+        },
+    )
+    .await
+    {
+        Some(Outcome {
+            op: Op::ReadAt { buf, .. },
+            result,
+        }) => (result.map(|n| n as usize), buf),
+        _ => (
+            Err(io::Error::other("a read came back as something else")),
+            Vec::new(),
+        ),
     }
 }
 
 /// Opens a path below `dir` (openat2(2)) without making the shard wait for the disk.
-pub async fn open(shard: &Shard, dir: Handle, path: CString, how: OpenFlags) -> io::Result<OwnedFd> {
+pub async fn open(
+    shard: &Shard,
+    dir: Handle,
+    path: CString,
+    how: OpenFlags,
+) -> io::Result<OwnedFd> {
     // Opening is a single operation, but its result is a descriptor, so it is
     // taken as an event: the driver closes it if nobody comes for it.
-    let mut opening = Opening { shard, key: Some(shard.start(Op::Open { dir, path, how })) };
+    let mut opening = Opening {
+        shard,
+        key: Some(shard.start(Op::Open { dir, path, how })),
+    };
     let event = std::future::poll_fn(|cx| match opening.key {
         Some(key) => shard.poll_event(key, cx),
         None => std::task::Poll::Pending,

@@ -31,7 +31,10 @@ pub(super) struct Operation {
 
 impl Operation {
     pub fn start(shard: &Shard, op: Op) -> Self {
-        Self { shard: shard.clone(), key: Some(shard.start(op)) }
+        Self {
+            shard: shard.clone(),
+            key: Some(shard.start(op)),
+        }
     }
 }
 
@@ -40,7 +43,9 @@ impl Future for Operation {
     type Output = Option<Outcome>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(key) = self.key else { return Poll::Ready(None) };
+        let Some(key) = self.key else {
+            return Poll::Ready(None);
+        };
         let poll = self.shard.poll_op(key, cx);
         if poll.is_ready() {
             self.key = None;

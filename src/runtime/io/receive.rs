@@ -18,7 +18,11 @@ pub struct Receiver {
 
 impl Receiver {
     pub(super) fn new(shard: &Shard, socket: Handle) -> Self {
-        Self { shard: shard.clone(), socket, key: None }
+        Self {
+            shard: shard.clone(),
+            socket,
+            key: None,
+        }
     }
 
     /// The next bytes; `None` at the end of the stream.
@@ -30,7 +34,9 @@ impl Receiver {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<ReceiveBuf>>> {
         loop {
             let key = *self.key.get_or_insert_with(|| {
-                self.shard.start(Op::Receive { socket: Rc::clone(&self.socket) })
+                self.shard.start(Op::Receive {
+                    socket: Rc::clone(&self.socket),
+                })
             });
             let event = match self.shard.poll_event(key, cx) {
                 Poll::Pending => return Poll::Pending,

@@ -18,7 +18,10 @@ pub struct PendingSend {
 impl PendingSend {
     pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf) -> Self {
         let key = shard.start(Op::SendNow { socket, buf });
-        Self { shard: shard.clone(), key: Some(key) }
+        Self {
+            shard: shard.clone(),
+            key: Some(key),
+        }
     }
 
     /// Ready with `None` when everything was taken, or with what the socket
@@ -26,13 +29,19 @@ impl PendingSend {
     ///
     /// Before the shard's next turn a send is still pending, also one that will succeed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<SendBuf>>> {
-        let Some(key) = self.key else { return Poll::Ready(Ok(None)) };
+        let Some(key) = self.key else {
+            return Poll::Ready(Ok(None));
+        };
         let outcome = match self.shard.poll_op(key, cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(outcome) => outcome,
         };
         self.key = None;
-        let Some(Outcome { op: Op::SendNow { mut buf, .. }, result }) = outcome else {
+        let Some(Outcome {
+            op: Op::SendNow { mut buf, .. },
+            result,
+        }) = outcome
+        else {
             return Poll::Ready(Ok(None));
         };
         Poll::Ready(match result {
@@ -62,8 +71,15 @@ pub(super) async fn send(
     buf: SendBuf,
     more: bool,
 ) -> io::Result<SendBuf> {
-    let op = Op::Send { socket: Rc::clone(socket), buf, more };
-    let Some(Outcome { op: Op::Send { mut buf, .. }, result }) = Operation::start(shard, op).await
+    let op = Op::Send {
+        socket: Rc::clone(socket),
+        buf,
+        more,
+    };
+    let Some(Outcome {
+        op: Op::Send { mut buf, .. },
+        result,
+    }) = Operation::start(shard, op).await
     else {
         return Err(io::Error::other("a send came back as something else"));
     };
@@ -87,9 +103,15 @@ pub(super) async fn send_vectored(
     if bufs.is_empty() {
         return Ok(bufs);
     }
-    let op = Op::SendVectored { socket: Rc::clone(socket), bufs, more };
-    let Some(Outcome { op: Op::SendVectored { mut bufs, .. }, result }) =
-        Operation::start(shard, op).await
+    let op = Op::SendVectored {
+        socket: Rc::clone(socket),
+        bufs,
+        more,
+    };
+    let Some(Outcome {
+        op: Op::SendVectored { mut bufs, .. },
+        result,
+    }) = Operation::start(shard, op).await
     else {
         return Err(io::Error::other("a send came back as something else"));
     };

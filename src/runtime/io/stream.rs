@@ -29,7 +29,11 @@ impl Stream {
     }
 
     pub(super) fn on(shard: &Shard, socket: OwnedFd) -> Self {
-        Self { shard: shard.clone(), socket: Rc::new(socket), nonblocking: Cell::new(false) }
+        Self {
+            shard: shard.clone(),
+            socket: Rc::new(socket),
+            nonblocking: Cell::new(false),
+        }
     }
 
     /// Connects to a TCP address.

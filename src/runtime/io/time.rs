@@ -25,12 +25,16 @@ impl Timer {
     }
 
     fn at(shard: &Shard, deadline_ms: u64) -> Self {
-        Self { shard: shard.clone(), key: shard.timer_insert(deadline_ms) }
+        Self {
+            shard: shard.clone(),
+            key: shard.timer_insert(deadline_ms),
+        }
     }
 
     /// Moves the deadline to `wait_ms` from now, also when it has passed.
     pub fn reset(&self, wait_ms: u64) {
-        self.shard.timer_reset(self.key, self.shard.now_ms().saturating_add(wait_ms));
+        self.shard
+            .timer_reset(self.key, self.shard.now_ms().saturating_add(wait_ms));
     }
 
     /// Ready once the deadline has passed.
@@ -61,7 +65,10 @@ impl Future for Sleep {
 
 /// Waits for `duration`, rounded up to a millisecond, and never less.
 pub fn sleep(duration: Duration) -> Sleep {
-    let ms = duration.as_nanos().div_ceil(1_000_000).min(u128::from(u64::MAX)) as u64;
+    let ms = duration
+        .as_nanos()
+        .div_ceil(1_000_000)
+        .min(u128::from(u64::MAX)) as u64;
     // One more, since the clock's milliseconds are cut off.
     let deadline = monotonic_ms().saturating_add(ms).saturating_add(1);
     Sleep(Timer::at(&Shard::current(), deadline))

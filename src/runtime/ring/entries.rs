@@ -27,7 +27,11 @@ impl Scratch {
         // SAFETY: msghdr and iovec are plain C structures for which all zeroes (null pointers,
         // zero lengths) is a valid value.
         let (message, parts) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        Self(Box::new(Structures { message, parts, how: types::OpenHow::new() }))
+        Self(Box::new(Structures {
+            message,
+            parts,
+            how: types::OpenHow::new(),
+        }))
     }
 }
 
@@ -36,10 +40,13 @@ fn fd(handle: &Handle) -> types::Fd {
 }
 
 fn parts_of(bufs: &[SendBuf]) -> impl Iterator<Item = libc::iovec> {
-    bufs.iter().filter(|b| !b.is_empty()).take(VECTORED_MAX).map(|b| libc::iovec {
-        iov_base: b.as_slice().as_ptr().cast_mut().cast(),
-        iov_len: b.len(),
-    })
+    bufs.iter()
+        .filter(|b| !b.is_empty())
+        .take(VECTORED_MAX)
+        .map(|b| libc::iovec {
+            iov_base: b.as_slice().as_ptr().cast_mut().cast(),
+            iov_len: b.len(),
+        })
 }
 
 /// The kernel takes lengths as `u32`; a longer send completes short and is continued.
@@ -51,16 +58,20 @@ fn length(bytes: usize) -> u32 {
 /// memory (or a static) owned by the operation or its scratch, at an address that does
 /// not change when the slot itself moves.
 pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
-    let Some(op) = slot.op.as_mut() else { return opcode::Nop::new().build() };
+    let Some(op) = slot.op.as_mut() else {
+        return opcode::Nop::new().build();
+    };
     match op {
-        Op::Accept { listener } => {
-            opcode::AcceptMulti::new(fd(listener)).flags(libc::SOCK_CLOEXEC).build()
-        }
+        Op::Accept { listener } => opcode::AcceptMulti::new(fd(listener))
+            .flags(libc::SOCK_CLOEXEC)
+            .build(),
         Op::Receive { socket } => opcode::RecvMulti::new(fd(socket), RECEIVE_GROUP).build(),
         Op::Send { socket, buf, more } => {
             let flags = libc::MSG_NOSIGNAL | more_flag(*more);
             let bytes = buf.as_slice();
-            opcode::Send::new(fd(socket), bytes.as_ptr(), length(bytes.len())).flags(flags).build()
+            opcode::Send::new(fd(socket), bytes.as_ptr(), length(bytes.len()))
+                .flags(flags)
+                .build()
         }
         Op::SendNow { socket, buf } => {
             let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT;
@@ -84,12 +95,20 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
                 .flags(flags as u32)
                 .build()
         }
-        Op::ReadAt { file, buf, offset, blocking } => {
-            let entry =
-                opcode::Read::new(fd(file), buf.as_mut_ptr(), length(buf.capacity()))
-                    .offset(*offset)
-                    .build();
-            if *blocking { entry.flags(squeue::Flags::ASYNC) } else { entry }
+        Op::ReadAt {
+            file,
+            buf,
+            offset,
+            blocking,
+        } => {
+            let entry = opcode::Read::new(fd(file), buf.as_mut_ptr(), length(buf.capacity()))
+                .offset(*offset)
+                .build();
+            if *blocking {
+                entry.flags(squeue::Flags::ASYNC)
+            } else {
+                entry
+            }
         }
         Op::Open { dir, path, how } => {
             let Scratch(scratch) = slot.scratch.get_or_insert_with(Scratch::new);
@@ -97,7 +116,10 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
             let dir = types::Fd(dir.as_fd().as_raw_fd());
             opcode::OpenAt2::new(dir, path.as_ptr(), &raw const scratch.how).build()
         }
-        Op::Poll { fd: target, interest } => {
+        Op::Poll {
+            fd: target,
+            interest,
+        } => {
             let events = match interest {
                 Interest::Readable => libc::POLLIN,
                 Interest::Writable => libc::POLLOUT,

@@ -155,7 +155,9 @@ impl RingDriver {
         // SAFETY: EXT_ARG takes a pointer to `io_uring_getevents_arg`, which `SubmitArgs` wraps
         // transparently; it and the timespec it points to live across the call.
         match unsafe {
-            self.ring.submitter().enter(submit, min_complete, flags.bits(), Some(&args))
+            self.ring
+                .submitter()
+                .enter(submit, min_complete, flags.bits(), Some(&args))
         } {
             Ok(_) => Ok(()),
             Err(e) => match e.raw_os_error() {

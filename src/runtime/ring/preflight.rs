@@ -29,7 +29,10 @@ enum Cause {
 
 impl RingError {
     pub(super) fn from_io(what: &'static str, e: io::Error) -> Self {
-        Self { what, cause: Cause::Io(e) }
+        Self {
+            what,
+            cause: Cause::Io(e),
+        }
     }
 }
 
@@ -41,7 +44,11 @@ impl fmt::Display for RingError {
                 f,
                 "io_uring is switched off on this host (kernel.io_uring_disabled = {value}); \
                  run `sysctl kernel.io_uring_disabled=0`{}",
-                if *value == 1 { ", or run as root or in the group of kernel.io_uring_group" } else { "" }
+                if *value == 1 {
+                    ", or run as root or in the group of kernel.io_uring_group"
+                } else {
+                    ""
+                }
             ),
             Cause::Io(e) => match e.raw_os_error() {
                 Some(libc::EPERM | libc::EACCES) => write!(
@@ -88,7 +95,11 @@ impl std::error::Error for RingError {}
 /// work that the kernel has.
 pub(super) fn build(options: RingOptions) -> Result<IoUring, RingError> {
     let mut builder = IoUring::builder();
-    builder.setup_cqsize(options.completions).setup_clamp().setup_submit_all().dontfork();
+    builder
+        .setup_cqsize(options.completions)
+        .setup_clamp()
+        .setup_submit_all()
+        .dontfork();
     let deferred = builder
         .clone()
         .setup_single_issuer()
@@ -112,7 +123,10 @@ fn explain(e: io::Error) -> RingError {
         (Some(libc::EPERM), Some(value)) if value > 0 => Cause::Disabled(value),
         _ => Cause::Io(e),
     };
-    RingError { what: "setting up the ring", cause }
+    RingError {
+        what: "setting up the ring",
+        cause,
+    }
 }
 
 fn probe(ring: &IoUring) -> Result<(), RingError> {
@@ -132,10 +146,14 @@ fn probe(ring: &IoUring) -> Result<(), RingError> {
         .register_probe(&mut probe)
         .map_err(|e| RingError::from_io("asking for the ring's operations", e))?;
     match NEEDED.iter().find(|(code, _)| !probe.is_supported(*code)) {
-        Some((_, name)) => Err(RingError { what: "probing", cause: Cause::Missing(name) }),
-        None if !ring.params().is_feature_ext_arg() => {
-            Err(RingError { what: "probing", cause: Cause::Missing("timeouts on enter") })
-        }
+        Some((_, name)) => Err(RingError {
+            what: "probing",
+            cause: Cause::Missing(name),
+        }),
+        None if !ring.params().is_feature_ext_arg() => Err(RingError {
+            what: "probing",
+            cause: Cause::Missing("timeouts on enter"),
+        }),
         None => Ok(()),
     }
 }
@@ -143,7 +161,10 @@ fn probe(ring: &IoUring) -> Result<(), RingError> {
 /// Tries the two behaviours that version numbers don't vouch for: a multishot
 /// receive out of provided buffers, and a send whose success is silent.
 pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
-    let misbehaves = |how| RingError { what: "trying the ring out", cause: Cause::Misbehaves(how) };
+    let misbehaves = |how| RingError {
+        what: "trying the ring out",
+        cause: Cause::Misbehaves(how),
+    };
     let pair = std::os::unix::net::UnixStream::pair();
     let (near, far) = pair.map_err(|e| RingError::from_io("making a socket pair", e))?;
     let (near, far): (Handle, Handle) = (Rc::new(near), Rc::new(far));
@@ -154,11 +175,16 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
         batch_wait: Duration::ZERO,
     };
     let receive = driver.start(Op::Receive { socket: near });
-    let send = driver.start(Op::SendNow { socket: far, buf: "ok".into() });
+    let send = driver.start(Op::SendNow {
+        socket: far,
+        buf: "ok".into(),
+    });
     let mut wakers = Vec::new();
     let mut received = false;
     for _ in 0..3 {
-        driver.turn(wait, &mut wakers).map_err(|e| RingError::from_io("waiting on the ring", e))?;
+        driver
+            .turn(wait, &mut wakers)
+            .map_err(|e| RingError::from_io("waiting on the ring", e))?;
         match driver.poll_event(receive, &mut cx) {
             Poll::Ready(Event::Received(buf)) => received = &*buf == b"ok",
             Poll::Ready(Event::Failed(e)) => {
@@ -177,7 +203,9 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
     }
     driver.abandon(receive);
     while driver.in_flight() > 0 {
-        driver.turn(wait, &mut wakers).map_err(|e| RingError::from_io("cancelling a receive", e))?;
+        driver
+            .turn(wait, &mut wakers)
+            .map_err(|e| RingError::from_io("cancelling a receive", e))?;
     }
     Ok(())
 }

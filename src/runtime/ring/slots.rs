@@ -57,7 +57,10 @@ impl Key {
     }
 
     pub(super) fn from_user_data(user_data: u64) -> Self {
-        Self { index: user_data as u32, generation: (user_data >> 32) as u32 }
+        Self {
+            index: user_data as u32,
+            generation: (user_data >> 32) as u32,
+        }
     }
 }
 
@@ -83,7 +86,13 @@ impl Slots {
         }
         slot.op = Some(op);
         slot.in_flight = true;
-        (Key { index, generation: slot.generation }, slot)
+        (
+            Key {
+                index,
+                generation: slot.generation,
+            },
+            slot,
+        )
     }
 
     fn get(&mut self, key: Key) -> Option<&mut Slot> {
@@ -97,7 +106,11 @@ impl Slots {
         if slot.generation != key.generation || slot.op.is_none() {
             return None;
         }
-        Some(if slot.in_flight { State::InFlight } else { State::Done })
+        Some(if slot.in_flight {
+            State::InFlight
+        } else {
+            State::Done
+        })
     }
 
     pub fn wait(&mut self, key: Key, waker: &Waker) {
@@ -112,7 +125,9 @@ impl Slots {
     /// Files a completion; gives the waker to wake, and whether a multishot
     /// operation has now more unread than its stream may hold.
     pub fn complete(&mut self, key: Key, done: Completed, more: bool) -> (Option<Waker>, bool) {
-        let Some(slot) = self.get(key) else { return (None, false) };
+        let Some(slot) = self.get(key) else {
+            return (None, false);
+        };
         slot.completed.push_back(done);
         let mut overfull = false;
         if more {
@@ -159,10 +174,14 @@ impl Slots {
 
     /// Marks an operation as abandoned and gives what has completed unread.
     pub fn orphan(&mut self, key: Key) -> Vec<(OrphanOp, Completed)> {
-        let Some(slot) = self.get(key) else { return Vec::new() };
+        let Some(slot) = self.get(key) else {
+            return Vec::new();
+        };
         slot.orphan = true;
         slot.waker = None;
-        let Some(op) = slot.op.as_ref().map(OrphanOp::of) else { return Vec::new() };
+        let Some(op) = slot.op.as_ref().map(OrphanOp::of) else {
+            return Vec::new();
+        };
         slot.completed.drain(..).map(|c| (op, c)).collect()
     }
 
@@ -199,7 +218,10 @@ impl Slots {
 
     pub fn keys_in_flight(&self) -> Vec<Key> {
         let used = |(index, slot): (usize, &Slot)| {
-            slot.op.is_some().then_some(Key { index: index as u32, generation: slot.generation })
+            slot.op.is_some().then_some(Key {
+                index: index as u32,
+                generation: slot.generation,
+            })
         };
         self.slots.iter().enumerate().filter_map(used).collect()
     }
