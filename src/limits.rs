@@ -21,6 +21,8 @@ pub const RECV_BUFFER_BYTES: usize = 4096;
 /// Filled receive buffers that one stream may hold unread before its receive
 /// is stopped until the reader has caught up.
 pub const RECV_QUEUE_PER_STREAM: usize = 8;
+/// Structures for vectored sends and opens that a shard keeps for reuse.
+pub const SPARE_SCRATCH: usize = 64;
 /// Task polls between two looks at the ring.
 pub const POLLS_PER_TURN: usize = 256;
 /// Messages waiting in one shard's mailbox before senders are refused.

@@ -4,10 +4,10 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::super::driver::{Handle, Interest, Key, Op, Outcome};
+use super::super::driver::{Handle, Key, Op, Outcome};
 use super::super::send_buf::SendBuf;
 use super::super::shard::Shard;
-use super::{Operation, poll_ready};
+use super::Operation;
 
 /// A send that was handed over and needs no waiting for unless the socket was full.
 pub struct PendingSend {
@@ -16,8 +16,8 @@ pub struct PendingSend {
 }
 
 impl PendingSend {
-    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf) -> Self {
-        let key = shard.start(Op::SendNow { socket, buf });
+    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf, more: bool) -> Self {
+        let key = shard.start(Op::SendNow { socket, buf, more });
         Self {
             shard: shard.clone(),
             key: Some(key),
@@ -68,9 +68,10 @@ impl Drop for PendingSend {
 pub(super) async fn send(
     shard: &Shard,
     socket: &Handle,
-    mut buf: SendBuf,
+    buf: SendBuf,
     more: bool,
 ) -> io::Result<SendBuf> {
+<<<<<<< HEAD
     loop {
         let op = Op::Send {
             socket: Rc::clone(socket),
@@ -95,6 +96,25 @@ pub(super) async fn send(
                 poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
             }
             Err(e) => return Err(e),
+=======
+    let op = Op::Send {
+        socket: Rc::clone(socket),
+        buf,
+        more,
+    };
+    let Some(Outcome {
+        op: Op::Send { mut buf, .. },
+        result,
+    }) = Operation::start(shard, op).await
+    else {
+        return Err(io::Error::other("a send came back as something else"));
+    };
+    match result? as usize {
+        0 if !buf.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+        sent => {
+            buf.advance(sent);
+            Ok(buf)
+>>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
         }
     }
 }
@@ -110,6 +130,7 @@ pub(super) async fn send_vectored(
     if bufs.is_empty() {
         return Ok(bufs);
     }
+<<<<<<< HEAD
     loop {
         let op = Op::SendVectored {
             socket: Rc::clone(socket),
@@ -134,6 +155,25 @@ pub(super) async fn send_vectored(
                 poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
             }
             Err(e) => return Err(e),
+=======
+    let op = Op::SendVectored {
+        socket: Rc::clone(socket),
+        bufs,
+        more,
+    };
+    let Some(Outcome {
+        op: Op::SendVectored { mut bufs, .. },
+        result,
+    }) = Operation::start(shard, op).await
+    else {
+        return Err(io::Error::other("a send came back as something else"));
+    };
+    match result? as usize {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        sent => {
+            advance(&mut bufs, sent);
+            Ok(bufs)
+>>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
         }
     }
 }

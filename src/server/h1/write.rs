@@ -148,6 +148,18 @@ impl Output {
         }
     }
 
+    /// Sends everything, and nothing will follow: the stream is about to be closed.
+    pub async fn finish(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
+        if self.pending.is_none()
+            && let Some(out) = self.gathered.take()
+        {
+            self.pending = Some(stream.send_last(out));
+            yield_now().await;
+            self.settle(stream, pace).await?;
+        }
+        self.flush(stream, pace).await
+    }
+
     /// Sends everything, waiting for the client as long as it keeps up its pace.
     pub async fn flush(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
         while !self.is_idle() {
