@@ -21,11 +21,7 @@ impl Receiver {
         Self {
             shard: shard.clone(),
             socket,
-<<<<<<< HEAD
-            state: State::Idle,
-=======
             key: None,
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
         }
     }
 
@@ -37,31 +33,11 @@ impl Receiver {
     /// As [`next`](Self::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<ReceiveBuf>>> {
         loop {
-<<<<<<< HEAD
-            let key = match &mut self.state {
-                State::Armed(key) => *key,
-                State::Idle => {
-                    let key = self.shard.start(Op::Receive {
-                        socket: Rc::clone(&self.socket),
-                    });
-                    self.state = State::Armed(key);
-                    key
-                }
-                State::Waiting(readable) => match Pin::new(readable).poll(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(_) => {
-                        self.state = State::Idle;
-                        continue;
-                    }
-                },
-            };
-=======
             let key = *self.key.get_or_insert_with(|| {
                 self.shard.start(Op::Receive {
                     socket: Rc::clone(&self.socket),
                 })
             });
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
             let event = match self.shard.poll_event(key, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(event) => event,

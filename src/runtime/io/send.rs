@@ -71,32 +71,6 @@ pub(super) async fn send(
     buf: SendBuf,
     more: bool,
 ) -> io::Result<SendBuf> {
-<<<<<<< HEAD
-    loop {
-        let op = Op::Send {
-            socket: Rc::clone(socket),
-            buf,
-            more,
-        };
-        let Some(Outcome {
-            op: Op::Send { buf: back, .. },
-            result,
-        }) = Operation::start(shard, op).await
-        else {
-            return Err(io::Error::other("a send came back as something else"));
-        };
-        buf = back;
-        match result {
-            Ok(0) if !buf.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => {
-                buf.advance(sent as usize);
-                return Ok(buf);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
-            }
-            Err(e) => return Err(e),
-=======
     let op = Op::Send {
         socket: Rc::clone(socket),
         buf,
@@ -114,7 +88,6 @@ pub(super) async fn send(
         sent => {
             buf.advance(sent);
             Ok(buf)
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
         }
     }
 }
@@ -130,32 +103,6 @@ pub(super) async fn send_vectored(
     if bufs.is_empty() {
         return Ok(bufs);
     }
-<<<<<<< HEAD
-    loop {
-        let op = Op::SendVectored {
-            socket: Rc::clone(socket),
-            bufs,
-            more,
-        };
-        let Some(Outcome {
-            op: Op::SendVectored { bufs: back, .. },
-            result,
-        }) = Operation::start(shard, op).await
-        else {
-            return Err(io::Error::other("a send came back as something else"));
-        };
-        bufs = back;
-        match result {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => {
-                advance(&mut bufs, sent as usize);
-                return Ok(bufs);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
-            }
-            Err(e) => return Err(e),
-=======
     let op = Op::SendVectored {
         socket: Rc::clone(socket),
         bufs,
@@ -173,7 +120,6 @@ pub(super) async fn send_vectored(
         sent => {
             advance(&mut bufs, sent);
             Ok(bufs)
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
         }
     }
 }

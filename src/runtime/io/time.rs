@@ -21,12 +21,6 @@ impl Timer {
     /// Arms a timer `wait_ms` from this turn's time ([`Shard::now_ms`]): early by as much as the
     /// turn has lasted, which is why [`sleep`] looks at the clock instead.
     pub fn after(shard: &Shard, wait_ms: u64) -> Self {
-<<<<<<< HEAD
-        let deadline = shard.now_ms().saturating_add(wait_ms);
-        Self {
-            shard: shard.clone(),
-            key: shard.timer_insert(deadline),
-=======
         Self::at(shard, shard.now_ms().saturating_add(wait_ms))
     }
 
@@ -34,7 +28,6 @@ impl Timer {
         Self {
             shard: shard.clone(),
             key: shard.timer_insert(deadline_ms),
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
         }
     }
 
@@ -76,14 +69,9 @@ pub fn sleep(duration: Duration) -> Sleep {
         .as_nanos()
         .div_ceil(1_000_000)
         .min(u128::from(u64::MAX)) as u64;
-<<<<<<< HEAD
-    // The shard's clock stands still during a turn, so up to a turn is added.
-    Sleep(Timer::after(&Shard::current(), ms.saturating_add(1)))
-=======
     // One more, since the clock's milliseconds are cut off.
     let deadline = monotonic_ms().saturating_add(ms).saturating_add(1);
     Sleep(Timer::at(&Shard::current(), deadline))
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
 }
 
 /// The time is up.

@@ -27,19 +27,11 @@ impl Scratch {
         // SAFETY: msghdr and iovec are plain C structures for which all zeroes (null pointers,
         // zero lengths) is a valid value.
         let (message, parts) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-<<<<<<< HEAD
-        Box::new(Self {
-            message,
-            parts,
-            how: types::OpenHow::new(),
-        })
-=======
         Self(Box::new(Structures {
             message,
             parts,
             how: types::OpenHow::new(),
         }))
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
     }
 }
 
@@ -82,10 +74,8 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
                 .build()
         }
         Op::SendNow { socket, buf, more } => {
-            let flags = libc::MSG_NOSIGNAL
-                | libc::MSG_WAITALL
-                | libc::MSG_DONTWAIT
-                | more_flag(*more);
+            let flags =
+                libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT | more_flag(*more);
             let bytes = buf.as_slice();
             opcode::Send::new(fd(socket), bytes.as_ptr(), length(bytes.len()))
                 .flags(flags)

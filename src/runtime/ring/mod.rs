@@ -369,18 +369,6 @@ impl Driver for RingDriver {
         }
         self.enter(wait)?;
         self.reap(wakers);
-<<<<<<< HEAD
-        // More than one queue's worth was started: the rest follows before anyone waits.
-        while !self.backlog.is_empty() {
-            self.refill();
-            self.enter(Wait {
-                timeout: Some(std::time::Duration::ZERO),
-                ..wait
-            })?;
-            self.reap(wakers);
-        }
-=======
->>>>>>> b8e5ed2c19eca755b90f305ce49ae697feba187d
         Ok(())
     }
 
