@@ -16,8 +16,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes a listening socket, which must be in blocking mode: the kernel
-    /// fails an operation on a non-blocking one with EAGAIN instead of waiting.
+    /// Takes a listening socket, in either mode: the ring waits on a non-blocking one too.
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
         Self {
             shard: Shard::current(),
