@@ -109,23 +109,30 @@ def hot(address, interval, is_over):
     return sorted(latencies)
 
 
-def one_round(server, options):
-    """Percentiles in milliseconds with and without downloads, and the downloads' MB/s."""
-    end = time.monotonic() + ALONE_SECONDS
-    alone = hot(server.address, options.interval_ms / 1e3, lambda: time.monotonic() > end)
-    drop(options.folder, options.files, options.size)
+def beside_downloads(server, options):
+    """Latencies while all the files are downloaded, and the downloads' MB/s."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     arguments = (server.address, options.files, options.size, options.parallel, sender)
     downloads = multiprocessing.Process(target=download, args=arguments, daemon=True)
     downloads.start()
-    beside = hot(server.address, options.interval_ms / 1e3, receiver.poll)
+    latencies = hot(server.address, options.interval_ms / 1e3, receiver.poll)
     received, seconds = receiver.recv()
     downloads.join()
     if received < options.files * options.size:
         sys.exit(f"{server.name} gave {received} bytes of {options.files * options.size}")
-    at = lambda sorted_list, share: sorted_list[min(len(sorted_list) - 1, int(share * len(sorted_list)))] * 1e3
-    return [at(alone, 0.5), at(alone, 0.99), at(alone, 1), at(beside, 0.5), at(beside, 0.99), at(beside, 1),
-            received / seconds / 1e6]
+    return latencies, received / seconds / 1e6
+
+
+def one_round(server, options):
+    """For each state: p50, p99 and greatest latency in milliseconds, and the downloads' MB/s."""
+    end = time.monotonic() + ALONE_SECONDS
+    found = {"alone": (hot(server.address, options.interval_ms / 1e3, lambda: time.monotonic() > end), 0.0)}
+    drop(options.folder, options.files, options.size)
+    found["cold downloads"] = beside_downloads(server, options)
+    found["the same, cached"] = beside_downloads(server, options)
+    at = lambda latencies, share: latencies[min(len(latencies) - 1, int(share * len(latencies)))] * 1e3
+    return {state: (at(latencies, 0.5), at(latencies, 0.99), latencies[-1] * 1e3, rate)
+            for state, (latencies, rate) in found.items()}
 
 
 def main():
@@ -166,10 +173,11 @@ def main():
                 server.stop()
     print(f"{options.files} cold files of {options.megabytes} MB, {options.parallel} downloads at a time; a request "
           f"for 1 KB every {options.interval_ms:g} ms; latencies in ms, medians of {options.rounds} rounds")
-    print(f"{'':10} {'alone: p50':>10} {'p99':>8} {'max':>8} {'beside: p50':>12} {'p99':>8} {'max':>8} {'MB/s':>8}")
-    for name, found in rounds.items():
-        v = [statistics.median(column) for column in zip(*found)]
-        print(f"{name:10} {v[0]:10.2f} {v[1]:8.2f} {v[2]:8.2f} {v[3]:12.2f} {v[4]:8.2f} {v[5]:8.2f} {v[6]:8.0f}")
+    print(f"{'':10} {'beside':18} {'p50':>9} {'p99':>9} {'max':>9} {'MB/s':>7}")
+    for state in next(iter(rounds.values()))[0]:
+        for name, found in rounds.items():
+            p50, p99, greatest, rate = (statistics.median(column) for column in zip(*(r[state] for r in found)))
+            print(f"{name:10} {state:18} {p50:9.2f} {p99:9.2f} {greatest:9.2f} {rate:7.0f}")
 
 
 if __name__ == "__main__":

@@ -151,6 +151,9 @@ def main():
     for name in [name for name in names if not servers.installed(name)]:
         print(f"{name} is not installed and is left out")
         names.remove(name)
+    if "bbr" in machine() and "--congestion" not in options.arguments:
+        print("note: this host paces (bbr); headwater by itself doesn't on loopback, the others can't be told."
+              "\n      --arguments='--congestion kernel' measures it with pacing, too")
     print(f"{machine()}\n{options.rounds} rounds of {options.seconds} s, medians")
     result = {}
     with tempfile.TemporaryDirectory(prefix="headwater-compare-") as work:
