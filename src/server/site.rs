@@ -106,7 +106,9 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     let mut options = server_options(config);
     // Each connection needs a descriptor, and some are for files and the program itself.
     let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let cached = place.cpus.len().saturating_mul(config.cache.files);
     let room = room
+        .saturating_sub(cached)
         .saturating_sub(limits::DESCRIPTORS_RESERVED)
         .max(room / 2);
     options.connections_max = options.connections_max.min(room);
@@ -119,6 +121,7 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
             .filter(|name| name != CONGESTION_AUTO),
         unpaced_loopback: config.socket.congestion.as_deref() == Some(CONGESTION_AUTO),
         send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
+        defer_accept_s: config.socket.defer_accept.then_some(limits::DEFER_ACCEPT_S),
         unix_mode: Some(config.socket.unix_mode),
         ..ListenOptions::default()
     };
