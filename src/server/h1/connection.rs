@@ -84,7 +84,10 @@ impl<S: Service> Connection<S> {
             let fate = match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Input(buf) => {
                     self.input.push(buf);
-                    self.process().await?
+                    match self.process().await? {
+                        Fate::Close if self.has_more_input().await => Fate::Linger,
+                        fate => fate,
+                    }
                 }
                 Wake::Full(rest) => {
                     self.input.detach();
@@ -102,6 +105,21 @@ impl<S: Service> Connection<S> {
             }
             self.output.hand_over(&self.stream);
         }
+    }
+
+    /// Whether the client has sent more than was answered: to close over it would
+    /// be a reset, which may overtake the answers.
+    async fn has_more_input(&mut self) -> bool {
+        if !self.input.is_empty() {
+            return true;
+        }
+        poll_fn(|cx| {
+            Poll::Ready(matches!(
+                self.receiver.poll_next(cx),
+                Poll::Ready(Ok(Some(_)))
+            ))
+        })
+        .await
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
