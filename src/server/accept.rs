@@ -78,7 +78,7 @@ fn welcome<S: Service>(socket: OwnedFd, state: &Rc<ShardState>, service: &Rc<S>)
     let stream = Stream::accepted(socket);
     match state.admit(&stream) {
         Ok(seat) => {
-            let connection = Connection::new(stream, Rc::clone(state), Rc::clone(service));
+            let mut connection = Connection::new(stream, Rc::clone(state), Rc::clone(service));
             state.shard.spawn_detached(async move {
                 connection.run().await;
                 drop(seat);

@@ -146,14 +146,17 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
         addresses: server.addresses(),
         admin: server.admin_address(),
         root: shown.display().to_string(),
-        cpus: place.cpus,
+        cpus: place.cpus.clone(),
         kernel: sys::probe::kernel_release().unwrap_or_else(|_| "unknown".to_owned()),
         connections_max: options.connections_max,
         descriptors,
         body_timeouts: format!("idle time-out {} s", options.idle_timeout_ms.div_ceil(1000)),
         warnings: server.warnings(),
     };
-    let files = files_options(config);
+    let mut files = files_options(config);
+    // Cached files may take half of the descriptors that connections leave.
+    let spare = usize::try_from(descriptors).unwrap_or(usize::MAX) - room;
+    files.cache_files = files.cache_files.min(spare / 2 / place.cpus.len().max(1));
     let running = server.start(move |shard| {
         let files = Files::new(shard, &root, files.clone());
         files
