@@ -41,6 +41,9 @@ pub const WIND_DOWN_TURN_MS: u64 = 10;
 
 /// Backlog asked of `listen(2)`; the kernel cuts it to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 65_535;
+/// How long the kernel keeps a connection without data to itself, where
+/// TCP_DEFER_ACCEPT is used; it is announced all the same after that.
+pub const DEFER_ACCEPT_S: u32 = 1;
 /// Connections of the whole server; also bounded by RLIMIT_NOFILE.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
 /// Connections from one address (0: no bound of its own).

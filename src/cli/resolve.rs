@@ -30,7 +30,7 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
     let mut listen = Vec::with_capacity(server.listen.len());
     for text in &server.listen {
         for address in parse::<ListenAddr>(effective, "server.listen", text)?.expand() {
-            if listen.contains(&address) {
+            if listen.contains(&address) && address.port() != Some(0) {
                 return Err(refused("server.listen", Refusal::Twice(address)));
             }
             listen.push(address);
@@ -45,7 +45,7 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
         && admin
             .expand()
             .iter()
-            .any(|address| listen.contains(address))
+            .any(|address| address.port() != Some(0) && listen.contains(address))
     {
         let written = effective.origins.contains_key("server.admin");
         let key = if written {
@@ -190,6 +190,12 @@ mod tests {
         assert_eq!(
             error,
             "HEADWATER_LISTEN: *:80 is given twice; name each address once"
+        );
+        // Port 0 is another port each time.
+        let resolved = with(&[("HEADWATER_LISTEN", ":0,:0"), ("HEADWATER_ADMIN", ":0")]);
+        assert_eq!(
+            resolved.expect("resolved").listen,
+            [ListenAddr::Any(0), ListenAddr::Any(0)]
         );
         for (variable, value) in [
             ("HEADWATER_ADMIN", "8080"),

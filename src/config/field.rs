@@ -339,6 +339,15 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         section: "socket",
+        key: "defer_accept",
+        flag: "defer-accept",
+        heading: LISTENING,
+        about: "Let the kernel announce a connection when its first data has come",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.socket.defer_accept),
+    },
+    Field {
+        section: "socket",
         key: "send_buffer_bytes",
         flag: "send-buffer",
         heading: LISTENING,

@@ -124,6 +124,9 @@ pub struct Socket {
     /// Congestion control by the kernel's name (tcp(7), TCP_CONGESTION); `None`: the kernel's
     /// choice; [`CONGESTION_AUTO`]: the kernel's choice, but none that paces on loopback.
     pub congestion: Option<String>,
+    /// Let the kernel announce a TCP connection when its first data has come
+    /// (TCP_DEFER_ACCEPT): one wake-up less for each.
+    pub defer_accept: bool,
     /// SO_SNDBUF in bytes; 0: the kernel tunes it.
     pub send_buffer_bytes: usize,
     /// Permission bits of Unix sockets.
@@ -187,6 +190,7 @@ impl Default for Socket {
     fn default() -> Self {
         Self {
             congestion: Some(CONGESTION_AUTO.to_owned()),
+            defer_accept: true,
             send_buffer_bytes: 0,
             unix_mode: UNIX_MODE,
         }

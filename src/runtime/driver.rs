@@ -39,7 +39,7 @@ pub struct OpenFlags {
 
 /// An operation.
 pub enum Op {
-    /// Accepts connections until it fails or is cancelled (multishot).
+    /// Accepts connections, as non-blocking sockets, until it fails or is cancelled (multishot).
     Accept { listener: Handle },
     /// Receives into the driver's buffers until end of stream, error or cancellation (multishot).
     Receive { socket: Handle },

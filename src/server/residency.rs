@@ -48,7 +48,7 @@ impl Residency {
 
     /// The piece that holds `offset`, whole from there on, is in the page cache.
     pub fn note(&self, file: &File, offset: u64, now_ms: u64) {
-        if offset % limits::SEND_BUDGET_BYTES as u64 != 0 {
+        if !offset.is_multiple_of(limits::SEND_BUDGET_BYTES as u64) {
             return;
         }
         let (slot, piece) = Self::slot(file, offset);

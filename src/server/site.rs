@@ -106,7 +106,9 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     let mut options = server_options(config);
     // Each connection needs a descriptor, and some are for files and the program itself.
     let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let cached = place.cpus.len().saturating_mul(config.cache.files);
     let room = room
+        .saturating_sub(cached)
         .saturating_sub(limits::DESCRIPTORS_RESERVED)
         .max(room / 2);
     options.connections_max = options.connections_max.min(room);
@@ -119,6 +121,7 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
             .filter(|name| name != CONGESTION_AUTO),
         unpaced_loopback: config.socket.congestion.as_deref() == Some(CONGESTION_AUTO),
         send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
+        defer_accept_s: config.socket.defer_accept.then_some(limits::DEFER_ACCEPT_S),
         unix_mode: Some(config.socket.unix_mode),
         ..ListenOptions::default()
     };
@@ -143,14 +146,17 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
         addresses: server.addresses(),
         admin: server.admin_address(),
         root: shown.display().to_string(),
-        cpus: place.cpus,
+        cpus: place.cpus.clone(),
         kernel: sys::probe::kernel_release().unwrap_or_else(|_| "unknown".to_owned()),
         connections_max: options.connections_max,
         descriptors,
         body_timeouts: format!("idle time-out {} s", options.idle_timeout_ms.div_ceil(1000)),
         warnings: server.warnings(),
     };
-    let files = files_options(config);
+    let mut files = files_options(config);
+    // Cached files may take half of the descriptors that connections leave.
+    let spare = usize::try_from(descriptors).unwrap_or(usize::MAX) - room;
+    files.cache_files = files.cache_files.min(spare / 2 / place.cpus.len().max(1));
     let running = server.start(move |shard| {
         let files = Files::new(shard, &root, files.clone());
         files

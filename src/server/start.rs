@@ -1,5 +1,6 @@
 //! Binding the listeners and starting the shards.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::admin::Admin;
@@ -126,6 +127,8 @@ impl Server {
             },
             1,
         );
+        let admin_stopper = Stopper::default();
+        let shards_serving = Arc::new(AtomicUsize::new(shards));
         let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
         let failure = Arc::new(Mutex::new(None));
         let listeners: Vec<Vec<Listener>> = (0..shards)
@@ -164,8 +167,12 @@ impl Server {
                         listeners: vec![listener],
                         shared: Arc::clone(&admin_shared),
                         inboxes: Arc::new([]),
-                        stopper: stop.clone(),
+                        stopper: admin_stopper.clone(),
                     });
+                let serving = Serving {
+                    shards: Arc::clone(&shards_serving),
+                    admin: admin_stopper.clone(),
+                };
                 let admin = Admin {
                     stopper: stop.clone(),
                     shards: handles.clone(),
@@ -173,12 +180,16 @@ impl Server {
                 let service = make(&shard);
                 let (stop, failed) = (stop.clone(), Arc::clone(&failed));
                 async move {
+                    let serving = serving;
                     match service {
                         Ok(service) => {
                             let admin = admin_seat
                                 .map(|seat| shard.spawn(serve(shard.clone(), seat, admin)));
                             serve(shard, seat, service).await;
-                            drop(admin);
+                            drop(serving);
+                            if let Some(admin) = admin {
+                                let _ = admin.await;
+                            }
                         }
                         Err(e) => {
                             failed
@@ -199,6 +210,21 @@ impl Server {
             _groups: groups,
             _admin: admin,
         })
+    }
+}
+
+/// One of these on each shard while it serves. The admin pages tell of the drain
+/// until the last one is gone.
+struct Serving {
+    shards: Arc<AtomicUsize>,
+    admin: Stopper,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if self.shards.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.admin.now();
+        }
     }
 }
 

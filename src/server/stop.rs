@@ -50,7 +50,11 @@ impl Stopper {
 
     fn poll_level(&self, level: u8, cx: &mut Context<'_>) -> Poll<()> {
         // Registered first: a stop between the look and the registration would be missed.
-        self.lock().push(cx.waker().clone());
+        let mut waiting = self.lock();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        drop(waiting);
         match self.0.level.load(Ordering::SeqCst) >= level {
             true => Poll::Ready(()),
             false => Poll::Pending,

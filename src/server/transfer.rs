@@ -86,10 +86,9 @@ fn changed() -> io::Error {
 /// mixture of old and new. (Replacing it by a rename is no change: the old file
 /// goes on to exist until it is sent, though its `ctime` moves.)
 fn check_unchanged(file: &File) -> io::Result<()> {
-    let (_, now) = sys::file::stamp(file.as_fd())?;
-    match (now.size, now.mtime_ns) == (file.stamp.size, file.stamp.mtime_ns) {
-        true => Ok(()),
-        false => Err(changed()),
+    match sys::file::stamp(file.as_fd())? {
+        (_, stamp) if stamp.has_content_of(&file.stamp) => Ok(()),
+        _ => Err(changed()),
     }
 }
 

@@ -39,6 +39,16 @@ pub struct Stamp {
     pub ctime_ns: i64,
 }
 
+impl Stamp {
+    /// Whether the content is the same as far as its own time tells. Unlike `==` it
+    /// holds when the file was only renamed over, removed, linked or given another mode,
+    /// which changes `ctime_ns`.
+    pub fn has_content_of(&self, other: &Stamp) -> bool {
+        let of = |stamp: &Stamp| (stamp.dev, stamp.ino, stamp.size, stamp.mtime_ns);
+        of(self) == of(other)
+    }
+}
+
 /// What a path leads to.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {

@@ -140,7 +140,9 @@ impl<'a> Fields<'a> {
     pub(super) fn framing(&self) -> Result<Framing, ParseError> {
         match (self.coding, self.length) {
             (Some(Coding::Chunked), _) => Ok(Framing::Chunked),
-            (Some(_), _) => Err(ParseError::TransferCodingUnknown),
+            (Some(Coding::UnknownThenChunked), _) => Err(ParseError::TransferCodingUnknown),
+            // RFC 9112 section 6.3: without a final `chunked` the body's end is not known.
+            (Some(Coding::Unknown), _) => Err(ParseError::TransferEncoding),
             (None, Some(length)) => Ok(Framing::Length(length)),
             (None, None) => Ok(Framing::None),
         }

@@ -53,11 +53,12 @@ impl Accepting {
     /// As [`next`](Self::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         let shard = self.shard.clone();
-        self.poll_next_fd(cx).map_ok(|fd| Stream::on(&shard, fd))
+        self.poll_next_fd(cx)
+            .map_ok(|fd| Stream::on(&shard, fd, true))
     }
 
-    /// As [`poll_next`](Self::poll_next), but gives the bare socket, which may
-    /// still be handed to another shard.
+    /// As [`poll_next`](Self::poll_next), but gives the bare, non-blocking socket,
+    /// which may still be handed to another shard ([`Stream::accepted`]).
     pub fn poll_next_fd(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
         loop {
             let key = *self.key.get_or_insert_with(|| {

@@ -25,14 +25,19 @@ pub struct Stream {
 impl Stream {
     /// Takes a connected socket.
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
-        Self::on(&Shard::current(), socket.into())
+        Self::on(&Shard::current(), socket.into(), false)
     }
 
-    pub(super) fn on(shard: &Shard, socket: OwnedFd) -> Self {
+    /// Takes a socket that a shard has accepted, which is non-blocking already.
+    pub fn accepted(socket: OwnedFd) -> Self {
+        Self::on(&Shard::current(), socket, true)
+    }
+
+    pub(super) fn on(shard: &Shard, socket: OwnedFd, nonblocking: bool) -> Self {
         Self {
             shard: shard.clone(),
             socket: Rc::new(socket),
-            nonblocking: Cell::new(false),
+            nonblocking: Cell::new(nonblocking),
         }
     }
 
@@ -42,7 +47,7 @@ impl Stream {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
         socket.set_tcp_nodelay(true)?;
-        let stream = Self::on(&shard, socket.into());
+        let stream = Self::on(&shard, socket.into(), false);
         let op = Op::Connect {
             socket: Rc::clone(&stream.socket),
             address: Box::new(address.into()),

@@ -63,7 +63,7 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
     };
     match op {
         Op::Accept { listener } => opcode::AcceptMulti::new(fd(listener))
-            .flags(libc::SOCK_CLOEXEC)
+            .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
             .build(),
         Op::Receive { socket } => opcode::RecvMulti::new(fd(socket), RECEIVE_GROUP).build(),
         Op::Send { socket, buf, more } => {

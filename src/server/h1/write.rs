@@ -100,13 +100,9 @@ impl Output {
         };
         let plain = keep_alive && !is_head && version == Version::Http11;
         if plain && let Some(prepared) = &response.prepared {
-            let ready = prepared.get(date).unwrap_or_else(|| {
-                let ready = render(&response, framing, date);
-                prepared.put(*date, ready.clone());
-                ready
-            });
+            let ready = prepared.piece(date, || render(&response, framing, date));
             if self.is_idle() && ready.len() > limits::COPY_BYTES_MAX {
-                self.pending = Some(stream.send_now(ready));
+                self.pending = Some(stream.send_now(ready.clone()));
             } else {
                 self.buffer(stream).extend_from_slice(&ready);
             }

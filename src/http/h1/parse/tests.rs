@@ -331,6 +331,10 @@ fn transfer_codings() {
         "chun ked",
         "\"chunked\"",
         "chunked\r\nTransfer-Encoding: gzip",
+        "gzip",
+        "identity",
+        "xchunked",
+        "gzip;q=1",
     ] {
         refused(
             with(&format!("Transfer-Encoding: {bad}\r\n")),
@@ -338,14 +342,7 @@ fn transfer_codings() {
             400,
         );
     }
-    for unknown in [
-        "gzip",
-        "identity",
-        "xchunked",
-        "gzip, chunked",
-        "gzip;q=1",
-        "gzip\r\nTransfer-Encoding: chunked",
-    ] {
+    for unknown in ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
         refused(
             with(&format!("Transfer-Encoding: {unknown}\r\n")),
             ParseError::TransferCodingUnknown,
