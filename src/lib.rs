@@ -16,4 +16,5 @@ pub mod http;
 pub mod limits;
 pub mod net;
 pub mod runtime;
+pub mod server;
 pub mod sys;

@@ -59,6 +59,11 @@ pub const ACCEPT_RETRY_MS: u64 = 100;
 /// Requests on one connection before it is closed (0: no bound).
 pub const REQUESTS_PER_CONNECTION_MAX: u64 = 0;
 
+/// Connections on their way from one shard to another.
+pub const HAND_OVERS_WAITING_MAX: usize = 1024;
+/// Connections to the admin pages.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
 // ---- HTTP ---------------------------------------------------------------------
 
 /// Request line and header section together (431).
@@ -114,8 +119,25 @@ pub const CACHE_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const CACHE_REVALIDATE_MS: u64 = 1_000;
 /// Bytes that one connection may pass to its socket before others get their turn.
 pub const SEND_BUDGET_BYTES: usize = 1024 * 1024;
+/// A body in memory up to this size is copied behind its head, so that both leave in one send.
+pub const COPY_BYTES_MAX: usize = 4 * 1024;
+/// Responses gathered from pipelined requests before they are sent.
+pub const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// Piece in which a cold file is read by a kernel worker.
+pub const COLD_READ_BYTES: usize = 256 * 1024;
+/// The page cache's unit.
+pub const PAGE_BYTES: u64 = 4096;
 /// Entries of one folder listing; more are cut, and the listing says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
+/// Attempts to read a file that changes while it is read.
+pub const FETCH_ATTEMPTS: usize = 3;
+/// Attempts at a lookup that keeps racing renames.
+pub const LOOKUP_ATTEMPTS: usize = 8;
+/// A file changed less than this ago may change again without its times showing
+/// it: the kernel's clock for them ticks every 1 to 10 ms.
+pub const FILE_SETTLED_NS: u64 = 20_000_000;
+/// Threads of the whole process that work outside the shards at one time.
+pub const OFFLOADS_MAX: usize = 8;
 
 // ---- configuration --------------------------------------------------------------
 

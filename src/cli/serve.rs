@@ -4,13 +4,17 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::Args;
 
 use super::fail;
 use super::flags::FieldFlags;
-use super::resolve::{ranges, resolve};
-use crate::config::{self, ConfigError, Effective};
+use super::resolve::{Resolved, ranges, resolve};
+use crate::config::{self, Config, ConfigError, Effective};
+use crate::server::Stopper;
+use crate::server::site::{self, Place};
+use crate::sys::signal::{self, Signal};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -79,7 +83,64 @@ pub fn run(args: &ServeArgs) -> ExitCode {
             ranges(&resolved.cpus)
         ));
     }
-    print(&effective.to_toml())
+    serve(&effective.config, resolved)
+}
+
+fn serve(config: &Config, resolved: Resolved) -> ExitCode {
+    // Before the first thread, so that all of them leave the signals to one.
+    if let Err(error) = signal::block() {
+        return fail(&format_args!("cannot take over the signals: {error}"), 1);
+    }
+    let Resolved {
+        listen,
+        admin,
+        cpus,
+    } = resolved;
+    let (running, banner) = match site::start(
+        config,
+        Place {
+            listen,
+            admin,
+            cpus,
+        },
+    ) {
+        Ok(started) => started,
+        Err(error) => return fail(&error, 1),
+    };
+    eprintln!("{banner}");
+    let stopper = running.stopper();
+    let drain_ms = config.timeouts.drain_ms;
+    thread::spawn(move || obey_signals(&stopper, drain_ms));
+    match running.join() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+/// The first SIGTERM, SIGINT or SIGQUIT drains, the second ends the server at once.
+fn obey_signals(stopper: &Stopper, drain_ms: u64) {
+    while let Ok(signal) = signal::wait() {
+        match signal {
+            Signal::Terminate | Signal::Interrupt | Signal::Quit if stopper.is_draining() => {
+                eprintln!("headwater: ending now");
+                return stopper.now();
+            }
+            Signal::Terminate | Signal::Interrupt | Signal::Quit => {
+                eprintln!(
+                    "headwater: stopping: finishing what runs, for at most {} s; \
+                     a second signal ends it now",
+                    drain_ms.div_ceil(1000)
+                );
+                stopper.drain();
+            }
+            Signal::Hangup => {
+                eprintln!(
+                    "headwater: SIGHUP: the configuration is read at the start only; restart to change it"
+                );
+            }
+            Signal::User1 | Signal::User2 => {}
+        }
+    }
 }
 
 fn refuse(error: &ConfigError) -> ExitCode {

@@ -278,4 +278,20 @@ mod tests {
         assert_eq!(Unit::Millis.show(75_000), "75s");
         assert_eq!(Unit::Millis.show(90_500), "90500ms");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_number_is_read_back(value: u64) {
+            for unit in [Unit::Count, Unit::Bytes, Unit::BytesPerSecond, Unit::Millis] {
+                assert_eq!(unit.parse(&unit.show(value)), Ok(value));
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text in "[0-9]{0,30}\\.?[0-9]{0,50} ?[a-zA-Zé/]{0,4}") {
+            for unit in [Unit::Count, Unit::Bytes, Unit::BytesPerSecond, Unit::Millis] {
+                let _ = unit.parse(&text);
+            }
+        }
+    }
 }

@@ -45,10 +45,10 @@ impl<'a> Headers<'a> {
     /// The values of all lines named `name`, in order.
     #[inline]
     pub fn get_all(&self, name: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let block: &'a [u8] = if self.has(name) { self.block } else { &[] };
-        Lines { block }
-            .filter(move |line| line.0.eq_ignore_ascii_case(name.name().as_bytes()))
-            .map(|line| line.1)
+        Named {
+            block: if self.has(name) { self.block } else { &[] },
+            name: name.name(),
+        }
     }
 
     /// The first value of the field called `name`, in any case.
@@ -56,9 +56,11 @@ impl<'a> Headers<'a> {
         if let Some(known) = Known::of(name.as_bytes()) {
             return self.get(known);
         }
-        Lines { block: self.block }
-            .find(|line| line.0.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|line| line.1)
+        let mut lines = Named {
+            block: self.block,
+            name,
+        };
+        lines.next()
     }
 
     /// All lines, in order, names spelt as received.
@@ -84,6 +86,32 @@ impl<'a> Iterator for Lines<'a> {
         let value = block.get(colon + 1..end)?;
         self.block = block.get(end + 2..).unwrap_or_default();
         Some((&block[..colon], scan::trim(value)))
+    }
+}
+
+/// The values of one name's lines. Looks for the colon only where it would
+/// have to be, and so goes over other lines without splitting them.
+struct Named<'a, 'n> {
+    block: &'a [u8],
+    name: &'n str,
+}
+
+impl<'a> Iterator for Named<'a, '_> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let name = self.name.as_bytes();
+        while !self.block.is_empty() {
+            let end = scan::value_end(self.block, 0);
+            let (line, rest) = self.block.split_at(end);
+            self.block = rest.get(2..).unwrap_or_default();
+            if line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name)
+            {
+                return Some(scan::trim(&line[name.len() + 1..]));
+            }
+        }
+        None
     }
 }
 

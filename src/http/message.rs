@@ -1,5 +1,6 @@
 //! Responses and their bodies, whatever protocol will carry them.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::Status;
+use super::{DateValue, Status};
 use crate::sys::file::File;
 
 /// A response. Date, length and connection fields are not among its headers:
@@ -20,6 +21,8 @@ pub struct Response {
     pub headers: HeaderBlock,
     /// The body.
     pub body: Body,
+    /// Where the protocol may keep this response as one ready piece.
+    pub prepared: Option<Rc<Prepared>>,
 }
 
 impl Response {
@@ -29,7 +32,18 @@ impl Response {
             status,
             headers: HeaderBlock::new(),
             body: Body::Empty,
+            prepared: None,
         }
+    }
+
+    /// A response that tells a person in one sentence what went wrong and what to do next.
+    pub fn error(status: Status, sentence: &str) -> Response {
+        let mut text = String::with_capacity(sentence.len() + 1);
+        text.push_str(sentence);
+        text.push('\n');
+        Response::new(status)
+            .with("content-type", "text/plain; charset=utf-8")
+            .with_body(Body::Bytes(Bytes::from(text)))
     }
 
     /// Adds a header line; see [`HeaderBlock::with`].
@@ -44,6 +58,29 @@ impl Response {
     pub fn with_body(mut self, body: Body) -> Response {
         self.body = body;
         self
+    }
+}
+
+/// A place beside a cached body where the protocol keeps the whole response,
+/// head and body in one piece, for as long as its Date holds.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    slot: RefCell<Option<(DateValue, Bytes)>>,
+}
+
+impl Prepared {
+    /// The piece, if it was made with this Date.
+    #[inline]
+    pub fn get(&self, date: &DateValue) -> Option<Bytes> {
+        match &*self.slot.borrow() {
+            Some((made, piece)) if made == date => Some(piece.clone()),
+            _ => None,
+        }
+    }
+
+    /// Keeps a piece, in place of the one before.
+    pub fn put(&self, date: DateValue, piece: Bytes) {
+        *self.slot.borrow_mut() = Some((date, piece));
     }
 }
 
@@ -284,6 +321,30 @@ mod tests {
         assert!(!body.is_empty());
         assert!(Body::default().is_empty());
         assert!(part("").is_empty());
+    }
+
+    #[test]
+    fn an_error_response_is_a_line_of_text() {
+        let response = Response::error(Status::NOT_FOUND, "Nothing is here.");
+        assert_eq!(response.status, Status::NOT_FOUND);
+        assert!(matches!(&response.body, Body::Bytes(text) if text == "Nothing is here.\n"));
+        assert_eq!(
+            response.headers.as_bytes(),
+            b"content-type: text/plain; charset=utf-8\r\n"
+        );
+    }
+
+    #[test]
+    fn a_prepared_piece_holds_for_its_second() {
+        let prepared = Prepared::default();
+        let (now, later) = (DateValue::from_unix(1), DateValue::from_unix(2));
+        assert_eq!(prepared.get(&now), None);
+        prepared.put(now, Bytes::from_static(b"a"));
+        assert_eq!(prepared.get(&now), Some(Bytes::from_static(b"a")));
+        assert_eq!(prepared.get(&later), None);
+        prepared.put(later, Bytes::from_static(b"b"));
+        assert_eq!(prepared.get(&later), Some(Bytes::from_static(b"b")));
+        assert_eq!(prepared.get(&now), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use h1::parse::{ParseError, ParseLimits, Parsed, parse_request};
 pub use head::Head;
 pub use headers::Headers;
 pub use known::{Known, KnownSet};
-pub use message::{Body, BodyError, BodyStream, FileSlice, HeaderBlock, Part, Response};
+pub use message::{Body, BodyError, BodyStream, FileSlice, HeaderBlock, Part, Prepared, Response};
 pub use method::{Method, Version};
 pub use range::{ByteRange, RangePlan};
 pub use status::Status;

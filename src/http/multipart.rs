@@ -85,7 +85,10 @@ impl Multipart {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+
     use super::*;
+    use crate::sys::file::stamp;
 
     fn ranges() -> [ByteRange; 2] {
         [
@@ -123,5 +126,27 @@ mod tests {
                  --{boundary}--\r\n"
             )
         );
+    }
+
+    #[test]
+    fn a_body_out_of_a_file_has_the_same_length() {
+        let fd = OwnedFd::from(tempfile::tempfile().unwrap());
+        let (_, stamp) = stamp(fd.as_fd()).unwrap();
+        let file = Rc::new(File { fd, stamp });
+        let plan = Multipart::new(&ranges(), 10, "video/mp4", 1);
+        let announced = plan.len;
+        let body = plan.into_body(&file);
+        assert_eq!(body.len(), Some(announced));
+        let Body::Parts(parts) = body else {
+            panic!("a body in parts");
+        };
+        let slices: Vec<_> = parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::File(slice) => Some((slice.offset, slice.len)),
+                Part::Bytes(_) => None,
+            })
+            .collect();
+        assert_eq!(slices, [(8, 2), (0, 3)]);
     }
 }

@@ -55,15 +55,13 @@ mod tests {
     }
 
     #[test]
-    fn handing_over_evens_the_loads_out() {
+    fn handing_over_bounds_the_lead() {
         let mut loads = [0_u32; 4];
         for _ in 0..1000 {
             let taker = hand_over_to(0, &loads).unwrap_or(0);
             loads[taker] += 1;
         }
-        assert!(
-            loads.iter().all(|load| (230..=270).contains(load)),
-            "{loads:?}"
-        );
+        // All connections arrive at shard 0, which keeps 1.25 x the mean.
+        assert_eq!(loads, [313, 229, 229, 229]);
     }
 }

@@ -291,3 +291,24 @@ impl std::error::Error for ListenError {
         Some(&self.source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_address_says_how_to_get_the_right() {
+        let denied = |address: &str| {
+            let source = io::ErrorKind::PermissionDenied.into();
+            ListenError::new(&address.parse().unwrap(), "bind", source).to_string()
+        };
+        let tcp = denied("127.0.0.1:80");
+        assert!(
+            tcp.starts_with("no permission to listen on 127.0.0.1:80;"),
+            "{tcp}"
+        );
+        assert!(tcp.contains("setcap cap_net_bind_service"), "{tcp}");
+        let unix = denied("/run/x.sock");
+        assert!(unix.contains("write in its folder"), "{unix}");
+    }
+}

@@ -78,6 +78,13 @@ impl Executor {
         }
     }
 
+    pub fn make_all_ready(&mut self) {
+        for index in 0..self.slots.len() {
+            let name = TaskName::new(self.shard_slot, index as u32, self.slots[index].generation);
+            self.make_ready(name);
+        }
+    }
+
     /// Takes the next ready task out.
     pub fn next(&mut self) -> Option<(TaskName, Task)> {
         while let Some(name) = self.ready.pop_front() {

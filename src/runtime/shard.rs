@@ -153,6 +153,11 @@ impl Shard {
         self.0.executor.borrow_mut().spawn(Box::pin(future));
     }
 
+    /// Makes every task of this shard ready: for news that concern them all and come seldom.
+    pub fn wake_all(&self) {
+        self.0.executor.borrow_mut().make_all_ready();
+    }
+
     /// Tasks that have not ended.
     pub fn tasks(&self) -> usize {
         self.0.executor.borrow().live()

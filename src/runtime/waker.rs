@@ -6,10 +6,11 @@
 //! its task, or its shard, wakes nobody: the generation no longer matches.
 
 use std::sync::{Arc, RwLock};
-use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::task::Waker;
 
 use super::mailbox::Mailbox;
 use super::shard;
+use crate::sys::word_waker::{WakeWord, word_waker};
 
 /// A task's name, as wide as a pointer: 12 bits of shard slot, 28 of generation, 24 of index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +49,15 @@ impl TaskName {
 
     /// A waker for this task.
     pub fn waker(self) -> Waker {
-        // SAFETY: the functions of the table only ever read the word itself, never through it, so
-        // they are sound on any thread at any time; clone and drop have nothing to count.
-        unsafe { Waker::new(std::ptr::without_provenance(self.0), &VTABLE) }
+        word_waker::<Self>(self.0)
     }
 }
 
-static VTABLE: RawWakerVTable = RawWakerVTable::new(
-    |word| RawWaker::new(word, &VTABLE),
-    |word| wake(TaskName(word.addr())),
-    |word| wake(TaskName(word.addr())),
-    |_| {},
-);
+impl WakeWord for TaskName {
+    fn wake(word: usize) {
+        wake(Self(word));
+    }
+}
 
 fn wake(task: TaskName) {
     if shard::make_ready_here(task) {

@@ -15,11 +15,22 @@ type Mask = [u64; CPUS_MAX / WORD_BITS];
 /// The CPUs that this thread may run on, ascending: what `taskset`, cgroups'
 /// cpusets and containers have left of the machine's.
 pub fn allowed() -> io::Result<Vec<usize>> {
+    allowed_of(0)
+}
+
+/// The CPUs that the process's first thread may run on: what a thread started
+/// from a pinned one goes back to.
+pub fn allowed_of_process() -> io::Result<Vec<usize>> {
+    allowed_of(nix::unistd::getpid().as_raw())
+}
+
+fn allowed_of(thread: libc::pid_t) -> io::Result<Vec<usize>> {
     let mut mask: Mask = [0; CPUS_MAX / WORD_BITS];
     // SAFETY: the kernel writes at most the given size of the mask, which is
     // initialised and outlives the call.
     super::check(
-        unsafe { libc::sched_getaffinity(0, size_of::<Mask>(), mask.as_mut_ptr().cast()) }.into(),
+        unsafe { libc::sched_getaffinity(thread, size_of::<Mask>(), mask.as_mut_ptr().cast()) }
+            .into(),
     )?;
     Ok((0..CPUS_MAX)
         .filter(|cpu| mask[cpu / WORD_BITS] >> (cpu % WORD_BITS) & 1 == 1)

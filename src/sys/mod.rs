@@ -15,6 +15,7 @@ pub mod signal;
 pub mod socket;
 pub mod time;
 pub mod transfer;
+pub mod word_waker;
 
 use std::io;
 

@@ -19,7 +19,8 @@ const RACE_RETRIES: usize = 8;
 
 /// `struct open_how` of `openat2(2)`, as the kernel and the ring read it.
 ///
-/// Always resolves beneath the starting folder and refuses magic links.
+/// Resolves beneath the starting folder and refuses magic links, but for
+/// [`open_how_root`].
 #[repr(C)]
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct OpenHow {
@@ -50,6 +51,16 @@ impl OpenHow {
         self
     }
 
+    /// `O_*` flags.
+    pub const fn flags(&self) -> u64 {
+        self.flags
+    }
+
+    /// `RESOLVE_*` flags.
+    pub const fn resolve(&self) -> u64 {
+        self.resolve
+    }
+
     const fn is_cached(&self) -> bool {
         self.resolve & libc::RESOLVE_CACHED != 0
     }
@@ -69,6 +80,15 @@ pub const fn open_how_path() -> OpenHow {
 /// Opens a folder for reading its entries; anything else is `ENOTDIR`.
 pub const fn open_how_dir() -> OpenHow {
     OpenHow::beneath(libc::O_RDONLY | libc::O_DIRECTORY)
+}
+
+/// Finds a folder by a path that may lead anywhere (`O_PATH`): for a root itself.
+pub const fn open_how_root() -> OpenHow {
+    OpenHow {
+        flags: (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64,
+        mode: 0,
+        resolve: 0,
+    }
 }
 
 /// Opens `path`, relative to `dir`, with `openat2(2)`. An empty path is the folder itself.
@@ -130,6 +150,14 @@ impl Root {
             fd,
             path: path.to_owned(),
         })
+    }
+
+    /// A root at `path` that was found with [`open_how_root`].
+    pub fn found(fd: OwnedFd, path: impl Into<PathBuf>) -> Root {
+        Root {
+            fd,
+            path: path.into(),
+        }
     }
 
     /// The path it was opened by, for messages.

@@ -337,6 +337,7 @@ mod tests {
     #[test]
     fn data_must_end_where_its_size_says() {
         refused("5\r\nhello!\r\n0\r\n\r\n", ChunkError::DataEnd);
+        refused("5\r\nhello\rX0\r\n\r\n", ChunkError::DataEnd);
         refused("5\r\nhello\n0\r\n\r\n", ChunkError::DataEnd);
         refused("4\r\nhello\r\n0\r\n\r\n", ChunkError::DataEnd);
     }

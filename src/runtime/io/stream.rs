@@ -83,6 +83,21 @@ impl Stream {
         send::send_vectored(&self.shard, &self.socket, bufs, more).await
     }
 
+    /// Sends what the socket takes of `bytes` at this moment, by a system call of
+    /// its own: `None` when it is full. For a head that must leave before a file's data.
+    pub fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<Option<usize>> {
+        let more = if more { sys::transfer::MSG_MORE } else { 0 };
+        match sys::transfer::send(
+            self.socket.as_fd(),
+            bytes,
+            sys::transfer::MSG_DONTWAIT | more,
+        ) {
+            Ok(sent) => Ok(Some(sent)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Hands a buffer over with the shard's next submission and doesn't wait.
     /// The result must have been polled ready before anything else is sent.
     pub fn send_now(&self, buf: impl Into<SendBuf>) -> PendingSend {

@@ -1,0 +1,110 @@
+//! A folder's listing as a response, read and rendered off the shard.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::failure::Failure;
+use super::listing::{
+    CONTENT_SECURITY_POLICY, Entry, HTML_CONTENT_TYPE, JSON_CONTENT_TYPE, Listing, render_html,
+    render_json, wants_json,
+};
+use super::lookup;
+use super::offload::offload;
+use super::root::Served;
+use crate::http::{Body, Head, Known, Precondition, Response, Status, Validators, conditional};
+use crate::limits;
+use crate::runtime::Shard;
+use crate::sys::dir::{EntryKind, read_dir, stat_entry};
+use crate::sys::file::Kind;
+use crate::sys::open::{Root, open_how_dir};
+
+/// The listing of the folder `path`, as HTML or as JSON, whichever the client prefers.
+///
+/// `hidden`: names that begin with a dot are shown.
+pub async fn list(
+    shard: &Shard,
+    served: &Served,
+    head: &Head<'_>,
+    path: &CStr,
+    hidden: bool,
+) -> Result<Response, Failure> {
+    let dir = lookup::open(shard, served, path, open_how_dir()).await?;
+    let json = wants_json(head.headers.get(Known::Accept));
+    match conditional::evaluate(head.method, &head.headers, &Validators::default()) {
+        Precondition::Proceed { .. } => {}
+        Precondition::NotModified => return Ok(Response::new(Status::NOT_MODIFIED)),
+        Precondition::PreconditionFailed => {
+            return Ok(Response::error(
+                Status::PRECONDITION_FAILED,
+                "A listing has no entity tag; ask for it without conditions.",
+            ));
+        }
+    }
+    let root = Arc::clone(&served.root);
+    let path = path.to_bytes().to_vec();
+    let (body, truncated) = offload(move || render(&root, &dir, &path, hidden, json)).await??;
+    let response = Response::new(Status::OK)
+        .with(
+            "content-type",
+            if json {
+                JSON_CONTENT_TYPE
+            } else {
+                HTML_CONTENT_TYPE
+            },
+        )
+        .with("content-security-policy", CONTENT_SECURITY_POLICY)
+        .with("vary", "accept");
+    let response = match truncated {
+        true => response.with("x-listing-truncated", "true"),
+        false => response,
+    };
+    Ok(response.with_body(Body::Bytes(Bytes::from(body))))
+}
+
+/// The rendered listing, and whether it was cut.
+fn render(
+    root: &Root,
+    dir: &OwnedFd,
+    path: &[u8],
+    hidden: bool,
+    json: bool,
+) -> Result<(Vec<u8>, bool), Failure> {
+    let found = read_dir(dir.as_fd(), limits::LISTING_ENTRIES_MAX)?;
+    let shown = |name: &[u8]| hidden || !name.starts_with(b".");
+    let entries = found
+        .entries
+        .into_iter()
+        .filter(|entry| entry.kind != EntryKind::Other && shown(&entry.name))
+        // What vanished meanwhile, leaves the root, or is no file is left out.
+        .filter_map(|entry| {
+            let (kind, stamp) = stat_entry(root, dir.as_fd(), path, &entry.name).ok()?;
+            (kind != Kind::Other).then(|| Entry {
+                name: entry.name,
+                is_dir: kind == Kind::Directory,
+                size: stamp.size,
+                mtime_unix_s: stamp.mtime_ns.div_euclid(1_000_000_000),
+            })
+        })
+        .collect();
+    let mut url_path = Vec::with_capacity(path.len() + 2);
+    url_path.push(b'/');
+    url_path.extend_from_slice(path);
+    if !path.is_empty() {
+        url_path.push(b'/');
+    }
+    let listing = Listing {
+        path: url_path,
+        entries,
+        truncated: found.cut,
+        parent: !path.is_empty(),
+    };
+    let body = if json {
+        render_json(&listing)
+    } else {
+        render_html(&listing)
+    };
+    Ok((body, found.cut))
+}

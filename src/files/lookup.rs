@@ -1,0 +1,43 @@
+//! From a path to an open file: at once where the kernel knows the way, and by
+//! one of its workers where the disk must be asked.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+
+use super::root::Served;
+use crate::limits;
+use crate::runtime::driver::OpenFlags;
+use crate::runtime::{self, Shard};
+use crate::sys::open::{OpenHow, openat2};
+
+/// Opens `path` beneath the served folder without making the shard wait.
+///
+/// Errors: as [`openat2`]; `EAGAIN` when renames kept racing the lookup.
+pub async fn open(
+    shard: &Shard,
+    served: &Served,
+    path: &CStr,
+    how: OpenHow,
+) -> io::Result<OwnedFd> {
+    match openat2(served.root.as_fd(), path, &how.cached()) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        result => return result,
+    }
+    let path = if path.is_empty() { c"." } else { path };
+    let flags = OpenFlags {
+        flags: how.flags(),
+        resolve: how.resolve(),
+    };
+    for _ in 0..limits::LOOKUP_ATTEMPTS {
+        let handle = Rc::clone(&served.handle);
+        match runtime::open(shard, handle, CString::from(path), flags).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+    Err(Errno::EAGAIN.into())
+}

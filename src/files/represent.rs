@@ -1,0 +1,119 @@
+//! A file's answer to a request: whole, in part, or only that it has not changed.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::entry::{Content, Entry};
+use crate::http::multipart::Multipart;
+use crate::http::{
+    Body, ByteRange, FileSlice, Head, HeaderBlock, Known, Method, Precondition, RangePlan,
+    Response, Status, conditional, range,
+};
+
+/// The answer to a GET or HEAD of this file (RFC 9110 sections 13 and 14).
+pub fn represent(head: &Head<'_>, entry: &Entry) -> Response {
+    match conditional::evaluate(head.method, &head.headers, &entry.validators()) {
+        Precondition::Proceed { use_range: false } => whole(head.method, entry),
+        Precondition::Proceed { use_range: true } => match plan(head, entry.stamp.size) {
+            RangePlan::Whole => whole(head.method, entry),
+            RangePlan::One(range) => one(entry, range),
+            RangePlan::Many(ranges) => many(entry, &ranges),
+            RangePlan::Unsatisfiable => Response::error(
+                Status::RANGE_NOT_SATISFIABLE,
+                "None of the ranges has a byte in the file; content-range tells its size.",
+            )
+            .with(
+                "content-range",
+                range::content_range_unsatisfied(entry.stamp.size),
+            ),
+        },
+        Precondition::NotModified => Response {
+            headers: entry.validator_lines.clone(),
+            ..Response::new(Status::NOT_MODIFIED)
+        },
+        Precondition::PreconditionFailed => Response::error(
+            Status::PRECONDITION_FAILED,
+            "The file is not the one that the request expects; fetch it without conditions.",
+        ),
+    }
+}
+
+/// Several Range fields are none: they could be read in several ways.
+fn plan(head: &Head<'_>, size: u64) -> RangePlan {
+    let mut fields = head.headers.get_all(Known::Range);
+    match (fields.next(), fields.next()) {
+        (Some(field), None) => range::plan(field, size),
+        _ => RangePlan::Whole,
+    }
+}
+
+#[inline]
+fn whole(method: Method, entry: &Entry) -> Response {
+    let (body, prepared) = match &entry.content {
+        Content::Memory(bytes, prepared) => (
+            Body::Bytes(bytes.clone()),
+            (method == Method::Get).then(|| Rc::clone(prepared)),
+        ),
+        Content::Open(file) => {
+            let slice = FileSlice {
+                file: Rc::clone(file),
+                offset: 0,
+                len: entry.stamp.size,
+            };
+            (Body::File(slice), None)
+        }
+    };
+    Response {
+        status: Status::OK,
+        headers: entry.lines.clone(),
+        body,
+        prepared,
+    }
+}
+
+fn one(entry: &Entry, range: ByteRange) -> Response {
+    let body = match &entry.content {
+        Content::Memory(bytes, _) => Body::Bytes(slice(bytes, range)),
+        Content::Open(file) => Body::File(FileSlice {
+            file: Rc::clone(file),
+            offset: range.start,
+            len: range.len,
+        }),
+    };
+    partial(entry.lines.clone(), body).with("content-range", range.content_range(entry.stamp.size))
+}
+
+fn many(entry: &Entry, ranges: &[ByteRange]) -> Response {
+    let parts = Multipart::new(ranges, entry.stamp.size, &entry.content_type, boundary());
+    let lines = entry
+        .validator_lines
+        .clone()
+        .with("content-type", &parts.content_type)
+        .with("accept-ranges", "bytes");
+    let body = match &entry.content {
+        Content::Memory(bytes, _) => parts.into_body_of_bytes(bytes),
+        Content::Open(file) => parts.into_body(file),
+    };
+    partial(lines, body)
+}
+
+fn partial(headers: HeaderBlock, body: Body) -> Response {
+    Response {
+        headers,
+        body,
+        ..Response::new(Status::PARTIAL_CONTENT)
+    }
+}
+
+/// A range that was planned for the size of `bytes`.
+fn slice(bytes: &Bytes, range: ByteRange) -> Bytes {
+    bytes.slice(range.start as usize..range.end() as usize)
+}
+
+/// Out of the random keys that the standard library guards its hash tables with.
+fn boundary() -> u128 {
+    let half = || u128::from(RandomState::new().build_hasher().finish());
+    half() << 64 | half()
+}

@@ -1,0 +1,179 @@
+//! The folder that is served, and what becomes of it while it is served.
+//!
+//! A deployment may switch the path to another folder, or delete the folder and
+//! make it again. The descriptor would show the old one for ever, so the path
+//! is looked at again now and then.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use super::lookup;
+use crate::runtime::Shard;
+use crate::runtime::driver::Handle;
+use crate::sys::file;
+use crate::sys::open::{Root, RootError, open_how_root, openat2};
+
+/// Why a folder can't be served.
+#[derive(Debug)]
+pub enum FilesError {
+    /// It can't be opened.
+    Root(RootError),
+    /// Its path can't be made absolute, or it can't be looked at.
+    Path {
+        /// The path as given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for FilesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FilesError::Root(source) => source.fmt(f),
+            FilesError::Path { path, source } => write!(
+                f,
+                "cannot serve {}: {source}; name an existing folder by its absolute path",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for FilesError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FilesError::Root(source) => Some(source),
+            FilesError::Path { source, .. } => Some(source),
+        }
+    }
+}
+
+/// The folder as it was last found.
+pub struct Served {
+    /// What paths are resolved beneath; shared with threads that list folders.
+    pub root: Arc<Root>,
+    /// The same for operations of the ring.
+    pub handle: Handle,
+    device_and_inode: (u64, u64),
+}
+
+impl Served {
+    fn new(root: Root) -> io::Result<Rc<Served>> {
+        let stamp = file::stamp(root.as_fd())?.1;
+        let root = Arc::new(root);
+        Ok(Rc::new(Served {
+            handle: Rc::new(Arc::clone(&root)),
+            root,
+            device_and_inode: (stamp.dev, stamp.ino),
+        }))
+    }
+}
+
+/// What a look at the root's path came to.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// The path leads to the same folder as before, or nothing can be said.
+    Same,
+    /// It leads to another folder, or to none: what was cached is void.
+    Changed,
+}
+
+/// The root's path and the folder that it was last found to lead to.
+pub struct RootWatch {
+    path: CString,
+    served: RefCell<Rc<Served>>,
+    gone: Cell<bool>,
+    checked_ms: Cell<u64>,
+    period_ms: u64,
+}
+
+impl RootWatch {
+    /// Opens the folder at `path` and looks at the path again every `period_ms` at most.
+    pub fn new(path: &Path, period_ms: u64, now_ms: u64) -> Result<RootWatch, FilesError> {
+        let fail = |source| FilesError::Path {
+            path: path.to_owned(),
+            source,
+        };
+        let served = Served::new(Root::open(path).map_err(FilesError::Root)?).map_err(fail)?;
+        // A later change of the working folder must not move the root.
+        let absolute = std::path::absolute(path).map_err(fail)?;
+        let path = CString::new(absolute.as_os_str().as_bytes())
+            .map_err(|error| fail(io::Error::from(error)))?;
+        Ok(RootWatch {
+            path,
+            served: RefCell::new(served),
+            gone: Cell::new(false),
+            checked_ms: Cell::new(now_ms),
+            period_ms,
+        })
+    }
+
+    /// Whether it is time to look at the path again.
+    #[inline]
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.checked_ms.get()) >= self.period_ms
+    }
+
+    /// The folder; `None` while the path leads to none.
+    #[inline]
+    pub fn served(&self) -> Option<Rc<Served>> {
+        (!self.gone.get()).then(|| Rc::clone(&self.served.borrow()))
+    }
+
+    /// Looks at the path if that needs no waiting; `None` if it does.
+    pub fn look_now(&self, now_ms: u64) -> Option<Look> {
+        let how = open_how_root().cached();
+        let found = openat2(self.served.borrow().root.as_fd(), &self.path, &how);
+        match found {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            found => Some(self.note(found, now_ms)),
+        }
+    }
+
+    /// Looks at the path, waiting for the disk if it must.
+    pub async fn look(&self, shard: &Shard, now_ms: u64) -> Look {
+        let served = Rc::clone(&self.served.borrow());
+        let found = lookup::open(shard, &served, &self.path, open_how_root()).await;
+        self.note(found, now_ms)
+    }
+
+    fn note(&self, found: io::Result<OwnedFd>, now_ms: u64) -> Look {
+        self.checked_ms.set(now_ms);
+        let old = Rc::clone(&self.served.borrow());
+        let found = found.and_then(|fd| Served::new(Root::found(fd, old.root.path())));
+        match found {
+            Ok(new) if new.device_and_inode == old.device_and_inode => {
+                self.gone.set(false);
+                Look::Same
+            }
+            Ok(new) => {
+                self.served.replace(new);
+                self.gone.set(false);
+                Look::Changed
+            }
+            Err(error) if is_absence(&error) => {
+                self.gone.set(true);
+                Look::Changed
+            }
+            // Short of descriptors, say: what is open still serves.
+            Err(_) => Look::Same,
+        }
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)
+    )
+}

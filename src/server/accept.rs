@@ -1,0 +1,112 @@
+//! Accepting: admission, hand-over to a shard with less to do, and what
+//! happens when descriptors run out.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::h1::Connection;
+use super::inbox::Inbox;
+use super::service::Service;
+use super::state::{Refusal, ShardState};
+use crate::limits;
+use crate::net::listener;
+use crate::runtime::{Listener, Stream, Timer};
+
+/// The answer to a connection beyond the limit. It is sent if the socket takes
+/// it at once; nobody waits for it.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+content-type: text/plain; charset=utf-8\r\ncontent-length: 52\r\nconnection: close\r\n\r\n\
+too many connections at the moment; try again later\n";
+
+/// Accepts on one listener until the shard drains.
+pub(super) async fn accept_loop<S: Service>(
+    listener: listener::Listener,
+    state: Rc<ShardState>,
+    service: Rc<S>,
+    inboxes: Arc<[Inbox]>,
+) {
+    let listener = Listener::new(listener.fd);
+    let mut accepting = listener.accept();
+    loop {
+        let next = poll_fn(|cx| match state.is_draining() {
+            true => Poll::Ready(None),
+            false => accepting.poll_next_fd(cx).map(Some),
+        });
+        match next.await {
+            None => return,
+            Some(Ok(socket)) => {
+                let socket = match state.better_shard() {
+                    Some(other) => match inboxes[other].put(socket) {
+                        Some(back) => back,
+                        None => continue,
+                    },
+                    None => socket,
+                };
+                welcome(socket, &state, &service);
+            }
+            Some(Err(e)) if is_short_of_descriptors(&e) => pause(&state).await,
+            // The client was gone again, or the network had an error: accept(2) says to go on.
+            Some(Err(_)) => {}
+        }
+    }
+}
+
+/// Serves what other shards hand over, until the shard drains.
+pub(super) async fn adopt_loop<S: Service>(
+    state: Rc<ShardState>,
+    service: Rc<S>,
+    inboxes: Arc<[Inbox]>,
+) {
+    let inbox = &inboxes[state.shard.index()];
+    loop {
+        let next = poll_fn(|cx| match state.is_draining() {
+            true => Poll::Ready(None),
+            false => inbox.poll_take(cx).map(Some),
+        });
+        match next.await {
+            None => return inbox.close(),
+            Some(socket) => welcome(socket, &state, &service),
+        }
+    }
+}
+
+fn welcome<S: Service>(socket: OwnedFd, state: &Rc<ShardState>, service: &Rc<S>) {
+    let stream = Stream::new(socket);
+    match state.admit(&stream) {
+        Ok(seat) => {
+            let connection = Connection::new(stream, Rc::clone(state), Rc::clone(service));
+            state.shard.spawn_detached(async move {
+                connection.run().await;
+                drop(seat);
+            });
+        }
+        Err(Refusal::Total | Refusal::PerAddress) => {
+            let _ = stream.try_send(TOO_MANY, false);
+        }
+    }
+}
+
+fn is_short_of_descriptors(e: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let short = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    e.raw_os_error()
+        .is_some_and(|code| short.contains(&Errno::from_raw(code)))
+}
+
+/// Until a connection has ended here, or for a while: another process, or a
+/// file that was closed, may have given descriptors back as well.
+async fn pause(state: &ShardState) {
+    let connections = state.connections();
+    let timer = Timer::after(&state.shard, limits::ACCEPT_RETRY_MS);
+    poll_fn(|cx| {
+        if state.is_draining() || state.poll_departure(connections, cx).is_ready() {
+            return Poll::Ready(());
+        }
+        timer.poll_elapsed(cx)
+    })
+    .await;
+}

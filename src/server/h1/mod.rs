@@ -1,0 +1,8 @@
+//! HTTP/1.1 connections: the protocol code of `http::h1` joined to a stream.
+
+mod body;
+mod connection;
+mod input;
+mod write;
+
+pub(super) use connection::Connection;

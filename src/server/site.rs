@@ -1,0 +1,188 @@
+//! A folder as a service, and a server made from the configuration.
+
+use std::fmt;
+
+use super::error::ServeError;
+use super::options::ServerOptions;
+use super::service::{Request, Service};
+use super::start::{RunningServer, Server};
+use crate::config::Config;
+use crate::files::{Files, FilesOptions};
+use crate::http::{Head, ParseLimits, Response};
+use crate::limits;
+use crate::net::activation;
+use crate::net::address::ListenAddr;
+use crate::net::listener::ListenOptions;
+use crate::sys;
+
+/// Serves a folder.
+struct Site(Files);
+
+impl Service for Site {
+    fn try_call(&self, head: &Head<'_>) -> Option<Response> {
+        self.0.try_respond(head)
+    }
+
+    async fn call(&self, request: Request<'_>) -> Response {
+        self.0.respond(&request.head).await
+    }
+}
+
+/// Where a configured server listens and runs: its configuration's texts, understood.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub listen: Vec<ListenAddr>,
+    pub admin: Option<ListenAddr>,
+    pub cpus: Vec<usize>,
+}
+
+/// What an operator wants to see when the server is up.
+#[derive(Debug)]
+pub struct Banner {
+    pub addresses: Vec<ListenAddr>,
+    pub admin: Option<ListenAddr>,
+    pub root: String,
+    pub cpus: Vec<usize>,
+    pub kernel: String,
+    pub connections_max: usize,
+    pub descriptors: u64,
+    pub body_timeouts: String,
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Display for Banner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |addresses: &[ListenAddr]| {
+            addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        writeln!(
+            f,
+            "headwater {} serves {}",
+            env!("CARGO_PKG_VERSION"),
+            self.root
+        )?;
+        writeln!(f, "  listening  {}", list(&self.addresses))?;
+        match &self.admin {
+            Some(admin) => writeln!(f, "  admin      {admin} (/healthz)")?,
+            None => writeln!(f, "  admin      off")?,
+        }
+        let cpus = self
+            .cpus
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        writeln!(
+            f,
+            "  cores      {} (CPU {cpus}), one io_uring each, Linux {}",
+            self.cpus.len(),
+            self.kernel
+        )?;
+        write!(
+            f,
+            "  limits     {} connections, {} descriptors, {}",
+            self.connections_max, self.descriptors, self.body_timeouts
+        )?;
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Binds and starts the server that a configuration describes.
+///
+/// # Errors
+/// Everything that keeps it from serving: an address in use, a folder that
+/// can't be opened, an io_uring that is not to be had.
+pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), ServeError> {
+    let (_, descriptors) = sys::rlimit::raise_open_files().map_err(|e| {
+        ServeError::Service(format!("raising the limit of descriptors failed: {e}"))
+    })?;
+    let mut options = server_options(config);
+    // Each connection needs a descriptor, and some are for files and the program itself.
+    let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let room = room
+        .saturating_sub(limits::DESCRIPTORS_RESERVED)
+        .max(room / 2);
+    options.connections_max = options.connections_max.min(room);
+    let listen_options = ListenOptions {
+        steer_by_cpu: config.server.steer_by_cpu.then(|| place.cpus.clone()),
+        congestion: config.socket.congestion.clone(),
+        send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
+        unix_mode: Some(config.socket.unix_mode),
+        ..ListenOptions::default()
+    };
+    let inherited = activation::inherited(place.cpus.len(), &listen_options)
+        .map_err(|e| ServeError::Service(e.to_string()))?;
+    let mut server = if inherited.is_empty() {
+        Server::bind_with(
+            place.cpus.clone(),
+            &place.listen,
+            &listen_options,
+            options.clone(),
+        )?
+    } else {
+        Server::with_groups(place.cpus.clone(), inherited, options.clone())?
+    };
+    if let Some(admin) = &place.admin {
+        server = server.with_admin(admin)?;
+    }
+    let root = config.server.root.clone();
+    let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
+    let banner = Banner {
+        addresses: server.addresses(),
+        admin: server.admin_address(),
+        root: shown.display().to_string(),
+        cpus: place.cpus,
+        kernel: sys::probe::kernel_release().unwrap_or_else(|_| "unknown".to_owned()),
+        connections_max: options.connections_max,
+        descriptors,
+        body_timeouts: format!("idle time-out {} s", options.idle_timeout_ms.div_ceil(1000)),
+        warnings: server.warnings(),
+    };
+    let files = files_options(config);
+    let running = server.start(move |shard| {
+        let files = Files::new(shard, &root, files.clone());
+        files
+            .map(Site)
+            .map_err(|e| ServeError::Service(e.to_string()))
+    })?;
+    Ok((running, banner))
+}
+
+fn server_options(config: &Config) -> ServerOptions {
+    ServerOptions {
+        head: ParseLimits {
+            head_bytes_max: config.limits.head_bytes,
+            headers_max: config.limits.headers,
+            uri_bytes_max: config.limits.uri_bytes,
+        },
+        body_bytes_max: config.limits.body_bytes,
+        header_timeout_ms: config.timeouts.header_ms,
+        body_timeout_ms: config.timeouts.body_ms,
+        idle_timeout_ms: config.timeouts.idle_ms,
+        send_period_ms: config.timeouts.send_period_ms,
+        send_rate_bytes_per_s_min: config.timeouts.send_rate_bytes_per_s,
+        drain_timeout_ms: config.timeouts.drain_ms,
+        connections_max: config.limits.connections,
+        connections_per_address_max: config.limits.connections_per_address,
+        requests_per_connection_max: config.limits.requests_per_connection,
+    }
+}
+
+fn files_options(config: &Config) -> FilesOptions {
+    FilesOptions {
+        browse: config.server.browse,
+        hidden: config.server.hidden,
+        index: config.server.index.clone(),
+        cache_files: config.cache.files,
+        cache_bodies_bytes: config.cache.bodies_bytes,
+        cache_body_bytes: config.cache.body_bytes,
+        revalidate_ms: config.cache.revalidate_ms,
+    }
+}

@@ -1,0 +1,67 @@
+//! Telling the shards to stop, from any thread.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+const RUN: u8 = 0;
+const DRAIN: u8 = 1;
+const NOW: u8 = 2;
+
+/// Stops a server; clones stop the same one.
+#[derive(Clone, Default)]
+pub struct Stopper(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    level: AtomicU8,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Stopper {
+    /// Stop accepting, finish what runs, close idle connections, end at the
+    /// latest when the drain's time is up.
+    pub fn drain(&self) {
+        self.raise(DRAIN);
+    }
+
+    /// End now, whatever runs.
+    pub fn now(&self) {
+        self.raise(NOW);
+    }
+
+    fn raise(&self, level: u8) {
+        self.0.level.fetch_max(level, Ordering::SeqCst);
+        let waiting = std::mem::take(&mut *self.lock());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_draining(&self) -> bool {
+        self.0.level.load(Ordering::SeqCst) > RUN
+    }
+
+    fn poll_level(&self, level: u8, cx: &mut Context<'_>) -> Poll<()> {
+        // Registered first: a stop between the look and the registration would be missed.
+        self.lock().push(cx.waker().clone());
+        match self.0.level.load(Ordering::SeqCst) >= level {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    pub(super) fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_level(DRAIN, cx)
+    }
+
+    pub(super) fn poll_now(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_level(NOW, cx)
+    }
+}

@@ -1,0 +1,29 @@
+//! Wakers that are a single word: nothing to count, nothing to free.
+
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+/// What to do with the word of a waker that is woken, on whatever thread.
+pub trait WakeWord {
+    /// Wakes what `word` names. May be called at any time, also long after it is gone.
+    fn wake(word: usize);
+}
+
+/// A waker that hands `word` to `W` when it is woken.
+pub fn word_waker<W: WakeWord>(word: usize) -> Waker {
+    // SAFETY: the functions of the table only read the word itself, never through it as an
+    // address, so they are sound on any thread at any time; clone and drop have nothing to count.
+    unsafe { Waker::from_raw(raw::<W>(std::ptr::without_provenance(word))) }
+}
+
+fn raw<W: WakeWord>(word: *const ()) -> RawWaker {
+    RawWaker::new(word, const { &vtable::<W>() })
+}
+
+const fn vtable<W: WakeWord>() -> RawWakerVTable {
+    RawWakerVTable::new(
+        raw::<W>,
+        |word| W::wake(word.addr()),
+        |word| W::wake(word.addr()),
+        |_| {},
+    )
+}
