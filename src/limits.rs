@@ -125,6 +125,10 @@ pub const COPY_BYTES_MAX: usize = 4 * 1024;
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// Piece in which a cold file is read by a kernel worker.
 pub const COLD_READ_BYTES: usize = 256 * 1024;
+/// File pieces that a shard remembers as being in the page cache…
+pub const RESIDENCY_ENTRIES: usize = 1024;
+/// …and how long it believes that without asking again.
+pub const RESIDENCY_TRUST_MS: u64 = 500;
 /// The page cache's unit.
 pub const PAGE_BYTES: u64 = 4096;
 /// Entries of one folder listing; more are cut, and the listing says so.
@@ -133,6 +137,9 @@ pub const LISTING_ENTRIES_MAX: usize = 10_000;
 pub const FETCH_ATTEMPTS: usize = 3;
 /// Attempts at a lookup that keeps racing renames.
 pub const LOOKUP_ATTEMPTS: usize = 8;
+/// Small files of one shard that wait for the disk with a buffer each; others
+/// are sent from their descriptor.
+pub const COLD_READS_MAX: usize = 64;
 /// A file changed less than this ago may change again without its times showing
 /// it: the kernel's clock for them ticks every 1 to 10 ms.
 pub const FILE_SETTLED_NS: u64 = 20_000_000;

@@ -333,7 +333,7 @@ pub static FIELDS: &[Field] = &[
         key: "congestion",
         flag: "congestion",
         heading: LISTENING,
-        about: "Congestion control of TCP connections: cubic, bbr, ... or kernel for its own choice",
+        about: "Congestion control of TCP connections: cubic, bbr, ..., kernel for its own choice, or auto: the kernel's, but unpaced on loopback",
         kind: Kind::Optional("NAME", "kernel"),
         slot: |c| Slot::Optional(&mut c.socket.congestion),
     },

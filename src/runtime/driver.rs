@@ -51,7 +51,11 @@ pub enum Op {
     },
     /// Sends all of `buf` at once or completes short or with EAGAIN, never waiting. Its success
     /// is silent: the operation is forgotten as soon as the kernel has taken every byte.
-    SendNow { socket: Handle, buf: SendBuf },
+    SendNow {
+        socket: Handle,
+        buf: SendBuf,
+        more: bool,
+    },
     /// Sends the concatenation of `bufs`; may complete short.
     SendVectored {
         socket: Handle,

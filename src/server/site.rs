@@ -6,7 +6,7 @@ use super::error::ServeError;
 use super::options::ServerOptions;
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
-use crate::config::Config;
+use crate::config::{CONGESTION_AUTO, Config};
 use crate::files::{Files, FilesOptions};
 use crate::http::{Head, ParseLimits, Response};
 use crate::limits;
@@ -112,7 +112,12 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     options.connections_max = options.connections_max.min(room);
     let listen_options = ListenOptions {
         steer_by_cpu: config.server.steer_by_cpu.then(|| place.cpus.clone()),
-        congestion: config.socket.congestion.clone(),
+        congestion: config
+            .socket
+            .congestion
+            .clone()
+            .filter(|name| name != CONGESTION_AUTO),
+        unpaced_loopback: config.socket.congestion.as_deref() == Some(CONGESTION_AUTO),
         send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
         unix_mode: Some(config.socket.unix_mode),
         ..ListenOptions::default()

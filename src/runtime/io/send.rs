@@ -16,8 +16,8 @@ pub struct PendingSend {
 }
 
 impl PendingSend {
-    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf) -> Self {
-        let key = shard.start(Op::SendNow { socket, buf });
+    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf, more: bool) -> Self {
+        let key = shard.start(Op::SendNow { socket, buf, more });
         Self {
             shard: shard.clone(),
             key: Some(key),

@@ -101,7 +101,14 @@ impl Stream {
     /// Hands a buffer over with the shard's next submission and doesn't wait.
     /// The result must have been polled ready before anything else is sent.
     pub fn send_now(&self, buf: impl Into<SendBuf>) -> PendingSend {
-        PendingSend::start(&self.shard, Rc::clone(&self.socket), buf.into())
+        PendingSend::start(&self.shard, Rc::clone(&self.socket), buf.into(), false)
+    }
+
+    /// As [`send_now`](Self::send_now), for the last bytes before the stream is
+    /// shut down or dropped, which must follow: the kernel holds them back
+    /// (MSG_MORE), so that they leave in one segment with the FIN.
+    pub fn send_last(&self, buf: impl Into<SendBuf>) -> PendingSend {
+        PendingSend::start(&self.shard, Rc::clone(&self.socket), buf.into(), true)
     }
 
     /// Passes up to `count` bytes of a file to the socket without copying

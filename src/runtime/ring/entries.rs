@@ -73,8 +73,9 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
                 .flags(flags)
                 .build()
         }
-        Op::SendNow { socket, buf } => {
-            let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT;
+        Op::SendNow { socket, buf, more } => {
+            let flags =
+                libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT | more_flag(*more);
             let bytes = buf.as_slice();
             opcode::Send::new(fd(socket), bytes.as_ptr(), length(bytes.len()))
                 .flags(flags)

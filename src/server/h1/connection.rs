@@ -97,7 +97,7 @@ impl<S: Service> Connection<S> {
             };
             if fate != Fate::Open {
                 self.input.detach();
-                Box::pin(self.flush()).await?;
+                Box::pin(self.finish()).await?;
                 return Ok(fate);
             }
             self.output.hand_over(&self.stream);
@@ -269,7 +269,10 @@ impl<S: Service> Connection<S> {
     async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<Fate> {
         let keep = exchange.keep_alive && !rest.ends_connection();
         let mut pace = self.pace();
-        self.output.send_rest(&self.stream, rest, &mut pace).await?;
+        let residency = &self.state.residency;
+        self.output
+            .send_rest(&self.stream, rest, &mut pace, residency)
+            .await?;
         Ok(if keep { Fate::Open } else { Fate::Close })
     }
 
@@ -281,6 +284,11 @@ impl<S: Service> Connection<S> {
             pace.moved((before - rest.len()) as u64);
         }
         Ok(())
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        let mut pace = self.pace();
+        self.output.finish(&self.stream, &mut pace).await
     }
 
     async fn flush(&mut self) -> io::Result<()> {

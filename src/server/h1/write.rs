@@ -12,6 +12,7 @@ use crate::http::{Body, BodyStream, DateValue, Part, Response, Version};
 use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Stream, yield_now};
 use crate::server::pace::Pace;
+use crate::server::residency::Residency;
 use crate::server::transfer::send_file;
 
 /// What of the request decides how its response is written.
@@ -147,6 +148,18 @@ impl Output {
         }
     }
 
+    /// Sends everything, and nothing will follow: the stream is about to be closed.
+    pub async fn finish(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
+        if self.pending.is_none()
+            && let Some(out) = self.gathered.take()
+        {
+            self.pending = Some(stream.send_last(out));
+            yield_now().await;
+            self.settle(stream, pace).await?;
+        }
+        self.flush(stream, pace).await
+    }
+
     /// Sends everything, waiting for the client as long as it keeps up its pace.
     pub async fn flush(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
         while !self.is_idle() {
@@ -178,6 +191,7 @@ impl Output {
         stream: &Stream,
         rest: Rest,
         pace: &mut Pace,
+        residency: &Residency,
     ) -> io::Result<()> {
         // What is on its way must have left before anything is sent past it.
         while self.pending.is_some() {
@@ -195,7 +209,7 @@ impl Output {
         match rest.body {
             Body::Empty => Ok(()),
             Body::Bytes(bytes) => send_all(stream, bytes.into(), false, pace).await,
-            Body::File(slice) => send_file(stream, &slice, pace).await,
+            Body::File(slice) => send_file(stream, &slice, pace, residency).await,
             Body::Parts(parts) => {
                 let last = parts.len().saturating_sub(1);
                 for (index, part) in parts.into_iter().enumerate() {
@@ -203,7 +217,7 @@ impl Output {
                         Part::Bytes(bytes) => {
                             send_all(stream, bytes.into(), index < last, pace).await?;
                         }
-                        Part::File(slice) => send_file(stream, &slice, pace).await?,
+                        Part::File(slice) => send_file(stream, &slice, pace, residency).await?,
                     }
                 }
                 Ok(())
