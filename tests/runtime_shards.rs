@@ -37,18 +37,37 @@ where
 #[test]
 fn sleeps_are_never_short_and_timeouts_end_what_they_bound() {
     on_shard(|shard| async move {
-        // Also when the turn has taken long already, which the shard's own clock does not show.
-        for ms in [0, 1, 15] {
-            let busy = Instant::now();
-            while busy.elapsed() < Duration::from_millis(30) {}
+        let spin = |ms| {
             let start = Instant::now();
-            sleep(Duration::from_millis(ms)).await;
-            assert!(
-                start.elapsed() >= Duration::from_millis(ms),
-                "{ms} ms: {:?}",
-                start.elapsed()
-            );
+            while start.elapsed() < Duration::from_millis(ms) {}
+        };
+        let stop = Rc::new(Cell::new(false));
+        for beside_others in [true, false] {
+            // With others at work the shard does not wait for its timers, it looks at them.
+            stop.set(!beside_others);
+            let stopped = Rc::clone(&stop);
+            shard.spawn_detached(async move {
+                while !stopped.get() {
+                    yield_now().await;
+                }
+            });
+            for ms in [0, 1, 15] {
+                // The turn has taken long already, which the shard's own clock does not show.
+                spin(30);
+                let start = Instant::now();
+                sleep(Duration::from_millis(ms)).await;
+                let slept = start.elapsed();
+                assert!(slept >= Duration::from_millis(ms), "{ms} ms: {slept:?}");
+            }
         }
+        spin(200);
+        let start = Instant::now();
+        sleep(Duration::from_millis(1)).await;
+        let slept = start.elapsed();
+        assert!(
+            slept < Duration::from_millis(150),
+            "the long turn came on top: {slept:?}"
+        );
         assert_eq!(timeout(Duration::from_secs(9), async { 5 }).await, Ok(5));
         let never = std::future::pending::<()>();
         assert_eq!(timeout(Duration::from_millis(2), never).await, Err(Elapsed));
