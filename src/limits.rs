@@ -21,6 +21,8 @@ pub const RECV_BUFFER_BYTES: usize = 4096;
 /// Filled receive buffers that one stream may hold unread before its receive
 /// is stopped until the reader has caught up.
 pub const RECV_QUEUE_PER_STREAM: usize = 8;
+/// Structures for vectored sends and opens that a shard keeps for reuse.
+pub const SPARE_SCRATCH: usize = 64;
 /// Task polls between two looks at the ring.
 pub const POLLS_PER_TURN: usize = 256;
 /// Messages waiting in one shard's mailbox before senders are refused.
@@ -39,6 +41,9 @@ pub const WIND_DOWN_TURN_MS: u64 = 10;
 
 /// Backlog asked of `listen(2)`; the kernel cuts it to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 65_535;
+/// How long the kernel keeps a connection without data to itself, where
+/// TCP_DEFER_ACCEPT is used; it is announced all the same after that.
+pub const DEFER_ACCEPT_S: u32 = 1;
 /// Connections of the whole server; also bounded by RLIMIT_NOFILE.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
 /// Connections from one address (0: no bound of its own).
@@ -123,6 +128,10 @@ pub const COPY_BYTES_MAX: usize = 4 * 1024;
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// Piece in which a cold file is read by a kernel worker.
 pub const COLD_READ_BYTES: usize = 256 * 1024;
+/// File pieces that a shard remembers as being in the page cache…
+pub const RESIDENCY_ENTRIES: usize = 1024;
+/// …and how long it believes that without asking again.
+pub const RESIDENCY_TRUST_MS: u64 = 500;
 /// The page cache's unit.
 pub const PAGE_BYTES: u64 = 4096;
 /// Entries of one folder listing; more are cut, and the listing says so.
@@ -131,6 +140,9 @@ pub const LISTING_ENTRIES_MAX: usize = 10_000;
 pub const FETCH_ATTEMPTS: usize = 3;
 /// Attempts at a lookup that keeps racing renames.
 pub const LOOKUP_ATTEMPTS: usize = 8;
+/// Small files of one shard that wait for the disk with a buffer each; others
+/// are sent from their descriptor.
+pub const COLD_READS_MAX: usize = 64;
 /// A file changed less than this ago may change again without its times showing
 /// it: the kernel's clock for them ticks every 1 to 10 ms.
 pub const FILE_SETTLED_NS: u64 = 20_000_000;

@@ -69,6 +69,8 @@ pub struct ReceivePool {
     buffers: u16,
     buffer_bytes: usize,
     tail: Cell<u16>,
+    /// Buffers that the kernel may fill.
+    lent: Cell<usize>,
     /// Which buffers the program holds, so that none is given back twice.
     held: RefCell<Vec<bool>>,
     held_count: Cell<usize>,
@@ -91,6 +93,7 @@ impl ReceivePool {
             buffers,
             buffer_bytes,
             tail: Cell::new(0),
+            lent: Cell::new(0),
             held: RefCell::new(vec![false; usize::from(buffers)]),
             held_count: Cell::new(0),
             starved: RefCell::new(Vec::new()),
@@ -116,11 +119,24 @@ impl ReceivePool {
         self.held_count.get()
     }
 
+    /// Buffers that the kernel may still fill: all but the held ones and those
+    /// whose completions wait to be looked at.
+    pub fn lent(&self) -> usize {
+        self.lent.get()
+    }
+
+    /// Notes that a completion has handed a buffer out, before anyone asks for it with
+    /// [`filled`](Self::filled).
+    pub fn handed_out(&self) {
+        self.lent.set(self.lent.get() - 1);
+    }
+
     /// Takes buffer `id`, which the kernel has filled with `len` bytes.
     ///
     /// # Safety
     /// The kernel must just have handed this buffer out (a completion with
-    /// IORING_CQE_F_BUFFER), and each such completion must be passed here once.
+    /// IORING_CQE_F_BUFFER, noted with [`handed_out`](Self::handed_out)), and each such completion
+    /// must be passed here once.
     pub unsafe fn filled(self: &Rc<Self>, id: u16, len: usize) -> ReceiveBuf {
         assert!(id < self.buffers && len <= self.buffer_bytes);
         let was_held = std::mem::replace(&mut self.held.borrow_mut()[usize::from(id)], true);
@@ -158,6 +174,7 @@ impl ReceivePool {
             published.store(tail.wrapping_add(1), Ordering::Release);
         }
         self.tail.set(tail.wrapping_add(1));
+        self.lent.set(self.lent.get() + 1);
     }
 
     fn give_back(&self, id: u16) {
@@ -225,13 +242,14 @@ mod tests {
     fn all_buffers_are_lent_at_first_and_again_after_use() {
         let pool = ReceivePool::new(4, 64).unwrap();
         assert_eq!(tail(&pool), 4);
+        pool.handed_out();
         // SAFETY: no kernel is involved; each id is taken once.
         let mut buf = unsafe { pool.filled(2, 10) };
-        assert_eq!((buf.len(), pool.held()), (10, 1));
+        assert_eq!((buf.len(), pool.held(), pool.lent()), (10, 1, 3));
         buf.advance(4);
         assert_eq!(buf.len(), 6);
         drop(buf);
-        assert_eq!((tail(&pool), pool.held()), (5, 0));
+        assert_eq!((tail(&pool), pool.held(), pool.lent()), (5, 0, 4));
     }
 
     #[test]

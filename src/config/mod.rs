@@ -30,6 +30,8 @@ pub use quantity::{QuantityError, Unit};
 
 /// Permission bits of a Unix socket unless told otherwise: owner and group.
 const UNIX_MODE: u32 = 0o660;
+/// The congestion control that isn't one: see [`Socket::congestion`].
+pub const CONGESTION_AUTO: &str = "auto";
 
 /// Everything an operator may choose. Plain data: nothing is opened or resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -119,8 +121,12 @@ pub struct Cache {
 /// Options of the listening sockets; accepted ones inherit them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// Congestion control by the kernel's name (tcp(7), TCP_CONGESTION); `None`: the kernel's choice.
+    /// Congestion control by the kernel's name (tcp(7), TCP_CONGESTION); `None`: the kernel's
+    /// choice; [`CONGESTION_AUTO`]: the kernel's choice, but none that paces on loopback.
     pub congestion: Option<String>,
+    /// Let the kernel announce a TCP connection when its first data has come
+    /// (TCP_DEFER_ACCEPT): one wake-up less for each.
+    pub defer_accept: bool,
     /// SO_SNDBUF in bytes; 0: the kernel tunes it.
     pub send_buffer_bytes: usize,
     /// Permission bits of Unix sockets.
@@ -183,7 +189,8 @@ impl Default for Cache {
 impl Default for Socket {
     fn default() -> Self {
         Self {
-            congestion: None,
+            congestion: Some(CONGESTION_AUTO.to_owned()),
+            defer_accept: true,
             send_buffer_bytes: 0,
             unix_mode: UNIX_MODE,
         }

@@ -124,7 +124,7 @@ mod tests {
         );
         assert_eq!(
             key_advice(Some("socket"), "zzz"),
-            "[socket] has congestion, send_buffer_bytes, unix_mode"
+            "[socket] has congestion, defer_accept, send_buffer_bytes, unix_mode"
         );
         assert_eq!(section_advice("timeout"), "did you mean [timeouts]?");
         assert!(section_advice("tls").contains("server, limits, timeouts"));

@@ -105,7 +105,11 @@ fn port_stands_between_the_listen_variable_and_the_file() {
 fn every_field_is_set_by_flag_variable_and_key() {
     for field in FIELDS {
         let (text, toml) = match field.kind {
-            Kind::Switch => ("true".to_owned(), "true".to_owned()),
+            // The other way than by default.
+            Kind::Switch => match field.shown(&Config::default()).as_str() {
+                "true" => ("false".to_owned(), "false".to_owned()),
+                _ => ("true".to_owned(), "true".to_owned()),
+            },
             // Fits the range of every field.
             Kind::Number { min, .. } => ((min + 1).to_string(), (min + 1).to_string()),
             Kind::Mode => ("0600".to_owned(), "0o600".to_owned()),

@@ -67,6 +67,22 @@ impl Cache {
         }
     }
 
+    /// Gives up the descriptor of the file that was used longest ago and is not
+    /// in use now; `false` if there is none.
+    pub fn close_one(&self) -> bool {
+        let idle = self
+            .entries
+            .borrow()
+            .iter()
+            .rev()
+            .find(|(_, entry)| entry.holds_idle_descriptor())
+            .map(|(path, _)| path.clone());
+        if let Some(path) = &idle {
+            self.remove(path);
+        }
+        idle.is_some()
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.entries.borrow_mut().clear();

@@ -36,8 +36,8 @@ pub struct Entry {
 /// Where a file's bytes are.
 #[derive(Debug)]
 pub enum Content {
-    /// All in memory; no descriptor is held.
-    Memory(Bytes, Rc<Prepared>),
+    /// All in memory; no descriptor is held. The second is there if it is cached.
+    Memory(Bytes, Option<Rc<Prepared>>),
     /// Behind a descriptor.
     Open(Rc<File>),
 }
@@ -95,6 +95,11 @@ impl Entry {
                 matches!(sys::file::stamp(file.as_fd()), Ok((_, stamp)) if stamp == self.stamp)
             }
         }
+    }
+
+    /// Whether to drop it, were it only in the cache, would close a descriptor.
+    pub fn holds_idle_descriptor(&self) -> bool {
+        matches!(&self.content, Content::Open(file) if Rc::strong_count(file) == 1)
     }
 
     /// Bytes of bodies that it keeps in memory: the body itself, and once more

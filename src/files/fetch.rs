@@ -1,5 +1,6 @@
 //! Finding a file anew: from its path to an [`Entry`].
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,7 +27,8 @@ pub enum Fetched {
     Known(Rc<Entry>),
     /// A new entry, good for the cache.
     New(Entry),
-    /// A new entry, good for this one answer: the file is just being changed.
+    /// A new entry, good for this one answer: the file is just being changed,
+    /// or the disk has too much to do.
     Passing(Entry),
 }
 
@@ -41,6 +43,27 @@ pub struct Fetch<'a> {
     pub cache: &'a Cache,
     /// A file up to this size is read into memory.
     pub body_bytes_max: usize,
+    /// Bodies of this shard whose reading waits for the disk.
+    pub cold_reads: &'a Cell<usize>,
+}
+
+/// One of the shard's [`limits::COLD_READS_MAX`] reads that may wait at one time.
+struct ColdRead<'a>(&'a Cell<usize>);
+
+impl ColdRead<'_> {
+    fn begin(running: &Cell<usize>) -> Option<ColdRead<'_>> {
+        if running.get() >= limits::COLD_READS_MAX {
+            return None;
+        }
+        running.set(running.get() + 1);
+        Some(ColdRead(running))
+    }
+}
+
+impl Drop for ColdRead<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Fetch<'_> {
@@ -54,6 +77,7 @@ impl Fetch<'_> {
             let now_ms = self.shard.now_ms();
             let found = lookup::open(self.shard, self.served, path, open_how_path()).await?;
             let stamp = regular(&found)?;
+            drop(found);
             if let Some(known) = known.as_ref().filter(|known| known.stamp == stamp) {
                 known.checked_ms.set(now_ms);
                 return Ok(Fetched::Known(Rc::clone(known)));
@@ -68,10 +92,9 @@ impl Fetch<'_> {
             }
             let settled = is_settled(&stamp);
             if let Some(body) = self.read(&file).await? {
-                let entry = entry(Content::Memory(body, Rc::default()));
                 return Ok(match settled {
-                    true => Fetched::New(entry),
-                    false => Fetched::Passing(entry),
+                    true => Fetched::New(entry(Content::Memory(body, Some(Rc::default())))),
+                    false => Fetched::Passing(entry(Content::Memory(body, None))),
                 });
             }
             changing = Some(entry(Content::Open(file)));
@@ -85,7 +108,8 @@ impl Fetch<'_> {
         })
     }
 
-    /// The whole file; `None` if it changed meanwhile.
+    /// The whole file; `None` if it changed meanwhile, or if so many others
+    /// wait for the disk that their buffers would come to too much memory.
     async fn read(&self, file: &Rc<File>) -> io::Result<Option<Bytes>> {
         let size = file.stamp.size as usize;
         let mut body = vec![0; size];
@@ -96,6 +120,9 @@ impl Fetch<'_> {
                 Ok(0) => return Ok(None),
                 Ok(count) => filled += count,
                 Err(error) if needs_the_disk(&error) => {
+                    let Some(_place) = ColdRead::begin(self.cold_reads) else {
+                        return Ok(None);
+                    };
                     let piece = Vec::with_capacity(size - filled);
                     let handle: Handle = Rc::clone(file) as Handle;
                     let (count, piece) =

@@ -16,7 +16,7 @@ pub mod offload;
 mod represent;
 mod root;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -83,6 +83,7 @@ struct Inner {
     options: FilesOptions,
     root: RootWatch,
     cache: Cache,
+    cold_reads: Cell<usize>,
     /// Where an index file's path is put together, so that a hit allocates nothing.
     index_path: RefCell<Vec<u8>>,
 }
@@ -99,6 +100,7 @@ impl Files {
             root: RootWatch::new(root, options.revalidate_ms, shard.now_ms())?,
             cache: Cache::new(options.cache_files, options.cache_bodies_bytes),
             options,
+            cold_reads: Cell::default(),
             index_path: RefCell::default(),
         })))
     }
@@ -244,9 +246,13 @@ impl Inner {
             served,
             cache: &self.cache,
             body_bytes_max: self.options.cache_body_bytes,
+            cold_reads: &self.cold_reads,
         };
         let known = self.cache.get(path.as_bytes());
-        let fetched = fetch.file(&path, known).await;
+        let mut fetched = fetch.file(&path, known.clone()).await;
+        if matches!(fetched, Err(Failure::Exhausted)) && self.cache.close_one() {
+            fetched = fetch.file(&path, known).await;
+        }
         // The root may have been switched while the disk was asked.
         let root_stands = self
             .root
@@ -265,6 +271,8 @@ impl Inner {
                 self.cache.remove(path.as_bytes());
                 Ok(Rc::new(entry))
             }
+            // Says nothing of the file.
+            Err(Failure::Exhausted) => Err(Failure::Exhausted),
             Err(failure) => {
                 self.cache.remove(path.as_bytes());
                 Err(failure)

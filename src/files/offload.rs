@@ -128,3 +128,6 @@ fn leave_shard_cpu() {
         let _ = sys::cpu::pin_current_thread(&cpus);
     }
 }
+
+#[cfg(test)]
+mod tests;

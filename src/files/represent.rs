@@ -54,7 +54,7 @@ fn whole(method: Method, entry: &Entry) -> Response {
     let (body, prepared) = match &entry.content {
         Content::Memory(bytes, prepared) => (
             Body::Bytes(bytes.clone()),
-            (method == Method::Get).then(|| Rc::clone(prepared)),
+            prepared.clone().filter(|_| method == Method::Get),
         ),
         Content::Open(file) => {
             let slice = FileSlice {

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -69,14 +69,19 @@ pub struct Served {
 
 impl Served {
     fn new(root: Root) -> io::Result<Rc<Served>> {
-        let stamp = file::stamp(root.as_fd())?.1;
+        let device_and_inode = identity(root.as_fd())?;
         let root = Arc::new(root);
         Ok(Rc::new(Served {
             handle: Rc::new(Arc::clone(&root)),
             root,
-            device_and_inode: (stamp.dev, stamp.ino),
+            device_and_inode,
         }))
     }
+}
+
+fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let (_, stamp) = file::stamp(fd)?;
+    Ok((stamp.dev, stamp.ino))
 }
 
 /// What a look at the root's path came to.
@@ -149,14 +154,12 @@ impl RootWatch {
 
     fn note(&self, found: io::Result<OwnedFd>, now_ms: u64) -> Look {
         self.checked_ms.set(now_ms);
-        let old = Rc::clone(&self.served.borrow());
-        let found = found.and_then(|fd| Served::new(Root::found(fd, old.root.path())));
-        match found {
-            Ok(new) if new.device_and_inode == old.device_and_inode => {
+        match found.and_then(|fd| self.replacement(fd)) {
+            Ok(None) => {
                 self.gone.set(false);
                 Look::Same
             }
-            Ok(new) => {
+            Ok(Some(new)) => {
                 self.served.replace(new);
                 self.gone.set(false);
                 Look::Changed
@@ -168,6 +171,15 @@ impl RootWatch {
             // Short of descriptors, say: what is open still serves.
             Err(_) => Look::Same,
         }
+    }
+
+    /// What was found, unless it is the folder that is served already.
+    fn replacement(&self, found: OwnedFd) -> io::Result<Option<Rc<Served>>> {
+        let old = self.served.borrow();
+        if identity(found.as_fd())? == old.device_and_inode {
+            return Ok(None);
+        }
+        Served::new(Root::found(found, old.root.path())).map(Some)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Responses and their bodies, whatever protocol will carry them.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -69,19 +69,23 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// The piece, if it was made with this Date.
+    /// The piece made with this Date; `render` makes it when there is none.
     #[inline]
-    pub fn get(&self, date: &DateValue) -> Option<Bytes> {
-        match &*self.slot.borrow() {
-            Some((made, piece)) if made == date => Some(piece.clone()),
-            _ => None,
+    pub fn piece(&self, date: &DateValue, render: impl FnOnce() -> Bytes) -> Ref<'_, Bytes> {
+        let slot = self.slot.borrow();
+        if matches!(&*slot, Some((made, _)) if made == date) {
+            return Ref::map(slot, piece_of);
         }
+        drop(slot);
+        let piece = render();
+        *self.slot.borrow_mut() = Some((*date, piece));
+        Ref::map(self.slot.borrow(), piece_of)
     }
+}
 
-    /// Keeps a piece, in place of the one before.
-    pub fn put(&self, date: DateValue, piece: Bytes) {
-        *self.slot.borrow_mut() = Some((date, piece));
-    }
+fn piece_of(slot: &Option<(DateValue, Bytes)>) -> &Bytes {
+    static NOTHING: Bytes = Bytes::new();
+    slot.as_ref().map_or(&NOTHING, |(_, piece)| piece)
 }
 
 /// Header lines to send, `name: value\r\n` repeated, names in lower case.
@@ -91,7 +95,7 @@ pub struct HeaderBlock(Block);
 #[derive(Clone, Debug)]
 enum Block {
     Building(Vec<u8>),
-    Shared(Bytes),
+    Shared(Rc<[u8]>),
 }
 
 impl Default for Block {
@@ -151,7 +155,7 @@ impl HeaderBlock {
     #[must_use]
     pub fn into_shared(self) -> HeaderBlock {
         HeaderBlock(match self.0 {
-            Block::Building(lines) => Block::Shared(Bytes::from(lines)),
+            Block::Building(lines) => Block::Shared(lines.into()),
             shared => shared,
         })
     }
@@ -338,13 +342,15 @@ mod tests {
     fn a_prepared_piece_holds_for_its_second() {
         let prepared = Prepared::default();
         let (now, later) = (DateValue::from_unix(1), DateValue::from_unix(2));
-        assert_eq!(prepared.get(&now), None);
-        prepared.put(now, Bytes::from_static(b"a"));
-        assert_eq!(prepared.get(&now), Some(Bytes::from_static(b"a")));
-        assert_eq!(prepared.get(&later), None);
-        prepared.put(later, Bytes::from_static(b"b"));
-        assert_eq!(prepared.get(&later), Some(Bytes::from_static(b"b")));
-        assert_eq!(prepared.get(&now), None);
+        let piece = |date, text: &'static str| {
+            prepared
+                .piece(&date, || Bytes::from_static(text.as_bytes()))
+                .clone()
+        };
+        assert_eq!(piece(now, "a"), "a");
+        assert_eq!(piece(now, "not rendered again"), "a");
+        assert_eq!(piece(later, "b"), "b");
+        assert_eq!(piece(now, "c"), "c");
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub struct ListenOptions {
     pub steer_by_cpu: Option<Vec<usize>>,
     /// Congestion control of accepted connections, by name.
     pub congestion: Option<String>,
+    /// Where the kernel's congestion control paces (BBR), take one that doesn't
+    /// on loopback addresses: between two programs of one host there is no
+    /// bottleneck to pace for, and the timers cost more than half of a large transfer.
+    pub unpaced_loopback: bool,
     /// Send buffer of accepted connections; fixing it turns the kernel's tuning off.
     pub send_buffer_bytes: Option<usize>,
     /// Unsent bytes above which an accepted connection isn't writable (`TCP_NOTSENT_LOWAT`).
@@ -44,6 +48,7 @@ impl Default for ListenOptions {
             defer_accept_s: None,
             steer_by_cpu: None,
             congestion: None,
+            unpaced_loopback: false,
             send_buffer_bytes: None,
             unsent_low_water_bytes: None,
             unix_mode: None,

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -139,6 +139,9 @@ pub(super) fn tune(
     if let Some(bytes) = options.unsent_low_water_bytes {
         sys::socket::set_unsent_low_water(fd, bytes).map_err(fail("set TCP_NOTSENT_LOWAT on"))?;
     }
+    if options.unpaced_loopback && options.congestion.is_none() && is_loopback(address) {
+        unpace(fd);
+    }
     if let Some(name) = &options.congestion {
         sys::socket::set_congestion(fd, name).map_err(|source| {
             let kind = ListenErrorKind::Congestion(name.clone());
@@ -146,4 +149,22 @@ pub(super) fn tune(
         })?;
     }
     Ok(())
+}
+
+fn is_loopback(address: &ListenAddr) -> bool {
+    match address {
+        ListenAddr::Localhost(_) => true,
+        ListenAddr::Tcp(ip) => ip.ip().is_loopback(),
+        ListenAddr::Any(_) | ListenAddr::Unix(_) => false,
+    }
+}
+
+/// Leaves a congestion control that paces by timers for one that doesn't, where there is
+/// one that this process may use.
+fn unpace(fd: BorrowedFd<'_>) {
+    if sys::socket::congestion(fd).is_ok_and(|name| name.starts_with("bbr")) {
+        let _ = ["cubic", "reno"]
+            .iter()
+            .any(|name| sys::socket::set_congestion(fd, name).is_ok());
+    }
 }

@@ -39,7 +39,7 @@ pub struct OpenFlags {
 
 /// An operation.
 pub enum Op {
-    /// Accepts connections until it fails or is cancelled (multishot).
+    /// Accepts connections, as non-blocking sockets, until it fails or is cancelled (multishot).
     Accept { listener: Handle },
     /// Receives into the driver's buffers until end of stream, error or cancellation (multishot).
     Receive { socket: Handle },
@@ -51,7 +51,11 @@ pub enum Op {
     },
     /// Sends all of `buf` at once or completes short or with EAGAIN, never waiting. Its success
     /// is silent: the operation is forgotten as soon as the kernel has taken every byte.
-    SendNow { socket: Handle, buf: SendBuf },
+    SendNow {
+        socket: Handle,
+        buf: SendBuf,
+        more: bool,
+    },
     /// Sends the concatenation of `bufs`; may complete short.
     SendVectored {
         socket: Handle,

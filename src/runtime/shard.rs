@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -44,6 +45,8 @@ pub(super) struct Core {
     output: Rc<OutputPool>,
     stats: Arc<SharedStats>,
     pacing: Cell<Pacing>,
+    /// Tasks that let a turn pass before they go on.
+    yielded: RefCell<Vec<Waker>>,
 }
 
 /// How completions are gathered into one turn under load.
@@ -98,6 +101,7 @@ impl Shard {
             output: OutputPool::new(limits::OUTPUT_BUFFERS_KEPT, limits::OUTPUT_BUFFER_BYTES_MAX),
             stats: parts.stats,
             pacing: Cell::new(parts.pacing),
+            yielded: RefCell::default(),
         })))
     }
 
@@ -200,6 +204,10 @@ impl Shard {
         self.0.driver.borrow_mut().abandon(key);
     }
 
+    pub(super) fn wake_next_turn(&self, waker: &Waker) {
+        self.0.yielded.borrow_mut().push(waker.clone());
+    }
+
     pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerKey {
         self.0.wheel.borrow_mut().insert(deadline_ms)
     }
@@ -242,14 +250,14 @@ impl Shard {
 
     fn turn(&self, wakers: &mut Vec<Waker>) -> io::Result<()> {
         let core = &*self.0;
-        let busy = core.executor.borrow().has_ready();
+        let busy = core.executor.borrow().has_ready() || !core.yielded.borrow().is_empty();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            core.wheel
-                .borrow()
-                .next_ms(core.now_ms.get())
-                .map(Duration::from_millis)
+            // By the clock itself: what the tasks have taken since the last turn is part of the wait.
+            let now_ms = sys::time::monotonic_ms();
+            let next = core.wheel.borrow().next_ms(now_ms);
+            next.map(Duration::from_millis)
         };
         let Pacing { batch, batch_wait } = core.pacing.get();
         core.driver.borrow_mut().turn(
@@ -262,6 +270,7 @@ impl Shard {
         )?;
         core.now_ms.set(sys::time::monotonic_ms());
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
+        wakers.append(&mut core.yielded.borrow_mut());
         wakers.drain(..).for_each(Waker::wake);
         let driver = core.driver.borrow().stats();
         core.stats
@@ -314,7 +323,12 @@ async fn read_mailbox(shard: Shard) {
         for message in messages.drain(..) {
             match message {
                 Message::Wake(task) => shard.0.executor.borrow_mut().make_ready(task),
-                Message::Run(run) => run(),
+                // A panic ends what was sent, not the one task that hears other threads.
+                Message::Run(run) => {
+                    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                        shard.0.stats.count_panic();
+                    }
+                }
             }
         }
         buf = match super::io::read_at(&shard, Rc::clone(&eventfd), buf, 0, false).await {

@@ -75,10 +75,10 @@ pub(super) async fn adopt_loop<S: Service>(
 }
 
 fn welcome<S: Service>(socket: OwnedFd, state: &Rc<ShardState>, service: &Rc<S>) {
-    let stream = Stream::new(socket);
+    let stream = Stream::accepted(socket);
     match state.admit(&stream) {
         Ok(seat) => {
-            let connection = Connection::new(stream, Rc::clone(state), Rc::clone(service));
+            let mut connection = Connection::new(stream, Rc::clone(state), Rc::clone(service));
             state.shard.spawn_detached(async move {
                 connection.run().await;
                 drop(seat);

@@ -28,6 +28,7 @@ mod h1;
 mod inbox;
 mod options;
 mod pace;
+mod residency;
 mod root;
 mod service;
 pub mod site;

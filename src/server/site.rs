@@ -6,7 +6,7 @@ use super::error::ServeError;
 use super::options::ServerOptions;
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
-use crate::config::Config;
+use crate::config::{CONGESTION_AUTO, Config};
 use crate::files::{Files, FilesOptions};
 use crate::http::{Head, ParseLimits, Response};
 use crate::limits;
@@ -106,14 +106,22 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     let mut options = server_options(config);
     // Each connection needs a descriptor, and some are for files and the program itself.
     let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let cached = place.cpus.len().saturating_mul(config.cache.files);
     let room = room
+        .saturating_sub(cached)
         .saturating_sub(limits::DESCRIPTORS_RESERVED)
         .max(room / 2);
     options.connections_max = options.connections_max.min(room);
     let listen_options = ListenOptions {
         steer_by_cpu: config.server.steer_by_cpu.then(|| place.cpus.clone()),
-        congestion: config.socket.congestion.clone(),
+        congestion: config
+            .socket
+            .congestion
+            .clone()
+            .filter(|name| name != CONGESTION_AUTO),
+        unpaced_loopback: config.socket.congestion.as_deref() == Some(CONGESTION_AUTO),
         send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
+        defer_accept_s: config.socket.defer_accept.then_some(limits::DEFER_ACCEPT_S),
         unix_mode: Some(config.socket.unix_mode),
         ..ListenOptions::default()
     };

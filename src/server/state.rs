@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::clock::Clock;
 use super::options::ServerOptions;
+use super::residency::Residency;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
 use crate::runtime::{Shard, Stream};
@@ -58,6 +59,7 @@ pub(super) struct ShardState {
     pub shared: Arc<Shared>,
     pub clock: Clock,
     pub counters: Counters,
+    pub residency: Residency,
     connections: Cell<u32>,
     draining: Cell<bool>,
     /// Those who wait for a connection's end: the accept loop short of
@@ -79,6 +81,7 @@ impl ShardState {
             shared,
             clock: Clock::new(),
             counters: Counters::default(),
+            residency: Residency::new(),
             connections: Cell::new(0),
             draining: Cell::new(false),
             waiting: RefCell::default(),

@@ -9,11 +9,15 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use super::pace::Pace;
+use super::residency::Residency;
 use crate::http::FileSlice;
 use crate::limits;
 use crate::runtime::{Shard, Stream, read_at, yield_now};
 use crate::sys;
 use crate::sys::file::File;
+
+/// What is known of a file's residency, and brought in, at a time.
+const PIECE_BYTES: u64 = limits::SEND_BUDGET_BYTES as u64;
 
 /// Sends a part of a file.
 ///
@@ -25,15 +29,29 @@ pub(super) async fn send_file(
     stream: &Stream,
     slice: &FileSlice,
     pace: &mut Pace,
+    residency: &Residency,
 ) -> io::Result<()> {
     let (mut offset, end) = (slice.offset, slice.offset + slice.len);
     let mut resident_to = offset;
     let mut budget = limits::SEND_BUDGET_BYTES;
+    // The service looked at the file when it answered, in this very turn as a rule.
+    let mut looked_at_ms = stream.shard().now_ms();
     while offset < end {
-        check_unchanged(&slice.file)?;
+        let now_ms = stream.shard().now_ms();
+        if now_ms != looked_at_ms {
+            looked_at_ms = now_ms;
+            check_unchanged(&slice.file)?;
+        }
         if offset >= resident_to {
-            let piece = (end - offset).min(limits::SEND_BUDGET_BYTES as u64);
-            make_resident(stream.shard(), &slice.file, offset, piece).await?;
+            // Whole pieces of the file, so that all who send it share what is known of a piece.
+            let piece_end = (offset / PIECE_BYTES + 1) * PIECE_BYTES;
+            let piece = piece_end.min(end) - offset;
+            if !residency.is_known(&slice.file, offset, now_ms) {
+                make_resident(stream.shard(), &slice.file, offset, piece).await?;
+                if piece_end <= end || end == slice.file.stamp.size {
+                    residency.note(&slice.file, offset, stream.shard().now_ms());
+                }
+            }
             resident_to = offset + piece;
         }
         let piece = (resident_to - offset).min(budget as u64) as usize;
@@ -65,7 +83,8 @@ fn changed() -> io::Error {
 }
 
 /// A file that is written to in place while it is sent would arrive as a
-/// mixture of old and new.
+/// mixture of old and new. (Replacing it by a rename is no change: the old file
+/// goes on to exist until it is sent, though its `ctime` moves.)
 fn check_unchanged(file: &File) -> io::Result<()> {
     match sys::file::stamp(file.as_fd())? {
         (_, stamp) if stamp.has_content_of(&file.stamp) => Ok(()),

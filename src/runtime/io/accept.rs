@@ -10,14 +10,49 @@ use super::super::shard::Shard;
 use super::Stream;
 
 /// A listening socket on this shard.
+///
+/// ```
+/// use std::time::Duration;
+/// use headwater::runtime::{Listener, Runtime, Stream, timeout};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = Runtime::new(vec![0])?.unpinned();
+/// let handle = runtime.handles()[0].clone();
+/// runtime.run(move |shard| {
+///     let handle = handle.clone();
+///     async move {
+///         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+///         let address = socket.local_addr().unwrap();
+///         let mut connections = Listener::new(socket).accept();
+///         // From the shard itself by `spawn`, from any thread by a handle.
+///         let serving = shard.spawn(async move {
+///             let stream = connections.next().await?;
+///             match stream.receiver().next().await? {
+///                 Some(bytes) => stream.send_all(bytes).await,
+///                 None => Ok(()),
+///             }
+///         });
+///         let asking = async move || {
+///             let stream = Stream::connect(address).await?;
+///             stream.send_all("hello").await?;
+///             stream.receiver().next().await
+///         };
+///         handle.run(|| println!("the mailbox works")).unwrap();
+///         let answer = timeout(Duration::from_secs(5), asking()).await.unwrap();
+///         assert_eq!(&*answer.unwrap().unwrap(), b"hello");
+///         serving.await.unwrap().unwrap();
+///     }
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Listener {
     shard: Shard,
     socket: Handle,
 }
 
 impl Listener {
-    /// Takes a listening socket, which must be in blocking mode: the kernel
-    /// fails an operation on a non-blocking one with EAGAIN instead of waiting.
+    /// Takes a listening socket, in either mode: the ring waits on a non-blocking one too.
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
         Self {
             shard: Shard::current(),
@@ -54,11 +89,12 @@ impl Accepting {
     /// As [`next`](Self::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         let shard = self.shard.clone();
-        self.poll_next_fd(cx).map_ok(|fd| Stream::on(&shard, fd))
+        self.poll_next_fd(cx)
+            .map_ok(|fd| Stream::on(&shard, fd, true))
     }
 
-    /// As [`poll_next`](Self::poll_next), but gives the bare socket, which may
-    /// still be handed to another shard.
+    /// As [`poll_next`](Self::poll_next), but gives the bare, non-blocking socket,
+    /// which may still be handed to another shard ([`Stream::accepted`]).
     pub fn poll_next_fd(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
         loop {
             let key = *self.key.get_or_insert_with(|| {

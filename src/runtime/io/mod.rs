@@ -70,14 +70,14 @@ pub async fn poll_ready(shard: &Shard, fd: Handle, interest: Interest) -> std::i
     }
 }
 
-/// Lets every other ready task run before going on.
+/// Lets the shard look at its ring, and other tasks run, before going on.
 pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
-        cx.waker().wake_by_ref();
+        Shard::current().wake_next_turn(cx.waker());
         Poll::Pending
     })
     .await;

@@ -4,10 +4,10 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::super::driver::{Handle, Interest, Key, Op, Outcome};
+use super::super::driver::{Handle, Key, Op, Outcome};
 use super::super::send_buf::SendBuf;
 use super::super::shard::Shard;
-use super::{Operation, poll_ready};
+use super::Operation;
 
 /// A send that was handed over and needs no waiting for unless the socket was full.
 pub struct PendingSend {
@@ -16,8 +16,8 @@ pub struct PendingSend {
 }
 
 impl PendingSend {
-    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf) -> Self {
-        let key = shard.start(Op::SendNow { socket, buf });
+    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf, more: bool) -> Self {
+        let key = shard.start(Op::SendNow { socket, buf, more });
         Self {
             shard: shard.clone(),
             key: Some(key),
@@ -68,33 +68,26 @@ impl Drop for PendingSend {
 pub(super) async fn send(
     shard: &Shard,
     socket: &Handle,
-    mut buf: SendBuf,
+    buf: SendBuf,
     more: bool,
 ) -> io::Result<SendBuf> {
-    loop {
-        let op = Op::Send {
-            socket: Rc::clone(socket),
-            buf,
-            more,
-        };
-        let Some(Outcome {
-            op: Op::Send { buf: back, .. },
-            result,
-        }) = Operation::start(shard, op).await
-        else {
-            return Err(io::Error::other("a send came back as something else"));
-        };
-        buf = back;
-        match result {
-            Ok(0) if !buf.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => {
-                buf.advance(sent as usize);
-                return Ok(buf);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
-            }
-            Err(e) => return Err(e),
+    let op = Op::Send {
+        socket: Rc::clone(socket),
+        buf,
+        more,
+    };
+    let Some(Outcome {
+        op: Op::Send { mut buf, .. },
+        result,
+    }) = Operation::start(shard, op).await
+    else {
+        return Err(io::Error::other("a send came back as something else"));
+    };
+    match result? as usize {
+        0 if !buf.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+        sent => {
+            buf.advance(sent);
+            Ok(buf)
         }
     }
 }
@@ -110,30 +103,23 @@ pub(super) async fn send_vectored(
     if bufs.is_empty() {
         return Ok(bufs);
     }
-    loop {
-        let op = Op::SendVectored {
-            socket: Rc::clone(socket),
-            bufs,
-            more,
-        };
-        let Some(Outcome {
-            op: Op::SendVectored { bufs: back, .. },
-            result,
-        }) = Operation::start(shard, op).await
-        else {
-            return Err(io::Error::other("a send came back as something else"));
-        };
-        bufs = back;
-        match result {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => {
-                advance(&mut bufs, sent as usize);
-                return Ok(bufs);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                poll_ready(shard, Rc::clone(socket), Interest::Writable).await?;
-            }
-            Err(e) => return Err(e),
+    let op = Op::SendVectored {
+        socket: Rc::clone(socket),
+        bufs,
+        more,
+    };
+    let Some(Outcome {
+        op: Op::SendVectored { mut bufs, .. },
+        result,
+    }) = Operation::start(shard, op).await
+    else {
+        return Err(io::Error::other("a send came back as something else"));
+    };
+    match result? as usize {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        sent => {
+            advance(&mut bufs, sent);
+            Ok(bufs)
         }
     }
 }

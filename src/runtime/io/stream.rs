@@ -17,22 +17,27 @@ use crate::sys;
 pub struct Stream {
     shard: Shard,
     socket: Handle,
-    /// `sendfile(2)` needs a non-blocking socket, the ring would rather have a
-    /// blocking one: the mode is changed when the first file is sent.
+    /// `sendfile(2)` needs a non-blocking socket, the ring does not care: the mode is changed,
+    /// for two system calls, when the first file is sent.
     nonblocking: Cell<bool>,
 }
 
 impl Stream {
-    /// Takes a connected socket in blocking mode.
+    /// Takes a connected socket.
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
-        Self::on(&Shard::current(), socket.into())
+        Self::on(&Shard::current(), socket.into(), false)
     }
 
-    pub(super) fn on(shard: &Shard, socket: OwnedFd) -> Self {
+    /// Takes a socket that a shard has accepted, which is non-blocking already.
+    pub fn accepted(socket: OwnedFd) -> Self {
+        Self::on(&Shard::current(), socket, true)
+    }
+
+    pub(super) fn on(shard: &Shard, socket: OwnedFd, nonblocking: bool) -> Self {
         Self {
             shard: shard.clone(),
             socket: Rc::new(socket),
-            nonblocking: Cell::new(false),
+            nonblocking: Cell::new(nonblocking),
         }
     }
 
@@ -42,7 +47,7 @@ impl Stream {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
         socket.set_tcp_nodelay(true)?;
-        let stream = Self::on(&shard, socket.into());
+        let stream = Self::on(&shard, socket.into(), false);
         let op = Op::Connect {
             socket: Rc::clone(&stream.socket),
             address: Box::new(address.into()),
@@ -101,7 +106,14 @@ impl Stream {
     /// Hands a buffer over with the shard's next submission and doesn't wait.
     /// The result must have been polled ready before anything else is sent.
     pub fn send_now(&self, buf: impl Into<SendBuf>) -> PendingSend {
-        PendingSend::start(&self.shard, Rc::clone(&self.socket), buf.into())
+        PendingSend::start(&self.shard, Rc::clone(&self.socket), buf.into(), false)
+    }
+
+    /// As [`send_now`](Self::send_now), for the last bytes before the stream is
+    /// shut down or dropped, which must follow: the kernel holds them back
+    /// (MSG_MORE), so that they leave in one segment with the FIN.
+    pub fn send_last(&self, buf: impl Into<SendBuf>) -> PendingSend {
+        PendingSend::start(&self.shard, Rc::clone(&self.socket), buf.into(), true)
     }
 
     /// Passes up to `count` bytes of a file to the socket without copying

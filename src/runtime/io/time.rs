@@ -1,4 +1,4 @@
-//! Time as futures, on the shard's timer wheel: millisecond steps, never early.
+//! Time as futures, on the shard's timer wheel, in millisecond steps.
 
 use std::fmt;
 use std::future::Future;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::shard::Shard;
 use super::super::timer::TimerKey;
+use crate::sys::time::monotonic_ms;
 
 /// A deadline that can be moved: cheap to push back, which is what a
 /// connection does at every request.
@@ -17,12 +18,16 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Arms a timer of the calling shard.
+    /// Arms a timer `wait_ms` from this turn's time ([`Shard::now_ms`]): early by as much as the
+    /// turn has lasted, which is why [`sleep`] looks at the clock instead.
     pub fn after(shard: &Shard, wait_ms: u64) -> Self {
-        let deadline = shard.now_ms().saturating_add(wait_ms);
+        Self::at(shard, shard.now_ms().saturating_add(wait_ms))
+    }
+
+    fn at(shard: &Shard, deadline_ms: u64) -> Self {
         Self {
             shard: shard.clone(),
-            key: shard.timer_insert(deadline),
+            key: shard.timer_insert(deadline_ms),
         }
     }
 
@@ -58,14 +63,15 @@ impl Future for Sleep {
     }
 }
 
-/// Waits for `duration`, rounded up to a millisecond.
+/// Waits for `duration`, rounded up to a millisecond, and never less.
 pub fn sleep(duration: Duration) -> Sleep {
     let ms = duration
         .as_nanos()
         .div_ceil(1_000_000)
         .min(u128::from(u64::MAX)) as u64;
-    // The shard's clock stands still during a turn, so up to a turn is added.
-    Sleep(Timer::after(&Shard::current(), ms.saturating_add(1)))
+    // One more, since the clock's milliseconds are cut off.
+    let deadline = monotonic_ms().saturating_add(ms).saturating_add(1);
+    Sleep(Timer::at(&Shard::current(), deadline))
 }
 
 /// The time is up.

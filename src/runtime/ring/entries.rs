@@ -13,22 +13,25 @@ use crate::runtime::send_buf::SendBuf;
 pub(super) const VECTORED_MAX: usize = 64;
 
 /// What an entry points to besides the operation's own buffers.
-pub(super) struct Scratch {
+/// Boxed, since slots move when their table grows.
+pub(super) struct Scratch(Box<Structures>);
+
+struct Structures {
     message: libc::msghdr,
     parts: [libc::iovec; VECTORED_MAX],
     how: types::OpenHow,
 }
 
 impl Scratch {
-    fn new() -> Box<Self> {
+    fn new() -> Self {
         // SAFETY: msghdr and iovec are plain C structures for which all zeroes (null pointers,
         // zero lengths) is a valid value.
         let (message, parts) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        Box::new(Self {
+        Self(Box::new(Structures {
             message,
             parts,
             how: types::OpenHow::new(),
-        })
+        }))
     }
 }
 
@@ -60,7 +63,7 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
     };
     match op {
         Op::Accept { listener } => opcode::AcceptMulti::new(fd(listener))
-            .flags(libc::SOCK_CLOEXEC)
+            .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
             .build(),
         Op::Receive { socket } => opcode::RecvMulti::new(fd(socket), RECEIVE_GROUP).build(),
         Op::Send { socket, buf, more } => {
@@ -70,8 +73,9 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
                 .flags(flags)
                 .build()
         }
-        Op::SendNow { socket, buf } => {
-            let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT;
+        Op::SendNow { socket, buf, more } => {
+            let flags =
+                libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT | more_flag(*more);
             let bytes = buf.as_slice();
             opcode::Send::new(fd(socket), bytes.as_ptr(), length(bytes.len()))
                 .flags(flags)
@@ -79,7 +83,7 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
                 .flags(squeue::Flags::SKIP_SUCCESS)
         }
         Op::SendVectored { socket, bufs, more } => {
-            let scratch = slot.scratch.get_or_insert_with(Scratch::new);
+            let Scratch(scratch) = slot.scratch.get_or_insert_with(Scratch::new);
             let mut count = 0;
             for (part, from) in scratch.parts.iter_mut().zip(parts_of(bufs)) {
                 *part = from;
@@ -108,7 +112,7 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
             }
         }
         Op::Open { dir, path, how } => {
-            let scratch = slot.scratch.get_or_insert_with(Scratch::new);
+            let Scratch(scratch) = slot.scratch.get_or_insert_with(Scratch::new);
             scratch.how = types::OpenHow::new().flags(how.flags).resolve(how.resolve);
             let dir = types::Fd(dir.as_fd().as_raw_fd());
             opcode::OpenAt2::new(dir, path.as_ptr(), &raw const scratch.how).build()

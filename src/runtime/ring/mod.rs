@@ -174,6 +174,9 @@ impl RingDriver {
             if user_data == CANCELLATION {
                 continue;
             }
+            if cqueue::buffer_select(flags).is_some() {
+                self.receive.handed_out();
+            }
             let key = Key::from_user_data(user_data);
             let more = cqueue::more(flags);
             let (waker, overfull) = self.slots.complete(key, Completed { result, flags }, more);
@@ -356,17 +359,16 @@ impl Driver for RingDriver {
 
     fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()> {
         self.refill();
+        let mut wait = wait;
+        // With more than one queue's worth started, nobody waits before the last of it is in.
+        while !self.backlog.is_empty() {
+            wait.timeout = Some(std::time::Duration::ZERO);
+            self.enter(wait)?;
+            self.reap(wakers);
+            self.refill();
+        }
         self.enter(wait)?;
         self.reap(wakers);
-        // More than one queue's worth was started: the rest follows before anyone waits.
-        while !self.backlog.is_empty() {
-            self.refill();
-            self.enter(Wait {
-                timeout: Some(std::time::Duration::ZERO),
-                ..wait
-            })?;
-            self.reap(wakers);
-        }
         Ok(())
     }
 

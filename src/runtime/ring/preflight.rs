@@ -178,6 +178,7 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
     let send = driver.start(Op::SendNow {
         socket: far,
         buf: "ok".into(),
+        more: false,
     });
     let mut wakers = Vec::new();
     let mut received = false;

@@ -27,8 +27,8 @@ pub(super) enum State {
 pub(super) struct Slot {
     generation: u32,
     pub op: Option<Op>,
-    /// Structures that the entry points to; boxed, since slots move when their table grows.
-    pub scratch: Option<Box<Scratch>>,
+    /// Structures that the entry points to.
+    pub scratch: Option<Scratch>,
     waker: Option<Waker>,
     completed: VecDeque<Completed>,
     in_flight: bool,
@@ -47,6 +47,8 @@ pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
     in_flight: usize,
+    /// Kept apart, so that a slot that once needed one does not keep it for an idle receive.
+    spare_scratch: Vec<Scratch>,
 }
 
 impl Key {
@@ -79,6 +81,9 @@ impl Slots {
         });
         self.in_flight += 1;
         let slot = &mut self.slots[index as usize];
+        if matches!(op, Op::SendVectored { .. } | Op::Open { .. }) {
+            slot.scratch = self.spare_scratch.pop();
+        }
         slot.op = Some(op);
         slot.in_flight = true;
         (
@@ -197,6 +202,11 @@ impl Slots {
         slot.generation = slot.generation.wrapping_add(1) & 0x7fff_ffff;
         slot.waker = None;
         slot.completed.clear();
+        if let Some(scratch) = slot.scratch.take()
+            && self.spare_scratch.len() < limits::SPARE_SCRATCH
+        {
+            self.spare_scratch.push(scratch);
+        }
         slot.orphan = false;
         slot.stopping = false;
         self.free.push(index);

@@ -46,6 +46,18 @@ enum Wake {
     Gone,
 }
 
+/// What is to be done about a request.
+enum Step {
+    /// Nothing more: its answer is gathered.
+    Answered,
+    /// There is no further whole request, or there can't be.
+    Over(Fate),
+    /// Its answer's body is to be sent.
+    Send(Rest, Exchange),
+    /// The service wants to wait, or the body; the head has so many bytes.
+    Call(usize, Exchange),
+}
+
 /// How a connection goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -73,7 +85,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Serves the connection to its end. Errors of the socket end it without a word.
-    pub async fn run(mut self) {
+    pub async fn run(&mut self) {
         if let Ok(Fate::Linger) = self.serve().await {
             Box::pin(self.linger()).await;
         }
@@ -100,7 +112,7 @@ impl<S: Service> Connection<S> {
             };
             if fate != Fate::Open {
                 self.input.detach();
-                Box::pin(self.flush()).await?;
+                Box::pin(self.finish()).await?;
                 return Ok(fate);
             }
             self.output.hand_over(&self.stream);
@@ -151,50 +163,63 @@ impl<S: Service> Connection<S> {
         Poll::Pending
     }
 
-    /// Answers what has come in.
+    /// Answers what has come in. What waits is boxed: an idle connection shall
+    /// not be as large as the largest thing that it may ever do.
     async fn process(&mut self) -> io::Result<Fate> {
         loop {
-            let options = self.state.options();
-            let parsed = match parse_request(self.input.bytes(), &options.head) {
-                Ok(Some(parsed)) => parsed,
-                Ok(None) => {
-                    self.await_more();
-                    return Ok(Fate::Open);
+            let fate = match self.step() {
+                Step::Answered if self.output.gathered_bytes() < limits::GATHER_BYTES_MAX => {
+                    continue;
                 }
-                Err(e) => return Ok(self.refuse(&e)),
-            };
-            self.requests += 1;
-            let count = &self.state.counters.requests;
-            count.set(count.get() + 1);
-            let last =
-                self.state.is_draining() || self.requests == options.requests_per_connection_max;
-            let exchange = exchange_of(&parsed, last);
-            let head_bytes = parsed.head_bytes;
-            let response = match parsed.framing {
-                Framing::None => self.service.try_call(&parsed.head),
-                _ => None,
-            };
-            let fate = match response {
-                Some(response) => {
-                    self.input.consume(head_bytes);
-                    match self.put(response, exchange) {
-                        None if exchange.keep_alive => Fate::Open,
-                        None => Fate::Close,
-                        Some(rest) => {
-                            self.input.detach();
-                            Box::pin(self.send_rest(rest, exchange)).await?
-                        }
-                    }
+                Step::Answered => {
+                    self.input.detach();
+                    Box::pin(self.flush()).await?;
+                    continue;
                 }
-                None => Box::pin(self.call(head_bytes, exchange)).await?,
+                Step::Over(fate) => return Ok(fate),
+                Step::Send(rest, exchange) => {
+                    self.input.detach();
+                    Box::pin(self.send_rest(rest, exchange)).await?
+                }
+                Step::Call(head_bytes, exchange) => {
+                    Box::pin(self.call(head_bytes, exchange)).await?
+                }
             };
             if fate != Fate::Open {
                 return Ok(fate);
             }
-            if self.output.gathered_bytes() >= limits::GATHER_BYTES_MAX {
-                self.input.detach();
-                Box::pin(self.flush()).await?;
+        }
+    }
+
+    /// Takes the next request as far as it goes without waiting.
+    fn step(&mut self) -> Step {
+        let options = self.state.options();
+        let parsed = match parse_request(self.input.bytes(), &options.head) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => {
+                self.await_more();
+                return Step::Over(Fate::Open);
             }
+            Err(e) => return Step::Over(self.refuse(&e)),
+        };
+        self.requests += 1;
+        let count = &self.state.counters.requests;
+        count.set(count.get() + 1);
+        let last = self.state.is_draining() || self.requests == options.requests_per_connection_max;
+        let exchange = exchange_of(&parsed, last);
+        let head_bytes = parsed.head_bytes;
+        let response = match parsed.framing {
+            Framing::None => self.service.try_call(&parsed.head),
+            _ => None,
+        };
+        let Some(response) = response else {
+            return Step::Call(head_bytes, exchange);
+        };
+        self.input.consume(head_bytes);
+        match self.put(response, exchange) {
+            Some(rest) => Step::Send(rest, exchange),
+            None if exchange.keep_alive => Step::Answered,
+            None => Step::Over(Fate::Close),
         }
     }
 
@@ -287,7 +312,10 @@ impl<S: Service> Connection<S> {
     async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<Fate> {
         let keep = exchange.keep_alive && !rest.ends_connection();
         let mut pace = self.pace();
-        self.output.send_rest(&self.stream, rest, &mut pace).await?;
+        let residency = &self.state.residency;
+        self.output
+            .send_rest(&self.stream, rest, &mut pace, residency)
+            .await?;
         Ok(if keep { Fate::Open } else { Fate::Close })
     }
 
@@ -299,6 +327,11 @@ impl<S: Service> Connection<S> {
             pace.moved((before - rest.len()) as u64);
         }
         Ok(())
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        let mut pace = self.pace();
+        self.output.finish(&self.stream, &mut pace).await
     }
 
     async fn flush(&mut self) -> io::Result<()> {

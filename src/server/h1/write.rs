@@ -12,6 +12,7 @@ use crate::http::{Body, BodyStream, DateValue, Part, Response, Version};
 use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Stream, yield_now};
 use crate::server::pace::Pace;
+use crate::server::residency::Residency;
 use crate::server::transfer::send_file;
 
 /// What of the request decides how its response is written.
@@ -99,13 +100,9 @@ impl Output {
         };
         let plain = keep_alive && !is_head && version == Version::Http11;
         if plain && let Some(prepared) = &response.prepared {
-            let ready = prepared.get(date).unwrap_or_else(|| {
-                let ready = render(&response, framing, date);
-                prepared.put(*date, ready.clone());
-                ready
-            });
+            let ready = prepared.piece(date, || render(&response, framing, date));
             if self.is_idle() && ready.len() > limits::COPY_BYTES_MAX {
-                self.pending = Some(stream.send_now(ready));
+                self.pending = Some(stream.send_now(ready.clone()));
             } else {
                 self.buffer(stream).extend_from_slice(&ready);
             }
@@ -147,6 +144,18 @@ impl Output {
         }
     }
 
+    /// Sends everything, and nothing will follow: the stream is about to be closed.
+    pub async fn finish(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
+        if self.pending.is_none()
+            && let Some(out) = self.gathered.take()
+        {
+            self.pending = Some(stream.send_last(out));
+            yield_now().await;
+            self.settle(stream, pace).await?;
+        }
+        self.flush(stream, pace).await
+    }
+
     /// Sends everything, waiting for the client as long as it keeps up its pace.
     pub async fn flush(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
         while !self.is_idle() {
@@ -178,6 +187,7 @@ impl Output {
         stream: &Stream,
         rest: Rest,
         pace: &mut Pace,
+        residency: &Residency,
     ) -> io::Result<()> {
         // What is on its way must have left before anything is sent past it.
         while self.pending.is_some() {
@@ -195,7 +205,7 @@ impl Output {
         match rest.body {
             Body::Empty => Ok(()),
             Body::Bytes(bytes) => send_all(stream, bytes.into(), false, pace).await,
-            Body::File(slice) => send_file(stream, &slice, pace).await,
+            Body::File(slice) => send_file(stream, &slice, pace, residency).await,
             Body::Parts(parts) => {
                 let last = parts.len().saturating_sub(1);
                 for (index, part) in parts.into_iter().enumerate() {
@@ -203,7 +213,7 @@ impl Output {
                         Part::Bytes(bytes) => {
                             send_all(stream, bytes.into(), index < last, pace).await?;
                         }
-                        Part::File(slice) => send_file(stream, &slice, pace).await?,
+                        Part::File(slice) => send_file(stream, &slice, pace, residency).await?,
                     }
                 }
                 Ok(())

@@ -1,0 +1,228 @@
+//! From a path to a file, or to a refusal.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+use headwater::files::{Files, FilesOptions};
+use nix::sys::stat::Mode;
+use nix::unistd::{Uid, mkfifo};
+
+use crate::site::{Site, always_look, on_shard};
+
+#[test]
+fn a_file_and_its_fields() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, FilesOptions::default());
+        site.write("a/b.html", "<p>hello");
+        let answer = site.get("/a/b.html?x=1").await;
+        assert_eq!(answer.brief(), (200, "<p>hello"));
+        assert_eq!(answer.field("content-type"), "text/html; charset=utf-8");
+        assert_eq!(answer.field("accept-ranges"), "bytes");
+        let metadata = fs::metadata(site.path("a/b.html")).unwrap();
+        let since = metadata
+            .modified()
+            .unwrap()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        assert_eq!(
+            answer.field("etag"),
+            format!("\"{:x}-8\"", since.as_nanos())
+        );
+        assert_eq!(
+            answer.field("last-modified"),
+            httpdate::fmt_http_date(metadata.modified().unwrap())
+        );
+        // What is not on the way but leads to it all the same.
+        assert_eq!(site.get("/a/./%62.html").await.brief(), (200, "<p>hello"));
+        assert_eq!(site.get("//x/../a/b.html").await.status, 200);
+    });
+}
+
+#[test]
+fn head_has_the_fields_of_get() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, FilesOptions::default());
+        site.write("a", "hello");
+        let get = site.get("/a").await;
+        let head = site.ask("HEAD", "/a", &[("range", "bytes=1-2")]).await;
+        assert_eq!(head.status, 200, "a range is for GET only");
+        assert_eq!(head.len, 5);
+        for name in ["etag", "last-modified", "content-type", "accept-ranges"] {
+            assert_eq!(head.field(name), get.field(name));
+        }
+        assert!(!head.prepared);
+    });
+}
+
+#[test]
+fn empty_files() {
+    on_shard(async |shard| {
+        for cache_files in [0, 10] {
+            let options = FilesOptions {
+                cache_files,
+                ..FilesOptions::default()
+            };
+            let site = Site::new(&shard, options);
+            site.write("empty", "");
+            let answer = site.get("/empty").await;
+            assert_eq!((answer.brief(), answer.len), ((200, ""), 0));
+            let answer = site.get_with("/empty", "range", "bytes=0-0").await;
+            assert_eq!(answer.status, 416);
+            assert_eq!(answer.field("content-range"), "bytes */0");
+        }
+    });
+}
+
+#[test]
+fn methods() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, FilesOptions::default());
+        site.write("a", "hello");
+        let allow = "GET, HEAD, OPTIONS";
+        for path in ["/a", "/none", "*"] {
+            let answer = site.ask("OPTIONS", path, &[]).await;
+            assert_eq!((answer.status, answer.len), (204, 0));
+            assert_eq!(answer.field("allow"), allow);
+        }
+        for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
+            let answer = site.ask(method, "/a", &[]).await;
+            assert_eq!(answer.status, 405, "{method}");
+            assert_eq!(answer.field("allow"), allow);
+            assert_eq!(answer.field("content-type"), "text/plain; charset=utf-8");
+        }
+        let answer = site.ask("CONNECT", "a:443", &[]).await;
+        assert_eq!(answer.status, 405);
+        assert_eq!(site.ask("BREW", "/a", &[]).await.status, 501);
+        assert_eq!(site.ask("get", "/a", &[]).await.status, 501);
+    });
+}
+
+#[test]
+fn what_is_not_there() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, FilesOptions::default());
+        site.write("a", "hello");
+        let long = format!("/{}", "n".repeat(300));
+        for path in ["/none", "/none/b", "/a/b", "/a/", "/a/b/", &long] {
+            let answer = site.get(path).await;
+            assert_eq!(answer.status, 404, "{path}");
+            assert!(answer.text().ends_with(".\n"), "{}", answer.text());
+        }
+        for path in ["/..", "/%2e%2e/x", "/a%2fb", "/a%00", "/%zz"] {
+            let answer = site.get(path).await;
+            assert_eq!(answer.status, 400, "{path}");
+            assert!(answer.at_once);
+        }
+    });
+}
+
+#[test]
+fn dotfiles_are_hidden_unless_told_otherwise() {
+    on_shard(async |shard| {
+        for (hidden, status) in [(false, 404), (true, 200)] {
+            let site = Site::new(
+                &shard,
+                FilesOptions {
+                    hidden,
+                    ..FilesOptions::default()
+                },
+            );
+            site.write(".env", "secret");
+            site.write(".git/config", "secret");
+            for path in ["/.env", "/.git/config", "/%2eenv", "/a/../.env"] {
+                assert_eq!(site.get(path).await.status, status, "{path}");
+            }
+        }
+    });
+}
+
+#[test]
+fn links_stay_within_the_root() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, always_look());
+        site.write("a", "hello");
+        fs::write(site.outside("secret"), "secret").unwrap();
+        symlink("a", site.path("in")).unwrap();
+        symlink("../secret", site.path("out")).unwrap();
+        symlink(site.outside("secret"), site.path("absolute")).unwrap();
+        symlink("..", site.path("up")).unwrap();
+        symlink("loop", site.path("loop")).unwrap();
+        symlink("nothing", site.path("dangling")).unwrap();
+        assert_eq!(site.get("/in").await.brief(), (200, "hello"));
+        for path in ["/out", "/absolute", "/up", "/up/", "/up/secret"] {
+            let answer = site.get(path).await;
+            assert_eq!(answer.status, 403, "{path}");
+            assert!(!answer.text().contains("secret"));
+        }
+        assert_eq!(site.get("/loop").await.status, 404);
+        assert_eq!(site.get("/dangling").await.status, 404);
+        // A link that turns outwards while its target is cached.
+        site.warm("/in").await;
+        fs::remove_file(site.path("in")).unwrap();
+        symlink("../secret", site.path("in")).unwrap();
+        assert_eq!(site.get("/in").await.status, 403);
+    });
+}
+
+#[test]
+fn what_is_no_file_is_never_opened() {
+    on_shard(async |shard| {
+        let mut site = Site::new(&shard, FilesOptions::default());
+        // Opening a FIFO for reading and writing would wake its other end.
+        mkfifo(&site.path("fifo"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(site.path("socket")).unwrap();
+        for path in ["/fifo", "/socket", "/fifo/"] {
+            assert_eq!(site.get(path).await.status, 404, "{path}");
+        }
+        site.files = Files::new(&shard, "/dev".as_ref(), FilesOptions::default()).unwrap();
+        assert_eq!(site.get("/null").await.status, 404);
+        assert_eq!(site.get("/zero").await.status, 404);
+    });
+}
+
+#[test]
+fn names_that_are_not_utf8() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, FilesOptions::default());
+        fs::write(site.path(OsStr::from_bytes(b"\xff\xfe.txt")), "bytes").unwrap();
+        site.write("\u{4e2d} b", "spaced");
+        assert_eq!(site.get("/%ff%FE.txt").await.brief(), (200, "bytes"));
+        assert_eq!(site.get("/%E4%B8%AD%20b").await.brief(), (200, "spaced"));
+    });
+}
+
+#[test]
+fn unreadable_files_are_forbidden() {
+    if Uid::effective().is_root() {
+        eprintln!("skipped: root may read everything; run the tests as another user");
+        return;
+    }
+    on_shard(async |shard| {
+        let site = Site::new(&shard, always_look());
+        site.write("a", "hello");
+        site.warm("/a").await;
+        fs::set_permissions(site.path("a"), fs::Permissions::from_mode(0o0)).unwrap();
+        assert_eq!(site.get("/a").await.status, 403);
+        site.write("folder/a", "hello");
+        fs::set_permissions(site.path("folder"), fs::Permissions::from_mode(0o0)).unwrap();
+        assert_eq!(site.get("/folder/a").await.status, 403);
+        fs::set_permissions(site.path("folder"), fs::Permissions::from_mode(0o700)).unwrap();
+    });
+}
+
+#[test]
+fn a_root_that_cannot_be_served_is_told() {
+    on_shard(async |shard| {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("none");
+        let Err(error) = Files::new(&shard, &root, FilesOptions::default()) else {
+            panic!("there is no such folder");
+        };
+        let message = error.to_string();
+        assert!(message.contains("none"), "{message}");
+        assert!(message.contains("create it"), "{message}");
+    });
+}

@@ -1,0 +1,195 @@
+//! A folder that is served, and requests to it.
+
+use std::fs;
+use std::future::Future;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use headwater::files::{Files, FilesOptions};
+use headwater::http::{Body, FileSlice, ParseLimits, Part, Response, parse_request};
+use headwater::limits;
+use headwater::runtime::{Runtime, Shard, sleep};
+use headwater::sys::cpu;
+use tempfile::TempDir;
+
+/// Bodies up to this size are read for the assertions.
+const BODY_BYTES_MAX: u64 = 1 << 24;
+
+/// Runs a test on a shard.
+pub fn on_shard<F: Future<Output = ()> + 'static>(
+    test: impl Fn(Shard) -> F + Send + Sync + 'static,
+) {
+    let cpu = cpu::allowed().unwrap()[0];
+    Runtime::new(vec![cpu])
+        .unwrap()
+        .unpinned()
+        .run(test)
+        .unwrap();
+}
+
+/// Options that have every cached file looked at again at every request.
+pub fn always_look() -> FilesOptions {
+    FilesOptions {
+        revalidate_ms: 0,
+        ..FilesOptions::default()
+    }
+}
+
+/// A served folder.
+pub struct Site {
+    folder: TempDir,
+    pub files: Files,
+}
+
+impl Site {
+    pub fn new(shard: &Shard, options: FilesOptions) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("www")).unwrap();
+        let files = Files::new(shard, &folder.path().join("www"), options).unwrap();
+        Site { folder, files }
+    }
+
+    /// A path outside of what is served.
+    pub fn outside(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// A path of what is served.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join("www").join(path)
+    }
+
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Asks as a server does: at once if possible, else waiting.
+    pub async fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let head = head(method, path, fields);
+        let parsed = parse_request(&head, &ParseLimits::default())
+            .unwrap()
+            .unwrap();
+        let (response, at_once) = match self.files.try_respond(&parsed.head) {
+            Some(response) => (response, true),
+            None => (self.files.respond(&parsed.head).await, false),
+        };
+        Answer::new(response, at_once)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[]).await
+    }
+
+    pub async fn get_with(&self, path: &str, name: &str, value: &str) -> Answer {
+        self.ask("GET", path, &[(name, value)]).await
+    }
+
+    /// Lets so much time pass that another change must show in a file's times.
+    pub async fn settle(&self) {
+        sleep(Duration::from_nanos(2 * limits::FILE_SETTLED_NS)).await;
+    }
+
+    /// Asks for a settled file until it is cached.
+    pub async fn warm(&self, path: &str) {
+        self.settle().await;
+        self.get(path).await;
+        assert!(self.get(path).await.at_once, "{path} was not cached");
+    }
+}
+
+/// A request head on the wire.
+pub fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\n");
+    for (name, value) in fields {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+/// A response, with its body read.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+    pub len: u64,
+    /// The body comes from a descriptor.
+    pub from_file: bool,
+    pub prepared: bool,
+    /// `try_respond` gave it.
+    pub at_once: bool,
+    lines: Vec<u8>,
+}
+
+impl Answer {
+    fn new(response: Response, at_once: bool) -> Answer {
+        let mut body = Vec::new();
+        let mut from_file = false;
+        let len = response.body.len().unwrap();
+        match &response.body {
+            Body::Empty => {}
+            Body::Bytes(bytes) => body.extend_from_slice(bytes),
+            Body::File(slice) => {
+                from_file = true;
+                read_slice(slice, &mut body);
+            }
+            Body::Parts(parts) => {
+                for part in parts {
+                    match part {
+                        Part::Bytes(bytes) => body.extend_from_slice(bytes),
+                        Part::File(slice) => {
+                            from_file = true;
+                            read_slice(slice, &mut body);
+                        }
+                    }
+                }
+            }
+            Body::Stream(_) => panic!("files are no streams"),
+        }
+        Answer {
+            status: response.status.code(),
+            body,
+            len,
+            from_file,
+            prepared: response.prepared.is_some(),
+            at_once,
+            lines: response.headers.as_bytes().to_vec(),
+        }
+    }
+
+    /// The value of the only field called `name`; empty if there is none.
+    pub fn field(&self, name: &str) -> &str {
+        let lines = std::str::from_utf8(&self.lines).unwrap();
+        let mut values = lines
+            .split_terminator("\r\n")
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(found, _)| *found == name);
+        let value = values.next().map_or("", |(_, value)| value);
+        assert!(values.next().is_none(), "{name} more than once: {lines}");
+        value
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// Status and body in one, for short assertions.
+    pub fn brief(&self) -> (u16, &str) {
+        (self.status, self.text())
+    }
+}
+
+fn read_slice(slice: &FileSlice, into: &mut Vec<u8>) {
+    if slice.len > BODY_BYTES_MAX {
+        return;
+    }
+    let file = fs::File::from(slice.file.as_fd().try_clone_to_owned().unwrap());
+    let start = into.len();
+    into.resize(start + slice.len as usize, 0);
+    file.read_exact_at(&mut into[start..], slice.offset)
+        .unwrap();
+}

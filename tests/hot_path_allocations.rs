@@ -1,0 +1,104 @@
+//! The answer to a request for a small cached file allocates nothing.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::time::Duration;
+
+use headwater::files::{Files, FilesOptions};
+use headwater::http::{ParseLimits, parse_request};
+use headwater::limits;
+use headwater::runtime::{Runtime, sleep};
+use headwater::sys::cpu;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting what each thread asks of it.
+struct Counting;
+
+fn count() {
+    // A thread that ends may allocate after its counter is gone.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block came from `System` with this layout.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the block came from `System` with this layout.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of `work` on this thread.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+const REQUESTS: usize = 1000;
+
+#[test]
+fn hits_allocate_nothing() {
+    let cpu = cpu::allowed().unwrap()[0];
+    let runtime = Runtime::new(vec![cpu]).unwrap().unpinned();
+    let ended = runtime.run(async |shard| {
+        assert!(allocations(|| drop(std::hint::black_box(Box::new(1)))) > 0);
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        for name in ["index.html", "a/index.html", "a/large"] {
+            let size = if name == "a/large" { 1 << 20 } else { 1024 };
+            fs::write(folder.path().join(name), vec![b'x'; size]).unwrap();
+        }
+        sleep(Duration::from_nanos(2 * limits::FILE_SETTLED_NS)).await;
+        // 0: with the look at the path that a request pays once in a while.
+        for revalidate_ms in [3_600_000, 0] {
+            let options = FilesOptions {
+                revalidate_ms,
+                ..FilesOptions::default()
+            };
+            let files = Files::new(&shard, folder.path(), options).unwrap();
+            for (method, path, allowed) in [
+                ("GET", "/a/index.html", 0),
+                ("HEAD", "/a/index.html?x", 0),
+                ("GET", "/", 0),
+                ("GET", "/a/", 0),
+                ("GET", "/a/large", 0),
+            ] {
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nhost: a\r\naccept: */*\r\nif-none-match: \"x\"\r\n\r\n"
+                );
+                let parsed = parse_request(head.as_bytes(), &ParseLimits::default())
+                    .unwrap()
+                    .unwrap();
+                files.respond(&parsed.head).await;
+                assert!(files.try_respond(&parsed.head).is_some());
+                let counted = allocations(|| {
+                    for _ in 0..REQUESTS {
+                        let response = files.try_respond(&parsed.head);
+                        assert!(response.is_some_and(|found| found.status.code() == 200));
+                    }
+                });
+                assert_eq!(counted, allowed, "{method} {path}, looked at after {revalidate_ms} ms");
+            }
+        }
+    });
+    ended.unwrap();
+}
