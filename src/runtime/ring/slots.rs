@@ -220,6 +220,8 @@ impl Slots {
         slot.generation = slot.generation.wrapping_add(1) & 0x7fff_ffff;
         slot.waker = None;
         slot.completed.clear();
+        // A flood's long queue is not kept for whoever comes next.
+        slot.completed.shrink_to(limits::RECV_QUEUE_PER_STREAM);
         if let Some(scratch) = slot.scratch.take()
             && self.spare_scratch.len() < limits::SPARE_SCRATCH
         {
