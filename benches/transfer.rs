@@ -176,7 +176,8 @@ impl Ring {
             entry
         };
         // SAFETY: passed on to the caller.
-        Ok(unsafe { self.ring.submission().push(&entry)? })
+        unsafe { self.ring.submission().push(&entry)? };
+        Ok(())
     }
 
     /// Submits and waits for `count` completions; gives the result and flags of all that came.

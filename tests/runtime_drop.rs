@@ -115,29 +115,35 @@ impl Alive {
     }
 
     fn bytes(&self, len: usize) -> Bytes {
-        struct Owner(
-            Vec<u8>,
-            #[expect(dead_code, reason = "held to be counted")] Token,
-        );
+        struct Owner {
+            bytes: Vec<u8>,
+            _token: Token,
+        }
         impl AsRef<[u8]> for Owner {
             fn as_ref(&self) -> &[u8] {
-                &self.0
+                &self.bytes
             }
         }
-        Bytes::from_owner(Owner(vec![7; len], self.token()))
+        Bytes::from_owner(Owner {
+            bytes: vec![7; len],
+            _token: self.token(),
+        })
     }
 
     fn handle(&self, fd: OwnedFd) -> Handle {
-        struct Counted(
-            OwnedFd,
-            #[expect(dead_code, reason = "held to be counted")] Token,
-        );
+        struct Counted {
+            fd: OwnedFd,
+            _token: Token,
+        }
         impl AsFd for Counted {
             fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
+                self.fd.as_fd()
             }
         }
-        Rc::new(Counted(fd, self.token()))
+        Rc::new(Counted {
+            fd,
+            _token: self.token(),
+        })
     }
 }
 

@@ -22,6 +22,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 pub use root::FilesError;
 
 use cache::Cache;
@@ -199,11 +201,15 @@ impl Inner {
             .root
             .open_path(&entry.path, true)
             .and_then(|fd| file::stamp(fd.as_fd()));
-        let current = matches!(found, Ok((Kind::File, stamp)) if stamp == entry.stamp);
-        if current {
-            entry.checked_ms.set(now_ms);
+        match found {
+            Ok((Kind::File, stamp)) if stamp == entry.stamp => {
+                entry.checked_ms.set(now_ms);
+                true
+            }
+            // What was good a moment ago is better than no answer.
+            Err(error) => is_short_of_descriptors(&error),
+            Ok(_) => false,
         }
-        current
     }
 
     /// The answer to a GET or HEAD by a new lookup.
@@ -291,6 +297,11 @@ impl Inner {
             _ => Err(Failure::NotFound),
         }
     }
+}
+
+fn is_short_of_descriptors(error: &std::io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(code, Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 /// A folder is answered for at its path with a slash: only there do its

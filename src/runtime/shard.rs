@@ -254,10 +254,10 @@ impl Shard {
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            core.wheel
-                .borrow()
-                .next_ms(core.now_ms.get())
-                .map(Duration::from_millis)
+            // By the clock itself: what the tasks have taken since the last turn is part of the wait.
+            let now_ms = sys::time::monotonic_ms();
+            let next = core.wheel.borrow().next_ms(now_ms);
+            next.map(Duration::from_millis)
         };
         let Pacing { batch, batch_wait } = core.pacing.get();
         core.driver.borrow_mut().turn(

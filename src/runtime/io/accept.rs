@@ -10,6 +10,42 @@ use super::super::shard::Shard;
 use super::Stream;
 
 /// A listening socket on this shard.
+///
+/// ```
+/// use std::time::Duration;
+/// use headwater::runtime::{Listener, Runtime, Stream, timeout};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = Runtime::new(vec![0])?.unpinned();
+/// let handle = runtime.handles()[0].clone();
+/// runtime.run(move |shard| {
+///     let handle = handle.clone();
+///     async move {
+///         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+///         let address = socket.local_addr().unwrap();
+///         let mut connections = Listener::new(socket).accept();
+///         // From the shard itself by `spawn`, from any thread by a handle.
+///         let serving = shard.spawn(async move {
+///             let stream = connections.next().await?;
+///             match stream.receiver().next().await? {
+///                 Some(bytes) => stream.send_all(bytes).await,
+///                 None => Ok(()),
+///             }
+///         });
+///         let asking = async move || {
+///             let stream = Stream::connect(address).await?;
+///             stream.send_all("hello").await?;
+///             stream.receiver().next().await
+///         };
+///         handle.run(|| println!("the mailbox works")).unwrap();
+///         let answer = timeout(Duration::from_secs(5), asking()).await.unwrap();
+///         assert_eq!(&*answer.unwrap().unwrap(), b"hello");
+///         serving.await.unwrap().unwrap();
+///     }
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Listener {
     shard: Shard,
     socket: Handle,

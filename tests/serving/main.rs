@@ -1,0 +1,15 @@
+//! The server over real sockets: good requests, bad ones, limits, and its life
+//! from the first line on standard error to its exit status.
+
+mod bad_paths;
+mod bad_requests;
+mod changes;
+mod crowd;
+mod http1;
+mod life;
+mod limits;
+mod ranges;
+mod refused;
+mod splitting;
+mod support;
+mod timeouts;

@@ -1,0 +1,26 @@
+//! What the tests share: servers, a client that never hangs, and a look into a process.
+
+mod binary;
+mod client;
+mod process;
+mod site;
+
+use std::time::{Duration, Instant};
+
+pub use binary::{Binary, headwater};
+pub use client::{Client, Reply, get, is_reset};
+pub use process::{cpu_time, descriptors, memory_bytes};
+pub use site::{Running, Site, an_allowed_cpu, serve, two_cpus};
+
+/// What is waited for at most, so that a broken server fails a test instead of hanging it.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks until `is_so`, where nothing can be waited for.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

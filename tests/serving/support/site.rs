@@ -1,0 +1,135 @@
+//! Servers in this process.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use headwater::config::Config;
+use headwater::net::address::ListenAddr;
+use headwater::server::site::{self, Place};
+use headwater::server::{RunningServer, Server, ServerOptions, Service};
+use headwater::sys::cpu;
+use tempfile::TempDir;
+
+use super::Client;
+
+/// One of the CPUs that this process may use, in turn.
+pub fn an_allowed_cpu() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let cpus = cpu::allowed().expect("the affinity");
+    cpus[NEXT.fetch_add(1, Ordering::Relaxed) % cpus.len()]
+}
+
+/// CPUs for two shards, which may have to share one.
+pub fn two_cpus() -> Vec<usize> {
+    vec![an_allowed_cpu(), an_allowed_cpu()]
+}
+
+/// A server that ends with its test.
+pub struct Running {
+    pub address: SocketAddr,
+    server: Option<RunningServer>,
+}
+
+impl Running {
+    fn new(server: RunningServer, address: &ListenAddr) -> Running {
+        let ListenAddr::Tcp(address) = *address else {
+            panic!("not a TCP address: {address}");
+        };
+        Running {
+            address,
+            server: Some(server),
+        }
+    }
+
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Open connections, as the server counts them.
+    pub fn connections(&self) -> usize {
+        self.server.as_ref().map_or(0, RunningServer::connections)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stopper().now();
+            let ended = server.join();
+            if !std::thread::panicking() {
+                ended.expect("a good end");
+            }
+        }
+    }
+}
+
+/// A server of a service, on one shard for each CPU.
+pub fn serve<S: Service>(
+    cpus: Vec<usize>,
+    options: ServerOptions,
+    make: impl Fn(usize) -> S + Send + Sync + 'static,
+) -> Running {
+    let listen = ["127.0.0.1:0".parse().expect("an address")];
+    let server = Server::bind(cpus, &listen, options).expect("a listener");
+    let address = server.addresses()[0].clone();
+    let server = server.start(move |shard| Ok(make(shard.index())));
+    Running::new(server.expect("a server"), &address)
+}
+
+/// A folder and its server.
+pub struct Site {
+    running: Running,
+    dir: TempDir,
+}
+
+impl Site {
+    /// Serves these files, by the configuration as `change` makes it.
+    pub fn with(files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
+        let dir = TempDir::new().expect("a folder");
+        let root = dir.path().join("root");
+        fs::create_dir(&root).expect("a root");
+        for (name, content) in files {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            fs::write(path, content).expect("a file");
+        }
+        let mut config = Config::default();
+        config.server.root = root;
+        change(&mut config);
+        let place = Place {
+            listen: vec!["127.0.0.1:0".parse().expect("an address")],
+            admin: None,
+            cpus: vec![an_allowed_cpu()],
+        };
+        let (server, banner) = site::start(&config, place).expect("a server");
+        Site {
+            running: Running::new(server, &banner.addresses[0]),
+            dir,
+        }
+    }
+
+    pub fn new(files: &[(&str, &[u8])]) -> Site {
+        Site::with(files, |_| {})
+    }
+
+    /// The served folder.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    /// The folder that the served one is in.
+    pub fn outside(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl std::ops::Deref for Site {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
