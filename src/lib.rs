@@ -18,3 +18,12 @@ pub mod net;
 pub mod runtime;
 pub mod server;
 pub mod sys;
+
+/// The pages' Rust examples, compiled by `cargo test`.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/runtime.md")]
+    mod runtime {}
+}

@@ -143,10 +143,12 @@ impl ReceivePool {
         assert!(!was_held, "receive buffer {id} was handed out twice");
         self.held_count.set(self.held_count.get() + 1);
         ReceiveBuf {
-            pool: Rc::clone(self),
-            id,
+            bytes: Bytes::Lent {
+                pool: Rc::clone(self),
+                id,
+                len: len as u32,
+            },
             start: 0,
-            end: len as u32,
         }
     }
 
@@ -181,19 +183,34 @@ impl ReceivePool {
         self.held.borrow_mut()[usize::from(id)] = false;
         self.held_count.set(self.held_count.get() - 1);
         self.lend(id);
-        if !self.starved.borrow().is_empty() {
-            let starved = std::mem::take(&mut *self.starved.borrow_mut());
-            starved.into_iter().for_each(Waker::wake);
-        }
+    }
+
+    /// Takes the wakers of as many starved receivers as there are buffers for
+    /// now, longest waiting first. One that doesn't come leaves its buffer to the next.
+    pub fn take_starved(&self, wakers: &mut Vec<Waker>) {
+        let mut starved = self.starved.borrow_mut();
+        let fed = starved.len().min(self.lent.get());
+        wakers.extend(starved.drain(..fed));
     }
 }
 
-/// Received bytes, in a buffer that goes back to its pool when dropped.
+/// Received bytes, as a rule in a buffer that goes back to its pool when dropped.
+///
+/// There are few such buffers and every stream of the shard needs one now and
+/// then: whoever has to wait before using the bytes should copy them first.
 pub struct ReceiveBuf {
-    pool: Rc<ReceivePool>,
-    id: u16,
+    bytes: Bytes,
     start: u32,
-    end: u32,
+}
+
+enum Bytes {
+    Lent {
+        pool: Rc<ReceivePool>,
+        id: u16,
+        len: u32,
+    },
+    /// Copied out, since nobody came for them at once.
+    Copied(Box<[u8]>),
 }
 
 impl ReceiveBuf {
@@ -205,26 +222,42 @@ impl ReceiveBuf {
         assert!(count <= self.len(), "advance beyond the received bytes");
         self.start += count as u32;
     }
+
+    /// Bytes that are no longer in a lent buffer.
+    pub(crate) fn copied(bytes: Box<[u8]>) -> Self {
+        Self {
+            bytes: Bytes::Copied(bytes),
+            start: 0,
+        }
+    }
 }
 
 impl Deref for ReceiveBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let offset = usize::from(self.id) * self.pool.buffer_bytes + self.start as usize;
-        // SAFETY: `filled` checked that the buffer and the range are inside the mapping, which
-        // lives as long as `pool`; the kernel wrote the bytes before the completion and does not
-        // touch the buffer until `give_back` lends it again.
-        unsafe {
-            let at = self.pool.memory.at.as_ptr().add(offset);
-            std::slice::from_raw_parts(at, (self.end - self.start) as usize)
-        }
+        let all = match &self.bytes {
+            Bytes::Copied(bytes) => bytes,
+            Bytes::Lent { pool, id, len } => {
+                let offset = usize::from(*id) * pool.buffer_bytes;
+                // SAFETY: `filled` checked that the buffer and the length are inside the mapping,
+                // which lives as long as `pool`; the kernel wrote the bytes before the completion
+                // and does not touch the buffer until `give_back` lends it again.
+                unsafe {
+                    let at = pool.memory.at.as_ptr().add(offset);
+                    std::slice::from_raw_parts(at, *len as usize)
+                }
+            }
+        };
+        &all[self.start as usize..]
     }
 }
 
 impl Drop for ReceiveBuf {
     fn drop(&mut self) {
-        self.pool.give_back(self.id);
+        if let Bytes::Lent { pool, id, .. } = &self.bytes {
+            pool.give_back(*id);
+        }
     }
 }
 

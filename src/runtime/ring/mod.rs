@@ -13,6 +13,7 @@ mod entries;
 mod preflight;
 mod slots;
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -24,11 +25,13 @@ pub use preflight::RingError;
 use slots::{Completed, Slots, State};
 
 use super::driver::{Driver, DriverStats, Event, Key, Op, Outcome, Stop, Wait};
-use crate::buffers::ReceivePool;
+use crate::buffers::{ReceiveBuf, ReceivePool};
 use crate::limits;
 
 /// The one group of provided buffers.
 const RECEIVE_GROUP: u16 = 0;
+/// IORING_CQE_F_BUFFER: the completion has handed out a buffer.
+const BUFFER: u32 = 1;
 /// `user_data` of cancellations, whose completions say nothing we need.
 const CANCELLATION: u64 = u64::MAX;
 
@@ -59,10 +62,11 @@ pub struct RingDriver {
     ring: IoUring,
     slots: Slots,
     /// Entries that found the submission queue full, in order.
-    backlog: std::collections::VecDeque<squeue::Entry>,
+    backlog: VecDeque<squeue::Entry>,
     /// `SendNow` operations not yet known to have been taken by the kernel, in submission order.
     silent: Vec<Key>,
     receive: Rc<ReceivePool>,
+    unread: Unread,
     min_wait: bool,
     stats: DriverStats,
 }
@@ -97,6 +101,7 @@ impl RingDriver {
             backlog: Default::default(),
             silent: Vec::new(),
             receive,
+            unread: Unread::default(),
             min_wait,
             stats: DriverStats::default(),
         };
@@ -186,8 +191,13 @@ impl RingDriver {
                 if !more {
                     self.slots.free(key);
                 }
-            } else if overfull {
-                self.push_cancel(key);
+            } else {
+                if cqueue::buffer_select(flags).is_some() && self.slots.list(key) {
+                    self.unread.streams.push(key);
+                }
+                if overfull {
+                    self.push_cancel(key);
+                }
             }
         }
         self.forget_silent_successes();
@@ -223,6 +233,27 @@ impl RingDriver {
         }
     }
 
+    /// Gives back the receive buffers that nobody came for in the turn that is
+    /// over, by copying what is in them. Otherwise clients that send while they are not
+    /// being listened to could take all buffers of the shard, and with them its ears.
+    fn copy_out_unread(&mut self) {
+        let mut streams = std::mem::take(&mut self.unread.streams);
+        for key in streams.drain(..) {
+            for completed in self.slots.unread(key) {
+                let Some(id) = cqueue::buffer_select(completed.flags) else {
+                    continue;
+                };
+                // SAFETY: the completion carries a buffer id, so the kernel has handed this buffer
+                // out, and with the flag removed below nobody takes it again.
+                let buf = unsafe { self.receive.filled(id, completed.result.max(0) as usize) };
+                completed.flags &= !BUFFER;
+                let copied = self.unread.copied.entry(key.index).or_default();
+                copied.push_back((*buf).into());
+            }
+        }
+        self.unread.streams = streams;
+    }
+
     /// Undoes a result that nobody waits for.
     fn undo(&mut self, op: &OrphanOp, completed: Completed) {
         match op {
@@ -235,24 +266,27 @@ impl RingDriver {
         }
     }
 
-    fn received(&self, completed: Completed) -> Option<crate::buffers::ReceiveBuf> {
+    fn received(&self, completed: Completed) -> Option<ReceiveBuf> {
         let id = cqueue::buffer_select(completed.flags)?;
         // SAFETY: the completion carries a buffer id, so the kernel has handed this buffer out,
         // and each completion comes here once.
         Some(unsafe { self.receive.filled(id, completed.result.max(0) as usize) })
     }
 
-    fn event(&mut self, op: OrphanOp, completed: Completed) -> Event {
+    fn event(&mut self, index: u32, op: OrphanOp, completed: Completed) -> Event {
         let more = cqueue::more(completed.flags);
         match (op, completed.result) {
             (OrphanOp::Descriptor, fd) if fd >= 0 => {
                 // SAFETY: as in `undo`.
                 Event::Accepted(unsafe { OwnedFd::from_raw_fd(fd) })
             }
-            (OrphanOp::Receive, n) if n > 0 => match self.received(completed) {
-                Some(buf) => Event::Received(buf),
-                None => Event::Failed(io::Error::other("the kernel named no receive buffer")),
-            },
+            (OrphanOp::Receive, n) if n > 0 => {
+                let lent = self.received(completed);
+                match lent.or_else(|| self.unread.take_copied(index)) {
+                    Some(buf) => Event::Received(buf),
+                    None => Event::Failed(io::Error::other("the kernel named no receive buffer")),
+                }
+            }
             (OrphanOp::Receive, 0) => {
                 drop(self.received(completed));
                 Event::End
@@ -261,6 +295,26 @@ impl RingDriver {
             (_, e) if e == -libc::ECANCELED && !more => Event::Stopped(Stop::Rearm),
             (_, e) => Event::Failed(io::Error::from_raw_os_error(-e)),
         }
+    }
+}
+
+/// Received bytes whose streams did not come for them in time.
+#[derive(Default)]
+struct Unread {
+    /// Streams that received in this turn.
+    streams: Vec<Key>,
+    /// By slot, in the order of their completions.
+    copied: HashMap<u32, VecDeque<Box<[u8]>>>,
+}
+
+impl Unread {
+    fn take_copied(&mut self, index: u32) -> Option<ReceiveBuf> {
+        let copied = self.copied.get_mut(&index)?;
+        let bytes = copied.pop_front();
+        if copied.is_empty() {
+            self.copied.remove(&index);
+        }
+        bytes.map(ReceiveBuf::copied)
     }
 }
 
@@ -320,7 +374,7 @@ impl Driver for RingDriver {
     fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Event> {
         match self.slots.next_event(key) {
             Some((kind, completed)) => {
-                let event = self.event(kind, completed);
+                let event = self.event(key.index, kind, completed);
                 let last = !cqueue::more(completed.flags);
                 // After a good last completion the slot stays, and the next poll says that it is over.
                 if last && !matches!(event, Event::Accepted(_) | Event::Received(_)) {
@@ -340,6 +394,9 @@ impl Driver for RingDriver {
     }
 
     fn abandon(&mut self, key: Key) {
+        if self.slots.state(key).is_some() {
+            self.unread.copied.remove(&key.index);
+        }
         match self.slots.state(key) {
             None => {}
             Some(State::InFlight) => {
@@ -358,9 +415,14 @@ impl Driver for RingDriver {
     }
 
     fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()> {
+        self.copy_out_unread();
+        self.receive.take_starved(wakers);
         self.refill();
         let mut wait = wait;
-        // With more than one queue's worth started, nobody waits before the last of it is in.
+        // Nobody waits while tasks can go on, or before all that was started is in.
+        if !wakers.is_empty() {
+            wait.timeout = Some(std::time::Duration::ZERO);
+        }
         while !self.backlog.is_empty() {
             wait.timeout = Some(std::time::Duration::ZERO);
             self.enter(wait)?;

@@ -34,6 +34,8 @@ pub(super) struct Slot {
     in_flight: bool,
     orphan: bool,
     stopping: bool,
+    /// Among those whose receive buffers are looked after at the end of the turn.
+    listed: bool,
 }
 
 /// A late completion of an operation that nobody waits for.
@@ -76,6 +78,7 @@ impl Slots {
                 in_flight: false,
                 orphan: false,
                 stopping: false,
+                listed: false,
             });
             self.slots.len() as u32 - 1
         });
@@ -148,6 +151,21 @@ impl Slots {
         (waker, overfull)
     }
 
+    /// Whether this is the first receive buffer that came for this stream in this turn.
+    pub fn list(&mut self, key: Key) -> bool {
+        self.get(key)
+            .is_some_and(|slot| !std::mem::replace(&mut slot.listed, true))
+    }
+
+    /// What a stream has not yet read, to be changed in place; ends its listing.
+    pub fn unread(&mut self, key: Key) -> impl Iterator<Item = &mut Completed> {
+        let slot = self.get(key).map(|slot| {
+            slot.listed = false;
+            slot
+        });
+        slot.into_iter().flat_map(|slot| slot.completed.iter_mut())
+    }
+
     /// The completion just filed, if nobody waits for it.
     pub fn take_orphan(&mut self, key: Key) -> Option<Orphan> {
         let slot = self.get(key).filter(|s| s.orphan)?;
@@ -202,6 +220,8 @@ impl Slots {
         slot.generation = slot.generation.wrapping_add(1) & 0x7fff_ffff;
         slot.waker = None;
         slot.completed.clear();
+        // A flood's long queue is not kept for whoever comes next.
+        slot.completed.shrink_to(limits::RECV_QUEUE_PER_STREAM);
         if let Some(scratch) = slot.scratch.take()
             && self.spare_scratch.len() < limits::SPARE_SCRATCH
         {
@@ -209,6 +229,7 @@ impl Slots {
         }
         slot.orphan = false;
         slot.stopping = false;
+        slot.listed = false;
         self.free.push(index);
     }
 

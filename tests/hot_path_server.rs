@@ -1,0 +1,120 @@
+//! A running server allocates nothing for a request for a small cached file,
+//! from the receive to the send.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use headwater::config::Config;
+use headwater::net::address::ListenAddr;
+use headwater::server::site::{self, Place};
+
+/// Allocations of every thread but the client's.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The system's allocator, counting what the server asks of it.
+struct Counting;
+
+fn count() {
+    if !IS_CLIENT.try_with(Cell::get).unwrap_or(true) {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block came from `System` with this layout.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the block came from `System` with this layout.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const REQUESTS: usize = 2000;
+const REQUEST: &[u8] = b"GET /small.html HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n\r\n";
+
+/// One request and its whole answer, of `answer_bytes` once that is known.
+fn exchange(client: &mut TcpStream, answer: &mut [u8], answer_bytes: usize) {
+    client.write_all(REQUEST).unwrap();
+    client.read_exact(&mut answer[..answer_bytes]).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_request_for_a_small_cached_file_allocates_nothing() {
+    IS_CLIENT.set(true);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("small.html"), [b'x'; 1024]).unwrap();
+    let mut config = Config::default();
+    config.server.root = folder.path().to_owned();
+    // Revalidation opens the path again: not the hot path, and not in its way here.
+    config.cache.revalidate_ms = 3_600_000;
+    let place = Place {
+        listen: vec![ListenAddr::Tcp("127.0.0.1:0".parse().unwrap())],
+        admin: None,
+        cpus: headwater::sys::cpu::allowed().unwrap()[..1].to_vec(),
+    };
+    let (server, banner) = site::start(&config, place).unwrap();
+    let ListenAddr::Tcp(address) = banner.addresses[0] else {
+        panic!("a TCP address")
+    };
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_nodelay(true).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+
+    let mut answer = vec![0; 64 * 1024];
+    // A file that was just written is not cached yet: ask until its answers cost nothing.
+    client.write_all(REQUEST).unwrap();
+    let answer_bytes = client.read(&mut answer).unwrap();
+    let mut quiet = 0;
+    for _ in 0..100_000 {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        exchange(&mut client, &mut answer, answer_bytes);
+        quiet = match ALLOCATIONS.load(Ordering::Relaxed) == before {
+            true => quiet + 1,
+            false => 0,
+        };
+        if quiet == 100 {
+            break;
+        }
+    }
+    assert_eq!(quiet, 100, "every answer allocates");
+
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..REQUESTS {
+        exchange(&mut client, &mut answer, answer_bytes);
+    }
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    // A piece with a new Date is made once a second, in a handful of allocations.
+    assert!(
+        allocations < 20,
+        "{allocations} allocations in {REQUESTS} requests"
+    );
+
+    drop(client);
+    server.stopper().drain();
+    server.join().unwrap();
+}
