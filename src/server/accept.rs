@@ -39,7 +39,7 @@ pub(super) async fn accept_loop<S: Service>(
         match next.await {
             None => return,
             Some(Ok(socket)) => {
-                let socket = match state.better_shard() {
+                let socket = match state.better_shard(&inboxes) {
                     Some(other) => match inboxes[other].put(socket) {
                         Some(back) => back,
                         None => continue,
