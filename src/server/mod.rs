@@ -24,6 +24,7 @@ mod accept;
 mod admin;
 mod clock;
 mod error;
+mod gate;
 mod h1;
 mod inbox;
 mod options;
@@ -36,6 +37,7 @@ mod start;
 mod state;
 mod stop;
 mod transfer;
+mod turnstile;
 
 pub use error::ServeError;
 pub use options::ServerOptions;

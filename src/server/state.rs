@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use super::clock::Clock;
 use super::inbox::Inbox;
 use super::options::ServerOptions;
-use super::residency::Residency;
+use super::transfer::Transfers;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
 use crate::runtime::{Shard, Stream};
@@ -60,7 +60,7 @@ pub(super) struct ShardState {
     pub shared: Arc<Shared>,
     pub clock: Clock,
     pub counters: Counters,
-    pub residency: Residency,
+    pub transfers: Transfers,
     connections: Cell<u32>,
     draining: Cell<bool>,
     /// Those who wait for a connection's end: the accept loop short of
@@ -82,7 +82,7 @@ impl ShardState {
             shared,
             clock: Clock::new(),
             counters: Counters::default(),
-            residency: Residency::new(),
+            transfers: Transfers::new(shard),
             connections: Cell::new(0),
             draining: Cell::new(false),
             waiting: RefCell::default(),

@@ -312,9 +312,9 @@ impl<S: Service> Connection<S> {
     async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<Fate> {
         let keep = exchange.keep_alive && !rest.ends_connection();
         let mut pace = self.pace();
-        let residency = &self.state.residency;
+        let transfers = &self.state.transfers;
         self.output
-            .send_rest(&self.stream, rest, &mut pace, residency)
+            .send_rest(&self.stream, rest, &mut pace, transfers)
             .await?;
         Ok(if keep { Fate::Open } else { Fate::Close })
     }

@@ -12,8 +12,7 @@ use crate::http::{Body, BodyStream, DateValue, Part, Response, Version};
 use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Stream, yield_now};
 use crate::server::pace::Pace;
-use crate::server::residency::Residency;
-use crate::server::transfer::send_file;
+use crate::server::transfer::Transfers;
 
 /// What of the request decides how its response is written.
 #[derive(Clone, Copy)]
@@ -187,7 +186,7 @@ impl Output {
         stream: &Stream,
         rest: Rest,
         pace: &mut Pace,
-        residency: &Residency,
+        transfers: &Transfers,
     ) -> io::Result<()> {
         // What is on its way must have left before anything is sent past it.
         while self.pending.is_some() {
@@ -205,7 +204,7 @@ impl Output {
         match rest.body {
             Body::Empty => Ok(()),
             Body::Bytes(bytes) => send_all(stream, bytes.into(), false, pace).await,
-            Body::File(slice) => send_file(stream, &slice, pace, residency).await,
+            Body::File(slice) => transfers.send_file(stream, &slice, pace).await,
             Body::Parts(parts) => {
                 let last = parts.len().saturating_sub(1);
                 for (index, part) in parts.into_iter().enumerate() {
@@ -213,7 +212,7 @@ impl Output {
                         Part::Bytes(bytes) => {
                             send_all(stream, bytes.into(), index < last, pace).await?;
                         }
-                        Part::File(slice) => send_file(stream, &slice, pace, residency).await?,
+                        Part::File(slice) => transfers.send_file(stream, &slice, pace).await?,
                     }
                 }
                 Ok(())
