@@ -29,9 +29,9 @@ pub const POLLS_PER_TURN: usize = 256;
 pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
 
 /// Output buffers that a shard keeps for reuse…
-pub const OUTPUT_BUFFERS_KEPT: usize = 256;
+pub const OUTPUT_BUFFERS_KEPT: usize = 64;
 /// …as long as none has grown beyond this.
-pub const OUTPUT_BUFFER_BYTES_MAX: usize = 256 * 1024;
+pub const OUTPUT_BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How often a shard that ends looks for operations that the kernel still holds…
 pub const WIND_DOWN_TURNS: usize = 200;
 /// …and how long it waits each time.
@@ -123,7 +123,7 @@ pub const CACHE_BODY_BYTES_CEILING: usize = 1024 * 1024;
 /// A cached file is looked at again when it was last checked longer ago than this.
 pub const CACHE_REVALIDATE_MS: u64 = 1_000;
 /// Bytes of a file that one connection passes to its socket before the next one's turn.
-pub const SEND_BUDGET_BYTES: usize = 256 * 1024;
+pub const SEND_BUDGET_BYTES: usize = 1024 * 1024;
 /// Bytes of files that all connections of a shard together pass in one turn.
 pub const SEND_TURN_BYTES: usize = 1024 * 1024;
 /// Part of a file whose presence in the page cache is asked for, and remembered, at a time.
