@@ -1,64 +1,51 @@
 //! A bound on how many may do something at once; the others wait in line.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
 
-/// Lets a number of tasks of one shard through at a time, in the order in which they came.
+use super::line::{Line, Place};
+
+/// Lets a number of tasks of one shard through at a time.
 pub(super) struct Gate {
     free: Cell<usize>,
-    waiting: RefCell<VecDeque<(u64, Waker)>>,
-    next_ticket: Cell<u64>,
+    line: Line,
 }
 
 /// A place within; given back on drop.
 pub(super) struct Within<'g>(&'g Gate);
 
-/// A place in the line; left on drop.
-struct Ticket<'g>(&'g Gate, u64);
-
 impl Gate {
     pub fn new(places: usize) -> Self {
         Self {
             free: Cell::new(places),
-            waiting: RefCell::default(),
-            next_ticket: Cell::new(0),
+            line: Line::default(),
         }
     }
 
     /// Waits for a place.
     pub async fn enter(&self) -> Within<'_> {
-        if self.free.get() > 0 && self.waiting.borrow().is_empty() {
-            self.free.set(self.free.get() - 1);
-            return Within(self);
-        }
-        let ticket = Ticket(self, self.next_ticket.get());
-        self.next_ticket.set(ticket.1 + 1);
-        poll_fn(|cx| {
-            let mut waiting = self.waiting.borrow_mut();
-            let place = waiting.iter().position(|(number, _)| *number == ticket.1);
-            if place.unwrap_or(waiting.len()) == 0 && self.free.get() > 0 {
-                self.free.set(self.free.get() - 1);
-                return Poll::Ready(());
-            }
-            match place {
-                Some(place) => waiting[place].1.clone_from(cx.waker()),
-                None => waiting.push_back((ticket.1, cx.waker().clone())),
-            }
-            Poll::Pending
-        })
-        .await;
-        drop(ticket);
+        let mut waiting = Waiting(self, self.line.place());
+        poll_fn(|cx| waiting.1.poll_leave(self.free.get() > 0, cx)).await;
+        self.free.set(self.free.get() - 1);
         Within(self)
     }
 
     fn call_next(&self) {
         if self.free.get() > 0
-            && let Some((_, waker)) = self.waiting.borrow().front()
+            && let Some(waker) = self.line.first()
         {
-            waker.wake_by_ref();
+            waker.wake();
         }
+    }
+}
+
+/// Whoever leaves the line, let in or not, makes way for the next.
+struct Waiting<'g>(&'g Gate, Place<'g>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.1.leave();
+        self.0.call_next();
     }
 }
 
@@ -69,20 +56,12 @@ impl Drop for Within<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        self.0
-            .waiting
-            .borrow_mut()
-            .retain(|(number, _)| *number != self.1);
-        self.0.call_next();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::future::Future;
     use std::rc::Rc;
+    use std::task::Poll;
 
     use super::*;
     use crate::runtime::{Runtime, Shard, yield_now};

@@ -27,6 +27,7 @@ mod error;
 mod gate;
 mod h1;
 mod inbox;
+mod line;
 mod options;
 mod pace;
 mod residency;

@@ -5,12 +5,10 @@
 //! order in which they came, until the turn's share is used up; the next in line goes
 //! on in the next turn.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::cell::Cell;
+use std::future::poll_fn;
 
+use super::line::{Line, Place};
 use crate::limits;
 use crate::runtime::Shard;
 
@@ -18,8 +16,7 @@ pub(super) struct Turnstile {
     shard: Shard,
     turn: Cell<u64>,
     left_bytes: Cell<usize>,
-    waiting: RefCell<VecDeque<(u64, Waker)>>,
-    next_ticket: Cell<u64>,
+    line: Line,
 }
 
 impl Turnstile {
@@ -28,18 +25,22 @@ impl Turnstile {
             shard: shard.clone(),
             turn: Cell::new(0),
             left_bytes: Cell::new(0),
-            waiting: RefCell::default(),
-            next_ticket: Cell::new(0),
+            line: Line::default(),
         }
     }
 
     /// Waits for a place in a turn. Whoever passes must call [`spent`](Self::spent)
     /// before it waits for anything else.
-    pub fn pass(&self) -> Passing<'_> {
-        Passing {
-            turnstile: self,
-            ticket: None,
-        }
+    pub async fn pass(&self) {
+        let mut waiting = Waiting(self, self.line.place());
+        poll_fn(|cx| {
+            let poll = waiting.1.poll_leave(self.has_room(), cx);
+            if poll.is_pending() && waiting.1.is_first() {
+                self.shard.wake_next_turn(cx.waker());
+            }
+            poll
+        })
+        .await;
     }
 
     /// So much was sent; the next may pass, now or in the next turn.
@@ -50,10 +51,10 @@ impl Turnstile {
     }
 
     fn call_next(&self) {
-        if let Some((_, waker)) = self.waiting.borrow().front() {
+        if let Some(waker) = self.line.first() {
             match self.left_bytes.get() {
-                0 => self.shard.wake_next_turn(waker),
-                _ => waker.wake_by_ref(),
+                0 => self.shard.wake_next_turn(&waker),
+                _ => waker.wake(),
             }
         }
     }
@@ -67,67 +68,23 @@ impl Turnstile {
     }
 }
 
-/// A place in the line; dropping it leaves the line.
-pub(super) struct Passing<'t> {
-    turnstile: &'t Turnstile,
-    ticket: Option<u64>,
-}
+/// Whoever gives up its place makes way for the next.
+struct Waiting<'t>(&'t Turnstile, Place<'t>);
 
-impl Future for Passing<'_> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let turnstile = self.turnstile;
-        let has_room = turnstile.has_room();
-        let mut waiting = turnstile.waiting.borrow_mut();
-        let is_first = match (self.ticket, waiting.front()) {
-            (None, first) => first.is_none(),
-            (Some(ticket), Some((first, _))) => ticket == *first,
-            (Some(_), None) => true,
-        };
-        if is_first && has_room {
-            if self.ticket.take().is_some() {
-                waiting.pop_front();
-            }
-            return Poll::Ready(());
-        }
-        match self.ticket {
-            None => {
-                let ticket = turnstile.next_ticket.get();
-                turnstile.next_ticket.set(ticket + 1);
-                waiting.push_back((ticket, cx.waker().clone()));
-                self.ticket = Some(ticket);
-            }
-            Some(ticket) => {
-                if let Some((_, waker)) = waiting.iter_mut().find(|(t, _)| *t == ticket) {
-                    waker.clone_from(cx.waker());
-                }
-            }
-        }
-        if is_first {
-            turnstile.shard.wake_next_turn(cx.waker());
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Passing<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            let mut waiting = self.turnstile.waiting.borrow_mut();
-            let was_first = waiting.front().is_some_and(|(first, _)| *first == ticket);
-            waiting.retain(|(t, _)| *t != ticket);
-            drop(waiting);
-            if was_first {
-                self.turnstile.call_next();
-            }
+        if self.1.leave() {
+            self.0.call_next();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::future::Future;
     use std::rc::Rc;
+    use std::task::Poll;
 
     use super::*;
     use crate::runtime::{Runtime, yield_now};

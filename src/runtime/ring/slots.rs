@@ -159,10 +159,10 @@ impl Slots {
 
     /// What a stream has not yet read, to be changed in place; ends its listing.
     pub fn unread(&mut self, key: Key) -> impl Iterator<Item = &mut Completed> {
-        let slot = self.get(key).map(|slot| {
+        let mut slot = self.get(key);
+        if let Some(slot) = &mut slot {
             slot.listed = false;
-            slot
-        });
+        }
         slot.into_iter().flat_map(|slot| slot.completed.iter_mut())
     }
 
