@@ -35,7 +35,10 @@ pub async fn list(
     let json = wants_json(head.headers.get(Known::Accept));
     match conditional::evaluate(head.method, &head.headers, &Validators::default()) {
         Precondition::Proceed { .. } => {}
-        Precondition::NotModified => return Ok(Response::new(Status::NOT_MODIFIED)),
+        Precondition::NotModified => {
+            // RFC 9110 section 15.4.5: a 304 has the Vary of the 200.
+            return Ok(Response::new(Status::NOT_MODIFIED).with("vary", "accept"));
+        }
         Precondition::PreconditionFailed => {
             return Ok(Response::error(
                 Status::PRECONDITION_FAILED,

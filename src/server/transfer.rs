@@ -35,7 +35,8 @@ impl Transfers {
         }
     }
 
-    /// Sends a part of a file.
+    /// Sends a part of a file, which was last looked at when its answer was made,
+    /// at `looked_at_ms` on the shard's clock.
     ///
     /// # Errors
     /// Besides the socket's: InvalidData when the file was changed or cut short
@@ -46,11 +47,10 @@ impl Transfers {
         stream: &Stream,
         slice: &FileSlice,
         pace: &mut Pace,
+        mut looked_at_ms: u64,
     ) -> io::Result<()> {
         let (mut offset, end) = (slice.offset, slice.offset + slice.len);
         let mut resident_to = offset;
-        // The service looked at the file when it answered, in this very turn as a rule.
-        let mut looked_at_ms = stream.shard().now_ms();
         while offset < end {
             let now_ms = stream.shard().now_ms();
             if now_ms != looked_at_ms {
@@ -71,10 +71,10 @@ impl Transfers {
                     offset += sent as u64;
                     pace.moved(sent as u64);
                     if sent < piece {
-                        pace.step(stream.writable()).await?;
+                        pace.step(stream, stream.writable()).await?;
                     }
                 }
-                None => pace.step(stream.writable()).await?,
+                None => pace.step(stream, stream.writable()).await?,
             }
         }
         Ok(())
