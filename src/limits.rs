@@ -142,6 +142,8 @@ pub const RESIDENCY_ENTRIES: usize = 1024;
 pub const RESIDENCY_TRUST_MS: u64 = 500;
 /// The page cache's unit.
 pub const PAGE_BYTES: u64 = 4096;
+/// Bytes of all listings that are being sent; further ones are answered with 503.
+pub const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries of one folder listing; more are cut, and the listing says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Attempts to read a file that changes while it is read.
