@@ -21,12 +21,19 @@ pub const RECV_BUFFER_BYTES: usize = 4096;
 /// Filled receive buffers that one stream may hold unread before its receive
 /// is stopped until the reader has caught up.
 pub const RECV_QUEUE_PER_STREAM: usize = 8;
+/// Accepted connections that one listener may hold untaken before its accept is
+/// stopped until they are; the others stay in the kernel's backlog.
+pub const ACCEPTED_UNTAKEN_MAX: usize = 1024;
+/// How large a receive buffer may be.
+pub const RECV_BUFFER_BYTES_CEILING: usize = 1 << 24;
 /// Structures for vectored sends and opens that a shard keeps for reuse.
 pub const SPARE_SCRATCH: usize = 64;
 /// Task polls between two looks at the ring.
 pub const POLLS_PER_TURN: usize = 256;
 /// Messages waiting in one shard's mailbox before senders are refused.
 pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
+/// Pause of a shard before it listens again when the kernel has refused to.
+pub const MAILBOX_RETRY_MS: u64 = 10;
 
 /// Output buffers that a shard keeps for reuse…
 pub const OUTPUT_BUFFERS_KEPT: usize = 64;

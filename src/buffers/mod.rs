@@ -4,4 +4,4 @@ mod output;
 mod receive;
 
 pub use output::{OutputBuf, OutputPool};
-pub use receive::{ReceiveBuf, ReceivePool};
+pub use receive::{Place, ReceiveBuf, ReceivePool};

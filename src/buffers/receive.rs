@@ -7,12 +7,15 @@
 //! the kernel takes entries from the head, which only it knows.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::Waker;
+
+use crate::limits::RECV_BUFFER_BYTES_CEILING;
 
 /// One entry of the ring, as the kernel defines it (`struct io_uring_buf`).
 #[repr(C)]
@@ -75,16 +78,33 @@ pub struct ReceivePool {
     held: RefCell<Vec<bool>>,
     held_count: Cell<usize>,
     /// Receivers that found the pool empty, woken when a buffer comes back.
-    starved: RefCell<Vec<Waker>>,
+    starved: RefCell<Starved>,
 }
 
+/// A queue for buffers: places count up for ever, so one tells whether it is still to be served.
+struct Starved {
+    wakers: VecDeque<Waker>,
+    /// The place at the head of the queue.
+    first: u64,
+}
+
+/// A place in the queue for buffers; the default one is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place(u64);
+
 impl ReceivePool {
-    /// A pool of `buffers` (a power of two, at most 32,768) of `buffer_bytes` each, all lent.
+    /// A pool of `buffers` (a power of two, at most 32,768) of `buffer_bytes` each (at most
+    /// [`RECV_BUFFER_BYTES_CEILING`]), all lent.
     pub fn new(buffers: u16, buffer_bytes: usize) -> io::Result<Rc<Self>> {
-        if !buffers.is_power_of_two() || buffers > 1 << 15 || buffer_bytes == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{buffers} receive buffers: a power of two up to 32768 is needed"),
+        let invalid = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if !buffers.is_power_of_two() || buffers > 1 << 15 {
+            return invalid(format!(
+                "{buffers} receive buffers: a power of two up to 32768 is needed"
+            ));
+        }
+        if buffer_bytes == 0 || buffer_bytes > RECV_BUFFER_BYTES_CEILING {
+            return invalid(format!(
+                "receive buffers of {buffer_bytes} bytes: 1 to {RECV_BUFFER_BYTES_CEILING} are possible"
             ));
         }
         let pool = Rc::new(Self {
@@ -96,7 +116,10 @@ impl ReceivePool {
             lent: Cell::new(0),
             held: RefCell::new(vec![false; usize::from(buffers)]),
             held_count: Cell::new(0),
-            starved: RefCell::new(Vec::new()),
+            starved: RefCell::new(Starved {
+                wakers: VecDeque::new(),
+                first: 1,
+            }),
         });
         for id in 0..buffers {
             pool.lend(id);
@@ -152,9 +175,23 @@ impl ReceivePool {
         }
     }
 
-    /// Asks to be woken when a buffer comes back.
-    pub fn wait_for_buffer(&self, waker: &Waker) {
-        self.starved.borrow_mut().push(waker.clone());
+    /// Asks to be woken when a buffer comes back. Whoever waits already, at `place`, keeps it.
+    pub fn wait_for_buffer(&self, place: &mut Place, waker: &Waker) {
+        let mut starved = self.starved.borrow_mut();
+        let at = place.0.checked_sub(starved.first).map(|at| at as usize);
+        match at.and_then(|at| starved.wakers.get_mut(at)) {
+            Some(old) if old.will_wake(waker) => {}
+            Some(old) => *old = waker.clone(),
+            None => {
+                *place = Place(starved.first + starved.wakers.len() as u64);
+                starved.wakers.push_back(waker.clone());
+            }
+        }
+    }
+
+    /// Whether `place` is still to be served.
+    pub fn is_waiting(&self, place: Place) -> bool {
+        place.0 >= self.starved.borrow().first
     }
 
     /// Gives a buffer to the kernel.
@@ -189,8 +226,9 @@ impl ReceivePool {
     /// now, longest waiting first. One that doesn't come leaves its buffer to the next.
     pub fn take_starved(&self, wakers: &mut Vec<Waker>) {
         let mut starved = self.starved.borrow_mut();
-        let fed = starved.len().min(self.lent.get());
-        wakers.extend(starved.drain(..fed));
+        let fed = starved.wakers.len().min(self.lent.get());
+        starved.first += fed as u64;
+        wakers.extend(starved.wakers.drain(..fed));
     }
 }
 
@@ -291,6 +329,32 @@ mod tests {
         let pool = ReceivePool::new(4, 64).unwrap();
         // SAFETY: deliberately wrong, to see the check.
         let _both = unsafe { (pool.filled(1, 1), pool.filled(1, 1)) };
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        assert!(ReceivePool::new(4, 0).is_err());
+        // Their sum is 0 in 64 bits.
+        assert!(ReceivePool::new(4, 1 << 62).is_err());
+    }
+
+    #[test]
+    fn whoever_waits_has_one_place_until_it_is_served() {
+        let pool = ReceivePool::new(2, 64).unwrap();
+        let (mut first, mut second) = (Place::default(), Place::default());
+        assert!(!pool.is_waiting(first));
+        for _ in 0..100 {
+            pool.wait_for_buffer(&mut first, Waker::noop());
+        }
+        pool.wait_for_buffer(&mut second, Waker::noop());
+        pool.handed_out();
+        let mut wakers = Vec::new();
+        pool.take_starved(&mut wakers);
+        assert_eq!(wakers.len(), 1, "there is one buffer");
+        assert!(!pool.is_waiting(first) && pool.is_waiting(second));
+        pool.wait_for_buffer(&mut first, Waker::noop());
+        pool.take_starved(&mut wakers);
+        assert!(!pool.is_waiting(second) && pool.is_waiting(first));
     }
 
     #[test]

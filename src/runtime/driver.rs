@@ -163,6 +163,13 @@ pub trait Driver {
     /// Submits what was started, waits as told, and gathers the wakers of what completed.
     fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()>;
 
+    /// What operations that are over owned, to be dropped when the driver is no longer
+    /// borrowed: buffers and handles are of anyone's making, and so are their destructors.
+    fn retired(&mut self) -> &mut Vec<Op>;
+
+    /// Abandons all that is in flight and waits, for a bounded time, until the kernel has let go of it.
+    fn end(&mut self);
+
     /// Operations that the kernel may still touch.
     fn in_flight(&self) -> usize;
 

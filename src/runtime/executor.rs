@@ -5,6 +5,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::thread;
 
 use super::waker::{GENERATION_MASK, INDEX_MAX, TaskName};
 
@@ -151,9 +152,17 @@ pub(super) enum Polled {
 pub(super) fn poll_task(name: TaskName, mut task: Task) -> Polled {
     let waker = name.waker();
     let mut cx = Context::from_waker(&waker);
-    match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx))) {
-        Ok(Poll::Pending) => Polled::Pending(task),
-        Ok(Poll::Ready(())) => Polled::Ended,
-        Err(_) => Polled::Panicked,
+    let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx)));
+    if let Ok(Poll::Pending) = polled {
+        return Polled::Pending(task);
     }
+    match (polled, drop_quietly(task)) {
+        (Ok(_), Ok(())) => Polled::Ended,
+        _ => Polled::Panicked,
+    }
+}
+
+/// Drops what others have made, whose destructor may panic: it must not take the shard along.
+pub(super) fn drop_quietly<T>(what: T) -> thread::Result<()> {
+    catch_unwind(AssertUnwindSafe(|| drop(what)))
 }

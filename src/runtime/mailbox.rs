@@ -3,12 +3,14 @@
 //! A sender pushes and then, if nobody has since the reader last looked, writes
 //! to the shard's eventfd: many messages, one wake-up. The reader clears the
 //! flag *before* it empties the queue. So a message pushed after the emptying
-//! finds the flag clear and wakes the reader again, and none is left behind.
+//! finds the flag clear and wakes the reader again, and none is left behind
+//! (tests/mailbox_model.rs tries every order).
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::waker::TaskName;
 use crate::limits;
@@ -52,6 +54,8 @@ pub(super) struct Mailbox {
 #[derive(Default)]
 struct Queue {
     messages: VecDeque<Message>,
+    /// More wake-ups came than there was room for, so every task is to look for itself.
+    wake_all: bool,
     closed: bool,
 }
 
@@ -77,12 +81,14 @@ impl Mailbox {
             if queue.closed {
                 return Err(MailboxError::Closed);
             }
-            // Wake-ups are never refused: there are no more of them than tasks.
-            let is_wake = matches!(message, Message::Wake(_));
-            if queue.messages.len() >= limits::MAILBOX_MESSAGES_MAX && !is_wake {
+            if queue.messages.len() < limits::MAILBOX_MESSAGES_MAX {
+                queue.messages.push_back(message);
+            } else if let Message::Wake(_) = message {
+                // A wake-up is never refused, since its task may wait for nothing else.
+                queue.wake_all = true;
+            } else {
                 return Err(MailboxError::Full);
             }
-            queue.messages.push_back(message);
         }
         if !self.notified.swap(true, Ordering::AcqRel) {
             // An eventfd refuses only beyond 2^64 - 2 unread wake-ups.
@@ -96,12 +102,13 @@ impl Mailbox {
         let _ = self.send(Message::Wake(task));
     }
 
-    /// Takes all messages into `out`.
-    pub fn take(&self, out: &mut VecDeque<Message>) {
-        self.notified.store(false, Ordering::Release);
-        // The store must not sink below the emptying; a swap's acquire keeps it above.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        std::mem::swap(&mut self.lock().messages, out);
+    /// Takes all messages into `out`; true if all tasks are to be woken as well.
+    pub fn take(&self, out: &mut VecDeque<Message>) -> bool {
+        // Exchanged rather than stored, which orders it against every sender's exchange.
+        self.notified.swap(false, Ordering::AcqRel);
+        let mut queue = self.lock();
+        std::mem::swap(&mut queue.messages, out);
+        std::mem::take(&mut queue.wake_all)
     }
 
     /// Refuses messages from now on and drops what waits.
@@ -113,9 +120,57 @@ impl Mailbox {
         };
         drop(dropped);
     }
+}
 
-    /// Becomes readable when there is something to take.
-    pub fn eventfd(&self) -> &EventFd {
-        &self.wake
+/// The descriptor that becomes readable when there is something to take.
+impl AsFd for Mailbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+/// A mailbox as the one who reads it has it: closed when that ends, however it does.
+pub(super) struct Reader(Arc<Mailbox>);
+
+impl Reader {
+    pub fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self(mailbox)
+    }
+
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.0
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wake_ups_are_never_refused_and_never_pile_up() {
+        let mailbox = Mailbox::new().unwrap();
+        let wake = || Message::Wake(TaskName::new(0, 0, 0));
+        for _ in 0..limits::MAILBOX_MESSAGES_MAX {
+            assert_eq!(mailbox.send(wake()), Ok(()));
+        }
+        let run = || Message::Run(Box::new(|| ()));
+        assert_eq!(mailbox.send(run()), Err(MailboxError::Full));
+        let mut out = VecDeque::new();
+        for _ in 0..1000 {
+            assert_eq!(mailbox.send(wake()), Ok(()));
+        }
+        assert!(mailbox.take(&mut out), "some found no room: wake them all");
+        assert_eq!(out.len(), limits::MAILBOX_MESSAGES_MAX);
+        out.clear();
+        assert_eq!(mailbox.send(run()), Ok(()));
+        assert!(!mailbox.take(&mut out));
+        mailbox.close();
+        assert_eq!(mailbox.send(wake()), Err(MailboxError::Closed));
     }
 }

@@ -5,15 +5,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::driver::{Driver, Event, Key, Op, Outcome, Wait};
-use super::executor::{Executor, Polled, poll_task};
+use super::driver::{Driver, Event, Handle, Key, Op, Outcome, Wait};
+use super::executor::{Executor, Polled, drop_quietly, poll_task};
 use super::join::{JoinHandle, joined};
 use super::mailbox::{Mailbox, Message};
 use super::stats::{ShardStats, SharedStats};
@@ -199,11 +199,24 @@ impl Shard {
     }
 
     pub(super) fn poll_event(&self, key: Key, cx: &mut Context<'_>) -> Poll<Event> {
-        self.0.driver.borrow_mut().poll_event(key, cx)
+        let event = self.0.driver.borrow_mut().poll_event(key, cx);
+        if let Poll::Ready(Event::End | Event::Stopped(_) | Event::Failed(_)) = event {
+            self.drop_retired();
+        }
+        event
     }
 
     pub(super) fn abandon(&self, key: Key) {
         self.0.driver.borrow_mut().abandon(key);
+        self.drop_retired();
+    }
+
+    /// At once, since a peer may wait for a socket to close; but not while the driver is borrowed.
+    fn drop_retired(&self) {
+        let next = || self.0.driver.borrow_mut().retired().pop();
+        while let Some(op) = next() {
+            drop(op);
+        }
     }
 
     /// Counts the turns of this shard's loop: one look at the ring each.
@@ -239,24 +252,25 @@ impl Shard {
         F::Output: 'static,
     {
         CURRENT.with(|current| *current.borrow_mut() = Some(self.clone()));
+        let ending = Ending(&self);
         let root = self.spawn(root);
         self.spawn_detached(read_mailbox(self.clone()));
-        let mut wakers = Vec::new();
+        let mut turn = Turn::default();
         let result = loop {
             self.run_ready();
             if let Some(output) = root.try_take() {
                 break output;
             }
-            if let Err(e) = self.take_turn(&mut wakers) {
+            if let Err(e) = self.take_turn(&mut turn) {
                 break Err(super::join::JoinError::Loop(e));
             }
         };
-        self.wind_down();
-        CURRENT.with(|current| *current.borrow_mut() = None);
+        drop(ending);
         result.map_err(|e| io::Error::other(e.to_string()))
     }
 
-    fn take_turn(&self, wakers: &mut Vec<Waker>) -> io::Result<()> {
+    fn take_turn(&self, turn: &mut Turn) -> io::Result<()> {
+        let Turn { wakers, retired } = turn;
         let core = &*self.0;
         core.turn.set(core.turn.get() + 1);
         let busy = core.executor.borrow().has_ready() || !core.yielded.borrow().is_empty();
@@ -269,14 +283,19 @@ impl Shard {
             next.map(Duration::from_millis)
         };
         let Pacing { batch, batch_wait } = core.pacing.get();
-        core.driver.borrow_mut().turn(
-            Wait {
-                timeout,
-                batch,
-                batch_wait,
-            },
-            wakers,
-        )?;
+        let wait = Wait {
+            timeout,
+            batch,
+            batch_wait,
+        };
+        {
+            let mut driver = core.driver.borrow_mut();
+            driver.turn(wait, wakers)?;
+            std::mem::swap(driver.retired(), retired);
+        }
+        if drop_quietly(retired.drain(..)).is_err() {
+            core.stats.count_panic();
+        }
         core.now_ms.set(sys::time::monotonic_ms());
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
         wakers.append(&mut core.yielded.borrow_mut());
@@ -305,30 +324,64 @@ impl Shard {
         }
     }
 
-    /// Drops all tasks, which abandons their operations; the driver's end reaps them.
+    /// Drops all tasks, which abandons their operations, and sees those off. What is
+    /// dropped on the way may leave more to drop.
     fn wind_down(&self) {
-        self.0.mailbox.close();
+        let core = &*self.0;
+        core.mailbox.close();
         loop {
-            let tasks = self.0.executor.borrow_mut().clear();
-            if tasks.is_empty() {
+            let tasks = core.executor.borrow_mut().clear();
+            let retired = {
+                let mut driver = core.driver.borrow_mut();
+                if tasks.is_empty() {
+                    driver.end();
+                }
+                std::mem::take(driver.retired())
+            };
+            if tasks.is_empty() && retired.is_empty() {
                 break;
             }
-            drop(tasks);
+            for task in tasks {
+                if drop_quietly(task).is_err() {
+                    core.stats.count_panic();
+                }
+            }
+            if drop_quietly(retired).is_err() {
+                core.stats.count_panic();
+            }
         }
+    }
+}
+
+/// What one turn leaves to do, kept for its memory.
+#[derive(Default)]
+struct Turn {
+    wakers: Vec<Waker>,
+    retired: Vec<Op>,
+}
+
+/// Ends a shard when its loop is left, also by a panic: its tasks hold the shard as it holds
+/// them, so nothing would go by itself, and senders would wait for ever.
+struct Ending<'a>(&'a Shard);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.wind_down();
+        let current = CURRENT.with(|current| current.borrow_mut().take());
+        drop(current);
     }
 }
 
 /// The task that takes what other threads have sent to this shard.
 async fn read_mailbox(shard: Shard) {
     let mailbox = Arc::clone(&shard.0.mailbox);
-    let Ok(eventfd) = mailbox.eventfd().as_fd().try_clone_to_owned() else {
-        return;
-    };
-    let eventfd: super::driver::Handle = Rc::new(eventfd);
+    let eventfd: Handle = Rc::new(SharedMailbox(Arc::clone(&mailbox)));
     let mut buf = Vec::with_capacity(8);
     let mut messages = VecDeque::new();
     loop {
-        mailbox.take(&mut messages);
+        if mailbox.take(&mut messages) {
+            shard.wake_all();
+        }
         for message in messages.drain(..) {
             match message {
                 Message::Wake(task) => shard.0.executor.borrow_mut().make_ready(task),
@@ -342,8 +395,21 @@ async fn read_mailbox(shard: Shard) {
         }
         buf = match super::io::read_at(&shard, Rc::clone(&eventfd), buf, 0, false).await {
             (Ok(_), buf) => buf,
-            (Err(_), _) => return,
+            // This task is the shard's ear: it goes on even where it has to look by the clock.
+            (Err(_), buf) => {
+                super::io::sleep(Duration::from_millis(limits::MAILBOX_RETRY_MS)).await;
+                buf
+            }
         };
         buf.clear();
+    }
+}
+
+/// A mailbox as the handle that the ring reads its eventfd by.
+struct SharedMailbox(Arc<Mailbox>);
+
+impl AsFd for SharedMailbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::mailbox::{Mailbox, MailboxError, Message};
+use super::mailbox::{Mailbox, MailboxError, Message, Reader};
 use super::ring::{RingDriver, RingError, RingOptions};
 use super::shard::{Pacing, Parts, Shard};
 use super::stats::{ShardStats, SharedStats};
@@ -92,6 +92,9 @@ pub struct Runtime {
     ring: RingOptions,
     pacing: Pacing,
     handles: Vec<ShardHandle>,
+    /// One for each handle. Each goes with its shard's thread; one that gets none is dropped,
+    /// so that nobody waits for a shard that will never be.
+    readers: Vec<Reader>,
 }
 
 impl Runtime {
@@ -109,11 +112,12 @@ impl Runtime {
         };
         let handles = (0..cpus.len())
             .map(handle)
-            .collect::<io::Result<_>>()
+            .collect::<io::Result<Vec<_>>>()
             .map_err(|error| RuntimeError::Io {
                 what: "making an eventfd",
                 error,
             })?;
+        let reader = |handle: &ShardHandle| Reader::new(Arc::clone(&handle.mailbox));
         let pacing = Pacing {
             batch: 1,
             batch_wait: Duration::ZERO,
@@ -123,6 +127,7 @@ impl Runtime {
             pin: true,
             ring: RingOptions::default(),
             pacing,
+            readers: handles.iter().map(reader).collect(),
             handles,
         })
     }
@@ -176,87 +181,120 @@ impl Runtime {
         };
         let (ready, up) = mpsc::channel();
         let mut go = Vec::new();
-        for (index, &cpu) in self.cpus.iter().enumerate() {
-            let (root, ready, handle) = (
-                Arc::clone(&root),
-                ready.clone(),
-                self.handles[index].clone(),
-            );
+        let count = self.cpus.len();
+        let mut failed = None;
+        for (index, (&cpu, reader)) in self.cpus.iter().zip(self.readers).enumerate() {
             let (start, started) = mpsc::channel::<()>();
-            go.push(start);
-            let options = self.ring;
             let seat = Seat {
                 index,
-                count: self.cpus.len(),
+                count,
                 cpu: self.pin.then_some(cpu),
                 pacing: self.pacing,
+                ring: self.ring,
+                reader,
+                stats: Arc::clone(&self.handles[index].stats),
             };
+            let (root, ready) = (Arc::clone(&root), ready.clone());
             let thread = thread::Builder::new()
                 .name(format!("shard-{index}"))
-                .spawn(move || {
-                    let shard = match build(&seat, options, &handle) {
-                        Ok(shard) => {
-                            let _ = ready.send(Ok(()));
-                            shard
-                        }
-                        Err(e) => {
-                            let _ = ready.send(Err(e));
-                            return Ok(());
-                        }
-                    };
-                    drop(ready);
-                    // All or none: a shard whose neighbour failed to start ends here.
-                    if started.recv().is_err() {
-                        return Ok(());
-                    }
-                    let future = root(shard.clone());
-                    shard.run(future)
-                })
-                .map_err(|error| RuntimeError::Io {
-                    what: "starting a thread",
-                    error,
-                })?;
-            running.threads.push(thread);
+                .spawn(move || seat.run(&*root, ready, &started));
+            match thread {
+                Ok(thread) => {
+                    go.push(start);
+                    running.threads.push(thread);
+                }
+                Err(error) => {
+                    failed = Some(RuntimeError::Io {
+                        what: "starting a thread",
+                        error,
+                    });
+                    break;
+                }
+            }
         }
         drop(ready);
+        let mut ready_count = 0;
         for result in up {
-            result?;
+            match result {
+                Ok(()) => ready_count += 1,
+                Err(e) => failed = failed.or(Some(e)),
+            }
         }
-        for start in go {
-            let _ = start.send(());
+        if failed.is_none() && ready_count == count {
+            for start in go {
+                let _ = start.send(());
+            }
+            return Ok(running);
         }
-        Ok(running)
+        // All or none; and when the caller hears of it nothing of them is left.
+        drop(go);
+        let ended = running.join();
+        Err(failed
+            .or(ended.err())
+            .unwrap_or(RuntimeError::Panicked(ready_count)))
     }
 }
 
+/// What a shard's thread is given.
 struct Seat {
     index: usize,
     count: usize,
     cpu: Option<usize>,
     pacing: Pacing,
+    ring: RingOptions,
+    reader: Reader,
+    stats: Arc<SharedStats>,
 }
 
-fn build(seat: &Seat, options: RingOptions, handle: &ShardHandle) -> Result<Shard, RuntimeError> {
-    if let Some(cpu) = seat.cpu {
-        sys::cpu::pin_current_thread(&[cpu]).map_err(|error| RuntimeError::Io {
-            what: "pinning a shard to its CPU",
-            error,
-        })?;
+impl Seat {
+    /// Builds the shard, tells so, and runs it once all are told to go.
+    fn run<F, Fut>(
+        self,
+        root: &F,
+        ready: mpsc::Sender<Result<(), RuntimeError>>,
+        started: &mpsc::Receiver<()>,
+    ) -> io::Result<()>
+    where
+        F: Fn(Shard) -> Fut,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let (shard, result) = match self.build() {
+            Ok(shard) => (Some(shard), Ok(())),
+            Err(e) => (None, Err(e)),
+        };
+        let _ = ready.send(result);
+        drop(ready);
+        match shard {
+            Some(shard) if started.recv().is_ok() => {
+                let future = root(shard.clone());
+                shard.run(future)
+            }
+            _ => Ok(()),
+        }
     }
-    let driver = RingDriver::new(options).map_err(RuntimeError::Ring)?;
-    Shard::new(Parts {
-        index: seat.index,
-        count: seat.count,
-        cpu: seat.cpu,
-        driver: Box::new(driver),
-        mailbox: Arc::clone(&handle.mailbox),
-        stats: Arc::clone(&handle.stats),
-        pacing: seat.pacing,
-    })
-    .map_err(|error| RuntimeError::Io {
-        what: "setting up a shard",
-        error,
-    })
+
+    fn build(&self) -> Result<Shard, RuntimeError> {
+        if let Some(cpu) = self.cpu {
+            sys::cpu::pin_current_thread(&[cpu]).map_err(|error| RuntimeError::Io {
+                what: "pinning a shard to its CPU",
+                error,
+            })?;
+        }
+        let driver = RingDriver::new(self.ring).map_err(RuntimeError::Ring)?;
+        Shard::new(Parts {
+            index: self.index,
+            count: self.count,
+            cpu: self.cpu,
+            driver: Box::new(driver),
+            mailbox: Arc::clone(self.reader.mailbox()),
+            stats: Arc::clone(&self.stats),
+            pacing: self.pacing,
+        })
+        .map_err(|error| RuntimeError::Io {
+            what: "setting up a shard",
+            error,
+        })
+    }
 }
 
 /// Shards at work.

@@ -109,6 +109,9 @@ impl Drop for ShardSlot {
         let mut all = MAILBOXES
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        all[self.0] = None;
+        let mailbox = all[self.0].take();
+        // What is dropped with a mailbox may wake tasks, which takes this lock.
+        drop(all);
+        drop(mailbox);
     }
 }

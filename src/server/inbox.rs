@@ -62,8 +62,14 @@ impl Inbox {
         }
     }
 
+    /// Refuses connections from now on and closes those that nobody took.
     pub fn close(&self) {
-        self.lock().closed = true;
+        let untaken = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::mem::take(&mut state.sockets)
+        };
+        drop(untaken);
     }
 }
 

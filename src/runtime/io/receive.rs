@@ -2,11 +2,11 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::super::driver::{Event, Handle, Key, Op, Stop};
 use super::super::shard::Shard;
-use crate::buffers::ReceiveBuf;
+use crate::buffers::{Place, ReceiveBuf};
 
 /// The receiving side of a stream: one multishot receive, started when first
 /// polled and whenever the kernel has ended it. An idle stream holds no buffer.
@@ -14,6 +14,8 @@ pub struct Receiver {
     shard: Shard,
     socket: Handle,
     key: Option<Key>,
+    /// Where it waits for a buffer.
+    place: Place,
 }
 
 impl Receiver {
@@ -22,6 +24,7 @@ impl Receiver {
             shard: shard.clone(),
             socket,
             key: None,
+            place: Place::default(),
         }
     }
 
@@ -33,6 +36,9 @@ impl Receiver {
     /// As [`next`](Self::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<ReceiveBuf>>> {
         loop {
+            if self.key.is_none() && self.shard.receive_pool().is_waiting(self.place) {
+                ready!(self.poll_buffer(cx));
+            }
             let key = *self.key.get_or_insert_with(|| {
                 self.shard.start(Op::Receive {
                     socket: Rc::clone(&self.socket),
@@ -48,18 +54,21 @@ impl Receiver {
             self.key = None;
             match event {
                 Event::End => return Poll::Ready(Ok(None)),
-                Event::Stopped(Stop::NoBuffer) => {
-                    let pool = self.shard.receive_pool();
-                    // One may have come back since the kernel looked.
-                    if pool.lent() == 0 {
-                        pool.wait_for_buffer(cx.waker());
-                        return Poll::Pending;
-                    }
-                }
+                Event::Stopped(Stop::NoBuffer) => ready!(self.poll_buffer(cx)),
                 Event::Failed(e) => return Poll::Ready(Err(e)),
                 _ => {}
             }
         }
+    }
+
+    /// Ready when the kernel has a buffer to receive into: one may have come back since it looked.
+    fn poll_buffer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let pool = self.shard.receive_pool();
+        if pool.lent() > 0 {
+            return Poll::Ready(());
+        }
+        pool.wait_for_buffer(&mut self.place, cx.waker());
+        Poll::Pending
     }
 }
 

@@ -69,6 +69,8 @@ pub struct RingDriver {
     receive: Rc<ReceivePool>,
     unread: Unread,
     min_wait: bool,
+    /// The kernel did not let go of everything in time.
+    given_up: bool,
     stats: DriverStats,
 }
 
@@ -104,6 +106,7 @@ impl RingDriver {
             receive,
             unread: Unread::default(),
             min_wait,
+            given_up: false,
             stats: DriverStats::default(),
         };
         preflight::try_out(&mut driver)?;
@@ -248,8 +251,11 @@ impl RingDriver {
                 // out, and with the flag removed below nobody takes it again.
                 let buf = unsafe { self.receive.filled(id, completed.result.max(0) as usize) };
                 completed.flags &= !BUFFER;
-                let copied = self.unread.copied.entry(key.index).or_default();
-                copied.push_back((*buf).into());
+                // An end or an error may name a buffer too; there is nothing in it.
+                if completed.result > 0 {
+                    let copied = self.unread.copied.entry(key.user_data()).or_default();
+                    copied.push_back((*buf).into());
+                }
             }
         }
         self.unread.streams = streams;
@@ -274,24 +280,25 @@ impl RingDriver {
         Some(unsafe { self.receive.filled(id, completed.result.max(0) as usize) })
     }
 
-    fn event(&mut self, index: u32, op: OrphanOp, completed: Completed) -> Event {
+    fn event(&mut self, key: Key, op: OrphanOp, completed: Completed) -> Event {
         let more = cqueue::more(completed.flags);
+        // Goes back by itself where it is not passed on: an end or an error may name one too.
+        let lent = match op {
+            OrphanOp::Receive => self.received(completed),
+            _ => None,
+        };
         match (op, completed.result) {
             (OrphanOp::Descriptor, fd) if fd >= 0 => {
                 // SAFETY: as in `undo`.
                 Event::Accepted(unsafe { OwnedFd::from_raw_fd(fd) })
             }
             (OrphanOp::Receive, n) if n > 0 => {
-                let lent = self.received(completed);
-                match lent.or_else(|| self.unread.take_copied(index)) {
+                match lent.or_else(|| self.unread.take_copied(key)) {
                     Some(buf) => Event::Received(buf),
                     None => Event::Failed(io::Error::other("the kernel named no receive buffer")),
                 }
             }
-            (OrphanOp::Receive, 0) => {
-                drop(self.received(completed));
-                Event::End
-            }
+            (OrphanOp::Receive, 0) => Event::End,
             (_, e) if e == -libc::ENOBUFS => Event::Stopped(Stop::NoBuffer),
             (_, e) if e == -libc::ECANCELED && !more => Event::Stopped(Stop::Rearm),
             (_, e) => Event::Failed(io::Error::from_raw_os_error(-e)),
@@ -304,16 +311,17 @@ impl RingDriver {
 struct Unread {
     /// Streams that received in this turn.
     streams: Vec<Key>,
-    /// By slot, in the order of their completions.
-    copied: HashMap<u32, VecDeque<Box<[u8]>>>,
+    /// By operation (its `user_data`, so that no other can inherit them), in the order of
+    /// their completions.
+    copied: HashMap<u64, VecDeque<Box<[u8]>>>,
 }
 
 impl Unread {
-    fn take_copied(&mut self, index: u32) -> Option<ReceiveBuf> {
-        let copied = self.copied.get_mut(&index)?;
+    fn take_copied(&mut self, key: Key) -> Option<ReceiveBuf> {
+        let copied = self.copied.get_mut(&key.user_data())?;
         let bytes = copied.pop_front();
         if copied.is_empty() {
-            self.copied.remove(&index);
+            self.copied.remove(&key.user_data());
         }
         bytes.map(ReceiveBuf::copied)
     }
@@ -375,7 +383,7 @@ impl Driver for RingDriver {
     fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Event> {
         match self.slots.next_event(key) {
             Some((kind, completed)) => {
-                let event = self.event(key.index, kind, completed);
+                let event = self.event(key, kind, completed);
                 let last = !cqueue::more(completed.flags);
                 // After a good last completion the slot stays, and the next poll says that it is over.
                 if last && !matches!(event, Event::Accepted(_) | Event::Received(_)) {
@@ -396,7 +404,7 @@ impl Driver for RingDriver {
 
     fn abandon(&mut self, key: Key) {
         if self.slots.state(key).is_some() {
-            self.unread.copied.remove(&key.index);
+            self.unread.copied.remove(&key.user_data());
         }
         match self.slots.state(key) {
             None => {}
@@ -435,6 +443,33 @@ impl Driver for RingDriver {
         Ok(())
     }
 
+    fn retired(&mut self) -> &mut Vec<Op> {
+        &mut self.slots.retired
+    }
+
+    fn end(&mut self) {
+        if self.given_up {
+            return;
+        }
+        let mut wakers = Vec::new();
+        for key in self.slots.keys_in_flight() {
+            self.abandon(key);
+        }
+        let mut turns_left = limits::WIND_DOWN_TURNS;
+        while self.slots.in_flight() > 0 && turns_left > 0 {
+            turns_left -= 1;
+            let wait = Wait {
+                timeout: Some(std::time::Duration::from_millis(limits::WIND_DOWN_TURN_MS)),
+                batch: 1,
+                batch_wait: std::time::Duration::ZERO,
+            };
+            if self.turn(wait, &mut wakers).is_err() {
+                break;
+            }
+        }
+        self.given_up = self.slots.in_flight() > 0;
+    }
+
     fn in_flight(&self) -> usize {
         self.slots.in_flight()
     }
@@ -456,22 +491,7 @@ impl Drop for RingDriver {
     /// Buffers must outlive the kernel's use of them: what is in flight is
     /// cancelled and reaped before anything is freed.
     fn drop(&mut self) {
-        let mut wakers = Vec::new();
-        for key in self.slots.keys_in_flight() {
-            self.abandon(key);
-        }
-        let mut turns_left = limits::WIND_DOWN_TURNS;
-        while self.slots.in_flight() > 0 && turns_left > 0 {
-            turns_left -= 1;
-            let wait = Wait {
-                timeout: Some(std::time::Duration::from_millis(limits::WIND_DOWN_TURN_MS)),
-                batch: 1,
-                batch_wait: std::time::Duration::ZERO,
-            };
-            if self.turn(wait, &mut wakers).is_err() {
-                break;
-            }
-        }
+        self.end();
         if self.slots.in_flight() > 0 {
             // A worker is stuck in a system call (a dead disk, say): leaking its buffers is the
             // sound way out.
@@ -486,3 +506,6 @@ impl AsRawFd for RingDriver {
         self.ring.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,8 +158,11 @@ fn probe(ring: &IoUring) -> Result<(), RingError> {
     }
 }
 
-/// Tries the two behaviours that version numbers don't vouch for: a multishot
-/// receive out of provided buffers, and a send whose success is silent.
+/// Bytes of a send that finds room for only a part.
+const TOO_MANY_BYTES: usize = 256 * 1024;
+
+/// Tries the behaviours that version numbers don't vouch for: a multishot receive out of
+/// provided buffers, and a send whose success, and nothing but its success, is silent.
 pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
     let misbehaves = |how| RingError {
         what: "trying the ring out",
@@ -203,6 +206,28 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
         return Err(misbehaves("a successful send was not silent"));
     }
     driver.abandon(receive);
+    let pair = std::os::unix::net::UnixStream::pair();
+    let (near, _far) = pair.map_err(|e| RingError::from_io("making a socket pair", e))?;
+    // Where it stays larger, the send is a dearer one, no more.
+    let _ = socket2::SockRef::from(&near).set_send_buffer_size(4096);
+    let send = driver.start(Op::SendNow {
+        socket: Rc::new(near),
+        buf: vec![0; TOO_MANY_BYTES].into(),
+        more: false,
+    });
+    driver
+        .turn(wait, &mut wakers)
+        .map_err(|e| RingError::from_io("waiting on the ring", e))?;
+    let told = match driver.poll(send, &mut cx) {
+        Poll::Ready(Some(outcome)) => match outcome.result {
+            Ok(sent) => (sent as usize) < TOO_MANY_BYTES,
+            Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+        },
+        _ => false,
+    };
+    if !told {
+        return Err(misbehaves("a send that was cut short passed for a success"));
+    }
     while driver.in_flight() > 0 {
         driver
             .turn(wait, &mut wakers)

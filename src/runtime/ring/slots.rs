@@ -51,6 +51,8 @@ pub(super) struct Slots {
     in_flight: usize,
     /// Kept apart, so that a slot that once needed one does not keep it for an idle receive.
     spare_scratch: Vec<Scratch>,
+    /// What freed slots owned, until it can be dropped.
+    pub retired: Vec<Op>,
 }
 
 impl Key {
@@ -126,7 +128,7 @@ impl Slots {
     }
 
     /// Files a completion; gives the waker to wake, and whether a multishot
-    /// operation has now more unread than its stream may hold.
+    /// operation has now more unread than it may hold.
     pub fn complete(&mut self, key: Key, done: Completed, more: bool) -> (Option<Waker>, bool) {
         let Some(slot) = self.get(key) else {
             return (None, false);
@@ -134,10 +136,11 @@ impl Slots {
         slot.completed.push_back(done);
         let mut overfull = false;
         if more {
-            if slot.completed.len() >= limits::RECV_QUEUE_PER_STREAM
-                && !slot.stopping
-                && matches!(slot.op, Some(Op::Receive { .. }))
-            {
+            let unread_max = match slot.op {
+                Some(Op::Receive { .. }) => limits::RECV_QUEUE_PER_STREAM,
+                _ => limits::ACCEPTED_UNTAKEN_MAX,
+            };
+            if slot.completed.len() >= unread_max && !slot.stopping && !slot.orphan {
                 slot.stopping = true;
                 overfull = true;
             }
@@ -213,7 +216,7 @@ impl Slots {
                 self.in_flight -= 1;
             }
             self.release(key.index);
-            drop(op);
+            self.retired.extend(op);
         }
     }
 

@@ -48,7 +48,51 @@ fn removing_the_last_timer_leaves_nothing_to_wait_for() {
     assert_eq!(wheel.next_ms(0), None);
 }
 
+#[test]
+fn the_longest_waits_neither_overflow_nor_fire() {
+    for start in [0, 1, (1 << 24) - 1, 1 << 40] {
+        let mut wheel = Wheel::new(start);
+        let never = wheel.insert(u64::MAX);
+        let far = wheel.insert(start + 3 * SPAN_MS + 5);
+        let mut now = start;
+        // As a shard does: it sleeps until a slot comes up, and looks.
+        while !fired(&mut wheel, far) {
+            let next = wheel.next_ms(now).unwrap();
+            assert!(next > 0, "the shard would spin at {now}");
+            now += next;
+            wheel.advance(now, &mut Vec::new());
+        }
+        assert_eq!(now, start + 3 * SPAN_MS + 5);
+        assert!(!fired(&mut wheel, never));
+        wheel.reset(never, now + 1);
+        wheel.advance(now + 1, &mut Vec::new());
+        assert!(fired(&mut wheel, never));
+    }
+}
+
 proptest! {
+    /// Over waits of any length, in as few steps as the wheel allows.
+    #[test]
+    fn long_waits_end_on_time(
+        start in 0u64..1 << 26,
+        waits in proptest::collection::vec(0u64..1 << 26, 1..20),
+        step in 1u64..1 << 25,
+    ) {
+        let mut wheel = Wheel::new(start);
+        let timers: Vec<_> = waits.iter().map(|wait| (wheel.insert(start + wait), start + wait)).collect();
+        let mut now = start;
+        while wheel.armed > 0 {
+            let due = timers.iter().filter(|(_, d)| *d > now).map(|(_, d)| d - now).min();
+            let next = wheel.next_ms(now).unwrap();
+            prop_assert!(due.is_none_or(|due| next <= due));
+            now += next.clamp(1, step);
+            wheel.advance(now, &mut Vec::new());
+            for (key, deadline) in &timers {
+                prop_assert_eq!(wheel.poll(*key, Waker::noop()), *deadline <= now);
+            }
+        }
+    }
+
     /// Against the obvious model: a timer has fired if and only if its deadline has come, and
     /// `next_ms` never sleeps past one.
     #[test]

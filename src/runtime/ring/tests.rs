@@ -1,0 +1,104 @@
+//! What the kernel may do but can't be made to do at will.
+
+use std::os::unix::net::UnixStream;
+use std::task::Waker;
+
+use super::*;
+use crate::runtime::driver::Handle;
+
+const BUFFERS: u16 = 4;
+
+fn driver() -> RingDriver {
+    RingDriver::new(RingOptions {
+        receive_buffers: BUFFERS,
+        receive_buffer_bytes: 64,
+        ..RingOptions::default()
+    })
+    .unwrap()
+}
+
+fn receiving(driver: &mut RingDriver) -> (Key, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let socket: Handle = Rc::new(near);
+    (driver.start(Op::Receive { socket }), far)
+}
+
+/// Files a completion that names buffer `id`, as if the kernel had posted it.
+fn post(driver: &mut RingDriver, key: Key, result: i32, id: u16, more: bool) {
+    driver.receive.handed_out();
+    let flags = BUFFER | u32::from(id) << 16 | u32::from(more) << 1;
+    driver
+        .slots
+        .complete(key, Completed { result, flags }, more);
+    if driver.slots.list(key) {
+        driver.unread.streams.push(key);
+    }
+}
+
+fn next(driver: &mut RingDriver, key: Key) -> Event {
+    match driver.poll_event(key, &mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(event) => event,
+        Poll::Pending => panic!("there is an event"),
+    }
+}
+
+#[test]
+fn an_end_or_an_error_that_names_a_buffer_gives_it_back() {
+    for (result, copied_out) in [(0, false), (0, true), (-104, false), (-104, true)] {
+        let mut driver = driver();
+        let (key, _far) = receiving(&mut driver);
+        post(&mut driver, key, 5, 1, true);
+        post(&mut driver, key, result, 2, false);
+        if copied_out {
+            driver.copy_out_unread();
+        }
+        assert!(matches!(next(&mut driver, key), Event::Received(buf) if buf.len() == 5));
+        match next(&mut driver, key) {
+            Event::End => assert_eq!(result, 0),
+            Event::Failed(e) => assert_eq!(e.raw_os_error(), Some(104)),
+            _ => panic!("it has ended"),
+        }
+        let pool = driver.receive_pool();
+        assert_eq!((pool.lent(), pool.held()), (usize::from(BUFFERS), 0));
+        assert!(
+            driver.unread.copied.is_empty(),
+            "left for the slot's next stream"
+        );
+    }
+}
+
+#[test]
+fn a_late_completion_is_nobody_elses() {
+    let mut driver = driver();
+    let (old, _far) = receiving(&mut driver);
+    post(&mut driver, old, 0, 1, false);
+    next(&mut driver, old);
+    let (new, _other) = receiving(&mut driver);
+    assert_eq!(old.index, new.index, "the slot is used again");
+    let late = Completed {
+        result: 5,
+        flags: 0,
+    };
+    assert!(driver.slots.complete(old, late, false).0.is_none());
+    assert_eq!(driver.slots.state(new), Some(State::InFlight));
+    driver.abandon(old);
+    assert_eq!(driver.in_flight(), 1);
+}
+
+#[test]
+fn an_accept_that_nobody_takes_from_is_stopped_until_somebody_does() {
+    let mut driver = driver();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let key = driver.start(Op::Accept {
+        listener: Rc::new(listener),
+    });
+    let done = Completed {
+        result: -libc::ENOENT,
+        flags: 2,
+    };
+    let stopped = (0..limits::ACCEPTED_UNTAKEN_MAX + 5)
+        .map(|_| driver.slots.complete(key, done, true).1)
+        .filter(|overfull| *overfull)
+        .count();
+    assert_eq!(stopped, 1);
+}
