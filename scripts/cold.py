@@ -3,15 +3,18 @@
 
 Drops big files from the page cache, downloads them from one server while small
 cached requests go to the same server at a fixed rate on a connection of their
-own, and tells the latencies of the latter. Each latency counts from when its
-request was due, so that a stall is seen by all requests that it held up. The
+own, and tells the latencies of the latter. A request leaves when it is due,
+whether those before it were answered or not, so that a stall is seen by all
+requests that it held up. The
 server has CPU 0 and one worker, the clients have CPU 1. Rounds alternate the
 servers; figures are medians over the rounds. "alone" is the same without
 downloads. The disk is the one under --folder, as fast as it is. Run by cold.sh.
 """
 import argparse
+import collections
 import multiprocessing
 import os
+import select
 import selectors
 import socket
 import statistics
@@ -88,24 +91,33 @@ def download(address, count, size, parallel, report):
 
 
 def hot(address, interval, is_over):
-    """Latencies in seconds of small requests at a fixed rate."""
+    """Latencies in seconds of small requests that leave at a fixed rate, answered or not."""
     request = b"GET /hot.txt HTTP/1.1\r\nHost: x\r\n\r\n"
-    latencies = []
+    latencies, due = [], collections.deque()
     with socket.create_connection(address, ROUND_SECONDS_MAX) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        due = time.perf_counter()
-        while not is_over():
-            due += interval
-            if (early := due - time.perf_counter()) > 0:
-                time.sleep(early)
-            connection.sendall(request)
-            answer = b""
-            while b"x" * HOT_FILE_BYTES not in answer:
-                piece = connection.recv(65536)
-                if not piece:
-                    sys.exit("the server closed the connection of the small requests")
-                answer += piece
-            latencies.append(time.perf_counter() - due)
+        connection.sendall(request)
+        first = b""
+        while not first.endswith(b"x" * HOT_FILE_BYTES):
+            first += connection.recv(65536)
+        answer_bytes, received = len(first), 0  # every answer is as long
+        next_due = time.perf_counter()
+        while due or not is_over():
+            now = time.perf_counter()
+            if now >= next_due and not is_over():
+                connection.sendall(request)
+                due.append(next_due)
+                next_due += interval
+                continue
+            if not select.select([connection], [], [], max(0.0, next_due - now) if not is_over() else 1)[0]:
+                continue
+            piece = connection.recv(65536)
+            if not piece:
+                sys.exit("the server closed the connection of the small requests")
+            received += len(piece)
+            while received >= answer_bytes:
+                received -= answer_bytes
+                latencies.append(time.perf_counter() - due.popleft())
     return sorted(latencies)
 
 

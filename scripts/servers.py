@@ -17,7 +17,8 @@ REQUESTS_PER_CONNECTION = 1_000_000_000
 
 def release_binary():
     """The built binary, or the one that HEADWATER names."""
-    target = os.environ.get("CARGO_TARGET_DIR", "target")
+    repository = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+    target = os.path.join(repository, os.environ.get("CARGO_TARGET_DIR", "target"))
     path = os.environ.get("HEADWATER", os.path.join(target, "release", "headwater"))
     if not os.path.exists(path):
         sys.exit(f"{path} is not there; build it with: cargo build --release")

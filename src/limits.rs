@@ -13,7 +13,7 @@ pub const RING_SUBMISSIONS: u32 = 1024;
 /// costs a system call to flush.
 pub const RING_COMPLETIONS: u32 = 16 * 1024;
 /// Kernel workers that one ring may use for operations that block (cold files).
-pub const RING_BLOCKING_WORKERS: u32 = 64;
+pub const RING_BLOCKING_WORKERS: u32 = 16;
 /// Receive buffers that a shard lends to the kernel; a power of two.
 pub const RECV_BUFFERS: u16 = 512;
 /// Size of one receive buffer.
@@ -36,9 +36,9 @@ pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
 pub const MAILBOX_RETRY_MS: u64 = 10;
 
 /// Output buffers that a shard keeps for reuse…
-pub const OUTPUT_BUFFERS_KEPT: usize = 256;
+pub const OUTPUT_BUFFERS_KEPT: usize = 64;
 /// …as long as none has grown beyond this.
-pub const OUTPUT_BUFFER_BYTES_MAX: usize = 256 * 1024;
+pub const OUTPUT_BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How often a shard that ends looks for operations that the kernel still holds…
 pub const WIND_DOWN_TURNS: usize = 200;
 /// …and how long it waits each time.
@@ -125,14 +125,22 @@ pub const CACHE_FILES_MAX: usize = 1024;
 pub const CACHE_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A file up to this size is kept as a body in memory.
 pub const CACHE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// The largest that an operator may set this to: such a body is sent by copying.
+pub const CACHE_BODY_BYTES_CEILING: usize = 1024 * 1024;
 /// A cached file is looked at again when it was last checked longer ago than this.
 pub const CACHE_REVALIDATE_MS: u64 = 1_000;
-/// Bytes that one connection may pass to its socket before others get their turn.
+/// Bytes of a file that one connection passes to its socket before the next one's turn.
 pub const SEND_BUDGET_BYTES: usize = 1024 * 1024;
+/// Bytes of files that all connections of a shard together pass in one turn.
+pub const SEND_TURN_BYTES: usize = 1024 * 1024;
+/// Part of a file whose presence in the page cache is asked for, and remembered, at a time.
+pub const RESIDENCY_PIECE_BYTES: u64 = 1024 * 1024;
 /// A body in memory up to this size is copied behind its head, so that both leave in one send.
 pub const COPY_BYTES_MAX: usize = 4 * 1024;
 /// Responses gathered from pipelined requests before they are sent.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// Downloads of one shard that have a part of a cold file read at a time; others wait in line.
+pub const COLD_PIECES_MAX: usize = 16;
 /// Piece in which a cold file is read by a kernel worker.
 pub const COLD_READ_BYTES: usize = 256 * 1024;
 /// File pieces that a shard remembers as being in the page cache…
@@ -141,6 +149,8 @@ pub const RESIDENCY_ENTRIES: usize = 1024;
 pub const RESIDENCY_TRUST_MS: u64 = 500;
 /// The page cache's unit.
 pub const PAGE_BYTES: u64 = 4096;
+/// Bytes of all listings that are being sent; further ones are answered with 503.
+pub const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries of one folder listing; more are cut, and the listing says so.
 pub const LISTING_ENTRIES_MAX: usize = 10_000;
 /// Attempts to read a file that changes while it is read.
@@ -179,6 +189,7 @@ const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);
 const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);
-const _: () = assert!(SEND_BUDGET_BYTES >= CACHE_BODY_BYTES_MAX);
+const _: () = assert!(SEND_TURN_BYTES >= SEND_BUDGET_BYTES);
+const _: () = assert!(CACHE_BODY_BYTES_CEILING >= CACHE_BODY_BYTES_MAX);
 const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);

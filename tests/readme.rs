@@ -64,8 +64,11 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// Names and values.
+type Variables = Vec<(String, String)>;
+
 /// The environment and the arguments of a line that runs headwater.
-fn headwater_line(line: &str) -> Option<(Vec<(String, String)>, Vec<String>)> {
+fn headwater_line(line: &str) -> Option<(Variables, Vec<String>)> {
     let mut words = words(line);
     let is_variable = |word: &&String| word.contains('=') && !word.starts_with('-');
     let variables = words.iter().take_while(is_variable).count();

@@ -126,12 +126,12 @@ fn obey_signals(stopper: &Stopper, drain_ms: u64) {
                 return stopper.now();
             }
             Signal::Terminate | Signal::Interrupt | Signal::Quit => {
+                stopper.drain();
                 eprintln!(
                     "headwater: stopping: finishing what runs, for at most {} s; \
                      a second signal ends it now",
                     drain_ms.div_ceil(1000)
                 );
-                stopper.drain();
             }
             Signal::Hangup => {
                 eprintln!(

@@ -316,7 +316,7 @@ pub static FIELDS: &[Field] = &[
         flag: "cache-body-bytes",
         heading: CACHE,
         about: "Largest file kept in memory",
-        kind: number(Unit::Bytes, 0, limits::SEND_BUDGET_BYTES as u64),
+        kind: number(Unit::Bytes, 0, limits::CACHE_BODY_BYTES_CEILING as u64),
         slot: |c| Slot::Size(&mut c.cache.body_bytes),
     },
     Field {

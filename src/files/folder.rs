@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -35,7 +36,10 @@ pub async fn list(
     let json = wants_json(head.headers.get(Known::Accept));
     match conditional::evaluate(head.method, &head.headers, &Validators::default()) {
         Precondition::Proceed { .. } => {}
-        Precondition::NotModified => return Ok(Response::new(Status::NOT_MODIFIED)),
+        Precondition::NotModified => {
+            // RFC 9110 section 15.4.5: a 304 has the Vary of the 200.
+            return Ok(Response::new(Status::NOT_MODIFIED).with("vary", "accept"));
+        }
         Precondition::PreconditionFailed => {
             return Ok(Response::error(
                 Status::PRECONDITION_FAILED,
@@ -61,7 +65,40 @@ pub async fn list(
         true => response.with("x-listing-truncated", "true"),
         false => response,
     };
-    Ok(response.with_body(Body::Bytes(Bytes::from(body))))
+    let page = Page::hold(body).ok_or(Failure::Exhausted)?;
+    Ok(response.with_body(Body::Bytes(Bytes::from_owner(page))))
+}
+
+/// Bytes of all listings that are being sent.
+static PAGES_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// A rendered listing. It can be long and is made anew for every request, so slow
+/// readers of a large folder could take all memory if nobody counted.
+struct Page(Vec<u8>);
+
+impl Page {
+    fn hold(page: Vec<u8>) -> Option<Page> {
+        let add = |held: usize| {
+            let held = held.checked_add(page.len())?;
+            (held <= limits::LISTINGS_BYTES_MAX).then_some(held)
+        };
+        PAGES_BYTES
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .ok()
+            .map(|_| Page(page))
+    }
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        PAGES_BYTES.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
 }
 
 /// The rendered listing, and whether it was cut.
@@ -107,4 +144,19 @@ fn render(
         render_html(&listing)
     };
     Ok((body, found.cut))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_beyond_the_bound_are_refused_until_others_are_sent() {
+        let half = || vec![0; limits::LISTINGS_BYTES_MAX / 2];
+        let (first, second) = (Page::hold(half()), Page::hold(half()));
+        assert!(first.is_some() && second.is_some());
+        assert!(Page::hold(vec![0; 2]).is_none());
+        drop(Bytes::from_owner(first.unwrap()).slice(1..2));
+        assert!(Page::hold(vec![0; 2]).is_some());
+    }
 }

@@ -47,6 +47,7 @@ pub(super) struct Core {
     pacing: Cell<Pacing>,
     /// Tasks that let a turn pass before they go on.
     yielded: RefCell<Vec<Waker>>,
+    turn: Cell<u64>,
 }
 
 /// How completions are gathered into one turn under load.
@@ -102,6 +103,7 @@ impl Shard {
             stats: parts.stats,
             pacing: Cell::new(parts.pacing),
             yielded: RefCell::default(),
+            turn: Cell::new(0),
         })))
     }
 
@@ -217,7 +219,13 @@ impl Shard {
         }
     }
 
-    pub(super) fn wake_next_turn(&self, waker: &Waker) {
+    /// Counts the turns of this shard's loop: one look at the ring each.
+    pub fn turn(&self) -> u64 {
+        self.0.turn.get()
+    }
+
+    /// Wakes a task after the next look at the ring.
+    pub fn wake_next_turn(&self, waker: &Waker) {
         self.0.yielded.borrow_mut().push(waker.clone());
     }
 
@@ -253,7 +261,7 @@ impl Shard {
             if let Some(output) = root.try_take() {
                 break output;
             }
-            if let Err(e) = self.turn(&mut turn) {
+            if let Err(e) = self.take_turn(&mut turn) {
                 break Err(super::join::JoinError::Loop(e));
             }
         };
@@ -261,9 +269,10 @@ impl Shard {
         result.map_err(|e| io::Error::other(e.to_string()))
     }
 
-    fn turn(&self, turn: &mut Turn) -> io::Result<()> {
+    fn take_turn(&self, turn: &mut Turn) -> io::Result<()> {
         let Turn { wakers, retired } = turn;
         let core = &*self.0;
+        core.turn.set(core.turn.get() + 1);
         let busy = core.executor.borrow().has_ready() || !core.yielded.borrow().is_empty();
         let timeout = if busy {
             Some(Duration::ZERO)

@@ -39,7 +39,7 @@ pub(super) async fn accept_loop<S: Service>(
         match next.await {
             None => return,
             Some(Ok(socket)) => {
-                let socket = match state.better_shard() {
+                let socket = match state.better_shard(&inboxes) {
                     Some(other) => match inboxes[other].put(socket) {
                         Some(back) => back,
                         None => continue,
@@ -48,9 +48,8 @@ pub(super) async fn accept_loop<S: Service>(
                 };
                 welcome(socket, &state, &service);
             }
-            Some(Err(e)) if is_short_of_descriptors(&e) => pause(&state).await,
-            // The client was gone again, or the network had an error: accept(2) says to go on.
-            Some(Err(_)) => {}
+            Some(Err(e)) if concerns_one_connection(&e) => {}
+            Some(Err(_)) => pause(&state).await,
         }
     }
 }
@@ -90,11 +89,26 @@ fn welcome<S: Service>(socket: OwnedFd, state: &Rc<ShardState>, service: &Rc<S>)
     }
 }
 
-fn is_short_of_descriptors(e: &io::Error) -> bool {
+/// The client was gone again, or its network had an error: accept(2) says to go on. After any
+/// other error (descriptors or memory ran out, the listener is broken) that would spin.
+fn concerns_one_connection(e: &io::Error) -> bool {
     use nix::errno::Errno;
-    let short = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    let passing = [
+        Errno::ECONNABORTED,
+        Errno::EINTR,
+        Errno::EAGAIN,
+        Errno::EPERM,
+        Errno::EPROTO,
+        Errno::ENOPROTOOPT,
+        Errno::EOPNOTSUPP,
+        Errno::ENETDOWN,
+        Errno::ENETUNREACH,
+        Errno::EHOSTDOWN,
+        Errno::EHOSTUNREACH,
+        Errno::ENONET,
+    ];
     e.raw_os_error()
-        .is_some_and(|code| short.contains(&Errno::from_raw(code)))
+        .is_some_and(|code| passing.contains(&Errno::from_raw(code)))
 }
 
 /// Until a connection has ended here, or for a while: another process, or a

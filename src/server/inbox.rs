@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -9,7 +10,10 @@ use crate::limits;
 
 /// Where other shards leave connections for this one.
 #[derive(Default)]
-pub(super) struct Inbox(Mutex<State>);
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    waiting: AtomicU32,
+}
 
 #[derive(Default)]
 struct State {
@@ -20,9 +24,14 @@ struct State {
 
 impl Inbox {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0
+        self.state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Connections that wait here, and that this shard doesn't count as its own yet.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Leaves a connection; gives it back when too many wait or the shard stops.
@@ -32,6 +41,7 @@ impl Inbox {
             return Some(socket);
         }
         state.sockets.push_back(socket);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let waker = state.waker.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
@@ -41,7 +51,10 @@ impl Inbox {
     pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<OwnedFd> {
         let mut state = self.lock();
         match state.sockets.pop_front() {
-            Some(socket) => Poll::Ready(socket),
+            Some(socket) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                Poll::Ready(socket)
+            }
             None => {
                 state.waker = Some(cx.waker().clone());
                 Poll::Pending
@@ -54,8 +67,29 @@ impl Inbox {
         let untaken = {
             let mut state = self.lock();
             state.closed = true;
+            self.waiting.store(0, Ordering::Relaxed);
             std::mem::take(&mut state.sockets)
         };
         drop(untaken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_counted_until_it_is_taken() {
+        let inbox = Inbox::default();
+        let socket = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        assert!(inbox.put(socket()).is_none());
+        assert!(inbox.put(socket()).is_none());
+        assert_eq!(inbox.waiting(), 2);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(inbox.poll_take(&mut cx).is_ready());
+        assert_eq!(inbox.waiting(), 1);
+        inbox.close();
+        assert!(inbox.put(socket()).is_some());
+        assert_eq!(inbox.waiting(), 0);
     }
 }

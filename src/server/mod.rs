@@ -24,8 +24,10 @@ mod accept;
 mod admin;
 mod clock;
 mod error;
+mod gate;
 mod h1;
 mod inbox;
+mod line;
 mod options;
 mod pace;
 mod residency;
@@ -36,6 +38,7 @@ mod start;
 mod state;
 mod stop;
 mod transfer;
+mod turnstile;
 
 pub use error::ServeError;
 pub use options::ServerOptions;

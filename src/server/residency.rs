@@ -28,7 +28,7 @@ impl Residency {
     }
 
     fn slot(file: &File, offset: u64) -> (usize, u64) {
-        let piece = offset / limits::SEND_BUDGET_BYTES as u64;
+        let piece = offset / limits::RESIDENCY_PIECE_BYTES;
         let mixed = (file.stamp.ino ^ file.stamp.dev.rotate_left(32))
             .wrapping_add(piece.wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -48,7 +48,7 @@ impl Residency {
 
     /// The piece that holds `offset`, whole from there on, is in the page cache.
     pub fn note(&self, file: &File, offset: u64, now_ms: u64) {
-        if !offset.is_multiple_of(limits::SEND_BUDGET_BYTES as u64) {
+        if !offset.is_multiple_of(limits::RESIDENCY_PIECE_BYTES) {
             return;
         }
         let (slot, piece) = Self::slot(file, offset);
@@ -86,7 +86,7 @@ mod tests {
     fn a_piece_is_known_for_a_while_and_no_other_is() {
         let residency = Residency::new();
         let (a, b) = (file(1), file(2));
-        let piece = limits::SEND_BUDGET_BYTES as u64;
+        let piece = limits::RESIDENCY_PIECE_BYTES;
         residency.note(&a, 3 * piece, 1000);
         assert!(residency.is_known(&a, 3 * piece + 5, 1000));
         assert!(!residency.is_known(&a, 4 * piece, 1000));

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::clock::Clock;
+use super::inbox::Inbox;
 use super::options::ServerOptions;
-use super::residency::Residency;
+use super::transfer::Transfers;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
 use crate::runtime::{Shard, Stream};
@@ -59,7 +60,7 @@ pub(super) struct ShardState {
     pub shared: Arc<Shared>,
     pub clock: Clock,
     pub counters: Counters,
-    pub residency: Residency,
+    pub transfers: Transfers,
     connections: Cell<u32>,
     draining: Cell<bool>,
     /// Those who wait for a connection's end: the accept loop short of
@@ -81,7 +82,7 @@ impl ShardState {
             shared,
             clock: Clock::new(),
             counters: Counters::default(),
-            residency: Residency::new(),
+            transfers: Transfers::new(shard),
             connections: Cell::new(0),
             draining: Cell::new(false),
             waiting: RefCell::default(),
@@ -118,16 +119,16 @@ impl ShardState {
         }
     }
 
-    /// The shard that a fresh connection should rather go to.
-    pub fn better_shard(&self) -> Option<usize> {
-        if self.shared.loads.len() < 2 {
+    /// The shard that a fresh connection should rather go to. What waits in a shard's
+    /// inbox counts: a burst is over before the other shard has looked.
+    pub fn better_shard(&self, inboxes: &[Inbox]) -> Option<usize> {
+        if inboxes.len() < 2 {
             return None;
         }
-        let loads: Vec<u32> = self
-            .shared
-            .loads
+        let loads: Vec<u32> = inboxes
             .iter()
-            .map(|l| l.load(Ordering::Relaxed))
+            .zip(&self.shared.loads)
+            .map(|(inbox, load)| load.load(Ordering::Relaxed).saturating_add(inbox.waiting()))
             .collect();
         balance::hand_over_to(self.shard.index(), &loads)
     }

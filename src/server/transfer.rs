@@ -8,71 +8,102 @@ use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
+use super::gate::Gate;
 use super::pace::Pace;
 use super::residency::Residency;
+use super::turnstile::Turnstile;
 use crate::http::FileSlice;
 use crate::limits;
-use crate::runtime::{Shard, Stream, read_at, yield_now};
+use crate::runtime::{Shard, Stream, read_at};
 use crate::sys;
 use crate::sys::file::File;
 
-/// What is known of a file's residency, and brought in, at a time.
-const PIECE_BYTES: u64 = limits::SEND_BUDGET_BYTES as u64;
+/// What the transfers of one shard share.
+pub(super) struct Transfers {
+    residency: Residency,
+    turnstile: Turnstile,
+    /// Each that is within has a buffer of its own.
+    cold: Gate,
+}
 
-/// Sends a part of a file.
-///
-/// # Errors
-/// Besides the socket's: InvalidData when the file was changed or cut short
-/// since its length was announced. The response can't be completed then, and
-/// closing the connection is the only honest way to say so.
-pub(super) async fn send_file(
-    stream: &Stream,
-    slice: &FileSlice,
-    pace: &mut Pace,
-    residency: &Residency,
-) -> io::Result<()> {
-    let (mut offset, end) = (slice.offset, slice.offset + slice.len);
-    let mut resident_to = offset;
-    let mut budget = limits::SEND_BUDGET_BYTES;
-    // The service looked at the file when it answered, in this very turn as a rule.
-    let mut looked_at_ms = stream.shard().now_ms();
-    while offset < end {
-        let now_ms = stream.shard().now_ms();
-        if now_ms != looked_at_ms {
-            looked_at_ms = now_ms;
-            check_unchanged(&slice.file)?;
-        }
-        if offset >= resident_to {
-            // Whole pieces of the file, so that all who send it share what is known of a piece.
-            let piece_end = (offset / PIECE_BYTES + 1) * PIECE_BYTES;
-            let piece = piece_end.min(end) - offset;
-            if !residency.is_known(&slice.file, offset, now_ms) {
-                make_resident(stream.shard(), &slice.file, offset, piece).await?;
-                if piece_end <= end || end == slice.file.stamp.size {
-                    residency.note(&slice.file, offset, stream.shard().now_ms());
-                }
-            }
-            resident_to = offset + piece;
-        }
-        let piece = (resident_to - offset).min(budget as u64) as usize;
-        match stream.try_send_file(slice.file.as_fd(), offset, piece)? {
-            Some(0) => return Err(changed()),
-            Some(sent) => {
-                offset += sent as u64;
-                pace.moved(sent as u64);
-                budget -= sent;
-                if budget == 0 {
-                    budget = limits::SEND_BUDGET_BYTES;
-                    yield_now().await;
-                } else if sent < piece {
-                    pace.step(stream.writable()).await?;
-                    budget = limits::SEND_BUDGET_BYTES;
-                }
-            }
-            None => pace.step(stream.writable()).await?,
+impl Transfers {
+    pub fn new(shard: &Shard) -> Self {
+        Self {
+            residency: Residency::new(),
+            turnstile: Turnstile::new(shard),
+            cold: Gate::new(limits::COLD_PIECES_MAX),
         }
     }
-    Ok(())
+
+    /// Sends a part of a file, which was last looked at when its answer was made,
+    /// at `looked_at_ms` on the shard's clock.
+    ///
+    /// # Errors
+    /// Besides the socket's: InvalidData when the file was changed or cut short
+    /// since its length was announced. The response can't be completed then, and
+    /// closing the connection is the only honest way to say so.
+    pub async fn send_file(
+        &self,
+        stream: &Stream,
+        slice: &FileSlice,
+        pace: &mut Pace,
+        mut looked_at_ms: u64,
+    ) -> io::Result<()> {
+        let (mut offset, end) = (slice.offset, slice.offset + slice.len);
+        let mut resident_to = offset;
+        while offset < end {
+            let now_ms = stream.shard().now_ms();
+            if now_ms != looked_at_ms {
+                looked_at_ms = now_ms;
+                check_unchanged(&slice.file)?;
+            }
+            if offset >= resident_to {
+                resident_to = self.make_resident(stream.shard(), slice, offset).await?;
+            }
+            self.turnstile.pass().await;
+            let piece = (resident_to - offset).min(limits::SEND_BUDGET_BYTES as u64) as usize;
+            let sent = stream.try_send_file(slice.file.as_fd(), offset, piece);
+            self.turnstile
+                .spent(sent.as_ref().map_or(0, |sent| sent.unwrap_or(0)));
+            match sent? {
+                Some(0) => return Err(changed()),
+                Some(sent) => {
+                    offset += sent as u64;
+                    pace.moved(sent as u64);
+                    if sent < piece {
+                        pace.step(stream, stream.writable()).await?;
+                    }
+                }
+                None => pace.step(stream, stream.writable()).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until what a file has from `offset` on is in the page cache, up to where that
+    /// is known, which is returned.
+    async fn make_resident(
+        &self,
+        shard: &Shard,
+        slice: &FileSlice,
+        offset: u64,
+    ) -> io::Result<u64> {
+        const PIECE: u64 = limits::RESIDENCY_PIECE_BYTES;
+        let (file, end) = (&slice.file, slice.offset + slice.len);
+        // Whole pieces of the file, so that all who send it share what is known of a piece.
+        let piece_end = (offset / PIECE + 1) * PIECE;
+        let until = piece_end.min(end);
+        if !self.residency.is_known(file, offset, shard.now_ms()) {
+            if !is_resident(file, offset, until - offset) {
+                let _place = self.cold.enter().await;
+                bring_in(shard, file, offset, until).await?;
+            }
+            if until == piece_end || until == file.stamp.size {
+                self.residency.note(file, offset, shard.now_ms());
+            }
+        }
+        Ok(until)
+    }
 }
 
 fn changed() -> io::Error {
@@ -92,13 +123,9 @@ fn check_unchanged(file: &File) -> io::Result<()> {
     }
 }
 
-/// Waits until a part of a file is in the page cache, where it isn't, without
-/// making the shard wait: a worker of the kernel reads it.
-async fn make_resident(shard: &Shard, file: &Rc<File>, offset: u64, len: u64) -> io::Result<()> {
-    if is_resident(file, offset, len) {
-        return Ok(());
-    }
-    let (mut at, end) = (offset, offset + len);
+/// Reads a part of a file into the page cache without making the shard wait: a
+/// worker of the kernel does it.
+async fn bring_in(shard: &Shard, file: &Rc<File>, mut at: u64, end: u64) -> io::Result<()> {
     let mut buf = Vec::with_capacity(limits::COLD_READ_BYTES);
     while at < end {
         let (result, back) = read_at(shard, Rc::clone(file) as _, buf, at, true).await;

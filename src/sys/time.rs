@@ -11,10 +11,10 @@ pub fn monotonic_ms() -> u64 {
     monotonic_ns() / 1_000_000
 }
 
-/// The date as (seconds since the epoch, nanoseconds), to the kernel's tick
-/// (`CLOCK_REALTIME_COARSE`, 1 to 10 ms): enough for headers and logs, and cheaper.
+/// The date as (seconds since the epoch, nanoseconds) by `CLOCK_REALTIME`. The
+/// coarse clock would be behind the times of files that were just written.
 pub fn realtime() -> (u64, u32) {
-    read(libc::CLOCK_REALTIME_COARSE)
+    read(libc::CLOCK_REALTIME)
 }
 
 fn read(clock: libc::clockid_t) -> (u64, u32) {

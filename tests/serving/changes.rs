@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::support::{Client, Site, get};
 
@@ -128,4 +129,20 @@ fn small_files_are_seen_to_change_at_once() {
     }
     fs::remove_file(&path).expect("removed");
     assert_eq!(client.get("/small.txt").status, 404);
+}
+
+/// File systems stamp changes by a finer clock than the kernel's tick once somebody
+/// has looked (multigrain timestamps, Linux 6.13). By the tick a fresh file would lie
+/// in the future, and its Last-Modified would be cut.
+#[test]
+fn the_clock_is_never_behind_a_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut file = File::create(dir.path().join("a")).expect("a file");
+    for _ in 0..2000 {
+        file.write_all(b"x").expect("written");
+        let modified = file.metadata().and_then(|m| m.modified()).expect("a time");
+        let modified = modified.duration_since(UNIX_EPOCH).expect("after 1970");
+        let (seconds, nanoseconds) = headwater::sys::time::realtime();
+        assert!(Duration::new(seconds, nanoseconds) >= modified);
+    }
 }

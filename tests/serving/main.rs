@@ -10,6 +10,7 @@ mod life;
 mod limits;
 mod ranges;
 mod refused;
+mod review;
 mod splitting;
 mod support;
 mod timeouts;

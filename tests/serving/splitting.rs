@@ -104,11 +104,18 @@ fn answers_do_not_depend_on_packets() {
             client.send(&stream[cut[0]..cut[1]]);
         }
         let split = answers(&mut client);
+        let at = split.iter().zip(&whole).position(|(a, b)| a != b);
+        let near = |bytes: &[u8]| {
+            let at = at.unwrap_or(0);
+            let near = &bytes[at.saturating_sub(40).min(bytes.len())..(at + 60).min(bytes.len())];
+            near.escape_ascii().to_string()
+        };
+        let lengths = (whole.len(), split.len());
         prop_assert!(
             split == whole,
-            "{} bytes, {} when split",
-            whole.len(),
-            split.len()
+            "{lengths:?} at {at:?}: {} when split {}",
+            near(&whole),
+            near(&split)
         );
         Ok(())
     };

@@ -11,6 +11,7 @@
 
 mod entries;
 mod preflight;
+mod queue;
 mod slots;
 
 use std::collections::{HashMap, VecDeque};

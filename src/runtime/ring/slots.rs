@@ -1,10 +1,10 @@
 //! The slots that own operations while the kernel may touch what they hold.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 
 use super::OrphanOp;
 use super::entries::Scratch;
+use super::queue::Queue;
 use crate::limits;
 use crate::runtime::driver::{Key, Op};
 
@@ -30,7 +30,7 @@ pub(super) struct Slot {
     /// Structures that the entry points to.
     pub scratch: Option<Scratch>,
     waker: Option<Waker>,
-    completed: VecDeque<Completed>,
+    completed: Queue,
     in_flight: bool,
     orphan: bool,
     stopping: bool,
@@ -76,7 +76,7 @@ impl Slots {
                 op: None,
                 scratch: None,
                 waker: None,
-                completed: VecDeque::new(),
+                completed: Queue::default(),
                 in_flight: false,
                 orphan: false,
                 stopping: false,
@@ -162,10 +162,10 @@ impl Slots {
 
     /// What a stream has not yet read, to be changed in place; ends its listing.
     pub fn unread(&mut self, key: Key) -> impl Iterator<Item = &mut Completed> {
-        let slot = self.get(key).map(|slot| {
+        let mut slot = self.get(key);
+        if let Some(slot) = &mut slot {
             slot.listed = false;
-            slot
-        });
+        }
         slot.into_iter().flat_map(|slot| slot.completed.iter_mut())
     }
 
@@ -203,7 +203,9 @@ impl Slots {
         let Some(op) = slot.op.as_ref().map(OrphanOp::of) else {
             return Vec::new();
         };
-        slot.completed.drain(..).map(|c| (op, c)).collect()
+        std::iter::from_fn(|| slot.completed.pop_front())
+            .map(|completed| (op, completed))
+            .collect()
     }
 
     pub fn free(&mut self, key: Key) {
@@ -223,8 +225,6 @@ impl Slots {
         slot.generation = slot.generation.wrapping_add(1) & 0x7fff_ffff;
         slot.waker = None;
         slot.completed.clear();
-        // A flood's long queue is not kept for whoever comes next.
-        slot.completed.shrink_to(limits::RECV_QUEUE_PER_STREAM);
         if let Some(scratch) = slot.scratch.take()
             && self.spare_scratch.len() < limits::SPARE_SCRATCH
         {

@@ -1,6 +1,8 @@
 //! A request's body over HTTP/1.1.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -19,6 +21,16 @@ pub(super) enum Left {
     Nothing,
 }
 
+/// What the time-out is counted for.
+enum Timed {
+    /// The piece that is waited for.
+    Waiting,
+    /// Nothing: the service is at work, which is no fault of the client's.
+    Stopped,
+    /// All that is left of the body.
+    Rest,
+}
+
 /// Reads a body out of the connection's input. It lives for one request.
 pub(super) struct H1Body<'c> {
     stream: &'c Stream,
@@ -29,9 +41,12 @@ pub(super) struct H1Body<'c> {
     bytes_left_max: u64,
     timer: Timer,
     timeout_ms: u64,
+    timed: Timed,
     /// The client waits for `100 Continue` before it sends anything.
     expects_continue: bool,
     continue_sent: Option<PendingSend>,
+    /// The same, where the socket had no room for it.
+    continue_late: Option<Pin<Box<dyn Future<Output = io::Result<()>> + 'c>>>,
     failed: bool,
 }
 
@@ -59,8 +74,10 @@ impl<'c> H1Body<'c> {
             bytes_left_max: bytes_max,
             timer: Timer::after(stream.shard(), timeout_ms),
             timeout_ms,
+            timed: Timed::Stopped,
             expects_continue,
             continue_sent: None,
+            continue_late: None,
             failed: false,
         }
     }
@@ -85,7 +102,8 @@ impl<'c> H1Body<'c> {
         self.left
     }
 
-    /// Goes on with the rest of a body after its response was sent.
+    /// Goes on with the rest of a body after its response was sent. Nobody wants
+    /// it, so all of it must come within the time-out of one piece.
     pub fn resume(
         stream: &'c Stream,
         receiver: &'c mut Receiver,
@@ -99,6 +117,7 @@ impl<'c> H1Body<'c> {
             stream, receiver, input, framing, false, bytes_max, timeout_ms,
         );
         body.left = left;
+        body.timed = Timed::Rest;
         body
     }
 
@@ -165,18 +184,27 @@ impl<'c> H1Body<'c> {
                 match sent.poll(cx) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(None)) => self.continue_sent = None,
-                    // A client that asks for this and has no room for 25 bytes.
-                    Poll::Ready(Ok(Some(_))) => {
-                        return Poll::Ready(Err(IncomingError::Io(
-                            io::ErrorKind::WriteZero.into(),
-                        )));
+                    // Earlier answers still fill the socket.
+                    Poll::Ready(Ok(Some(rest))) => {
+                        self.continue_sent = None;
+                        self.continue_late = Some(Box::pin(self.stream.send_all(rest)));
                     }
                     Poll::Ready(Err(e)) => return Poll::Ready(Err(IncomingError::Io(e))),
                 }
             }
+            if let Some(late) = &mut self.continue_late
+                && let Poll::Ready(sent) = late.as_mut().poll(cx)
+            {
+                self.continue_late = None;
+                if let Err(e) = sent {
+                    return Poll::Ready(Err(IncomingError::Io(e)));
+                }
+            }
             match self.receiver.poll_next(cx) {
                 Poll::Ready(Ok(Some(buf))) => {
-                    self.timer.reset(self.timeout_ms);
+                    if matches!(self.timed, Timed::Waiting) {
+                        self.timed = Timed::Stopped;
+                    }
                     self.input.push(buf);
                 }
                 Poll::Ready(Ok(None)) => {
@@ -185,6 +213,10 @@ impl<'c> H1Body<'c> {
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(IncomingError::Io(e))),
                 Poll::Pending => {
+                    if matches!(self.timed, Timed::Stopped) {
+                        self.timed = Timed::Waiting;
+                        self.timer.reset(self.timeout_ms);
+                    }
                     return self
                         .timer
                         .poll_elapsed(cx)

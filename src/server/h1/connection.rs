@@ -30,6 +30,8 @@ pub(in crate::server) struct Connection<S> {
     timer: Timer,
     /// The beginning of a head is here, and its end is waited for.
     in_head: bool,
+    /// Bytes of that head when it was last looked at.
+    parsed_bytes: usize,
     requests: u64,
 }
 
@@ -80,6 +82,7 @@ impl<S: Service> Connection<S> {
             input: Input::Empty,
             output: Output::new(),
             in_head: false,
+            parsed_bytes: 0,
             requests: 0,
         }
     }
@@ -95,7 +98,12 @@ impl<S: Service> Connection<S> {
         loop {
             let fate = match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Input(buf) => {
+                    let may_end = self.may_end_head(&buf);
                     self.input.push(buf);
+                    if !may_end {
+                        self.input.detach();
+                        continue;
+                    }
                     match self.process().await? {
                         Fate::Close if self.has_more_input().await => Fate::Linger,
                         fate => fate,
@@ -104,6 +112,7 @@ impl<S: Service> Connection<S> {
                 Wake::Full(rest) => {
                     self.input.detach();
                     Box::pin(self.send_late(rest)).await?;
+                    self.restart_timer();
                     Fate::Open
                 }
                 Wake::Timeout if self.in_head => self.refuse_late_head(),
@@ -230,6 +239,7 @@ impl<S: Service> Connection<S> {
             self.in_head = false;
             self.timer.reset(options.idle_timeout_ms);
         } else {
+            self.parsed_bytes = self.input.bytes().len();
             // From the head's first byte on; the next one doesn't push it back.
             if !self.in_head {
                 self.in_head = true;
@@ -237,6 +247,26 @@ impl<S: Service> Connection<S> {
             }
             self.input.detach();
         }
+    }
+
+    /// Whether a head that has begun is worth another look with this piece. Each
+    /// look begins at its first byte, so looking at every byte of a drip would
+    /// cost the square of its length: a line must have ended, or much have come.
+    fn may_end_head(&self, piece: &[u8]) -> bool {
+        let len = self.input.bytes().len() + piece.len();
+        !self.in_head
+            || piece.contains(&b'\n')
+            || len >= 2 * self.parsed_bytes
+            || len >= self.state.options().head.head_bytes_max
+    }
+
+    /// What the client was not sent yet, it could not react to: its time begins now.
+    fn restart_timer(&mut self) {
+        let options = self.state.options();
+        self.timer.reset(match self.in_head {
+            true => options.header_timeout_ms,
+            false => options.idle_timeout_ms,
+        });
     }
 
     fn put(&mut self, response: Response, exchange: Exchange) -> Option<Rest> {
@@ -255,8 +285,15 @@ impl<S: Service> Connection<S> {
         let Ok(Some(parsed)) = parse_request(&head, &options.head) else {
             return Err(io::Error::other("a request changed while it was copied"));
         };
-        // What was gathered for requests before this one must not wait for it.
-        self.output.hand_over(&self.stream);
+        // What was gathered for requests before this one must not wait for it, and
+        // must be out before `100 Continue` can be.
+        match parsed.framing {
+            Framing::None => self.output.hand_over(&self.stream),
+            _ => {
+                let mut pace = self.pace();
+                self.output.flush(&self.stream, &mut pace).await?;
+            }
+        }
         let mut body = H1Body::new(
             &self.stream,
             &mut self.receiver,
@@ -280,7 +317,7 @@ impl<S: Service> Connection<S> {
         let drainable = whole || body.may_drain(limits::LINGER_BYTES_MAX);
         let left = body.into_left();
         let exchange = Exchange {
-            keep_alive: exchange.keep_alive && drainable,
+            keep_alive: exchange.keep_alive && drainable && !self.state.is_draining(),
             ..exchange
         };
         let fate = match self.put(response, exchange) {
@@ -312,9 +349,9 @@ impl<S: Service> Connection<S> {
     async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<Fate> {
         let keep = exchange.keep_alive && !rest.ends_connection();
         let mut pace = self.pace();
-        let residency = &self.state.residency;
+        let transfers = &self.state.transfers;
         self.output
-            .send_rest(&self.stream, rest, &mut pace, residency)
+            .send_rest(&self.stream, rest, &mut pace, transfers)
             .await?;
         Ok(if keep { Fate::Open } else { Fate::Close })
     }
@@ -323,7 +360,9 @@ impl<S: Service> Connection<S> {
         let mut pace = self.pace();
         while !rest.is_empty() {
             let before = rest.len();
-            rest = pace.step(self.stream.send(rest, false)).await?;
+            rest = pace
+                .step(&self.stream, self.stream.send(rest, false))
+                .await?;
             pace.moved((before - rest.len()) as u64);
         }
         Ok(())

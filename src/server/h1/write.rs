@@ -12,8 +12,7 @@ use crate::http::{Body, BodyStream, DateValue, Part, Response, Version};
 use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Stream, yield_now};
 use crate::server::pace::Pace;
-use crate::server::residency::Residency;
-use crate::server::transfer::send_file;
+use crate::server::transfer::Transfers;
 
 /// What of the request decides how its response is written.
 #[derive(Clone, Copy)]
@@ -187,8 +186,10 @@ impl Output {
         stream: &Stream,
         rest: Rest,
         pace: &mut Pace,
-        residency: &Residency,
+        transfers: &Transfers,
     ) -> io::Result<()> {
+        // The service looked at its files in this very turn; from here on it may wait.
+        let answered_ms = stream.shard().now_ms();
         // What is on its way must have left before anything is sent past it.
         while self.pending.is_some() {
             yield_now().await;
@@ -205,7 +206,7 @@ impl Output {
         match rest.body {
             Body::Empty => Ok(()),
             Body::Bytes(bytes) => send_all(stream, bytes.into(), false, pace).await,
-            Body::File(slice) => send_file(stream, &slice, pace, residency).await,
+            Body::File(slice) => transfers.send_file(stream, &slice, pace, answered_ms).await,
             Body::Parts(parts) => {
                 let last = parts.len().saturating_sub(1);
                 for (index, part) in parts.into_iter().enumerate() {
@@ -213,7 +214,11 @@ impl Output {
                         Part::Bytes(bytes) => {
                             send_all(stream, bytes.into(), index < last, pace).await?;
                         }
-                        Part::File(slice) => send_file(stream, &slice, pace, residency).await?,
+                        Part::File(slice) => {
+                            transfers
+                                .send_file(stream, &slice, pace, answered_ms)
+                                .await?
+                        }
                     }
                 }
                 Ok(())
@@ -290,7 +295,7 @@ async fn send_all(
 ) -> io::Result<()> {
     while !buf.is_empty() {
         let before = buf.len();
-        buf = pace.step(stream.send(buf, more)).await?;
+        buf = pace.step(stream, stream.send(buf, more)).await?;
         pace.moved((before - buf.len()) as u64);
     }
     Ok(())
@@ -304,7 +309,7 @@ async fn send_all_vectored(
     let left = |bufs: &[SendBuf]| bufs.iter().map(SendBuf::len).sum::<usize>();
     while !bufs.is_empty() {
         let before = left(&bufs);
-        bufs = pace.step(stream.send_vectored(bufs, false)).await?;
+        bufs = pace.step(stream, stream.send_vectored(bufs, false)).await?;
         pace.moved((before - left(&bufs)) as u64);
     }
     Ok(())

@@ -148,7 +148,12 @@ impl<S: Read + Write> Client<S> {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut piece = vec![0; 64 * 1024];
-        let got = self.stream.read(&mut piece)?;
+        let got = loop {
+            match self.stream.read(&mut piece) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         self.buf.extend_from_slice(&piece[..got]);
         Ok(got)
     }

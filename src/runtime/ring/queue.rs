@@ -1,0 +1,71 @@
+//! Completions that nobody has come for yet: none or one as a rule, and then
+//! without memory of their own, since every idle connection has such a queue.
+
+use std::collections::VecDeque;
+
+use super::slots::Completed;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    first: Option<Completed>,
+    /// Empty unless there is a first one.
+    #[expect(clippy::box_collection, reason = "one word in every idle slot, not four")]
+    rest: Option<Box<VecDeque<Completed>>>,
+}
+
+impl Queue {
+    pub fn push_back(&mut self, completed: Completed) {
+        match &mut self.first {
+            None => self.first = Some(completed),
+            Some(_) => self.rest.get_or_insert_default().push_back(completed),
+        }
+    }
+
+    pub fn pop_front(&mut self) -> Option<Completed> {
+        let first = self.first.take()?;
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if self.first.is_none() {
+                self.rest = None;
+            }
+        }
+        Some(first)
+    }
+
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Completed> {
+        let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
+        self.first.iter_mut().chain(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(result: i32) -> Completed {
+        Completed { result, flags: 0 }
+    }
+
+    #[test]
+    fn what_comes_first_leaves_first_and_leaves_nothing_behind() {
+        let mut queue = Queue::default();
+        for round in 0..3 {
+            (0..5).for_each(|n| queue.push_back(completed(round * 10 + n)));
+            assert_eq!(queue.len(), 5);
+            assert_eq!(queue.iter_mut().count(), 5);
+            for n in 0..5 {
+                assert_eq!(queue.pop_front().map(|c| c.result), Some(round * 10 + n));
+            }
+            assert!(queue.pop_front().is_none());
+            assert!(queue.rest.is_none());
+        }
+    }
+}
