@@ -67,6 +67,7 @@ impl Inbox {
         let untaken = {
             let mut state = self.lock();
             state.closed = true;
+            self.waiting.store(0, Ordering::Relaxed);
             std::mem::take(&mut state.sockets)
         };
         drop(untaken);
@@ -89,6 +90,6 @@ mod tests {
         assert_eq!(inbox.waiting(), 1);
         inbox.close();
         assert!(inbox.put(socket()).is_some());
-        assert_eq!(inbox.waiting(), 1);
+        assert_eq!(inbox.waiting(), 0);
     }
 }

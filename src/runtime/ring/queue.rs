@@ -9,6 +9,10 @@ use super::slots::Completed;
 pub(super) struct Queue {
     first: Option<Completed>,
     /// Empty unless there is a first one.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word in every idle slot, not four"
+    )]
     rest: Option<Box<VecDeque<Completed>>>,
 }
 
