@@ -95,8 +95,6 @@ impl RingDriver {
         let _ = ring
             .submitter()
             .register_iowq_max_workers(&mut [options.blocking_workers, options.blocking_workers]);
-        // Saves a descriptor look-up per enter; not every kernel has it.
-        let _ = ring.submitter().register_ring_fd();
         let min_wait = ring.params().is_feature_min_timeout();
         let mut driver = Self {
             ring,
