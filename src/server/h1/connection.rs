@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use super::body::H1Body;
 use super::input::Input;
-use super::write::{Exchange, Output, Rest};
+use super::write::{Exchange, Output, Rest, send_all};
 use crate::buffers::ReceiveBuf;
 use crate::http::h1::parse::Framing;
 use crate::http::{Method, ParseError, Parsed, Response, Status, Version, parse_request};
@@ -356,16 +356,9 @@ impl<S: Service> Connection<S> {
         Ok(if keep { Fate::Open } else { Fate::Close })
     }
 
-    async fn send_late(&mut self, mut rest: SendBuf) -> io::Result<()> {
+    async fn send_late(&mut self, rest: SendBuf) -> io::Result<()> {
         let mut pace = self.pace();
-        while !rest.is_empty() {
-            let before = rest.len();
-            rest = pace
-                .step(&self.stream, self.stream.send(rest, false))
-                .await?;
-            pace.moved((before - rest.len()) as u64);
-        }
-        Ok(())
+        send_all(&self.stream, rest, false, &mut pace).await
     }
 
     async fn finish(&mut self) -> io::Result<()> {

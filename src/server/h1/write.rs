@@ -287,7 +287,8 @@ fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Bytes 
     out.into()
 }
 
-async fn send_all(
+/// Sends a buffer, waiting for the client as long as it keeps up its pace.
+pub(super) async fn send_all(
     stream: &Stream,
     mut buf: SendBuf,
     more: bool,
