@@ -229,10 +229,10 @@ fn an_operation_that_holds_its_own_shard_ends_with_it() {
         });
         yield_now().await;
         drop(far.try_clone().unwrap());
-        std::mem::forget(shard.spawn(async move {
+        shard.spawn_detached(async move {
             let _far = far;
             std::future::pending::<()>().await;
-        }));
+        });
         yield_now().await;
     })
     .unwrap();
