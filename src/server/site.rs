@@ -46,7 +46,7 @@ pub struct Banner {
     pub kernel: String,
     pub connections_max: usize,
     pub descriptors: u64,
-    pub body_timeouts: String,
+    pub idle_timeout_ms: u64,
     pub warnings: Vec<String>,
 }
 
@@ -84,8 +84,10 @@ impl fmt::Display for Banner {
         )?;
         write!(
             f,
-            "  limits     {} connections, {} descriptors, {}",
-            self.connections_max, self.descriptors, self.body_timeouts
+            "  limits     {} connections, {} descriptors, idle time-out {} s",
+            self.connections_max,
+            self.descriptors,
+            self.idle_timeout_ms.div_ceil(1000)
         )?;
         for warning in &self.warnings {
             write!(f, "\nwarning: {warning}")?;
@@ -150,7 +152,7 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
         kernel: sys::probe::kernel_release().unwrap_or_else(|_| "unknown".to_owned()),
         connections_max: options.connections_max,
         descriptors,
-        body_timeouts: format!("idle time-out {} s", options.idle_timeout_ms.div_ceil(1000)),
+        idle_timeout_ms: options.idle_timeout_ms,
         warnings: server.warnings(),
     };
     let mut files = files_options(config);
