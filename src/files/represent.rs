@@ -19,7 +19,7 @@ pub fn represent(head: &Head<'_>, entry: &Entry) -> Response {
         Precondition::Proceed { use_range: true } => match plan(head, entry.stamp.size) {
             RangePlan::Whole => whole(head.method, entry),
             RangePlan::One(range) => one(entry, range),
-            RangePlan::Many(ranges) => many(entry, &ranges),
+            RangePlan::Many(ranges) => many(head.method, entry, &ranges),
             RangePlan::Unsatisfiable => Response::error(
                 Status::RANGE_NOT_SATISFIABLE,
                 "None of the ranges has a byte in the file; content-range tells its size.",
@@ -85,8 +85,13 @@ fn one(entry: &Entry, range: ByteRange) -> Response {
     partial(entry.lines.clone(), body).with("content-range", range.content_range(entry.stamp.size))
 }
 
-fn many(entry: &Entry, ranges: &[ByteRange]) -> Response {
+/// Parts have heads of their own: where those would make the answer larger than the file, the
+/// client is better served with all of it (RFC 9110 section 14.2 leaves the choice).
+fn many(method: Method, entry: &Entry, ranges: &[ByteRange]) -> Response {
     let parts = Multipart::new(ranges, entry.stamp.size, &entry.content_type, boundary());
+    if parts.len > entry.stamp.size {
+        return whole(method, entry);
+    }
     let lines = entry
         .validator_lines
         .clone()

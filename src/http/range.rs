@@ -46,7 +46,7 @@ pub enum RangePlan {
 /// What `field`, a Range field's value, asks of a file of `size` bytes.
 ///
 /// Overlapping and adjacent ranges are joined (RFC 9110 section 15.3.7.2), so
-/// what is sent never exceeds the file. A set of more than
+/// that no byte is sent twice. A set of more than
 /// [`limits::RANGES_MAX`] ranges is ignored, as section 14.2 allows.
 pub fn plan(field: &[u8], size: u64) -> RangePlan {
     let Some(set) = byte_range_set(field) else {
