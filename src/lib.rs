@@ -15,6 +15,7 @@ pub mod files;
 pub mod http;
 pub mod limits;
 pub mod net;
+pub mod observe;
 pub mod runtime;
 pub mod server;
 pub mod sys;

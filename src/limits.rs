@@ -185,6 +185,21 @@ pub const CACHE_FILES_CEILING: usize = 1_000_000;
 /// How large a socket buffer an operator may ask for.
 pub const SOCKET_BUFFER_BYTES_CEILING: usize = 1 << 30;
 
+// ---- being observed -------------------------------------------------------------
+
+/// Places in the program's text that have a number: spawn sites and names of operations.
+pub const SITES_MAX: usize = 64 * 1024;
+/// Bytes of the flight recorder's buffer of one thread (0: off)…
+pub const RECORDER_BYTES: usize = 2 * 1024 * 1024;
+/// …how far an operator may raise it…
+pub const RECORDER_BYTES_CEILING: usize = 1 << 30;
+/// …and the fewest records that are worth one.
+pub const RECORDER_RECORDS_MIN: usize = 64;
+/// Threads that have ended whose last events are kept.
+pub const RECORDER_RETIRED_MAX: usize = 8;
+/// The quantiles that pages and metrics tell of a distribution.
+pub const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);

@@ -22,7 +22,7 @@ const ROWS: &[&[&str]] = &[
 ];
 
 /// Neighbours that may be used all the same.
-const BETWEEN_NEIGHBOURS: &[(&str, &str)] = &[("net", "keepalive")];
+const BETWEEN_NEIGHBOURS: &[(&str, &str)] = &[("net", "keepalive"), ("tasks", "observe")];
 
 /// Where only a part of a lower room may be used.
 const ONLY: &[(&str, &str, &str)] = &[("http", "sys", "file")];

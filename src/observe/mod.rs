@@ -1,0 +1,17 @@
+//! Being observed: what the program says of itself while it runs, at a cost small enough to
+//! leave on.
+//!
+//! - [`recorder`]: the last events of each thread, and [`trace`], which writes them as a trace;
+//! - [`histogram`]: distributions with one writer, merged when they are read;
+//! - [`site`]: names of places in the program, as small numbers.
+//!
+//! Nothing here waits, takes a lock or allocates on the side of those who are observed.
+
+pub mod histogram;
+pub mod recorder;
+pub mod site;
+pub mod trace;
+
+pub use histogram::Histogram;
+pub use recorder::{Event, Recorder, Writer};
+pub use site::Site;

@@ -1,0 +1,304 @@
+//! The flight recorder: the last events of each thread, in a fixed buffer per thread.
+//!
+//! A [`Track`] is a ring of records that one thread writes, its [`Writer`], and anybody may read
+//! while it is written. Nothing is locked and nobody waits:
+//!
+//! - The writer keeps `head`, the number of records that it has finished. Record `n` lies in
+//!   place `n % capacity`. It writes the record's words and then `head = n + 1` (release), so a
+//!   reader that loads `head` (acquire) sees every record before it whole, unless the writer has
+//!   come round since.
+//! - Whether it has come round tells a second look at `head` after the copy. A release fence
+//!   stands before the words of each record, an acquire fence between the copy and the second
+//!   look: if a copy holds a word of record `m`, the second look sees `head >= m`. What lies in
+//!   the place of record `m` was record `m - capacity`; so every record up to
+//!   `head - capacity` of the second look, this one included since its place is the next to be
+//!   written, may be torn and is dropped. The others are whole.
+//!
+//! `tests/recorder_model.rs` tries every order. On x86 both fences are only for the compiler.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::site::Site;
+use crate::limits;
+use crate::sys;
+
+/// What has happened. The words of a record are named `id` and `value`; what they hold is said here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Event {
+    /// A task was spawned at `site`; `id` is the task.
+    Spawn = 1,
+    /// A task spawned at `site` ran from the record's time on for `value` ns; `id` is the task.
+    Run,
+    /// The thread took `value` tasks from the worker `id`.
+    Steal,
+    /// The thread waited from the record's time on for `value` ns. A shard waits in its ring,
+    /// and `id` is how many completions it found.
+    Park,
+    /// The run queue of the worker `id`, `value` tasks long, went to a replacement.
+    HandOff,
+    /// The operation `id` went to the kernel; `site` names its kind.
+    Submit,
+    /// The operation `id` has a result, `value` as an `i64`, and more will come.
+    Progress,
+    /// The operation `id` is over with the result `value` as an `i64`.
+    Complete,
+    /// A task spawned at `site` holds its thread up since the record's time, for `value` ns so far;
+    /// `id` is the number of the site that names what it was doing.
+    Stall,
+}
+
+impl Event {
+    const ALL: [Event; 9] = [
+        Event::Spawn,
+        Event::Run,
+        Event::Steal,
+        Event::Park,
+        Event::HandOff,
+        Event::Submit,
+        Event::Progress,
+        Event::Complete,
+        Event::Stall,
+    ];
+
+    fn from_number(number: u64) -> Option<Event> {
+        Self::ALL.into_iter().find(|event| *event as u64 == number)
+    }
+}
+
+/// One event as it was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// By `CLOCK_MONOTONIC`, in ns.
+    pub at_ns: u64,
+    pub event: Event,
+    pub site: Site,
+    pub id: u64,
+    pub value: u64,
+}
+
+const WORDS: usize = 4;
+/// Bytes that one record takes of a buffer.
+pub const RECORD_BYTES: usize = WORDS * size_of::<u64>();
+
+impl Record {
+    fn to_words(self) -> [u64; WORDS] {
+        let what = (self.event as u64) << 32 | u64::from(self.site.number());
+        [self.at_ns, what, self.id, self.value]
+    }
+
+    fn from_words([at_ns, what, id, value]: [u64; WORDS]) -> Option<Self> {
+        Some(Self {
+            at_ns,
+            event: Event::from_number(what >> 32)?,
+            site: Site::from_number(what as u32),
+            id,
+            value,
+        })
+    }
+}
+
+type Place = [AtomicU64; WORDS];
+
+/// The buffer of one thread.
+struct Track {
+    name: String,
+    /// A power of two, or none at all.
+    places: Box<[Place]>,
+    /// Records finished so far.
+    head: AtomicU64,
+    /// Its writer is gone.
+    retired: AtomicBool,
+}
+
+impl Track {
+    fn new(name: String, capacity: usize) -> Self {
+        let place = || -> Place { Default::default() };
+        Self {
+            name,
+            places: (0..capacity).map(|_| place()).collect(),
+            head: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// What the buffer holds, oldest first, and how many records before that are lost.
+    fn read(&self) -> (u64, Vec<Record>) {
+        let capacity = self.places.len() as u64;
+        let end = self.head.load(Ordering::Acquire);
+        let start = end.saturating_sub(capacity);
+        let copy = |n: u64| {
+            let place = &self.places[(n % capacity) as usize];
+            std::array::from_fn(|word| place[word].load(Ordering::Relaxed))
+        };
+        let copied: Vec<[u64; WORDS]> = (start..end).map(copy).collect();
+        fence(Ordering::Acquire);
+        let later = self.head.load(Ordering::Relaxed);
+        // The place that is written next counts as being written.
+        let whole_from = (later + 1).saturating_sub(capacity).clamp(start, end);
+        let whole = copied.into_iter().skip((whole_from - start) as usize);
+        (whole_from, whole.filter_map(Record::from_words).collect())
+    }
+}
+
+/// Records what one thread does. Without a recorder it does nothing, at the cost of a branch.
+pub struct Writer {
+    track: Option<Arc<Track>>,
+    head: Cell<u64>,
+    /// One writer per track: it may go to another thread, but not be shared.
+    _one: PhantomData<Cell<()>>,
+}
+
+impl Writer {
+    /// A writer that records nothing.
+    pub fn off() -> Self {
+        Self::on(None)
+    }
+
+    fn on(track: Option<Arc<Track>>) -> Self {
+        Self {
+            track,
+            head: Cell::new(0),
+            _one: PhantomData,
+        }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.track.is_some()
+    }
+
+    /// Records an event. The time is the caller's, who often has it already.
+    #[inline]
+    pub fn record(&self, at_ns: u64, event: Event, site: Site, id: u64, value: u64) {
+        let Some(track) = &self.track else { return };
+        let n = self.head.get();
+        let record = Record {
+            at_ns,
+            event,
+            site,
+            id,
+            value,
+        };
+        let place = &track.places[n as usize & (track.places.len() - 1)];
+        fence(Ordering::Release);
+        for (word, value) in place.iter().zip(record.to_words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        track.head.store(n + 1, Ordering::Release);
+        self.head.set(n + 1);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(track) = &self.track {
+            track.retired.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The tracks of all threads of one server or pool; clones are the same recorder.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    /// Records of each track; 0 when it is off.
+    capacity: usize,
+    tracks: Mutex<Vec<Arc<Track>>>,
+}
+
+impl Recorder {
+    /// A recorder with a buffer of so many bytes for each thread, rounded down to a power of two
+    /// of records. Fewer than [`limits::RECORDER_RECORDS_MIN`] records: it is off.
+    pub fn new(bytes_per_thread: usize) -> Self {
+        let records = bytes_per_thread.min(limits::RECORDER_BYTES_CEILING) / RECORD_BYTES;
+        let capacity = match records {
+            0..limits::RECORDER_RECORDS_MIN => 0,
+            // The largest power of two that is not above.
+            records => 1 << records.ilog2(),
+        };
+        Self(Arc::new(Inner {
+            capacity,
+            tracks: Mutex::default(),
+        }))
+    }
+
+    /// A recorder that records nothing.
+    pub fn off() -> Self {
+        Self::new(0)
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.0.capacity > 0
+    }
+
+    fn tracks(&self) -> MutexGuard<'_, Vec<Arc<Track>>> {
+        self.0
+            .tracks
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A writer for the thread of this name. The events of threads that have ended are kept, but of
+    /// the latest [`limits::RECORDER_RETIRED_MAX`] only.
+    pub fn track(&self, name: impl Into<String>) -> Writer {
+        if !self.is_on() {
+            return Writer::off();
+        }
+        let track = Arc::new(Track::new(name.into(), self.0.capacity));
+        let mut tracks = self.tracks();
+        let is_retired = |track: &Arc<Track>| track.retired.load(Ordering::Relaxed);
+        let retired = tracks.iter().filter(|track| is_retired(track)).count();
+        let mut excess = retired.saturating_sub(limits::RECORDER_RETIRED_MAX);
+        tracks.retain(|track| {
+            let goes = excess > 0 && is_retired(track);
+            excess -= usize::from(goes);
+            !goes
+        });
+        tracks.push(Arc::clone(&track));
+        Writer::on(Some(track))
+    }
+
+    /// What all threads have recorded, without holding any of them up.
+    pub fn snapshot(&self) -> Snapshot {
+        let tracks = self.tracks().clone();
+        let read = |track: &Arc<Track>| {
+            let (lost, records) = track.read();
+            TrackSnapshot {
+                name: track.name.clone(),
+                lost,
+                records,
+            }
+        };
+        Snapshot {
+            tracks: tracks.iter().map(read).collect(),
+            taken_ns: sys::time::monotonic_ns(),
+        }
+    }
+}
+
+/// What a recorder held at one time.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// In the order in which the threads came.
+    pub tracks: Vec<TrackSnapshot>,
+    /// When it was complete, by `CLOCK_MONOTONIC`, in ns.
+    pub taken_ns: u64,
+}
+
+/// What the buffer of one thread held.
+#[derive(Clone, Debug)]
+pub struct TrackSnapshot {
+    /// The thread.
+    pub name: String,
+    /// Records before these, which later ones have overwritten.
+    pub lost: u64,
+    /// Oldest first.
+    pub records: Vec<Record>,
+}
+
+#[cfg(test)]
+mod tests;
