@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod files;
 pub mod http;
+pub mod keepalive;
 pub mod limits;
 pub mod net;
 pub mod observe;

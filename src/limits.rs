@@ -69,6 +69,16 @@ pub const ACCEPT_RETRY_MS: u64 = 100;
 /// Requests on one connection before it is closed (0: no bound).
 pub const REQUESTS_PER_CONNECTION_MAX: u64 = 0;
 
+/// Longest idle time and interval of TCP keepalive (MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL).
+pub const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
+/// Most probes of TCP keepalive (MAX_TCP_KEEPCNT).
+pub const KEEPALIVE_PROBES_MAX: u64 = 127;
+/// How long the more forgetful NATs and load balancers remember a silent connection (Azure's
+/// load balancer 240 s, AWS's 350 s; RFC 5382 asks for 2 h 4 min).
+pub const NAT_MEMORY_S: u64 = 240;
+/// Probes more often than this are more than any NAT needs.
+pub const PROBE_RADIO_S: u64 = 60;
+
 /// Connections on their way from one shard to another.
 pub const HAND_OVERS_WAITING_MAX: usize = 1024;
 /// Connections to the admin pages.
@@ -206,5 +216,7 @@ const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);
 const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);
 const _: () = assert!(SEND_TURN_BYTES >= SEND_BUDGET_BYTES);
 const _: () = assert!(CACHE_BODY_BYTES_CEILING >= CACHE_BODY_BYTES_MAX);
+const _: () = assert!(TIMEOUT_MS_CEILING <= u32::MAX as u64);
+const _: () = assert!(PROBE_RADIO_S < NAT_MEMORY_S);
 const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);

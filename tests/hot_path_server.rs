@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use headwater::config::Config;
 use headwater::net::address::ListenAddr;
-use headwater::server::site::{self, Place};
+use headwater::server::site::{self, Listen, Place};
 
 /// Allocations of every thread but the client's.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -71,7 +71,10 @@ fn a_request_for_a_small_cached_file_allocates_nothing() {
     // Revalidation opens the path again: not the hot path, and not in its way here.
     config.cache.revalidate_ms = 3_600_000;
     let place = Place {
-        listen: vec![ListenAddr::Tcp("127.0.0.1:0".parse().unwrap())],
+        listen: vec![Listen {
+            address: ListenAddr::Tcp("127.0.0.1:0".parse().unwrap()),
+            keepalive: config.keepalive_policy(),
+        }],
         admin: None,
         cpus: headwater::sys::cpu::allowed().unwrap()[..1].to_vec(),
     };

@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use headwater::keepalive::{self, Policy, Preset, Probes};
 use headwater::net::activation;
 use headwater::net::address::ListenAddr;
 use headwater::net::listener::{ListenErrorKind, ListenOptions, ListenerGroup};
@@ -102,6 +103,84 @@ fn sockets_block_and_close_on_exec() {
     let fd = take(&mut group, 1).remove(0);
     assert!(!SockRef::from(&fd).nonblocking().unwrap());
     assert!(closes_on_exec(&fd));
+}
+
+/// The keepalive options of a connection accepted on a listener with `policy`.
+fn accepted_under(address: &str, policy: Policy) -> keepalive::options::Actual {
+    let options = ListenOptions {
+        keepalive: Some(policy),
+        ..ListenOptions::default()
+    };
+    let mut group = bind(address, 1, &options);
+    let _client = TcpStream::connect(ip(&group)).unwrap();
+    let listener = tcp(take(&mut group, 1).remove(0));
+    let (server, _) = listener.accept().unwrap();
+    keepalive::options::get(server.as_fd()).unwrap()
+}
+
+#[test]
+fn accepted_connections_inherit_every_keepalive_policy() {
+    let least = Policy {
+        probes: Some(Probes {
+            idle_s: 1,
+            interval_s: 1,
+            count: 1,
+        }),
+        user_timeout_ms: 1,
+        http_idle_ms: 1,
+    };
+    let most = Policy {
+        probes: Some(Probes {
+            idle_s: 32_767,
+            interval_s: 32_767,
+            count: 127,
+        }),
+        user_timeout_ms: 86_400_000,
+        http_idle_ms: 1,
+    };
+    let presets = Preset::ALL.map(Preset::policy);
+    for policy in presets.into_iter().chain([least, most]) {
+        for address in ["127.0.0.1:0", ":0"] {
+            let actual = accepted_under(address, policy);
+            assert!(actual.is_of(&policy), "{address}: {policy:?}: {actual:?}");
+        }
+    }
+    let off = accepted_under("127.0.0.1:0", Preset::Off.policy());
+    assert!(!off.keepalive);
+}
+
+#[test]
+fn keepalive_values_that_the_kernel_refuses_are_refused_with_their_range() {
+    for (idle_s, interval_s, count, words) in [
+        (0, 1, 1, "idle time in seconds of 0"),
+        (32_768, 1, 1, "choose from 1 to 32767"),
+        (1, 32_768, 1, "interval in seconds of 32768"),
+        (1, 1, 0, "number of probes of 0"),
+        (1, 1, 128, "choose from 1 to 127"),
+    ] {
+        let options = ListenOptions {
+            keepalive: Some(Policy {
+                probes: Some(Probes {
+                    idle_s,
+                    interval_s,
+                    count,
+                }),
+                ..Policy::default()
+            }),
+            ..ListenOptions::default()
+        };
+        let error = ListenerGroup::bind(&"127.0.0.1:0".parse().unwrap(), 1, &options);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        // The kernel agrees.
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let set = headwater::sys::keepalive::set_times(socket.as_fd(), idle_s, interval_s, count);
+        assert_eq!(
+            set.unwrap_err().raw_os_error(),
+            Some(libc::EINVAL),
+            "{words}"
+        );
+    }
 }
 
 #[test]

@@ -80,11 +80,12 @@ fn placeholder(kind: Kind) -> &'static str {
             Unit::Count => "N",
             Unit::Bytes => "SIZE",
             Unit::BytesPerSecond => "RATE",
-            Unit::Millis => "TIME",
+            Unit::Millis | Unit::Seconds => "TIME",
         },
         Kind::Optional(placeholder, _) => placeholder,
         Kind::List => "ADDR",
         Kind::Path => "DIR",
         Kind::Mode => "MODE",
+        Kind::Preset => "PRESET",
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod flags;
+mod listen;
 pub mod resolve;
 pub mod serve;
 

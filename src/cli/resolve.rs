@@ -3,16 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::listen::listen;
 use crate::config::{ConfigError, Effective, Problem};
 use crate::limits;
 use crate::net::address::ListenAddr;
+use crate::server::site::Listen;
 use crate::sys::cpu;
 
 /// What the texts of a configuration mean on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// Addresses to listen on, each once.
-    pub listen: Vec<ListenAddr>,
+    /// Addresses to listen on, each once, with their keepalive policies.
+    pub listen: Vec<Listen>,
     /// Address of the admin pages, if there are any.
     pub admin: Option<ListenAddr>,
     /// CPUs of the shards, ascending, each once.
@@ -27,13 +29,16 @@ pub struct Resolved {
 pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
     let server = &effective.config.server;
     let refused = |key: &str, refusal: Refusal| refuse(effective, key, refusal);
-    let mut listen = Vec::with_capacity(server.listen.len());
+    let mut places: Vec<Listen> = Vec::with_capacity(server.listen.len());
     for text in &server.listen {
-        for address in parse::<ListenAddr>(effective, "server.listen", text)?.expand() {
-            if listen.contains(&address) && address.port() != Some(0) {
+        let Listen { address, keepalive } = listen(text, effective.config.keepalive_policy())
+            .map_err(|error| effective.error("server.listen", Problem::Refused(error.into())))?;
+        for address in address.expand() {
+            let taken = places.iter().any(|other| other.address == address);
+            if taken && address.port() != Some(0) {
                 return Err(refused("server.listen", Refusal::Twice(address)));
             }
-            listen.push(address);
+            places.push(Listen { address, keepalive });
         }
     }
     let admin = server
@@ -45,7 +50,8 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
         && admin
             .expand()
             .iter()
-            .any(|address| address.port() != Some(0) && listen.contains(address))
+            .filter(|address| address.port() != Some(0))
+            .any(|address| places.iter().any(|place| place.address == *address))
     {
         let written = effective.origins.contains_key("server.admin");
         let key = if written {
@@ -57,7 +63,7 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
     }
     let cpus = cpus(effective)?;
     Ok(Resolved {
-        listen,
+        listen: places,
         admin,
         cpus,
     })
@@ -148,6 +154,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use crate::keepalive::Preset;
 
     fn with(env: &[(&str, &str)]) -> Result<Resolved, String> {
         let answer = |name: &str| {
@@ -158,10 +165,45 @@ mod tests {
         resolve(&effective).map_err(|error| error.to_string())
     }
 
+    fn addresses(resolved: &Resolved) -> Vec<ListenAddr> {
+        let places = resolved.listen.iter();
+        places.map(|place| place.address.clone()).collect()
+    }
+
+    #[test]
+    fn each_listener_may_have_a_policy_of_its_own() {
+        let resolved = with(&[
+            (
+                "HEADWATER_LISTEN",
+                ":1, localhost:2 keepalive=lan, :3 idle-timeout=7s",
+            ),
+            ("HEADWATER_KEEPALIVE", "live"),
+            ("HEADWATER_KEEPALIVE_PROBES", "5"),
+        ]);
+        let listen = resolved.expect("resolved").listen;
+        let [of_1, .., of_3] = &listen[..] else {
+            panic!("{listen:?}");
+        };
+        assert_eq!(
+            of_1.keepalive.probes.map(|p| (p.idle_s, p.count)),
+            Some((30, 5))
+        );
+        assert_eq!(listen[1].keepalive, Preset::Lan.policy());
+        assert_eq!(
+            (of_3.keepalive.http_idle_ms, of_3.keepalive.probes),
+            (7000, of_1.keepalive.probes)
+        );
+        let error = with(&[("HEADWATER_LISTEN", ":1 keepalive=x")]).expect_err("no such preset");
+        assert!(
+            error.starts_with("HEADWATER_LISTEN: keepalive=x cannot be used"),
+            "{error}"
+        );
+    }
+
     #[test]
     fn defaults_are_every_interface_and_every_cpu_allowed() {
         let resolved = with(&[]).expect("resolved");
-        assert_eq!(resolved.listen, [ListenAddr::Any(8080)]);
+        assert_eq!(addresses(&resolved), [ListenAddr::Any(8080)]);
         assert_eq!(resolved.admin, "127.0.0.1:9180".parse().ok());
         assert_eq!(resolved.cpus, cpu::allowed().expect("affinity"));
     }
@@ -194,7 +236,7 @@ mod tests {
         // Port 0 is another port each time.
         let resolved = with(&[("HEADWATER_LISTEN", ":0,:0"), ("HEADWATER_ADMIN", ":0")]);
         assert_eq!(
-            resolved.expect("resolved").listen,
+            addresses(&resolved.expect("resolved")),
             [ListenAddr::Any(0), ListenAddr::Any(0)]
         );
         for (variable, value) in [

@@ -26,6 +26,18 @@ pub enum Origin {
     Key(String),
 }
 
+impl Origin {
+    /// A value from a place of a higher rank wins.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Key(_) => 0,
+            Self::File { .. } => 1,
+            Self::Env(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::Config;
 use super::quantity::Unit;
+use crate::keepalive::Preset;
 use crate::limits;
 
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub enum Kind {
     Path,
     /// Permission bits in octal.
     Mode,
+    /// The name of a keepalive preset, which sets the fields of [`super::PRESET_FIELDS`].
+    Preset,
 }
 
 /// The place of a field in a [`Config`].
@@ -58,6 +61,7 @@ pub(super) enum Slot<'a> {
     List(&'a mut Vec<String>),
     Path(&'a mut PathBuf),
     Mode(&'a mut u32),
+    Preset(&'a mut Preset),
 }
 
 impl Field {
@@ -86,6 +90,7 @@ impl Field {
 const LISTENING: &str = "Listening";
 const FILES: &str = "Files";
 const LIMITS: &str = "Limits";
+const KEEPALIVE: &str = "Keepalive";
 const TIMEOUTS: &str = "Timeouts";
 const CACHE: &str = "Cache";
 
@@ -237,6 +242,51 @@ pub static FIELDS: &[Field] = &[
         about: "Request body; 0: bodies are refused",
         kind: number(Unit::Bytes, 0, limits::SIZE_BYTES_CEILING),
         slot: |c| Slot::Long(&mut c.limits.body_bytes),
+    },
+    Field {
+        section: "keepalive",
+        key: "preset",
+        flag: "keepalive",
+        heading: KEEPALIVE,
+        about: "Keepalive values for a situation: default, mobile, lan, live or off; sets all below and --idle-timeout, each of which wins over it",
+        kind: Kind::Preset,
+        slot: |c| Slot::Preset(&mut c.keepalive.preset),
+    },
+    Field {
+        section: "keepalive",
+        key: "idle_s",
+        flag: "keepalive-idle",
+        heading: KEEPALIVE,
+        about: "Silence on a connection before the first TCP probe",
+        kind: number(Unit::Seconds, 1, limits::KEEPALIVE_SECONDS_MAX),
+        slot: |c| Slot::Long(&mut c.keepalive.idle_s),
+    },
+    Field {
+        section: "keepalive",
+        key: "interval_s",
+        flag: "keepalive-interval",
+        heading: KEEPALIVE,
+        about: "From one unanswered TCP probe to the next",
+        kind: number(Unit::Seconds, 1, limits::KEEPALIVE_SECONDS_MAX),
+        slot: |c| Slot::Long(&mut c.keepalive.interval_s),
+    },
+    Field {
+        section: "keepalive",
+        key: "probes",
+        flag: "keepalive-probes",
+        heading: KEEPALIVE,
+        about: "Unanswered TCP probes after which a connection is dead",
+        kind: number(Unit::Count, 1, limits::KEEPALIVE_PROBES_MAX),
+        slot: |c| Slot::Long(&mut c.keepalive.probes),
+    },
+    Field {
+        section: "keepalive",
+        key: "user_timeout_ms",
+        flag: "user-timeout",
+        heading: KEEPALIVE,
+        about: "How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT); 0: the kernel's tcp_retries2 decides",
+        kind: time(0),
+        slot: |c| Slot::Long(&mut c.keepalive.user_timeout_ms),
     },
     Field {
         section: "timeouts",

@@ -9,11 +9,21 @@ use super::error::{ConfigError, Origin, Problem};
 use super::field::{FIELDS, Field, Kind, Slot};
 use super::quantity::QuantityError;
 use super::{Config, file};
+use crate::keepalive::Preset;
 
 /// The variable that names the configuration file when `--config` doesn't.
 pub const CONFIG_ENV: &str = "HEADWATER_CONFIG";
 /// The variable by which hosting platforms name the port to listen on.
 pub const PORT_ENV: &str = "PORT";
+
+/// The fields that a keepalive preset sets.
+pub const PRESET_FIELDS: [&str; 5] = [
+    "keepalive.idle_s",
+    "keepalive.interval_s",
+    "keepalive.probes",
+    "keepalive.user_timeout_ms",
+    "timeouts.idle_ms",
+];
 
 #[derive(Debug)]
 /// A field's flag with the values it was given.
@@ -106,10 +116,33 @@ impl Effective {
     ) -> Result<(), ConfigError> {
         match assign(field, &mut self.config, raw) {
             Ok(()) => {
+                if field.kind == Kind::Preset {
+                    self.lay_preset(&origin);
+                }
                 self.origins.insert(field.path(), origin);
                 Ok(())
             }
             Err(problem) => Err(ConfigError { origin, problem }),
+        }
+    }
+
+    /// Lays the preset just set, at `origin`, over the values of weaker places: one that is
+    /// written at the same or a stronger place wins over it, whichever is read first.
+    fn lay_preset(&mut self, origin: &Origin) {
+        let mut preset = Config::default();
+        preset.set_preset(self.config.keepalive.preset);
+        for field in FIELDS {
+            let path = field.path();
+            let written = self.origins.get(&path).map_or(0, Origin::rank);
+            if !PRESET_FIELDS.contains(&&*path) || written >= origin.rank() {
+                continue;
+            }
+            if let (Slot::Long(to), Slot::Long(from)) =
+                ((field.slot)(&mut self.config), (field.slot)(&mut preset))
+            {
+                *to = *from;
+                self.origins.insert(path, origin.clone());
+            }
         }
     }
 
@@ -187,6 +220,7 @@ fn assign(field: &Field, config: &mut Config, raw: Raw) -> Result<(), Problem> {
         Slot::List(place) => *place = list(raw)?,
         Slot::Path(place) => *place = path(raw)?,
         Slot::Mode(place) => *place = mode(&raw)?,
+        Slot::Preset(place) => *place = preset(&raw)?,
     }
     Ok(())
 }
@@ -318,4 +352,11 @@ fn mode(raw: &Raw) -> Result<u32, Problem> {
         .filter(|text| !text.starts_with('+'))
         .and_then(|text| u32::from_str_radix(text, 8).ok())
         .ok_or_else(|| raw.invalid("permission bits in octal, such as \"0660\""))
+}
+
+fn preset(raw: &Raw) -> Result<Preset, Problem> {
+    match raw.text().map(|name| name.trim().parse()) {
+        Some(Ok(preset)) => Ok(preset),
+        _ => Err(raw.invalid(Preset::names())),
+    }
 }

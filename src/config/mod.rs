@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use crate::keepalive::{Policy, Preset, Probes};
 use crate::limits;
 
 mod error;
@@ -24,7 +25,7 @@ mod tests;
 
 pub use error::{ConfigError, Origin, Problem};
 pub use field::{FIELDS, Field, Kind};
-pub use load::{CONFIG_ENV, Effective, FlagValue, PORT_ENV, load};
+pub use load::{CONFIG_ENV, Effective, FlagValue, PORT_ENV, PRESET_FIELDS, load};
 pub use print::Value;
 pub use quantity::{QuantityError, Unit};
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub server: Server,
     /// What a client may ask for.
     pub limits: Limits,
+    /// How a vanished client is noticed.
+    pub keepalive: Keepalive,
     /// How long a client may take.
     pub timeouts: Timeouts,
     /// What each shard remembers.
@@ -86,6 +89,21 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Bytes of a request body; 0: bodies are refused.
     pub body_bytes: u64,
+}
+
+/// How a vanished client is noticed: TCP keepalive and TCP_USER_TIMEOUT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Where the values began; only [`Preset::Off`] means anything by itself: no probes.
+    pub preset: Preset,
+    /// Silence before the first probe, in seconds.
+    pub idle_s: u64,
+    /// From one unanswered probe to the next, in seconds.
+    pub interval_s: u64,
+    /// Unanswered probes after which a connection is dead.
+    pub probes: u64,
+    /// How long sent bytes may stay unacknowledged, in milliseconds; 0: the kernel decides.
+    pub user_timeout_ms: u64,
 }
 
 /// How long a client may take.
@@ -158,6 +176,47 @@ impl Default for Limits {
             headers: limits::HEADERS_MAX,
             uri_bytes: limits::URI_BYTES_MAX,
             body_bytes: limits::BODY_BYTES_MAX,
+        }
+    }
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self::of(Preset::Default)
+    }
+}
+
+impl Keepalive {
+    fn of(preset: Preset) -> Self {
+        let probes = preset.probes();
+        Self {
+            preset,
+            idle_s: probes.idle_s,
+            interval_s: probes.interval_s,
+            probes: probes.count,
+            user_timeout_ms: preset.policy().user_timeout_ms,
+        }
+    }
+}
+
+impl Config {
+    /// Lays a preset's values over all that it has a say in.
+    pub fn set_preset(&mut self, preset: Preset) {
+        self.keepalive = Keepalive::of(preset);
+        self.timeouts.idle_ms = preset.policy().http_idle_ms;
+    }
+
+    /// The keepalive policy of listeners that have none of their own.
+    pub fn keepalive_policy(&self) -> Policy {
+        let keepalive = &self.keepalive;
+        Policy {
+            probes: (keepalive.preset != Preset::Off).then_some(Probes {
+                idle_s: keepalive.idle_s,
+                interval_s: keepalive.interval_s,
+                count: keepalive.probes,
+            }),
+            user_timeout_ms: keepalive.user_timeout_ms,
+            http_idle_ms: self.timeouts.idle_ms,
         }
     }
 }

@@ -127,7 +127,7 @@ mod tests {
             "[socket] has congestion, defer_accept, send_buffer_bytes, unix_mode"
         );
         assert_eq!(section_advice("timeout"), "did you mean [timeouts]?");
-        assert!(section_advice("tls").contains("server, limits, timeouts"));
+        assert!(section_advice("tls").contains("server, limits, keepalive, timeouts"));
         assert!(key_advice(Some("server"), &"x".repeat(1 << 16)).starts_with("[server] has"));
     }
 }

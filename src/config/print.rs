@@ -34,6 +34,7 @@ impl Field {
             Slot::List(value) => Value::List(value.clone()),
             Slot::Path(value) => Value::Text(value.to_string_lossy().into_owned()),
             Slot::Mode(value) => Value::Text(format!("{value:04o}")),
+            Slot::Preset(value) => Value::Text(value.name().to_owned()),
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Unit {
     BytesPerSecond,
     /// Milliseconds.
     Millis,
+    /// Whole seconds.
+    Seconds,
 }
 
 /// Suffixes with their factors, in the order in which a number is printed:
@@ -31,6 +33,7 @@ const BYTE_SUFFIXES: &[(&str, u64)] = &[
     ("B", 1),
 ];
 const MILLI_SUFFIXES: &[(&str, u64)] = &[("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const SECOND_SUFFIXES: &[(&str, u64)] = &[("h", 3_600), ("m", 60), ("s", 1)];
 
 impl Unit {
     fn suffixes(self) -> &'static [(&'static str, u64)] {
@@ -38,6 +41,7 @@ impl Unit {
             Unit::Count => &[],
             Unit::Bytes | Unit::BytesPerSecond => BYTE_SUFFIXES,
             Unit::Millis => MILLI_SUFFIXES,
+            Unit::Seconds => SECOND_SUFFIXES,
         }
     }
 
@@ -72,8 +76,8 @@ impl Unit {
     fn factor(self, suffix: &str, number: &str) -> Result<u64, QuantityError> {
         if suffix.is_empty() {
             let zero = number.bytes().all(|b| b == b'0');
-            return if self == Unit::Millis && !zero {
-                Err(QuantityError::NoUnit(number.to_owned()))
+            return if matches!(self, Unit::Millis | Unit::Seconds) && !zero {
+                Err(QuantityError::NoUnit(self, number.to_owned()))
             } else {
                 Ok(1)
             };
@@ -132,6 +136,7 @@ impl Unit {
             Unit::Bytes => "a size such as 64KiB, 1MB or 4096",
             Unit::BytesPerSecond => "a rate in bytes per second such as 1KiB or 4096",
             Unit::Millis => "a time such as 75s, 500ms or 2m",
+            Unit::Seconds => "a time in whole seconds such as 75s or 10m",
         }
     }
 }
@@ -142,7 +147,7 @@ pub enum QuantityError {
     /// Not of the form digits and suffix.
     NotOne(Unit),
     /// A time without its unit.
-    NoUnit(String),
+    NoUnit(Unit, String),
     /// `64K`: 1000 or 1024?
     Ambiguous(String),
     /// `0.3B`.
@@ -155,8 +160,12 @@ impl fmt::Display for QuantityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOne(unit) => write!(f, "is not {}; write it like that", unit.name()),
-            Self::NoUnit(number) => {
-                write!(f, "has no unit; write {number}s for seconds or {number}ms")
+            Self::NoUnit(unit, number) => {
+                let finer = if *unit == Unit::Seconds { "m" } else { "ms" };
+                write!(
+                    f,
+                    "has no unit; write {number}s for seconds or {number}{finer}"
+                )
             }
             Self::Ambiguous(text) => write!(
                 f,
@@ -164,6 +173,9 @@ impl fmt::Display for QuantityError {
             ),
             Self::NotWhole(Unit::Millis) => {
                 write!(f, "is not a whole number of milliseconds; round it")
+            }
+            Self::NotWhole(Unit::Seconds) => {
+                write!(f, "is not a whole number of seconds; round it")
             }
             Self::NotWhole(Unit::Count) => write!(f, "is not a whole number; round it"),
             Self::NotWhole(_) => write!(f, "is not a whole number of bytes; round it"),

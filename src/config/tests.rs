@@ -77,6 +77,74 @@ fn each_layer_wins_over_those_below() {
 }
 
 #[test]
+fn a_preset_stands_where_it_is_written_and_gives_way_to_what_stands_there_too() {
+    let toml = "[timeouts]\nidle_ms = \"7s\"\n[keepalive]\nprobes = 9\npreset = \"mobile\"\n";
+    let load = |flags: &[FlagValue], env: &[(&str, &str)]| {
+        load_all(flags, env, Some(toml)).expect("valid")
+    };
+    // In one place, single values win, wherever they stand in it.
+    let policy = load(&[], &[]).config.keepalive_policy();
+    let mobile = Preset::Mobile.policy();
+    assert_eq!(policy.http_idle_ms, 7_000);
+    assert_eq!(policy.user_timeout_ms, mobile.user_timeout_ms);
+    assert_eq!(policy.probes.map(|p| (p.idle_s, p.count)), Some((180, 9)));
+    // A preset from a stronger place wins over the single values of a weaker one.
+    let flags = [flag("keepalive.preset", &["lan"])];
+    let effective = load(&flags, &[("HEADWATER_KEEPALIVE_IDLE", "5m")]);
+    assert_eq!(effective.config.keepalive_policy(), Preset::Lan.policy());
+    let origin = &effective.origins["timeouts.idle_ms"];
+    assert_eq!(origin.to_string(), "--keepalive");
+    // And gives way to those of its own or a stronger one, in whichever order they come.
+    let flags = [
+        flag("timeouts.idle_ms", &["1s"]),
+        flag("keepalive.preset", &["lan"]),
+        flag("keepalive.interval_s", &["2s"]),
+    ];
+    let policy = load(&flags, &[]).config.keepalive_policy();
+    assert_eq!(policy.http_idle_ms, 1_000);
+    assert_eq!(policy.probes.map(|p| (p.interval_s, p.count)), Some((2, 3)));
+    let off = load(&[flag("keepalive.preset", &["off"])], &[]);
+    assert_eq!(off.config.keepalive_policy(), Preset::Off.policy());
+}
+
+#[test]
+fn keepalive_values_are_those_that_the_kernel_takes() {
+    for (name, value, words) in [
+        (
+            "HEADWATER_KEEPALIVE",
+            "lann",
+            "write default, mobile, lan, live or off",
+        ),
+        (
+            "HEADWATER_KEEPALIVE_IDLE",
+            "10h",
+            "choose from 1s to 32767s",
+        ),
+        ("HEADWATER_KEEPALIVE_IDLE", "0s", "choose from 1s to 32767s"),
+        (
+            "HEADWATER_KEEPALIVE_IDLE",
+            "500ms",
+            "a time in whole seconds such as 75s or 10m",
+        ),
+        (
+            "HEADWATER_KEEPALIVE_IDLE",
+            "1.5s",
+            "not a whole number of seconds",
+        ),
+        (
+            "HEADWATER_KEEPALIVE_INTERVAL",
+            "60",
+            "write 60s for seconds or 60m",
+        ),
+        ("HEADWATER_KEEPALIVE_PROBES", "128", "choose from 1 to 127"),
+        ("HEADWATER_USER_TIMEOUT", "25h", "choose from 0 to 24h"),
+    ] {
+        let error = env_error(name, value);
+        assert!(error.starts_with(name) && error.contains(words), "{error}");
+    }
+}
+
+#[test]
 fn port_stands_between_the_listen_variable_and_the_file() {
     let toml = Some("[server]\nlisten = \":1\"\n");
     let listen = |flags: &[FlagValue], env: &[(&str, &str)], toml| {
@@ -113,12 +181,17 @@ fn every_field_is_set_by_flag_variable_and_key() {
             // Fits the range of every field.
             Kind::Number { min, .. } => ((min + 1).to_string(), (min + 1).to_string()),
             Kind::Mode => ("0600".to_owned(), "0o600".to_owned()),
+            Kind::Preset => ("lan".to_owned(), "\"lan\"".to_owned()),
             _ => ("/x1".to_owned(), "\"/x1\"".to_owned()),
         };
         let text = match field.kind {
             Kind::Number {
                 unit: Unit::Millis, ..
             } => format!("{text}ms"),
+            Kind::Number {
+                unit: Unit::Seconds,
+                ..
+            } => format!("{text}s"),
             // A name without a folder.
             Kind::Optional(..) => "x1".to_owned(),
             _ => text,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::address::ListenAddr;
 use super::unix::SocketFile;
 use super::{tcp, unix};
+use crate::keepalive::Policy;
 use crate::{limits, sys};
 
 /// How listening sockets are opened. The default asks nothing special.
@@ -38,6 +39,9 @@ pub struct ListenOptions {
     pub unsent_low_water_bytes: Option<u32>,
     /// Permission bits of a Unix socket's file; `None` leaves them to the umask.
     pub unix_mode: Option<u32>,
+    /// What is done about silent peers of accepted connections; `None` leaves it to the kernel,
+    /// and the HTTP idle time-out to the server.
+    pub keepalive: Option<Policy>,
 }
 
 impl Default for ListenOptions {
@@ -52,6 +56,7 @@ impl Default for ListenOptions {
             send_buffer_bytes: None,
             unsent_low_water_bytes: None,
             unix_mode: None,
+            keepalive: None,
         }
     }
 }
@@ -64,6 +69,8 @@ pub struct Listener {
     /// all shards hold duplicates of one, and a connection goes to whichever
     /// accepts it first.
     pub fd: OwnedFd,
+    /// As [`ListenOptions::keepalive`].
+    pub keepalive: Option<Policy>,
     /// Keeps a Unix socket's file until the last listener is gone.
     _file: Option<Arc<SocketFile>>,
 }
@@ -145,6 +152,7 @@ impl ListenerGroup {
         let listeners = fds.into_iter().map(|fd| {
             Some(Listener {
                 fd,
+                keepalive: options.keepalive,
                 _file: file.cloned(),
             })
         });

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::address::ListenAddr;
 use super::listener::{ListenError, ListenErrorKind, ListenOptions};
-use crate::sys;
+use crate::{keepalive, sys};
 
 /// Which of IPv6's and IPv4's connections a socket takes.
 #[derive(Copy, Clone, PartialEq, Eq)]
@@ -138,6 +138,9 @@ pub(super) fn tune(
     }
     if let Some(bytes) = options.unsent_low_water_bytes {
         sys::socket::set_unsent_low_water(fd, bytes).map_err(fail("set TCP_NOTSENT_LOWAT on"))?;
+    }
+    if let Some(policy) = &options.keepalive {
+        keepalive::options::set(fd, policy).map_err(fail("set TCP keepalive on"))?;
     }
     if options.unpaced_loopback && options.congestion.is_none() && is_loopback(address) {
         unpace(fd);

@@ -3,13 +3,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use super::h1::Connection;
-use super::inbox::Inbox;
+use super::inbox::{Fresh, Inbox};
 use super::service::Service;
 use super::state::{Refusal, ShardState};
 use crate::limits;
@@ -29,6 +28,10 @@ pub(super) async fn accept_loop<S: Service>(
     service: Rc<S>,
     inboxes: Arc<[Inbox]>,
 ) {
+    let idle_timeout_ms = match listener.keepalive {
+        Some(policy) => policy.http_idle_ms,
+        None => state.options().idle_timeout_ms,
+    };
     let listener = Listener::new(listener.fd);
     let mut accepting = listener.accept();
     loop {
@@ -39,14 +42,18 @@ pub(super) async fn accept_loop<S: Service>(
         match next.await {
             None => return,
             Some(Ok(socket)) => {
-                let socket = match state.better_shard(&inboxes) {
-                    Some(other) => match inboxes[other].put(socket) {
+                let fresh = Fresh {
+                    socket,
+                    idle_timeout_ms,
+                };
+                let fresh = match state.better_shard(&inboxes) {
+                    Some(other) => match inboxes[other].put(fresh) {
                         Some(back) => back,
                         None => continue,
                     },
-                    None => socket,
+                    None => fresh,
                 };
-                welcome(socket, &state, &service);
+                welcome(fresh, &state, &service);
             }
             Some(Err(e)) if concerns_one_connection(&e) => {}
             Some(Err(_)) => pause(&state).await,
@@ -68,16 +75,22 @@ pub(super) async fn adopt_loop<S: Service>(
         });
         match next.await {
             None => return inbox.close(),
-            Some(socket) => welcome(socket, &state, &service),
+            Some(fresh) => welcome(fresh, &state, &service),
         }
     }
 }
 
-fn welcome<S: Service>(socket: OwnedFd, state: &Rc<ShardState>, service: &Rc<S>) {
-    let stream = Stream::accepted(socket);
+fn welcome<S: Service>(fresh: Fresh, state: &Rc<ShardState>, service: &Rc<S>) {
+    let idle_timeout_ms = fresh.idle_timeout_ms;
+    let stream = Stream::accepted(fresh.socket);
     match state.admit(&stream) {
         Ok(seat) => {
-            let mut connection = Connection::new(stream, Rc::clone(state), Rc::clone(service));
+            let mut connection = Connection::new(
+                stream,
+                Rc::clone(state),
+                Rc::clone(service),
+                idle_timeout_ms,
+            );
             state.shard.spawn_detached(async move {
                 connection.run().await;
                 drop(seat);

@@ -8,6 +8,13 @@ use std::task::{Context, Poll, Waker};
 
 use crate::limits;
 
+/// A connection that was just accepted.
+pub(super) struct Fresh {
+    pub socket: OwnedFd,
+    /// As its listener has it.
+    pub idle_timeout_ms: u64,
+}
+
 /// Where other shards leave connections for this one.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -17,7 +24,7 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    sockets: VecDeque<OwnedFd>,
+    fresh: VecDeque<Fresh>,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -35,12 +42,12 @@ impl Inbox {
     }
 
     /// Leaves a connection; gives it back when too many wait or the shard stops.
-    pub fn put(&self, socket: OwnedFd) -> Option<OwnedFd> {
+    pub fn put(&self, fresh: Fresh) -> Option<Fresh> {
         let mut state = self.lock();
-        if state.closed || state.sockets.len() >= limits::HAND_OVERS_WAITING_MAX {
-            return Some(socket);
+        if state.closed || state.fresh.len() >= limits::HAND_OVERS_WAITING_MAX {
+            return Some(fresh);
         }
-        state.sockets.push_back(socket);
+        state.fresh.push_back(fresh);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let waker = state.waker.take();
         drop(state);
@@ -48,12 +55,12 @@ impl Inbox {
         None
     }
 
-    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<OwnedFd> {
+    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Fresh> {
         let mut state = self.lock();
-        match state.sockets.pop_front() {
-            Some(socket) => {
+        match state.fresh.pop_front() {
+            Some(fresh) => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
-                Poll::Ready(socket)
+                Poll::Ready(fresh)
             }
             None => {
                 state.waker = Some(cx.waker().clone());
@@ -68,7 +75,7 @@ impl Inbox {
             let mut state = self.lock();
             state.closed = true;
             self.waiting.store(0, Ordering::Relaxed);
-            std::mem::take(&mut state.sockets)
+            std::mem::take(&mut state.fresh)
         };
         drop(untaken);
     }
@@ -81,7 +88,10 @@ mod tests {
     #[test]
     fn what_waits_is_counted_until_it_is_taken() {
         let inbox = Inbox::default();
-        let socket = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let socket = || Fresh {
+            socket: std::fs::File::open("/dev/null").unwrap().into(),
+            idle_timeout_ms: 1,
+        };
         assert!(inbox.put(socket()).is_none());
         assert!(inbox.put(socket()).is_none());
         assert_eq!(inbox.waiting(), 2);

@@ -9,10 +9,11 @@ use super::start::{RunningServer, Server};
 use crate::config::{CONGESTION_AUTO, Config};
 use crate::files::{Files, FilesOptions};
 use crate::http::{Head, ParseLimits, Response};
+use crate::keepalive::{Policy, check};
 use crate::limits;
 use crate::net::activation;
 use crate::net::address::ListenAddr;
-use crate::net::listener::ListenOptions;
+use crate::net::listener::{ListenOptions, ListenerGroup};
 use crate::sys;
 
 /// Serves a folder.
@@ -28,10 +29,17 @@ impl Service for Site {
     }
 }
 
+/// An address to listen on, and what is done about silent peers there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub address: ListenAddr,
+    pub keepalive: Policy,
+}
+
 /// Where a configured server listens and runs: its configuration's texts, understood.
 #[derive(Clone, Debug)]
 pub struct Place {
-    pub listen: Vec<ListenAddr>,
+    pub listen: Vec<Listen>,
     pub admin: Option<ListenAddr>,
     pub cpus: Vec<usize>,
 }
@@ -125,20 +133,17 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
         send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
         defer_accept_s: config.socket.defer_accept.then_some(limits::DEFER_ACCEPT_S),
         unix_mode: Some(config.socket.unix_mode),
+        keepalive: Some(config.keepalive_policy()),
         ..ListenOptions::default()
     };
     let inherited = activation::inherited(place.cpus.len(), &listen_options)
         .map_err(|e| ServeError::Service(e.to_string()))?;
-    let mut server = if inherited.is_empty() {
-        Server::bind_with(
-            place.cpus.clone(),
-            &place.listen,
-            &listen_options,
-            options.clone(),
-        )?
+    let groups = if inherited.is_empty() {
+        bind(&place, &listen_options)?
     } else {
-        Server::with_groups(place.cpus.clone(), inherited, options.clone())?
+        inherited
     };
+    let mut server = Server::with_groups(place.cpus.clone(), groups, options.clone())?;
     if let Some(admin) = &place.admin {
         server = server.with_admin(admin)?;
     }
@@ -153,7 +158,7 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
         connections_max: options.connections_max,
         descriptors,
         idle_timeout_ms: options.idle_timeout_ms,
-        warnings: server.warnings(),
+        warnings: [server.warnings(), keepalive_warnings(&place.listen)].concat(),
     };
     let mut files = files_options(config);
     // Cached files may take half of the descriptors that connections leave.
@@ -166,6 +171,38 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
             .map_err(|e| ServeError::Service(e.to_string()))
     })?;
     Ok((running, banner))
+}
+
+fn bind(place: &Place, options: &ListenOptions) -> Result<Vec<ListenerGroup>, ServeError> {
+    let groups = place.listen.iter().map(|listen| {
+        let options = ListenOptions {
+            keepalive: Some(listen.keepalive),
+            ..options.clone()
+        };
+        Ok(ListenerGroup::bind(
+            &listen.address,
+            place.cpus.len(),
+            &options,
+        )?)
+    });
+    groups.collect()
+}
+
+/// What contradicts itself in the keepalive policies, each sentence once.
+fn keepalive_warnings(listen: &[Listen]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for listen in listen {
+        for finding in check::findings(&listen.keepalive) {
+            let sentence = format!("keepalive of {}: {}", listen.address, finding.sentence);
+            let said = warnings
+                .iter()
+                .any(|w: &String| w.ends_with(&finding.sentence));
+            if finding.weight == check::Weight::Warning && !said {
+                warnings.push(sentence);
+            }
+        }
+    }
+    warnings
 }
 
 fn server_options(config: &Config) -> ServerOptions {

@@ -8,6 +8,7 @@ pub mod dir;
 pub mod eventfd;
 pub mod file;
 pub mod inherit;
+pub mod keepalive;
 pub mod open;
 pub mod probe;
 pub mod rlimit;

@@ -22,7 +22,11 @@ const ROWS: &[&[&str]] = &[
 ];
 
 /// Neighbours that may be used all the same.
-const BETWEEN_NEIGHBOURS: &[(&str, &str)] = &[("net", "keepalive"), ("tasks", "observe")];
+const BETWEEN_NEIGHBOURS: &[(&str, &str)] = &[
+    ("net", "keepalive"),
+    ("config", "keepalive"),
+    ("tasks", "observe"),
+];
 
 /// Where only a part of a lower room may be used.
 const ONLY: &[(&str, &str, &str)] = &[("http", "sys", "file")];

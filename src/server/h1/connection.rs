@@ -30,6 +30,8 @@ pub(in crate::server) struct Connection<S> {
     timer: Timer,
     /// The beginning of a head is here, and its end is waited for.
     in_head: bool,
+    /// For the next request's first byte, as the listener has it.
+    idle_timeout_ms: u32,
     /// Bytes of that head when it was last looked at.
     parsed_bytes: usize,
     requests: u64,
@@ -72,7 +74,12 @@ enum Fate {
 }
 
 impl<S: Service> Connection<S> {
-    pub fn new(stream: Stream, state: Rc<ShardState>, service: Rc<S>) -> Self {
+    pub fn new(
+        stream: Stream,
+        state: Rc<ShardState>,
+        service: Rc<S>,
+        idle_timeout_ms: u64,
+    ) -> Self {
         Self {
             receiver: stream.receiver(),
             timer: Timer::after(stream.shard(), state.options().header_timeout_ms),
@@ -82,6 +89,7 @@ impl<S: Service> Connection<S> {
             input: Input::Empty,
             output: Output::new(),
             in_head: false,
+            idle_timeout_ms: u32::try_from(idle_timeout_ms).unwrap_or(u32::MAX),
             parsed_bytes: 0,
             requests: 0,
         }
@@ -237,7 +245,7 @@ impl<S: Service> Connection<S> {
         let options = self.state.options();
         if self.input.is_empty() {
             self.in_head = false;
-            self.timer.reset(options.idle_timeout_ms);
+            self.timer.reset(self.idle_timeout_ms.into());
         } else {
             self.parsed_bytes = self.input.bytes().len();
             // From the head's first byte on; the next one doesn't push it back.
@@ -265,7 +273,7 @@ impl<S: Service> Connection<S> {
         let options = self.state.options();
         self.timer.reset(match self.in_head {
             true => options.header_timeout_ms,
-            false => options.idle_timeout_ms,
+            false => self.idle_timeout_ms.into(),
         });
     }
 

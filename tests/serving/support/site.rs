@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use headwater::config::Config;
 use headwater::net::address::ListenAddr;
-use headwater::server::site::{self, Place};
+use headwater::server::site::{self, Listen, Place};
 use headwater::server::{RunningServer, Server, ServerOptions, Service};
 use headwater::sys::cpu;
 use tempfile::TempDir;
@@ -100,7 +100,10 @@ impl Site {
         config.server.root = root;
         change(&mut config);
         let place = Place {
-            listen: vec!["127.0.0.1:0".parse().expect("an address")],
+            listen: vec![Listen {
+                address: "127.0.0.1:0".parse().expect("an address"),
+                keepalive: config.keepalive_policy(),
+            }],
             admin: None,
             cpus: vec![an_allowed_cpu()],
         };
