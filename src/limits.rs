@@ -162,7 +162,11 @@ pub const PAGE_BYTES: u64 = 4096;
 /// Bytes of all listings that are being sent; further ones are answered with 503.
 pub const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries of one folder listing; more are cut, and the listing says so.
-pub const LISTING_ENTRIES_MAX: usize = 10_000;
+pub const LISTING_ENTRIES_MAX: usize = 100_000;
+/// How far an operator may raise [`LISTING_ENTRIES_MAX`].
+pub const LISTING_ENTRIES_CEILING: usize = 1_000_000;
+/// Level at which a listing is compressed, in any coding: it is made for one answer only.
+pub const LISTING_LEVEL: usize = 1;
 /// Attempts to read a file that changes while it is read.
 pub const FETCH_ATTEMPTS: usize = 3;
 /// Attempts at a lookup that keeps racing renames.
@@ -173,8 +177,45 @@ pub const COLD_READS_MAX: usize = 64;
 /// A file changed less than this ago may change again without its times showing
 /// it: the kernel's clock for them ticks every 1 to 10 ms.
 pub const FILE_SETTLED_NS: u64 = 20_000_000;
-/// Threads of the whole process that work outside the shards at one time.
-pub const OFFLOADS_MAX: usize = 8;
+
+// ---- work outside the shards ------------------------------------------------------
+
+/// Compressions that wait or run; files beyond are sent as they are.
+pub const COMPRESSIONS_MAX: usize = 64;
+/// Listings that wait or are rendered; further ones are answered with 503.
+pub const LISTINGS_MAX: usize = 8;
+/// Digests that wait or are made; further ones are not told.
+pub const DIGESTS_WAITING_MAX: usize = 16;
+/// Digests that are remembered.
+pub const DIGESTS_MAX: usize = 16 * 1024;
+/// How long an answer waits for a compression or a digest that it can do without.
+pub const WORK_WAIT_MS: u64 = 100;
+/// Jobs that are remembered before those that ended are looked for.
+pub const JOBS_BEFORE_SWEEP: usize = 64;
+/// Piece in which work reads a file.
+pub const TASK_PIECE_BYTES: usize = 256 * 1024;
+/// Smallest file that is compressed: below this, nothing is saved but a part of a packet.
+pub const COMPRESS_BYTES_MIN: u64 = 1024;
+/// Largest file that is compressed.
+pub const COMPRESS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How far an operator may raise [`COMPRESS_BYTES_MAX`]: the result is held in memory.
+pub const COMPRESS_BYTES_CEILING: u64 = 256 * 1024 * 1024;
+/// A compressed form must be smaller by one part in so many to be sent.
+pub const COMPRESS_GAIN_MIN: u64 = 16;
+/// Working buffer of the brotli encoder's output.
+pub const COMPRESS_BUFFER_BYTES: usize = 4096;
+/// Level of brotli: made once for all who ask, it may take more time than on the fly.
+pub const BROTLI_LEVEL: usize = 5;
+/// The highest level of brotli.
+pub const BROTLI_LEVEL_CEILING: usize = 11;
+/// Level of zstd.
+pub const ZSTD_LEVEL: usize = 6;
+/// The highest level of zstd whose window every client must have (RFC 9659).
+pub const ZSTD_LEVEL_CEILING: usize = 19;
+/// Level of gzip.
+pub const GZIP_LEVEL: usize = 6;
+/// The highest level of gzip.
+pub const GZIP_LEVEL_CEILING: usize = 9;
 
 // ---- configuration --------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 //! A process that runs out of descriptors. Alone in its process, whose limit it lowers.
 
 use std::fs;
+use std::sync::Arc;
 
 use headwater::files::{Files, FilesOptions};
 use headwater::http::{ParseLimits, Response, Status, parse_request};
@@ -29,7 +30,7 @@ async fn descriptors_run_out(shard: Shard) {
         revalidate_ms: 3_600_000,
         ..FilesOptions::default()
     };
-    let files = Files::new(&shard, folder.path(), options).unwrap();
+    let files = Files::new(&shard, folder.path(), options, &Arc::default()).unwrap();
     for number in 0..10 {
         assert_eq!(get(&files, &format!("/f{number}")).await.status, Status::OK);
     }

@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::files::{Files, FilesOptions};
@@ -63,7 +64,13 @@ fn hits_allocate_nothing() {
         assert!(allocations(|| drop(std::hint::black_box(Box::new(1)))) > 0);
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
-        for name in ["index.html", "a/index.html", "a/large"] {
+        for name in [
+            "index.html",
+            "a/index.html",
+            "a/large",
+            "a/beside.html",
+            "a/beside.html.gz",
+        ] {
             let size = if name == "a/large" { 1 << 20 } else { 1024 };
             fs::write(folder.path().join(name), vec![b'x'; size]).unwrap();
         }
@@ -72,31 +79,46 @@ fn hits_allocate_nothing() {
         for revalidate_ms in [3_600_000, 0] {
             let options = FilesOptions {
                 revalidate_ms,
+                work_wait_ms: 60_000,
                 ..FilesOptions::default()
             };
-            let files = Files::new(&shard, folder.path(), options).unwrap();
-            for (method, path, allowed) in [
-                ("GET", "/a/index.html", 0),
-                ("HEAD", "/a/index.html?x", 0),
-                ("GET", "/", 0),
-                ("GET", "/a/", 0),
-                ("GET", "/a/large", 0),
+            let files = Files::new(&shard, folder.path(), options, &Arc::default()).unwrap();
+            for (method, path, accepted) in [
+                ("GET", "/a/index.html", "identity"),
+                ("HEAD", "/a/index.html?x", "identity"),
+                ("GET", "/", "identity"),
+                ("GET", "/a/", "identity"),
+                ("GET", "/a/large", "gzip, br"),
+                ("GET", "/a/index.html", "gzip, deflate, br"),
+                ("HEAD", "/a/index.html", "gzip"),
+                ("GET", "/", "zstd, *;q=0.1"),
+                ("GET", "/a/beside.html", "gzip, br"),
             ] {
                 let head = format!(
-                    "{method} {path} HTTP/1.1\r\nhost: a\r\naccept: */*\r\nif-none-match: \"x\"\r\n\r\n"
+                    "{method} {path} HTTP/1.1\r\nhost: a\r\naccept: */*\r\nif-none-match: \"x\"\r\n\
+                     accept-encoding: {accepted}\r\n\r\n"
                 );
                 let parsed = parse_request(head.as_bytes(), &ParseLimits::default())
                     .unwrap()
                     .unwrap();
                 files.respond(&parsed.head).await;
-                assert!(files.try_respond(&parsed.head).is_some());
+                let response = files.try_respond(&parsed.head).expect("a cached answer");
+                let lines = response.headers.as_bytes();
+                let is_coded = lines
+                    .windows(16)
+                    .any(|window| window == b"content-encoding");
+                assert_eq!(is_coded, accepted != "identity" && path != "/a/large");
+                assert!(response.prepared.is_some() || path == "/a/large" || method == "HEAD");
                 let counted = allocations(|| {
                     for _ in 0..REQUESTS {
                         let response = files.try_respond(&parsed.head);
                         assert!(response.is_some_and(|found| found.status.code() == 200));
                     }
                 });
-                assert_eq!(counted, allowed, "{method} {path}, looked at after {revalidate_ms} ms");
+                assert_eq!(
+                    counted, 0,
+                    "{method} {path} in {accepted}, looked at after {revalidate_ms} ms"
+                );
             }
         }
     });

@@ -93,6 +93,7 @@ const LIMITS: &str = "Limits";
 const KEEPALIVE: &str = "Keepalive";
 const TIMEOUTS: &str = "Timeouts";
 const CACHE: &str = "Cache";
+const COMPRESSION: &str = "Compression";
 
 const fn count(min: u64, max: usize) -> Kind {
     number(Unit::Count, min, max as u64)
@@ -170,6 +171,24 @@ pub static FIELDS: &[Field] = &[
         about: "File that answers for its folder, or off",
         kind: Kind::Optional("NAME", "off"),
         slot: |c| Slot::Optional(&mut c.server.index),
+    },
+    Field {
+        section: "server",
+        key: "listing_entries",
+        flag: "listing-entries",
+        heading: FILES,
+        about: "Entries of one listing; it says so if there are more",
+        kind: count(1, limits::LISTING_ENTRIES_CEILING),
+        slot: |c| Slot::Size(&mut c.server.listing_entries),
+    },
+    Field {
+        section: "server",
+        key: "digests",
+        flag: "digests",
+        heading: FILES,
+        about: "Tell the digest of what is sent (Repr-Digest) to clients that want it",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.server.digests),
     },
     Field {
         section: "server",
@@ -343,6 +362,15 @@ pub static FIELDS: &[Field] = &[
         slot: |c| Slot::Long(&mut c.timeouts.send_rate_bytes_per_s),
     },
     Field {
+        section: "timeouts",
+        key: "work_ms",
+        flag: "work-timeout",
+        heading: TIMEOUTS,
+        about: "For a compression or a digest before the answer goes without it",
+        kind: time(0),
+        slot: |c| Slot::Long(&mut c.timeouts.work_ms),
+    },
+    Field {
         section: "cache",
         key: "files",
         flag: "cache-files",
@@ -356,7 +384,7 @@ pub static FIELDS: &[Field] = &[
         key: "bodies_bytes",
         flag: "cache-bytes",
         heading: CACHE,
-        about: "Memory of each shard for small files; 0: none",
+        about: "Memory of each shard for small files and compressed ones; 0: none",
         kind: number(Unit::Bytes, 0, limits::SIZE_BYTES_CEILING),
         slot: |c| Slot::Size(&mut c.cache.bodies_bytes),
     },
@@ -377,6 +405,69 @@ pub static FIELDS: &[Field] = &[
         about: "Age at which a cached file is looked at again; 0: at every request",
         kind: time(0),
         slot: |c| Slot::Long(&mut c.cache.revalidate_ms),
+    },
+    Field {
+        section: "compression",
+        key: "enabled",
+        flag: "compress",
+        heading: COMPRESSION,
+        about: "Compress what is compressible for clients that accept it",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.compression.enabled),
+    },
+    Field {
+        section: "compression",
+        key: "precompressed",
+        flag: "precompressed",
+        heading: COMPRESSION,
+        about: "Send NAME.br, NAME.zst or NAME.gz in place of NAME where it is not older",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.compression.precompressed),
+    },
+    Field {
+        section: "compression",
+        key: "brotli_level",
+        flag: "brotli-level",
+        heading: COMPRESSION,
+        about: "Level of brotli, up to 11; 0: not made",
+        kind: count(0, limits::BROTLI_LEVEL_CEILING),
+        slot: |c| Slot::Size(&mut c.compression.brotli_level),
+    },
+    Field {
+        section: "compression",
+        key: "zstd_level",
+        flag: "zstd-level",
+        heading: COMPRESSION,
+        about: "Level of zstd, up to 19; 0: not made",
+        kind: count(0, limits::ZSTD_LEVEL_CEILING),
+        slot: |c| Slot::Size(&mut c.compression.zstd_level),
+    },
+    Field {
+        section: "compression",
+        key: "gzip_level",
+        flag: "gzip-level",
+        heading: COMPRESSION,
+        about: "Level of gzip, up to 9; 0: not made",
+        kind: count(0, limits::GZIP_LEVEL_CEILING),
+        slot: |c| Slot::Size(&mut c.compression.gzip_level),
+    },
+    Field {
+        section: "compression",
+        key: "bytes_min",
+        flag: "compress-min",
+        heading: COMPRESSION,
+        about: "Smallest file that is compressed",
+        kind: number(Unit::Bytes, 1, limits::COMPRESS_BYTES_CEILING),
+        slot: |c| Slot::Long(&mut c.compression.bytes_min),
+    },
+    Field {
+        section: "compression",
+        key: "bytes_max",
+        flag: "compress-max",
+        heading: COMPRESSION,
+        about: "Largest file that is compressed",
+        kind: number(Unit::Bytes, 1, limits::COMPRESS_BYTES_CEILING),
+        slot: |c| Slot::Long(&mut c.compression.bytes_max),
     },
     Field {
         section: "socket",

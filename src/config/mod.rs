@@ -47,6 +47,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What each shard remembers.
     pub cache: Cache,
+    /// What is compressed and how.
+    pub compression: Compression,
     /// Options of the listening sockets.
     pub socket: Socket,
 }
@@ -68,6 +70,10 @@ pub struct Server {
     pub hidden: bool,
     /// File that answers for its folder; `None`: no such file.
     pub index: Option<String>,
+    /// Entries of one listing.
+    pub listing_entries: usize,
+    /// Tell digests to clients that want them (RFC 9530).
+    pub digests: bool,
     /// Give a connection to the shard on the CPU that received it (SO_ATTACH_REUSEPORT_CBPF).
     pub steer_by_cpu: bool,
 }
@@ -121,6 +127,8 @@ pub struct Timeouts {
     pub send_period_ms: u64,
     /// Least rate at which a client must take an answer, in bytes per second; 0: any.
     pub send_rate_bytes_per_s: u64,
+    /// For a compression or a digest before the answer goes without it, in milliseconds.
+    pub work_ms: u64,
 }
 
 /// What each shard remembers.
@@ -134,6 +142,25 @@ pub struct Cache {
     pub body_bytes: usize,
     /// Age in milliseconds at which a cached file is looked at again; 0: at every request.
     pub revalidate_ms: u64,
+}
+
+/// What is compressed and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Compress what is compressible for clients that accept it.
+    pub enabled: bool,
+    /// Send what lies compressed beside a file in its place.
+    pub precompressed: bool,
+    /// Level of brotli; 0: not made.
+    pub brotli_level: usize,
+    /// Level of zstd; 0: not made.
+    pub zstd_level: usize,
+    /// Level of gzip; 0: not made.
+    pub gzip_level: usize,
+    /// Smallest file that is compressed, in bytes.
+    pub bytes_min: u64,
+    /// Largest file that is compressed, in bytes.
+    pub bytes_max: u64,
 }
 
 /// Options of the listening sockets; accepted ones inherit them.
@@ -161,6 +188,8 @@ impl Default for Server {
             browse: false,
             hidden: false,
             index: Some("index.html".to_owned()),
+            listing_entries: limits::LISTING_ENTRIES_MAX,
+            digests: true,
             steer_by_cpu: false,
         }
     }
@@ -230,6 +259,7 @@ impl Default for Timeouts {
             drain_ms: limits::DRAIN_TIMEOUT_MS,
             send_period_ms: limits::SEND_PERIOD_MS,
             send_rate_bytes_per_s: limits::SEND_RATE_BYTES_PER_S_MIN,
+            work_ms: limits::WORK_WAIT_MS,
         }
     }
 }
@@ -241,6 +271,20 @@ impl Default for Cache {
             bodies_bytes: limits::CACHE_BODIES_BYTES_MAX,
             body_bytes: limits::CACHE_BODY_BYTES_MAX,
             revalidate_ms: limits::CACHE_REVALIDATE_MS,
+        }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            precompressed: true,
+            brotli_level: limits::BROTLI_LEVEL,
+            zstd_level: limits::ZSTD_LEVEL,
+            gzip_level: limits::GZIP_LEVEL,
+            bytes_min: limits::COMPRESS_BYTES_MIN,
+            bytes_max: limits::COMPRESS_BYTES_MAX,
         }
     }
 }

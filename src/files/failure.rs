@@ -23,6 +23,8 @@ pub enum Failure {
     Exhausted,
     /// The file system failed.
     Broken,
+    /// The client takes none of the content codings that it can be had in.
+    NotAcceptable,
 }
 
 impl From<io::Error> for Failure {
@@ -43,7 +45,7 @@ impl From<io::Error> for Failure {
 impl From<OffloadError> for Failure {
     fn from(error: OffloadError) -> Failure {
         match error {
-            OffloadError::Busy | OffloadError::Thread(_) => Failure::Exhausted,
+            OffloadError::Busy(_) | OffloadError::Thread(_) => Failure::Exhausted,
             OffloadError::Panicked => Failure::Broken,
         }
     }
@@ -61,6 +63,11 @@ impl Failure {
                 Status::FORBIDDEN,
                 "This path may not be shown; ask the operator of this server for access.",
             ),
+            Failure::NotAcceptable => Response::error(
+                Status::NOT_ACCEPTABLE,
+                "This can't be sent in a content coding that accept-encoding allows; allow identity.",
+            )
+            .with("vary", "accept-encoding"),
             Failure::Exhausted => Response::error(
                 Status::SERVICE_UNAVAILABLE,
                 "The server is short of resources; ask again in a second.",

@@ -43,6 +43,8 @@ pub struct Fetch<'a> {
     pub cache: &'a Cache,
     /// A file up to this size is read into memory.
     pub body_bytes_max: usize,
+    /// Coded forms of files are served.
+    pub codes: bool,
     /// Bodies of this shard whose reading waits for the disk.
     pub cold_reads: &'a Cell<usize>,
 }
@@ -78,7 +80,7 @@ impl Fetch<'_> {
             let found = lookup::open(self.shard, self.served, path, open_how_path()).await?;
             let stamp = regular(&found)?;
             drop(found);
-            if let Some(known) = known.as_ref().filter(|known| known.stamp == stamp) {
+            if let Some(known) = known.as_ref().filter(|known| *known.stamp() == stamp) {
                 known.checked_ms.set(now_ms);
                 return Ok(Fetched::Known(Rc::clone(known)));
             }
@@ -86,7 +88,8 @@ impl Fetch<'_> {
             // Something else may have come between.
             let Ok(stamp) = regular(&fd) else { continue };
             let file = Rc::new(File { fd, stamp });
-            let entry = |content| Entry::new(CString::from(path), stamp, content, now_ms);
+            let entry =
+                |content| Entry::new(CString::from(path), stamp, content, self.codes, now_ms);
             if !self.goes_to_memory(stamp.size) {
                 return Ok(Fetched::New(entry(Content::Open(file))));
             }
@@ -159,7 +162,7 @@ fn regular(fd: &OwnedFd) -> Result<Stamp, Failure> {
 }
 
 /// Whether another change would show in the file's times.
-fn is_settled(stamp: &Stamp) -> bool {
+pub fn is_settled(stamp: &Stamp) -> bool {
     let (seconds, nanoseconds) = sys::time::realtime();
     let now_ns = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
     (now_ns - i128::from(stamp.ctime_ns)).unsigned_abs() >= u128::from(limits::FILE_SETTLED_NS)

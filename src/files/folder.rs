@@ -7,38 +7,62 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use super::compress::{Compressed, compress};
 use super::failure::Failure;
 use super::listing::{
     CONTENT_SECURITY_POLICY, Entry, HTML_CONTENT_TYPE, JSON_CONTENT_TYPE, Listing, render_html,
     render_json, wants_json,
 };
 use super::lookup;
-use super::offload::offload;
+use super::offload::{Kind as Work, Offload};
+use super::options::FilesOptions;
 use super::root::Served;
-use crate::http::{Body, Head, Known, Precondition, Response, Status, Validators, conditional};
+use super::source::Source;
+use crate::http::{
+    AcceptEncoding, Body, Choice, Coding, Head, Known, Precondition, Response, Status, Validators,
+    conditional,
+};
 use crate::limits;
 use crate::runtime::Shard;
 use crate::sys::dir::{EntryKind, read_dir, stat_entry};
 use crate::sys::file::Kind;
 use crate::sys::open::{Root, open_how_dir};
 
+/// What the answer depends on besides the path.
+const VARY: &str = "accept, accept-encoding";
+
+/// How a listing is to be made.
+#[derive(Copy, Clone)]
+struct Form {
+    json: bool,
+    coding: Option<Coding>,
+    hidden: bool,
+    entries_max: usize,
+    compress_bytes_min: u64,
+}
+
+/// A listing as it is sent.
+struct Rendered {
+    body: Bytes,
+    truncated: bool,
+    coding: Option<Coding>,
+}
+
 /// The listing of the folder `path`, as HTML or as JSON, whichever the client prefers.
-///
-/// `hidden`: names that begin with a dot are shown.
 pub async fn list(
     shard: &Shard,
     served: &Served,
+    offload: &Offload,
+    options: &FilesOptions,
     head: &Head<'_>,
     path: &CStr,
-    hidden: bool,
 ) -> Result<Response, Failure> {
     let dir = lookup::open(shard, served, path, open_how_dir()).await?;
-    let json = wants_json(head.headers.get(Known::Accept));
     match conditional::evaluate(head.method, &head.headers, &Validators::default()) {
         Precondition::Proceed { .. } => {}
         Precondition::NotModified => {
             // RFC 9110 section 15.4.5: a 304 has the Vary of the 200.
-            return Ok(Response::new(Status::NOT_MODIFIED).with("vary", "accept"));
+            return Ok(Response::new(Status::NOT_MODIFIED).with("vary", VARY));
         }
         Precondition::PreconditionFailed => {
             return Ok(Response::error(
@@ -47,26 +71,49 @@ pub async fn list(
             ));
         }
     }
+    let form = Form {
+        json: wants_json(head.headers.get(Known::Accept)),
+        coding: coding(head, options)?,
+        hidden: options.hidden,
+        entries_max: options.listing_entries_max,
+        compress_bytes_min: options.compress_bytes_min,
+    };
     let root = Arc::clone(&served.root);
     let path = path.to_bytes().to_vec();
-    let (body, truncated) = offload(move || render(&root, &dir, &path, hidden, json)).await??;
+    let work = move || render(&root, &dir, &path, form);
+    let rendered = offload.run(Work::Listing, work).await??;
     let response = Response::new(Status::OK)
         .with(
             "content-type",
-            if json {
+            if form.json {
                 JSON_CONTENT_TYPE
             } else {
                 HTML_CONTENT_TYPE
             },
         )
         .with("content-security-policy", CONTENT_SECURITY_POLICY)
-        .with("vary", "accept");
-    let response = match truncated {
+        .with("vary", VARY);
+    let response = match rendered.truncated {
         true => response.with("x-listing-truncated", "true"),
         false => response,
     };
-    let page = Page::hold(body).ok_or(Failure::Exhausted)?;
+    let response = match rendered.coding {
+        Some(coding) => response.with("content-encoding", coding.name()),
+        None => response,
+    };
+    let page = Page::hold(rendered.body).ok_or(Failure::Exhausted)?;
     Ok(response.with_body(Body::Bytes(Bytes::from_owner(page))))
+}
+
+/// The coding that the client likes best.
+fn coding(head: &Head<'_>, options: &FilesOptions) -> Result<Option<Coding>, Failure> {
+    let can_make = |coding| options.compress && options.level(coding) > 0;
+    let offers = Coding::ALL.map(|coding| can_make(coding).then_some(0));
+    match AcceptEncoding::of(&head.headers).choose(&offers) {
+        Choice::Coded(coding) => Ok(Some(coding)),
+        Choice::Identity => Ok(None),
+        Choice::NotAcceptable => Err(Failure::NotAcceptable),
+    }
 }
 
 /// Bytes of all listings that are being sent.
@@ -74,10 +121,10 @@ static PAGES_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// A rendered listing. It can be long and is made anew for every request, so slow
 /// readers of a large folder could take all memory if nobody counted.
-struct Page(Vec<u8>);
+struct Page(Bytes);
 
 impl Page {
-    fn hold(page: Vec<u8>) -> Option<Page> {
+    fn hold(page: Bytes) -> Option<Page> {
         let add = |held: usize| {
             let held = held.checked_add(page.len())?;
             (held <= limits::LISTINGS_BYTES_MAX).then_some(held)
@@ -101,16 +148,10 @@ impl Drop for Page {
     }
 }
 
-/// The rendered listing, and whether it was cut.
-fn render(
-    root: &Root,
-    dir: &OwnedFd,
-    path: &[u8],
-    hidden: bool,
-    json: bool,
-) -> Result<(Vec<u8>, bool), Failure> {
-    let found = read_dir(dir.as_fd(), limits::LISTING_ENTRIES_MAX)?;
-    let shown = |name: &[u8]| hidden || !name.starts_with(b".");
+/// Reads the folder, renders and compresses its listing.
+fn render(root: &Root, dir: &OwnedFd, path: &[u8], form: Form) -> Result<Rendered, Failure> {
+    let found = read_dir(dir.as_fd(), form.entries_max)?;
+    let shown = |name: &[u8]| form.hidden || !name.starts_with(b".");
     let entries = found
         .entries
         .into_iter()
@@ -138,12 +179,29 @@ fn render(
         truncated: found.cut,
         parent: !path.is_empty(),
     };
-    let body = if json {
-        render_json(&listing)
-    } else {
-        render_html(&listing)
+    let body = Bytes::from(match form.json {
+        true => render_json(&listing),
+        false => render_html(&listing),
+    });
+    let plain = Rendered {
+        body,
+        truncated: found.cut,
+        coding: None,
     };
-    Ok((body, found.cut))
+    let size = plain.body.len() as u64;
+    let Some(coding) = form.coding.filter(|_| size >= form.compress_bytes_min) else {
+        return Ok(plain);
+    };
+    // Made for one answer only, so at the level that takes the least time.
+    let source = Source::Memory(plain.body.clone());
+    match compress(&source, size, coding, limits::LISTING_LEVEL) {
+        Ok(Compressed::Smaller(body)) => Ok(Rendered {
+            body,
+            coding: Some(coding),
+            ..plain
+        }),
+        _ => Ok(plain),
+    }
 }
 
 #[cfg(test)]
@@ -152,11 +210,11 @@ mod tests {
 
     #[test]
     fn pages_beyond_the_bound_are_refused_until_others_are_sent() {
-        let half = || vec![0; limits::LISTINGS_BYTES_MAX / 2];
+        let half = || Bytes::from(vec![0; limits::LISTINGS_BYTES_MAX / 2]);
         let (first, second) = (Page::hold(half()), Page::hold(half()));
         assert!(first.is_some() && second.is_some());
-        assert!(Page::hold(vec![0; 2]).is_none());
+        assert!(Page::hold(Bytes::from_static(b"xx")).is_none());
         drop(Bytes::from_owner(first.unwrap()).slice(1..2));
-        assert!(Page::hold(vec![0; 2]).is_some());
+        assert!(Page::hold(Bytes::from_static(b"xx")).is_some());
     }
 }

@@ -6,73 +6,55 @@
 //! waiting, tells whether its path still leads to it.
 
 mod cache;
+mod codings;
+mod compress;
+mod digest;
 mod entry;
 mod failure;
 mod fetch;
 mod folder;
 pub mod listing;
 mod lookup;
+mod negotiate;
 pub mod offload;
+mod once;
+mod options;
 mod represent;
+mod representation;
 mod root;
+mod source;
+mod work;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
+pub use options::FilesOptions;
 pub use root::FilesError;
+pub use work::Workshop;
 
 use cache::Cache;
 use entry::Entry;
 use failure::Failure;
 use fetch::{Fetch, Fetched};
+use negotiate::{Negotiation, Selected};
+use represent::represent;
 use root::{Look, RootWatch, Served};
 
-use crate::http::{Head, Method, Response, Status, Target, target};
-use crate::limits;
+use crate::http::digest::{Sha256, repr_digest, wants_sha256};
+use crate::http::{Head, Known, Method, Response, Status, Target, target};
 use crate::runtime::Shard;
 use crate::sys::file::{self, Kind};
 use crate::sys::open::open_how_path;
 
 /// The methods that files answer to.
 const ALLOW: &str = "GET, HEAD, OPTIONS";
-
-/// How files are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilesOptions {
-    /// Show a listing for a folder without an index file.
-    pub browse: bool,
-    /// Serve names that begin with a dot.
-    pub hidden: bool,
-    /// File that answers for its folder; `None`: no such file.
-    pub index: Option<String>,
-    /// Files that are remembered; 0: none.
-    pub cache_files: usize,
-    /// Bytes of bodies that are kept in memory.
-    pub cache_bodies_bytes: usize,
-    /// Largest file that is kept in memory, in bytes.
-    pub cache_body_bytes: usize,
-    /// Age in milliseconds at which what is remembered is looked at again; 0: at every request.
-    pub revalidate_ms: u64,
-}
-
-impl Default for FilesOptions {
-    fn default() -> FilesOptions {
-        FilesOptions {
-            browse: false,
-            hidden: false,
-            index: Some("index.html".to_owned()),
-            cache_files: limits::CACHE_FILES_MAX,
-            cache_bodies_bytes: limits::CACHE_BODIES_BYTES_MAX,
-            cache_body_bytes: limits::CACHE_BODY_BYTES_MAX,
-            revalidate_ms: limits::CACHE_REVALIDATE_MS,
-        }
-    }
-}
 
 /// The files below one folder, as one shard serves them. Clones share everything.
 #[derive(Clone)]
@@ -81,24 +63,32 @@ pub struct Files(Rc<Inner>);
 struct Inner {
     shard: Shard,
     options: FilesOptions,
+    workshop: Arc<Workshop>,
     root: RootWatch,
-    cache: Cache,
+    cache: Rc<Cache>,
     cold_reads: Cell<usize>,
     /// Where an index file's path is put together, so that a hit allocates nothing.
     index_path: RefCell<Vec<u8>>,
 }
 
 impl Files {
-    /// Opens the folder.
+    /// Opens the folder. All shards of a server share the workshop.
     ///
     /// # Errors
     ///
     /// When it can't be opened, or the kernel can't resolve paths beneath it.
-    pub fn new(shard: &Shard, root: &Path, options: FilesOptions) -> Result<Files, FilesError> {
+    pub fn new(
+        shard: &Shard,
+        root: &Path,
+        options: FilesOptions,
+        workshop: &Arc<Workshop>,
+    ) -> Result<Files, FilesError> {
+        let cache = Cache::new(options.cache_files, options.cache_bodies_bytes);
         Ok(Files(Rc::new(Inner {
             shard: shard.clone(),
+            workshop: Arc::clone(workshop),
             root: RootWatch::new(root, options.revalidate_ms, shard.now_ms())?,
-            cache: Cache::new(options.cache_files, options.cache_bodies_bytes),
+            cache: Rc::new(cache),
             options,
             cold_reads: Cell::default(),
             index_path: RefCell::default(),
@@ -121,9 +111,20 @@ impl Files {
         let entry = self
             .0
             .with_file_path(&target, |path| self.0.cache.get(path))??;
-        self.0
-            .is_current(&served, &entry, now_ms)
-            .then(|| represent::represent(head, &entry))
+        if !self.0.is_current(&served, &entry, now_ms) {
+            return None;
+        }
+        let selected = negotiate::at_once(head, &served, &self.0.options, &entry, now_ms)?;
+        let form = match &selected {
+            Selected::Plain => &entry.plain,
+            Selected::Coded(form) => form,
+            _ => return Some(refuse(&selected)),
+        };
+        if !self.0.wants_digest(head) {
+            return Some(represent(head, form));
+        }
+        let digest = form.digest.get()?;
+        Some(with_digest(represent(head, form), &digest))
     }
 
     /// The answer. Never keeps the shard waiting for a disk.
@@ -191,7 +192,7 @@ impl Inner {
 
     /// Whether an entry may be used, by a look that needs no waiting.
     fn is_current(&self, served: &Served, entry: &Entry, now_ms: u64) -> bool {
-        if !entry.is_intact() {
+        if !entry.plain.is_intact() {
             return false;
         }
         if now_ms.saturating_sub(entry.checked_ms.get()) < self.options.revalidate_ms {
@@ -202,7 +203,7 @@ impl Inner {
             .open_path(&entry.path, true)
             .and_then(|fd| file::stamp(fd.as_fd()));
         match found {
-            Ok((Kind::File, stamp)) if stamp == entry.stamp => {
+            Ok((Kind::File, stamp)) if stamp == *entry.stamp() => {
                 entry.checked_ms.set(now_ms);
                 true
             }
@@ -221,7 +222,7 @@ impl Inner {
             None => Err(Failure::Folder),
         };
         match file {
-            Ok(entry) => Ok(represent::represent(head, &entry)),
+            Ok(entry) => Ok(self.answer(&served, head, &entry).await),
             Err(Failure::Folder) if !target.is_dir => Ok(redirect(head, target)),
             Err(Failure::Folder | Failure::NotFound) if target.is_dir => {
                 self.folder(&served, head, target).await
@@ -239,15 +240,54 @@ impl Inner {
         self.root.served()
     }
 
-    /// The file at `path` as it is now.
-    async fn file(&self, served: &Rc<Served>, path: CString) -> Result<Rc<Entry>, Failure> {
-        let fetch = Fetch {
+    /// The answer to a GET or HEAD of this file.
+    async fn answer(&self, served: &Rc<Served>, head: &Head<'_>, entry: &Rc<Entry>) -> Response {
+        let negotiation = Negotiation {
+            shard: &self.shard,
+            served,
+            cache: &self.cache,
+            options: &self.options,
+            workshop: &self.workshop,
+            fetch: self.fetch(served),
+        };
+        let selected = negotiation.select(head, entry).await;
+        let form = match &selected {
+            Selected::Plain => &entry.plain,
+            Selected::Coded(form) => form,
+            _ => return refuse(&selected),
+        };
+        let response = represent(head, form);
+        if !self.wants_digest(head) || !is_of_bytes(&response) {
+            return response;
+        }
+        let patience = Duration::from_millis(self.options.work_wait_ms);
+        match digest::digest(&self.shard, &self.workshop, form, patience).await {
+            Some(digest) => with_digest(response, &digest),
+            None => response,
+        }
+    }
+
+    #[inline]
+    fn wants_digest(&self, head: &Head<'_>) -> bool {
+        self.options.digests
+            && head.headers.has(Known::WantReprDigest)
+            && wants_sha256(&head.headers)
+    }
+
+    fn fetch<'a>(&'a self, served: &'a Served) -> Fetch<'a> {
+        Fetch {
             shard: &self.shard,
             served,
             cache: &self.cache,
             body_bytes_max: self.options.cache_body_bytes,
+            codes: self.options.codes(),
             cold_reads: &self.cold_reads,
-        };
+        }
+    }
+
+    /// The file at `path` as it is now.
+    async fn file(&self, served: &Rc<Served>, path: CString) -> Result<Rc<Entry>, Failure> {
+        let fetch = self.fetch(served);
         let known = self.cache.get(path.as_bytes());
         let mut fetched = fetch.file(&path, known.clone()).await;
         if matches!(fetched, Err(Failure::Exhausted)) && self.cache.close_one() {
@@ -289,13 +329,42 @@ impl Inner {
     ) -> Result<Response, Failure> {
         let path = CString::new(&*target.path).map_err(|_| Failure::NotFound)?;
         if self.options.browse {
-            return folder::list(&self.shard, served, head, &path, self.options.hidden).await;
+            let offload = &self.workshop.offload;
+            return folder::list(&self.shard, served, offload, &self.options, head, &path).await;
         }
         let found = lookup::open(&self.shard, served, &path, open_how_path()).await?;
         match file::stamp(found.as_fd())? {
             (Kind::Directory, _) => Err(Failure::Folder),
             _ => Err(Failure::NotFound),
         }
+    }
+}
+
+/// The answer with no form of the file in it.
+fn refuse(selected: &Selected) -> Response {
+    match selected {
+        Selected::NotModified(lines) => Response {
+            headers: lines.clone(),
+            ..Response::new(Status::NOT_MODIFIED)
+        },
+        Selected::Busy => Failure::Exhausted.response(),
+        _ => Failure::NotAcceptable.response(),
+    }
+}
+
+/// Whether the response has the file's bytes, or some of them.
+fn is_of_bytes(response: &Response) -> bool {
+    matches!(response.status, Status::OK | Status::PARTIAL_CONTENT)
+}
+
+/// Adds what the digest of the whole form is (RFC 9530 section 3), also to a part of it.
+fn with_digest(response: Response, digest: &Sha256) -> Response {
+    if !is_of_bytes(&response) {
+        return response;
+    }
+    Response {
+        prepared: None,
+        ..response.with("repr-digest", repr_digest(digest))
     }
 }
 

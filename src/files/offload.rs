@@ -14,13 +14,11 @@ use std::thread;
 use crate::limits;
 use crate::sys;
 
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
-
 /// Why a piece of work has no result.
 #[derive(Debug)]
 pub enum OffloadError {
-    /// [`limits::OFFLOADS_MAX`] others are running.
-    Busy,
+    /// As much of its kind as there may be is under way.
+    Busy(Kind),
     /// No thread could be started.
     Thread(io::Error),
     /// The work panicked.
@@ -30,10 +28,10 @@ pub enum OffloadError {
 impl fmt::Display for OffloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OffloadError::Busy => write!(
+            OffloadError::Busy(kind) => write!(
                 f,
-                "{} pieces of work are running already; try again when one has ended",
-                limits::OFFLOADS_MAX
+                "there is too much work already ({}); try again later",
+                kind.name()
             ),
             OffloadError::Thread(source) => write!(
                 f,
@@ -46,23 +44,118 @@ impl fmt::Display for OffloadError {
 
 impl std::error::Error for OffloadError {}
 
-/// One of the [`limits::OFFLOADS_MAX`] places, given back on drop.
-struct Place;
+/// A kind of work. Each has a bound of its own, so that none takes another's place.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Compressing what clients wait for.
+    Compress,
+    /// Rendering listings.
+    Listing,
+    /// Digests, which clients can do without.
+    Digest,
+}
 
-impl Place {
-    fn take() -> Option<Place> {
-        RUNNING
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |running| {
-                (running < limits::OFFLOADS_MAX).then_some(running + 1)
-            })
-            .ok()
-            .map(|_| Place)
+impl Kind {
+    const COUNT: usize = 3;
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Compress => "compress",
+            Kind::Listing => "listing",
+            Kind::Digest => "digest",
+        }
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Kind::Compress => limits::COMPRESSIONS_MAX,
+            Kind::Listing => limits::LISTINGS_MAX,
+            Kind::Digest => limits::DIGESTS_WAITING_MAX,
+        }
     }
 }
 
+/// Where work goes. Clones share the bounds.
+#[derive(Clone, Default)]
+pub struct Offload(Arc<[AtomicUsize; Kind::COUNT]>);
+
+/// A place among the work of its kind, given back on drop.
+struct Place(Arc<[AtomicUsize; Kind::COUNT]>, Kind);
+
 impl Drop for Place {
     fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        self.0[self.1 as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Offload {
+    fn place(&self, kind: Kind) -> Option<Place> {
+        let add = |running: usize| (running < kind.most()).then_some(running + 1);
+        self.0[kind as usize]
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .ok()
+            .map(|_| Place(Arc::clone(&self.0), kind))
+    }
+
+    /// Starts `work`, which tells of its result itself.
+    ///
+    /// # Errors
+    /// A full house is told at once.
+    pub fn start(
+        &self,
+        kind: Kind,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), OffloadError> {
+        let place = self.place(kind).ok_or(OffloadError::Busy(kind))?;
+        let body = move || {
+            leave_shard_cpu();
+            // What it owed is told by what it drops.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+            drop(place);
+        };
+        thread::Builder::new()
+            .name("offload".to_owned())
+            .spawn(body)
+            .map(drop)
+            .map_err(OffloadError::Thread)
+    }
+
+    /// Runs `work` and waits for its result. Work that was begun is finished even if nobody
+    /// waits any more.
+    ///
+    /// # Errors
+    /// See [`OffloadError`]; a full house is told at once.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, OffloadError> {
+        let shared = Arc::new(Mutex::new(Shared {
+            result: None,
+            waiting: None,
+        }));
+        let ours = Arc::clone(&shared);
+        self.start(kind, move || {
+            let result = catch_unwind(AssertUnwindSafe(work)).map_err(|_| OffloadError::Panicked);
+            let mut shared = lock(&shared);
+            shared.result = Some(result);
+            let waiting = shared.waiting.take();
+            drop(shared);
+            if let Some(waker) = waiting {
+                waker.wake();
+            }
+        })?;
+        poll_fn(|cx| {
+            let mut shared = lock(&ours);
+            match shared.result.take() {
+                Some(result) => Poll::Ready(result),
+                None => {
+                    shared.waiting = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
     }
 }
 
@@ -74,51 +167,6 @@ struct Shared<T> {
 
 fn lock<T>(shared: &Mutex<Shared<T>>) -> MutexGuard<'_, Shared<T>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `work` on a thread of its own, off the shards' CPUs where others are
-/// allowed, and waits for its result. Work that was begun is finished even if
-/// nobody waits any more.
-///
-/// # Errors
-///
-/// See [`OffloadError`]; a full house is told at once.
-pub async fn offload<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, OffloadError> {
-    let place = Place::take().ok_or(OffloadError::Busy)?;
-    let shared = Arc::new(Mutex::new(Shared {
-        result: None,
-        waiting: None,
-    }));
-    let ours = Arc::clone(&shared);
-    let body = move || {
-        leave_shard_cpu();
-        let result = catch_unwind(AssertUnwindSafe(work)).map_err(|_| OffloadError::Panicked);
-        drop(place);
-        let mut shared = lock(&shared);
-        shared.result = Some(result);
-        let waiting = shared.waiting.take();
-        drop(shared);
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
-    };
-    thread::Builder::new()
-        .name("offload".to_owned())
-        .spawn(body)
-        .map_err(OffloadError::Thread)?;
-    poll_fn(|cx| {
-        let mut shared = lock(&ours);
-        match shared.result.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                shared.waiting = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    })
-    .await
 }
 
 /// A thread inherits the one CPU that its shard is pinned to. Where the process

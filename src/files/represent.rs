@@ -5,32 +5,32 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::entry::{Content, Entry};
+use super::entry::Content;
+use super::representation::Representation;
 use crate::http::multipart::Multipart;
 use crate::http::{
     Body, ByteRange, FileSlice, Head, HeaderBlock, Known, Method, Precondition, RangePlan,
     Response, Status, conditional, range,
 };
 
-/// The answer to a GET or HEAD of this file (RFC 9110 sections 13 and 14).
-pub fn represent(head: &Head<'_>, entry: &Entry) -> Response {
-    match conditional::evaluate(head.method, &head.headers, &entry.validators()) {
-        Precondition::Proceed { use_range: false } => whole(head.method, entry),
-        Precondition::Proceed { use_range: true } => match plan(head, entry.stamp.size) {
-            RangePlan::Whole => whole(head.method, entry),
-            RangePlan::One(range) => one(entry, range),
-            RangePlan::Many(ranges) => many(head.method, entry, &ranges),
+/// The answer to a GET or HEAD of this form of a file (RFC 9110 sections 13 and 14).
+pub fn represent(head: &Head<'_>, form: &Representation) -> Response {
+    match conditional::evaluate(head.method, &head.headers, &form.validators()) {
+        Precondition::Proceed { use_range } if !(use_range && form.has_parts) => {
+            whole(head.method, form)
+        }
+        Precondition::Proceed { .. } => match plan(head, form.size) {
+            RangePlan::Whole => whole(head.method, form),
+            RangePlan::One(range) => one(form, range),
+            RangePlan::Many(ranges) => many(head.method, form, &ranges),
             RangePlan::Unsatisfiable => Response::error(
                 Status::RANGE_NOT_SATISFIABLE,
                 "None of the ranges has a byte in the file; content-range tells its size.",
             )
-            .with(
-                "content-range",
-                range::content_range_unsatisfied(entry.stamp.size),
-            ),
+            .with("content-range", range::content_range_unsatisfied(form.size)),
         },
         Precondition::NotModified => Response {
-            headers: entry.validator_lines.clone(),
+            headers: form.validator_lines.clone(),
             ..Response::new(Status::NOT_MODIFIED)
         },
         Precondition::PreconditionFailed => Response::error(
@@ -50,8 +50,8 @@ fn plan(head: &Head<'_>, size: u64) -> RangePlan {
 }
 
 #[inline]
-fn whole(method: Method, entry: &Entry) -> Response {
-    let (body, prepared) = match &entry.content {
+fn whole(method: Method, form: &Representation) -> Response {
+    let (body, prepared) = match &form.content {
         Content::Memory(bytes, prepared) => (
             Body::Bytes(bytes.clone()),
             prepared.clone().filter(|_| method == Method::Get),
@@ -60,21 +60,21 @@ fn whole(method: Method, entry: &Entry) -> Response {
             let slice = FileSlice {
                 file: Rc::clone(file),
                 offset: 0,
-                len: entry.stamp.size,
+                len: form.size,
             };
             (Body::File(slice), None)
         }
     };
     Response {
         status: Status::OK,
-        headers: entry.lines.clone(),
+        headers: form.lines.clone(),
         body,
         prepared,
     }
 }
 
-fn one(entry: &Entry, range: ByteRange) -> Response {
-    let body = match &entry.content {
+fn one(form: &Representation, range: ByteRange) -> Response {
+    let body = match &form.content {
         Content::Memory(bytes, _) => Body::Bytes(slice(bytes, range)),
         Content::Open(file) => Body::File(FileSlice {
             file: Rc::clone(file),
@@ -82,22 +82,22 @@ fn one(entry: &Entry, range: ByteRange) -> Response {
             len: range.len,
         }),
     };
-    partial(entry.lines.clone(), body).with("content-range", range.content_range(entry.stamp.size))
+    partial(form.lines.clone(), body).with("content-range", range.content_range(form.size))
 }
 
 /// Parts have heads of their own: where those would make the answer larger than the file, the
 /// client is better served with all of it (RFC 9110 section 14.2 leaves the choice).
-fn many(method: Method, entry: &Entry, ranges: &[ByteRange]) -> Response {
-    let parts = Multipart::new(ranges, entry.stamp.size, &entry.content_type, boundary());
-    if parts.len > entry.stamp.size {
-        return whole(method, entry);
+fn many(method: Method, form: &Representation, ranges: &[ByteRange]) -> Response {
+    let parts = Multipart::new(ranges, form.size, &form.content_type, boundary());
+    if parts.len > form.size {
+        return whole(method, form);
     }
-    let lines = entry
+    let lines = form
         .validator_lines
         .clone()
         .with("content-type", &parts.content_type)
         .with("accept-ranges", "bytes");
-    let body = match &entry.content {
+    let body = match &form.content {
         Content::Memory(bytes, _) => parts.into_body_of_bytes(bytes),
         Content::Open(file) => parts.into_body(file),
     };

@@ -80,6 +80,7 @@ known! {
     UpgradeInsecureRequests "upgrade-insecure-requests"
     UserAgent "user-agent"
     Via "via"
+    WantReprDigest "want-repr-digest"
     XForwardedFor "x-forwarded-for"
     XForwardedProto "x-forwarded-proto"
     XRequestId "x-request-id"

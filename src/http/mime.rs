@@ -66,6 +66,36 @@ fn own(extension: &str) -> Option<&'static str> {
         .map(|(_, content_type)| *content_type)
 }
 
+/// Whether a file of this Content-Type is worth compressing: text and what is built like it.
+/// Pictures, sound, video and archives are compressed already. A playlist is text, whatever its
+/// type's name says.
+pub fn is_compressible(content_type: &str) -> bool {
+    const OTHERS: [&str; 17] = [
+        "application/dash+xml",
+        "application/javascript",
+        "application/json",
+        "application/manifest+json",
+        "application/rtf",
+        "application/vnd.apple.mpegurl",
+        "application/vnd.ms-fontobject",
+        "application/wasm",
+        "application/x-javascript",
+        "application/x-ndjson",
+        "application/x-subrip",
+        "application/xml",
+        "application/yaml",
+        "font/otf",
+        "font/ttf",
+        "image/bmp",
+        "image/x-icon",
+    ];
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.starts_with("text/")
+        || essence.ends_with("+json")
+        || essence.ends_with("+xml")
+        || OTHERS.contains(&essence)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +146,37 @@ mod tests {
             assert_eq!(content_type(name), UNKNOWN);
         }
         assert_eq!(content_type(b"\xff.mp4"), "video/mp4");
+    }
+
+    #[test]
+    fn text_is_compressible_and_what_is_compressed_is_not() {
+        for (name, wanted) in [
+            ("a.html", true),
+            ("a.js", true),
+            ("a.json", true),
+            ("a.svg", true),
+            ("a.wasm", true),
+            ("a.xml", true),
+            ("a.geojson", true),
+            ("a.csv", true),
+            ("a.ttf", true),
+            ("live.m3u8", true),
+            ("a.mpd", true),
+            ("a.srt", true),
+            ("a.png", false),
+            ("a.woff2", false),
+            ("a.mp4", false),
+            ("a.ts", false),
+            ("a.zip", false),
+            ("a.html.gz", false),
+            ("README", false),
+        ] {
+            let content_type = content_type(name.as_bytes());
+            assert_eq!(
+                is_compressible(&content_type),
+                wanted,
+                "{name}: {content_type}"
+            );
+        }
     }
 }

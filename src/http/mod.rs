@@ -5,8 +5,10 @@
 //! types do not know which wire form they came from, so that HTTP/2 and
 //! HTTP/1.1 share everything above the framing.
 
+pub mod coding;
 pub mod conditional;
 pub mod date;
+pub mod digest;
 pub mod h1;
 mod head;
 mod headers;
@@ -15,11 +17,13 @@ pub mod message;
 mod method;
 pub mod mime;
 pub mod multipart;
+pub mod quality;
 pub mod range;
 mod scan;
 mod status;
 pub mod target;
 
+pub use coding::{AcceptEncoding, Choice, Coding, Offers};
 pub use conditional::{Precondition, Validators};
 pub use date::DateValue;
 pub use h1::parse::{ParseError, ParseLimits, Parsed, parse_request};

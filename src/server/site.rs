@@ -1,6 +1,7 @@
 //! A folder as a service, and a server made from the configuration.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::error::ServeError;
 use super::options::ServerOptions;
@@ -8,7 +9,7 @@ use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
 use crate::config::{CONGESTION_AUTO, Config};
 use crate::files::{Files, FilesOptions};
-use crate::http::{Head, ParseLimits, Response};
+use crate::http::{Coding, Head, ParseLimits, Response};
 use crate::keepalive::{Policy, check};
 use crate::limits;
 use crate::net::activation;
@@ -164,8 +165,9 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     // Cached files may take half of the descriptors that connections leave.
     let spare = usize::try_from(descriptors).unwrap_or(usize::MAX) - room;
     files.cache_files = files.cache_files.min(spare / 2 / place.cpus.len().max(1));
+    let workshop = Arc::default();
     let running = server.start(move |shard| {
-        let files = Files::new(shard, &root, files.clone());
+        let files = Files::new(shard, &root, files.clone(), &workshop);
         files
             .map(Site)
             .map_err(|e| ServeError::Service(e.to_string()))
@@ -226,6 +228,7 @@ fn server_options(config: &Config) -> ServerOptions {
 }
 
 fn files_options(config: &Config) -> FilesOptions {
+    let compression = &config.compression;
     FilesOptions {
         browse: config.server.browse,
         hidden: config.server.hidden,
@@ -234,5 +237,17 @@ fn files_options(config: &Config) -> FilesOptions {
         cache_bodies_bytes: config.cache.bodies_bytes,
         cache_body_bytes: config.cache.body_bytes,
         revalidate_ms: config.cache.revalidate_ms,
+        listing_entries_max: config.server.listing_entries,
+        compress: compression.enabled,
+        precompressed: compression.precompressed,
+        levels: Coding::ALL.map(|coding| match coding {
+            Coding::Brotli => compression.brotli_level,
+            Coding::Zstd => compression.zstd_level,
+            Coding::Gzip => compression.gzip_level,
+        }),
+        compress_bytes_min: compression.bytes_min,
+        compress_bytes_max: compression.bytes_max,
+        digests: config.server.digests,
+        work_wait_ms: config.timeouts.work_ms,
     }
 }

@@ -7,7 +7,7 @@ use headwater::files::FilesOptions;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::site::{Site, always_look, on_shard};
+use crate::site::{Site, always_look, expand, on_shard};
 
 fn browse() -> FilesOptions {
     FilesOptions {
@@ -88,12 +88,12 @@ fn listings_in_both_forms() {
         let html = site.get("/a/").await;
         assert_eq!(html.status, 200);
         assert_eq!(html.field("content-type"), "text/html; charset=utf-8");
-        assert_eq!(html.field("vary"), "accept");
+        assert_eq!(html.field("vary"), "accept, accept-encoding");
         assert!(html.field("content-security-policy").contains("'none'"));
         assert_eq!(html.field("x-listing-truncated"), "");
         let json = site.get_with("/a/", "accept", "application/json").await;
         assert_eq!(json.field("content-type"), "application/json");
-        assert_eq!(json.field("vary"), "accept");
+        assert_eq!(json.field("vary"), "accept, accept-encoding");
         for answer in [&html, &json] {
             for shown in ["b.txt", "folder", "link"] {
                 assert!(answer.text().contains(shown), "{}", answer.text());
@@ -134,13 +134,47 @@ fn hidden_names_are_listed_when_they_are_served() {
 #[test]
 fn a_cut_listing_says_so() {
     on_shard(async |shard| {
-        let site = Site::new(&shard, browse());
-        for number in 0..=headwater::limits::LISTING_ENTRIES_MAX {
+        let options = FilesOptions {
+            listing_entries_max: 100,
+            ..browse()
+        };
+        let site = Site::new(&shard, options);
+        for number in 0..101 {
             fs::File::create(site.path(format!("f{number}"))).unwrap();
         }
         let answer = site.get_with("/", "accept", "application/json").await;
         assert_eq!(answer.field("x-listing-truncated"), "true");
-        let entries = answer.text().matches("\"name\"").count();
-        assert_eq!(entries, headwater::limits::LISTING_ENTRIES_MAX);
+        assert_eq!(answer.text().matches("\"name\"").count(), 100);
+        fs::remove_file(site.path("f0")).unwrap();
+        let answer = site.get_with("/", "accept", "application/json").await;
+        assert_eq!(answer.field("x-listing-truncated"), "");
+        assert_eq!(answer.text().matches("\"name\"").count(), 100);
+    });
+}
+
+#[test]
+fn a_listing_is_compressed_for_those_who_accept_it() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, browse());
+        for number in 0..500 {
+            fs::File::create(site.path(format!("f{number}"))).unwrap();
+        }
+        let plain = site.get("/").await;
+        assert_eq!(plain.field("content-encoding"), "");
+        for coding in ["br", "zstd", "gzip"] {
+            let coded = site.get_with("/", "accept-encoding", coding).await;
+            assert_eq!(coded.field("content-encoding"), coding);
+            assert_eq!(coded.field("vary"), "accept, accept-encoding");
+            assert_eq!(expand(&coded.body, coding), plain.body);
+            assert!(coded.body.len() < plain.body.len() / 4, "{coding}");
+        }
+        let refused = site.get_with("/", "accept-encoding", "identity;q=0").await;
+        assert_eq!(refused.status, 406);
+        // A short one is not worth it.
+        site.write("a/b", "");
+        let options = [("accept-encoding", "gzip"), ("accept", "application/json")];
+        let short = site.ask("GET", "/a/", &options).await;
+        assert_eq!(short.field("content-encoding"), "");
+        assert_eq!(short.field("vary"), "accept, accept-encoding");
     });
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
 use headwater::files::{Files, FilesOptions};
 use nix::sys::stat::Mode;
@@ -177,7 +178,13 @@ fn what_is_no_file_is_never_opened() {
         for path in ["/fifo", "/socket", "/fifo/"] {
             assert_eq!(site.get(path).await.status, 404, "{path}");
         }
-        site.files = Files::new(&shard, "/dev".as_ref(), FilesOptions::default()).unwrap();
+        site.files = Files::new(
+            &shard,
+            "/dev".as_ref(),
+            FilesOptions::default(),
+            &Arc::default(),
+        )
+        .unwrap();
         assert_eq!(site.get("/null").await.status, 404);
         assert_eq!(site.get("/zero").await.status, 404);
     });
@@ -218,7 +225,7 @@ fn a_root_that_cannot_be_served_is_told() {
     on_shard(async |shard| {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("none");
-        let Err(error) = Files::new(&shard, &root, FilesOptions::default()) else {
+        let Err(error) = Files::new(&shard, &root, FilesOptions::default(), &Arc::default()) else {
             panic!("there is no such folder");
         };
         let message = error.to_string();

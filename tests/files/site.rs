@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::future::Future;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::files::{Files, FilesOptions};
@@ -39,7 +42,7 @@ pub fn always_look() -> FilesOptions {
 
 /// A served folder.
 pub struct Site {
-    folder: TempDir,
+    folder: Rc<TempDir>,
     pub files: Files,
 }
 
@@ -47,7 +50,16 @@ impl Site {
     pub fn new(shard: &Shard, options: FilesOptions) -> Site {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("www")).unwrap();
-        let files = Files::new(shard, &folder.path().join("www"), options).unwrap();
+        let files =
+            Files::new(shard, &folder.path().join("www"), options, &Arc::default()).unwrap();
+        let folder = Rc::new(folder);
+        Site { folder, files }
+    }
+
+    /// The same folder, served by somebody who knows nothing of it yet.
+    pub fn another(&self, shard: &Shard, options: FilesOptions) -> Site {
+        let files = Files::new(shard, &self.path(""), options, &Arc::default()).unwrap();
+        let folder = Rc::clone(&self.folder);
         Site { folder, files }
     }
 
@@ -86,6 +98,17 @@ impl Site {
 
     pub async fn get_with(&self, path: &str, name: &str, value: &str) -> Answer {
         self.ask("GET", path, &[(name, value)]).await
+    }
+
+    /// Asks for a settled file in a coding until that comes at once.
+    pub async fn warm_coded(&self, path: &str, coding: &str) -> Answer {
+        self.warm(path).await;
+        let fields = [("accept-encoding", coding)];
+        self.ask("GET", path, &fields).await;
+        let answer = self.ask("GET", path, &fields).await;
+        assert!(answer.at_once, "{path} in {coding} was not kept");
+        assert_eq!(answer.field("content-encoding"), coding, "{path}");
+        answer
     }
 
     /// Lets so much time pass that another change must show in a file's times.
@@ -173,6 +196,11 @@ impl Answer {
         value
     }
 
+    /// All header lines.
+    pub fn lines(&self) -> &str {
+        std::str::from_utf8(&self.lines).unwrap()
+    }
+
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -192,4 +220,19 @@ fn read_slice(slice: &FileSlice, into: &mut Vec<u8>) {
     into.resize(start + slice.len as usize, 0);
     file.read_exact_at(&mut into[start..], slice.offset)
         .unwrap();
+}
+
+/// Undoes a content coding, by its name.
+pub fn expand(coded: &[u8], coding: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    match coding {
+        "br" => brotli::Decompressor::new(coded, 4096).read_to_end(&mut out),
+        "zstd" => zstd::stream::read::Decoder::new(coded)
+            .unwrap()
+            .read_to_end(&mut out),
+        "gzip" => flate2::read::GzDecoder::new(coded).read_to_end(&mut out),
+        other => panic!("no coding: {other:?}"),
+    }
+    .unwrap();
+    out
 }

@@ -2,7 +2,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::{OffloadError, offload};
+use super::{Kind, Offload, OffloadError};
 use crate::limits;
 use crate::runtime::{Runtime, Shard, timeout, yield_now};
 use crate::sys::cpu;
@@ -14,30 +14,41 @@ fn on_pinned_shard<F: Future<Output = ()> + 'static>(
     Runtime::new(vec![cpu]).unwrap().run(test).unwrap();
 }
 
-/// One test, since the places belong to the whole process.
 #[test]
 fn work_runs_elsewhere_within_its_bound() {
     on_pinned_shard(async |shard| {
-        let name = offload(|| thread::current().name().map(str::to_owned)).await;
+        let house = Offload::default();
+        let name = house
+            .run(Kind::Listing, || {
+                thread::current().name().map(str::to_owned)
+            })
+            .await;
         assert_eq!(name.unwrap().as_deref(), Some("offload"));
-        let cpus = offload(|| cpu::allowed().unwrap()).await.unwrap();
+        let cpus = house
+            .run(Kind::Listing, || cpu::allowed().unwrap())
+            .await
+            .unwrap();
         assert_eq!(cpus, cpu::allowed_of_process().unwrap());
 
         assert!(matches!(
-            offload(|| panic!("on purpose")).await,
+            house.run(Kind::Listing, || panic!("on purpose")).await,
             Err::<(), _>(OffloadError::Panicked)
         ));
 
         let mut releases = Vec::new();
         let mut running = Vec::new();
-        for number in 0..limits::OFFLOADS_MAX {
+        for number in 0..limits::LISTINGS_MAX {
             let (started, is_up) = mpsc::channel();
             let (release, wait) = mpsc::channel::<()>();
-            let work = offload(move || {
-                started.send(()).unwrap();
-                wait.recv().unwrap();
-                number
-            });
+            let house = house.clone();
+            let work = async move {
+                let wait = move || {
+                    started.send(()).unwrap();
+                    wait.recv().unwrap();
+                    number
+                };
+                house.run(Kind::Listing, wait).await
+            };
             // One that nobody waits for any more keeps its place until it ends.
             let patience = match number {
                 0 => Duration::ZERO,
@@ -51,13 +62,18 @@ fn work_runs_elsewhere_within_its_bound() {
             is_up.recv().unwrap();
         }
         assert!(running.remove(0).await.unwrap().is_err());
-        assert!(matches!(offload(|| ()).await, Err(OffloadError::Busy)));
+        assert!(matches!(
+            house.run(Kind::Listing, || ()).await,
+            Err(OffloadError::Busy(Kind::Listing))
+        ));
+        // Each kind has a bound of its own.
+        assert!(house.run(Kind::Compress, || ()).await.is_ok());
         for (release, _) in &releases {
             release.send(()).unwrap();
         }
         for (number, work) in (1..).zip(running) {
             assert_eq!(work.await.unwrap().unwrap().unwrap(), number);
         }
-        assert!(offload(|| ()).await.is_ok());
+        assert!(house.run(Kind::Listing, || ()).await.is_ok());
     });
 }

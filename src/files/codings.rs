@@ -1,0 +1,217 @@
+//! The coded forms of one file: those that lie beside it, and those that were made of it here.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::cache::Weight;
+use super::compress::Compressed;
+use super::once::Job;
+use super::representation::Representation;
+use crate::http::{Coding, Offers};
+use crate::sys::file::{self, Kind, Stamp};
+use crate::sys::open::Root;
+
+/// One thing for each coding, in the order of [`Coding::ALL`].
+type Each<T> = [T; Coding::ALL.len()];
+
+/// The coded forms of one file.
+#[derive(Debug)]
+pub struct Codings {
+    sibling_paths: Each<CString>,
+    siblings: RefCell<Each<Sibling>>,
+    siblings_checked_ms: Cell<Option<u64>>,
+    made: RefCell<Each<Made>>,
+    is_hopeless: Cell<bool>,
+}
+
+/// What lies beside a file under its name with a coding's extension.
+#[derive(Clone, Default, Debug)]
+pub enum Sibling {
+    /// Nothing that could be sent.
+    #[default]
+    Absent,
+    /// A file that is older than what it was made of.
+    Stale(Stamp),
+    /// A form of the file.
+    Fresh(Rc<Representation>),
+}
+
+/// What was made of a file here.
+#[derive(Default, Debug)]
+enum Made {
+    #[default]
+    Nothing,
+    /// A task of this shard waits for the result.
+    UnderWay,
+    /// The job is held so that other shards find its result.
+    Ready(Rc<Representation>, Arc<Job<Compressed>>),
+}
+
+impl Sibling {
+    fn stamp(&self) -> Option<&Stamp> {
+        match self {
+            Sibling::Absent => None,
+            Sibling::Stale(stamp) => Some(stamp),
+            Sibling::Fresh(form) => Some(&form.identity.stamp),
+        }
+    }
+}
+
+impl Codings {
+    /// Nothing is known of the forms of the file at `path`.
+    pub fn new(path: &CStr) -> Codings {
+        let sibling_path = |coding: Coding| {
+            let bytes = [path.to_bytes(), b".", coding.extension().as_bytes()].concat();
+            // No part of it has a NUL.
+            CString::new(bytes).unwrap_or_default()
+        };
+        Codings {
+            sibling_paths: Coding::ALL.map(sibling_path),
+            siblings: RefCell::default(),
+            siblings_checked_ms: Cell::default(),
+            made: RefCell::default(),
+            is_hopeless: Cell::new(false),
+        }
+    }
+
+    /// Where the file's form in this coding would lie.
+    pub fn sibling_path(&self, coding: Coding) -> &CStr {
+        &self.sibling_paths[coding as usize]
+    }
+
+    /// What was last found there.
+    pub fn sibling(&self, coding: Coding) -> Sibling {
+        self.siblings.borrow()[coding as usize].clone()
+    }
+
+    /// Notes what lies there.
+    pub fn set_sibling(&self, coding: Coding, found: Sibling) {
+        self.siblings.borrow_mut()[coding as usize] = found;
+    }
+
+    /// Notes that all siblings were looked for, or with `None` that they are to be.
+    pub fn set_checked(&self, at_ms: Option<u64>) {
+        self.siblings_checked_ms.set(at_ms);
+    }
+
+    /// Whether what is known of the siblings still holds, by a look that needs no waiting;
+    /// none is taken within `period_ms` of the last one.
+    pub fn siblings_are_current(&self, root: &Root, now_ms: u64, period_ms: u64) -> bool {
+        let Some(checked_ms) = self.siblings_checked_ms.get() else {
+            return false;
+        };
+        if now_ms.saturating_sub(checked_ms) < period_ms {
+            return true;
+        }
+        let siblings = self.siblings.borrow();
+        let same = siblings
+            .iter()
+            .zip(&self.sibling_paths)
+            .all(|(known, path)| {
+                let found = root
+                    .open_path(path, true)
+                    .and_then(|fd| file::stamp(fd.as_fd()));
+                match found {
+                    Ok((Kind::File, stamp)) => known.stamp() == Some(&stamp),
+                    Ok(_) => known.stamp().is_none(),
+                    Err(error) => {
+                        known.stamp().is_none() && error.kind() == io::ErrorKind::NotFound
+                    }
+                }
+            });
+        if same {
+            self.siblings_checked_ms.set(Some(now_ms));
+        }
+        same
+    }
+
+    /// What can be sent: what lies there, and then what can be made.
+    pub fn offers(&self, can_make: impl Fn(Coding) -> bool) -> Offers {
+        let siblings = self.siblings.borrow();
+        Coding::ALL.map(|coding| match siblings[coding as usize] {
+            Sibling::Fresh(_) => Some(0),
+            _ if !self.is_hopeless.get() && can_make(coding) => Some(1),
+            _ => None,
+        })
+    }
+
+    /// What can be sent at once.
+    pub fn ready_offers(&self) -> Offers {
+        Coding::ALL.map(|coding| self.form(coding).map(|_| 0))
+    }
+
+    /// The form in this coding, if it is there.
+    #[inline]
+    pub fn form(&self, coding: Coding) -> Option<Rc<Representation>> {
+        if let Sibling::Fresh(form) = &self.siblings.borrow()[coding as usize] {
+            return Some(Rc::clone(form));
+        }
+        match &self.made.borrow()[coding as usize] {
+            Made::Ready(form, _) => Some(Rc::clone(form)),
+            _ => None,
+        }
+    }
+
+    /// Notes that it will be made; `false` if that was noted before.
+    pub fn begin(&self, coding: Coding) -> bool {
+        let made = &mut self.made.borrow_mut()[coding as usize];
+        let is_new = matches!(made, Made::Nothing);
+        if is_new {
+            *made = Made::UnderWay;
+        }
+        is_new
+    }
+
+    /// Notes that it was not made after all.
+    pub fn give_up(&self, coding: Coding) {
+        self.made.borrow_mut()[coding as usize] = Made::Nothing;
+    }
+
+    /// Notes that no coding makes the file smaller.
+    pub fn set_hopeless(&self) {
+        self.is_hopeless.set(true);
+    }
+
+    /// Keeps what was made.
+    pub fn keep(&self, coding: Coding, form: Rc<Representation>, job: Arc<Job<Compressed>>) {
+        self.made.borrow_mut()[coding as usize] = Made::Ready(form, job);
+    }
+
+    /// What the forms take of the cache.
+    pub fn weight(&self) -> Weight {
+        let mut weight = Weight::default();
+        for sibling in self.siblings.borrow().iter() {
+            if let Sibling::Fresh(form) = sibling {
+                weight = weight + form.weight();
+            }
+        }
+        for made in self.made.borrow().iter() {
+            if let Made::Ready(form, job) = made {
+                weight = weight + form.weight() + shared_weight(form, job);
+            }
+        }
+        weight
+    }
+
+    /// Whether to drop the forms would close a descriptor.
+    pub fn holds_idle_descriptor(&self) -> bool {
+        let siblings = self.siblings.borrow();
+        siblings.iter().any(|sibling| match sibling {
+            Sibling::Fresh(form) => form.holds_idle_descriptor(),
+            _ => false,
+        })
+    }
+}
+
+/// What the job's own result takes: nothing more where the form is that result, and once more
+/// where this shard has a copy of its own.
+fn shared_weight(form: &Representation, job: &Job<Compressed>) -> Weight {
+    match (job.result(), form.weight().bytes > form.size as usize) {
+        (Some(Compressed::Smaller(bytes)), true) => Weight::of_bytes(bytes.len()),
+        _ => Weight::default(),
+    }
+}

@@ -1,0 +1,83 @@
+//! Digests of representations (RFC 9530), made off the shards and remembered by what was digested.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+use sha2::{Digest, Sha256 as Hasher};
+
+use super::offload::Kind;
+use super::once::Once;
+use super::representation::{Identity, Representation};
+use super::source::Source;
+use super::work::Workshop;
+use crate::http::digest::Sha256;
+use crate::limits;
+use crate::runtime::{Shard, timeout};
+
+/// The digests that are known, for all shards, and the work on others.
+pub struct Digests {
+    known: Arc<Mutex<LruCache<Identity, Sha256>>>,
+    jobs: Once<Identity, Sha256>,
+}
+
+impl Default for Digests {
+    fn default() -> Digests {
+        let room = NonZeroUsize::new(limits::DIGESTS_MAX).unwrap_or(NonZeroUsize::MIN);
+        Digests {
+            known: Arc::new(Mutex::new(LruCache::new(room))),
+            jobs: Once::default(),
+        }
+    }
+}
+
+/// The digest of a representation; `None` if it can't be had within `patience`. It is then made all
+/// the same, unless there is too much to do already, and the next one to ask may find it.
+pub async fn digest(
+    shard: &Shard,
+    workshop: &Workshop,
+    of: &Representation,
+    patience: Duration,
+) -> Option<Sha256> {
+    if let Some(digest) = of.digest.get() {
+        return Some(digest);
+    }
+    let digests = &workshop.digests;
+    let known = lock(&digests.known).get(&of.identity).copied();
+    let digest = match known {
+        Some(digest) => digest,
+        None => {
+            let job = digests.jobs.join(of.identity, shard.now_ms(), |promise| {
+                let source = Source::of(&of.content, &of.identity.stamp).map_err(drop)?;
+                let (known, identity) = (Arc::clone(&digests.known), of.identity);
+                let work = move || {
+                    if let Some(digest) = make(&source) {
+                        lock(&known).put(identity, digest);
+                        promise.keep(digest);
+                    }
+                };
+                workshop.offload.start(Kind::Digest, work).map_err(drop)
+            });
+            let job = job.ok()?;
+            *timeout(patience, job.done()).await.ok()??
+        }
+    };
+    of.digest.set(Some(digest));
+    Some(digest)
+}
+
+fn make(source: &Source) -> Option<Sha256> {
+    let mut hasher = Hasher::new();
+    source
+        .read(|piece| {
+            hasher.update(piece);
+            Ok(())
+        })
+        .ok()?;
+    Some(hasher.finalize().into())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

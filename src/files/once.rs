@@ -1,0 +1,186 @@
+//! Work that several may ask for at a time and that is then done once, for all shards.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Poll, Waker};
+
+use crate::limits;
+
+/// The work that is under way, and those of its results that somebody holds, by what they are for.
+pub struct Once<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
+
+/// A piece of work and, later, its result.
+#[derive(Debug)]
+pub struct Job<V> {
+    result: OnceLock<Option<V>>,
+    waiting: Mutex<Vec<Waker>>,
+    /// When it was asked for first, on the shards' clock.
+    pub asked_ms: u64,
+}
+
+/// Whoever holds it owes the result. Dropped without one, it says that there is none.
+pub struct Promise<V>(Arc<Job<V>>);
+
+impl<K, V> Default for Once<K, V> {
+    fn default() -> Self {
+        Once(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Once<K, V> {
+    /// The work for `key`: that of others, unless it came to nothing, or what `start` starts.
+    ///
+    /// # Errors
+    /// Those of `start`.
+    pub fn join<E>(
+        &self,
+        key: K,
+        now_ms: u64,
+        start: impl FnOnce(Promise<V>) -> Result<(), E>,
+    ) -> Result<Arc<Job<V>>, E> {
+        let mut jobs = lock(&self.0);
+        let known = jobs.get(&key).and_then(Weak::upgrade);
+        if let Some(job) = known.filter(|job| !job.has_failed()) {
+            return Ok(job);
+        }
+        // Workers leave this table alone: none of them shall hold its lock while it is
+        // kept from running.
+        if jobs.len() >= limits::JOBS_BEFORE_SWEEP && jobs.len() == jobs.capacity() {
+            jobs.retain(|_, job| job.strong_count() > 0);
+        }
+        let job = Arc::new(Job {
+            result: OnceLock::new(),
+            waiting: Mutex::default(),
+            asked_ms: now_ms,
+        });
+        start(Promise(Arc::clone(&job)))?;
+        jobs.insert(key, Arc::downgrade(&job));
+        Ok(job)
+    }
+}
+
+impl<V> Job<V> {
+    /// Whether it is over.
+    pub fn is_done(&self) -> bool {
+        self.result.get().is_some()
+    }
+
+    /// The result, if it is there.
+    pub fn result(&self) -> Option<&V> {
+        self.result.get()?.as_ref()
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.result.get(), Some(None))
+    }
+
+    /// Waits for the end; `None` when it came to nothing.
+    pub async fn done(&self) -> Option<&V> {
+        poll_fn(|cx| {
+            if self.is_done() {
+                return Poll::Ready(());
+            }
+            let mut waiting = lock(&self.waiting);
+            // It may have come while the lock was waited for, and with it the wake-up.
+            if self.is_done() {
+                return Poll::Ready(());
+            }
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        self.result()
+    }
+
+    fn end(&self, result: Option<V>) {
+        // A second end changes nothing.
+        let _ = self.result.set(result);
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+}
+
+impl<V> Promise<V> {
+    /// Gives the result to all who wait.
+    pub fn keep(self, result: V) {
+        self.0.end(Some(result));
+    }
+}
+
+impl<V> Drop for Promise<V> {
+    fn drop(&mut self) {
+        if !self.0.is_done() {
+            self.0.end(None);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::Context;
+
+    use super::*;
+
+    type Jobs = Once<u32, u32>;
+
+    /// Joins the work for a key; the promise if it had to be started.
+    fn join(jobs: &Jobs, key: u32) -> (Arc<Job<u32>>, Option<Promise<u32>>) {
+        let mut started = None;
+        let start = |promise| {
+            started = Some(promise);
+            Ok::<_, Infallible>(())
+        };
+        let Ok(job) = jobs.join(key, 0, start);
+        (job, started)
+    }
+
+    #[test]
+    fn many_ask_and_one_works() {
+        let jobs = Jobs::default();
+        let (first, promise) = join(&jobs, 1);
+        let (second, none) = join(&jobs, 1);
+        assert!(promise.is_some() && none.is_none() && Arc::ptr_eq(&first, &second));
+        assert!(join(&jobs, 2).1.is_some());
+        let mut done = Box::pin(second.done());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(done.as_mut().poll(&mut cx).is_pending());
+        promise.unwrap().keep(7);
+        assert_eq!(done.as_mut().poll(&mut cx), Poll::Ready(Some(&7)));
+        // Held by somebody, the result is found; after that it is worked for again.
+        assert_eq!(join(&jobs, 1).0.result(), Some(&7));
+        drop(done);
+        drop((first, second));
+        assert!(join(&jobs, 1).1.is_some());
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_tried_again() {
+        let jobs = Jobs::default();
+        let (job, promise) = join(&jobs, 1);
+        drop(promise);
+        assert!(job.is_done() && job.result().is_none());
+        assert!(join(&jobs, 1).1.is_some());
+        assert_eq!(jobs.join(3, 0, |_| Err("full")).err(), Some("full"));
+        assert!(join(&jobs, 3).1.is_some());
+    }
+
+    #[test]
+    fn the_table_does_not_grow_with_the_past() {
+        let jobs = Jobs::default();
+        for key in 0..100_000 {
+            join(&jobs, key);
+        }
+        assert!(lock(&jobs.0).capacity() <= 4 * limits::JOBS_BEFORE_SWEEP);
+    }
+}

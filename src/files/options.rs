@@ -1,0 +1,74 @@
+//! How files are served, with the program's limits as defaults.
+
+use super::compress::Levels;
+use crate::http::Coding;
+use crate::limits;
+
+/// How files are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesOptions {
+    /// Show a listing for a folder without an index file.
+    pub browse: bool,
+    /// Serve names that begin with a dot.
+    pub hidden: bool,
+    /// File that answers for its folder; `None`: no such file.
+    pub index: Option<String>,
+    /// Entries of one listing; it says so if there are more.
+    pub listing_entries_max: usize,
+    /// Files that are remembered; 0: none.
+    pub cache_files: usize,
+    /// Bytes of bodies that are kept in memory.
+    pub cache_bodies_bytes: usize,
+    /// Largest file that is kept in memory, in bytes.
+    pub cache_body_bytes: usize,
+    /// Age in milliseconds at which what is remembered is looked at again; 0: at every request.
+    pub revalidate_ms: u64,
+    /// Compress what is compressible, for clients that ask for it.
+    pub compress: bool,
+    /// Prefer a file that lies compressed beside the one that is asked for.
+    pub precompressed: bool,
+    /// Levels of compression; 0: not in this coding.
+    pub levels: Levels,
+    /// Smallest file that is compressed, in bytes.
+    pub compress_bytes_min: u64,
+    /// Largest file that is compressed, in bytes.
+    pub compress_bytes_max: u64,
+    /// Tell the digest of what is sent to clients that ask for it.
+    pub digests: bool,
+    /// How long an answer waits, in milliseconds, for what it can also do without.
+    pub work_wait_ms: u64,
+}
+
+impl FilesOptions {
+    /// The level of a coding.
+    pub fn level(&self, coding: Coding) -> usize {
+        self.levels[coding as usize]
+    }
+
+    /// Whether there can be coded forms of files.
+    pub fn codes(&self) -> bool {
+        self.precompressed || (self.compress && self.levels.iter().any(|&level| level > 0))
+    }
+}
+
+impl Default for FilesOptions {
+    fn default() -> FilesOptions {
+        FilesOptions {
+            browse: false,
+            hidden: false,
+            index: Some("index.html".to_owned()),
+            listing_entries_max: limits::LISTING_ENTRIES_MAX,
+            cache_files: limits::CACHE_FILES_MAX,
+            cache_bodies_bytes: limits::CACHE_BODIES_BYTES_MAX,
+            cache_body_bytes: limits::CACHE_BODY_BYTES_MAX,
+            revalidate_ms: limits::CACHE_REVALIDATE_MS,
+            compress: true,
+            precompressed: true,
+            levels: [limits::BROTLI_LEVEL, limits::ZSTD_LEVEL, limits::GZIP_LEVEL],
+            compress_bytes_min: limits::COMPRESS_BYTES_MIN,
+            compress_bytes_max: limits::COMPRESS_BYTES_MAX,
+            digests: true,
+            work_wait_ms: limits::WORK_WAIT_MS,
+        }
+    }
+}

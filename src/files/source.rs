@@ -1,0 +1,64 @@
+//! A representation's bytes as work on another thread reads them: in bounded pieces, and told
+//! from what the file has become meanwhile.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+
+use super::entry::Content;
+use crate::limits;
+use crate::sys::file::{self, Stamp};
+
+/// Bytes that may be read from any thread.
+pub enum Source {
+    /// In memory.
+    Memory(Bytes),
+    /// Behind a descriptor of its own, as long as the file is what it was.
+    File(fs::File, Stamp),
+}
+
+impl Source {
+    /// What is behind `content`, which was found with `stamp`.
+    ///
+    /// # Errors
+    /// When there is no descriptor to be had.
+    pub fn of(content: &Content, stamp: &Stamp) -> io::Result<Source> {
+        Ok(match content {
+            Content::Memory(bytes, _) => Source::Memory(bytes.clone()),
+            Content::Open(file) => Source::File(file.fd.try_clone()?.into(), *stamp),
+        })
+    }
+
+    /// Calls `each` with one piece after the other. May wait for the disk.
+    ///
+    /// # Errors
+    /// Those of `each` and of reading; also when the file has changed, and then what `each`
+    /// was given is worth nothing.
+    pub fn read(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let (open, stamp) = match self {
+            Source::Memory(bytes) => {
+                return bytes
+                    .chunks(limits::TASK_PIECE_BYTES)
+                    .try_for_each(&mut each);
+            }
+            Source::File(open, stamp) => (open, stamp),
+        };
+        let mut piece = vec![0; limits::TASK_PIECE_BYTES];
+        let mut offset = 0;
+        while offset < stamp.size {
+            let read = open.read_at(&mut piece, offset)?;
+            if read == 0 {
+                break;
+            }
+            each(&piece[..read])?;
+            offset += read as u64;
+        }
+        match file::stamp(open.as_fd())?.1 == *stamp {
+            true => Ok(()),
+            false => Err(io::Error::other("the file changed while it was read")),
+        }
+    }
+}
