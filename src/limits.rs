@@ -79,6 +79,32 @@ pub const NAT_MEMORY_S: u64 = 240;
 /// Probes more often than this are more than any NAT needs.
 pub const PROBE_RADIO_S: u64 = 60;
 
+/// Share of the connections that there may be, in thousandths, above which idle ones are given
+/// less time…
+pub const CONNECTIONS_LOW_PERMILLE: u64 = 800;
+/// …and at which they are left [`IDLE_FLOOR_MS`].
+pub const CONNECTIONS_HIGH_PERMILLE: u64 = 950;
+/// The same for memory that no cache gives back.
+pub const MEMORY_LOW_PERMILLE: u64 = 850;
+/// The same for memory that no cache gives back.
+pub const MEMORY_HIGH_PERMILLE: u64 = 950;
+/// However short anything is, a connection idle for less is closed only to let another in.
+pub const IDLE_FLOOR_MS: u64 = 1_000;
+/// Idle connections that a shard closes early in one look at what is short…
+pub const IDLE_SHED_PER_LOOK: u64 = 256;
+/// …which is this long after the one before, as long as nothing is…
+pub const PRESSURE_LOOK_MS: u64 = 1_000;
+/// …and this long while something is.
+pub const PRESSURE_LOOK_TIGHT_MS: u64 = 100;
+/// How long a refused descriptor counts as a shortage.
+pub const DESCRIPTOR_REFUSED_MS: u64 = 2_000;
+/// Idle connections that a shard closes at once when it is refused a descriptor.
+pub const IDLE_SHED_PER_REFUSAL: u64 = 32;
+/// Connections let in beyond the limit, each for an idle one that was told to close.
+pub const CONNECTIONS_EXCHANGED_MAX: usize = 64;
+/// A file of /proc or of a control group that is read for its numbers.
+pub const PROC_FILE_BYTES_MAX: usize = 8 * 1024;
+
 /// Connections on their way from one shard to another.
 pub const HAND_OVERS_WAITING_MAX: usize = 1024;
 /// Connections to the admin pages.
@@ -258,6 +284,9 @@ const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);
 const _: () = assert!(SEND_TURN_BYTES >= SEND_BUDGET_BYTES);
 const _: () = assert!(CACHE_BODY_BYTES_CEILING >= CACHE_BODY_BYTES_MAX);
 const _: () = assert!(TIMEOUT_MS_CEILING <= u32::MAX as u64);
+const _: () = assert!(CONNECTIONS_LOW_PERMILLE < CONNECTIONS_HIGH_PERMILLE);
+const _: () = assert!(MEMORY_LOW_PERMILLE < MEMORY_HIGH_PERMILLE);
+const _: () = assert!(CONNECTIONS_HIGH_PERMILLE < 1000 && MEMORY_HIGH_PERMILLE < 1000);
 const _: () = assert!(PROBE_RADIO_S < NAT_MEMORY_S);
 const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);

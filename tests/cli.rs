@@ -51,6 +51,7 @@ fn help_is_grouped_and_shows_examples() {
         "Listening:",
         "Files:",
         "Limits:",
+        "Keepalive:",
         "Timeouts:",
         "Cache:",
         "EXAMPLES:",
@@ -214,4 +215,142 @@ fn the_example_is_good() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/headwater.toml");
     let output = run(&mut headwater(&["serve", "--config", example, "--check"]));
     assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn keepalive_explain_tells_when_a_peer_is_noticed_and_where_values_are_from() {
+    let output = run(&mut headwater(&["keepalive", "explain"]));
+    let text = stdout(&output);
+    for line in [
+        "Keepalive of *:8080, preset default: the open internet, every kind of client",
+        "    after 75 s     HTTP idle time-out: idle time-out",
+        "    after 780 s    TCP keepalive: idle 600 s + interval 60 s x 3 probes",
+        "Probes of 100000 living, silent connections: 333.3 packets/s, 17333 bytes/s (a probe and its answer every 600 s each)",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("warning"), "{text}");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = write(
+        folder.path(),
+        "[server]\nlisten = [\":1\", \":2 keepalive=lan\"]\n[keepalive]\nidle_s = \"10s\"\n",
+    );
+    let output = run(headwater(&["keepalive", "explain", "--config", &file])
+        .args(["--keepalive-interval", "50s"])
+        .env("HEADWATER_USER_TIMEOUT", "30s"));
+    let text = stdout(&output);
+    for words in [
+        format!("idle              10 s   set by {file}:4:10"),
+        "interval          50 s   set by --keepalive-interval".to_owned(),
+        "user time-out     30 s   set by HEADWATER_USER_TIMEOUT".to_owned(),
+        "Keepalive of *:2, preset default".to_owned(),
+        "idle              60 s   set behind the address".to_owned(),
+        "warning: the user time-out of 30 s overrides".to_owned(),
+        "warning: the probes need 160 s".to_owned(),
+    ] {
+        assert!(text.contains(&words), "{words}\n{text}");
+    }
+    let wrong = run(&mut headwater(&[
+        "keepalive",
+        "explain",
+        "--preset",
+        "lann",
+    ]));
+    assert_eq!(
+        sentence(&wrong, 2),
+        "--keepalive: \"lann\" cannot be used; write default, mobile, lan, live or off"
+    );
+}
+
+#[test]
+fn keepalive_explain_has_a_form_for_programs() {
+    let output = run(&mut headwater(&[
+        "keepalive",
+        "explain",
+        "--preset",
+        "live",
+        "--connections",
+        "300",
+        "--json",
+    ]));
+    let value: serde_json::Value = serde_json::from_str(stdout(&output)).expect("JSON");
+    let policy = &value["policies"][0];
+    assert_eq!(policy["idle_s"], 30);
+    assert_eq!(policy["http_idle_ms"], 30_000);
+    assert_eq!(policy["noticed"][3]["situation"], "answer pending");
+    assert_eq!(policy["noticed"][3]["after_ms"], 60_000);
+    assert_eq!(policy["cost"]["packets_per_s"], 20.0);
+    assert!(value["kernel"]["tcp_retries2"].is_u64());
+}
+
+#[test]
+fn keepalive_show_reads_the_connections_of_a_process() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let client = std::net::TcpStream::connect(address).expect("a connection");
+    let (server, _) = listener.accept().expect("a connection");
+    let policy = headwater::keepalive::Preset::Lan.policy();
+    headwater::keepalive::options::set(std::os::fd::AsFd::as_fd(&server), &policy).expect("set");
+    for by in [
+        &["--listen", &address.to_string()][..],
+        &[&std::process::id().to_string()],
+    ] {
+        let mut command = headwater(&["keepalive", "show", "--json", "--limit", "0"]);
+        let output = run(command.args(by));
+        let value: serde_json::Value = serde_json::from_str(stdout(&output)).expect("JSON");
+        let connections = value["processes"][0]["connections"]
+            .as_array()
+            .expect("a list");
+        let peer = client.local_addr().expect("an address").to_string();
+        let found = connections
+            .iter()
+            .find(|connection| connection["peer"] == peer);
+        let found = found.unwrap_or_else(|| panic!("{value}"));
+        assert_eq!(
+            (&found["state"], &found["timer"]),
+            (&"established".into(), &"keepalive".into())
+        );
+        assert!(
+            found["timer_due_ms"]
+                .as_u64()
+                .is_some_and(|due| due <= 60_000)
+        );
+        // The options are there, or it is said what right is missing.
+        match found["options"]["idle_s"].as_u64() {
+            Some(idle_s) => assert_eq!(idle_s, 60),
+            None => assert!(value["processes"][0]["missing"].is_string(), "{value}"),
+        }
+    }
+    let output = run(&mut headwater(&[
+        "keepalive",
+        "show",
+        "--listen",
+        &address.to_string(),
+    ]));
+    assert!(
+        stdout(&output).contains("established"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn keepalive_show_says_why_there_is_nothing_to_see() {
+    let none = run(&mut headwater(&["keepalive", "show", "4194305"]));
+    assert!(sentence(&none, 1).starts_with("there is no process 4194305"));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    let free = free.expect("an address").to_string();
+    let nobody = run(&mut headwater(&["keepalive", "show", "--listen", &free]));
+    assert!(sentence(&nobody, 1).starts_with(&format!("nobody listens on {free}")));
+    let unix = run(&mut headwater(&[
+        "keepalive",
+        "show",
+        "--listen",
+        "unix:/x",
+    ]));
+    assert!(sentence(&unix, 2).starts_with("a Unix socket has no keepalive"));
+    assert_eq!(
+        run(&mut headwater(&["keepalive", "show"])).status.code(),
+        Some(2)
+    );
 }

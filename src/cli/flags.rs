@@ -16,8 +16,7 @@ pub struct FieldFlags {
 
 impl Args for FieldFlags {
     fn augment_args(command: Command) -> Command {
-        let defaults = Config::default();
-        command.args(FIELDS.iter().map(|field| argument(field, &defaults)))
+        command.args(arguments(|_| true))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -27,15 +26,8 @@ impl Args for FieldFlags {
 
 impl FromArgMatches for FieldFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let given = FIELDS.iter().filter_map(|field| {
-            let values = matches.get_many::<OsString>(field.flag)?;
-            Some(FlagValue {
-                field,
-                values: values.cloned().collect(),
-            })
-        });
         Ok(Self {
-            given: given.collect(),
+            given: given(matches, |_| true),
         })
     }
 
@@ -43,6 +35,26 @@ impl FromArgMatches for FieldFlags {
         self.given.extend(Self::from_arg_matches(matches)?.given);
         Ok(())
     }
+}
+
+/// The flags of those fields that are `wanted`.
+pub fn arguments(wanted: fn(&Field) -> bool) -> impl Iterator<Item = Arg> {
+    let defaults = Config::default();
+    let wanted = FIELDS.iter().filter(move |field| wanted(field));
+    wanted.map(move |field| argument(field, &defaults))
+}
+
+/// Those of the `wanted` that were given, in the order of the table.
+pub fn given(matches: &ArgMatches, wanted: fn(&Field) -> bool) -> Vec<FlagValue> {
+    let wanted = FIELDS.iter().filter(|field| wanted(field));
+    let given = wanted.filter_map(|field| {
+        let values = matches.get_many::<OsString>(field.flag)?;
+        Some(FlagValue {
+            field,
+            values: values.cloned().collect(),
+        })
+    });
+    given.collect()
 }
 
 fn argument(field: &Field, defaults: &Config) -> Arg {

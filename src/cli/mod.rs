@@ -4,11 +4,14 @@
 //! else that fails, with one sentence on standard error.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 mod flags;
+pub mod keepalive;
 mod listen;
 pub mod resolve;
 pub mod serve;
@@ -28,6 +31,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<serve::ServeArgs>),
+    Keepalive(keepalive::KeepaliveArgs),
 }
 
 /// Parses the process's command line and runs its command.
@@ -35,6 +39,7 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Command::Serve(args) => serve::run(&args),
+            Command::Keepalive(args) => keepalive::run(&args),
         },
         Err(error) => {
             // Nobody is left to tell when the terminal is gone.
@@ -48,4 +53,20 @@ pub fn main() -> ExitCode {
 fn fail(error: &impl Display, status: u8) -> ExitCode {
     eprintln!("headwater: {error}");
     ExitCode::from(status)
+}
+
+/// Prints a command's answer.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), 1),
+    }
+}
+
+/// Prints a command's answer for programs.
+fn print_json(value: &impl Serialize) -> ExitCode {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&(text + "\n")),
+        Err(error) => fail(&format_args!("cannot write JSON: {error}"), 1),
+    }
 }

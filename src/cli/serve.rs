@@ -1,16 +1,15 @@
 //! `headwater serve`: serve a folder.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
 use clap::Args;
 
-use super::fail;
 use super::flags::FieldFlags;
 use super::resolve::{Resolved, ranges, resolve};
+use super::{fail, print};
 use crate::config::{self, Config, ConfigError, Effective};
 use crate::server::Stopper;
 use crate::server::site::{self, Place};
@@ -145,11 +144,4 @@ fn obey_signals(stopper: &Stopper, drain_ms: u64) {
 
 fn refuse(error: &ConfigError) -> ExitCode {
     fail(error, if error.is_usage() { 2 } else { 1 })
-}
-
-fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), 1),
-    }
 }

@@ -308,6 +308,15 @@ pub static FIELDS: &[Field] = &[
         slot: |c| Slot::Long(&mut c.keepalive.user_timeout_ms),
     },
     Field {
+        section: "keepalive",
+        key: "adaptive",
+        flag: "keepalive-adaptive",
+        heading: KEEPALIVE,
+        about: "Close idle connections early, the longest idle first, while descriptors or memory are short",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.keepalive.adaptive),
+    },
+    Field {
         section: "timeouts",
         key: "header_ms",
         flag: "header-timeout",

@@ -110,6 +110,8 @@ pub struct Keepalive {
     pub probes: u64,
     /// How long sent bytes may stay unacknowledged, in milliseconds; 0: the kernel decides.
     pub user_timeout_ms: u64,
+    /// Close idle connections early, the longest idle first, while descriptors or memory are short.
+    pub adaptive: bool,
 }
 
 /// How long a client may take.
@@ -224,6 +226,7 @@ impl Keepalive {
             interval_s: probes.interval_s,
             probes: probes.count,
             user_timeout_ms: preset.policy().user_timeout_ms,
+            adaptive: true,
         }
     }
 }
@@ -231,7 +234,10 @@ impl Keepalive {
 impl Config {
     /// Lays a preset's values over all that it has a say in.
     pub fn set_preset(&mut self, preset: Preset) {
-        self.keepalive = Keepalive::of(preset);
+        self.keepalive = Keepalive {
+            adaptive: self.keepalive.adaptive,
+            ..Keepalive::of(preset)
+        };
         self.timeouts.idle_ms = preset.policy().http_idle_ms;
     }
 

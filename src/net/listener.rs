@@ -85,6 +85,7 @@ pub struct ListenerGroup {
     listeners: Vec<Option<Listener>>,
     backlog: u32,
     backlog_effective: u32,
+    idle_timeout_ms: Option<u64>,
 }
 
 impl ListenerGroup {
@@ -160,6 +161,7 @@ impl ListenerGroup {
             address,
             listeners: listeners.collect(),
             backlog,
+            idle_timeout_ms: options.keepalive.map(|policy| policy.http_idle_ms),
             backlog_effective: sys::probe::somaxconn().map_or(backlog, |max| max.min(backlog)),
         }
     }
@@ -173,6 +175,11 @@ impl ListenerGroup {
     /// Where it listens, with the port that the kernel chose.
     pub fn local_addr(&self) -> &ListenAddr {
         &self.address
+    }
+
+    /// The HTTP idle time-out of its policy, if it has one.
+    pub fn idle_timeout_ms(&self) -> Option<u64> {
+        self.idle_timeout_ms
     }
 
     /// The backlog that the kernel keeps to: what was asked, cut to `net.core.somaxconn`.

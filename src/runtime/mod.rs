@@ -38,3 +38,4 @@ pub use send_buf::SendBuf;
 pub use shard::{Pacing, Shard};
 pub use start::{Running, Runtime, RuntimeError, ShardHandle};
 pub use stats::ShardStats;
+pub use timer::TimerName;

@@ -17,7 +17,7 @@ use super::executor::{Executor, Polled, drop_quietly, poll_task};
 use super::join::{JoinHandle, joined};
 use super::mailbox::{Mailbox, Message};
 use super::stats::{ShardStats, SharedStats};
-use super::timer::{TimerKey, Wheel};
+use super::timer::{TimerName, Wheel};
 use super::waker::{ShardSlot, TaskName};
 use crate::buffers::{OutputPool, ReceivePool};
 use crate::limits;
@@ -229,19 +229,24 @@ impl Shard {
         self.0.yielded.borrow_mut().push(waker.clone());
     }
 
-    pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerKey {
+    pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerName {
         self.0.wheel.borrow_mut().insert(deadline_ms)
     }
 
-    pub(super) fn timer_poll(&self, key: TimerKey, waker: &Waker) -> bool {
+    pub(super) fn timer_poll(&self, key: TimerName, waker: &Waker) -> bool {
         self.0.wheel.borrow_mut().poll(key, waker)
     }
 
-    pub(super) fn timer_reset(&self, key: TimerKey, deadline_ms: u64) {
+    pub(super) fn timer_reset(&self, key: TimerName, deadline_ms: u64) {
         self.0.wheel.borrow_mut().reset(key, deadline_ms);
     }
 
-    pub(super) fn timer_remove(&self, key: TimerKey) {
+    /// Makes a timer elapse with the next turn, as if its time were up.
+    pub fn expire(&self, name: TimerName) {
+        self.0.wheel.borrow_mut().expire(name);
+    }
+
+    pub(super) fn timer_remove(&self, key: TimerName) {
         self.0.wheel.borrow_mut().remove(key);
     }
 

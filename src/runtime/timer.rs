@@ -13,9 +13,21 @@ const LEVELS: usize = 4;
 const SPAN_MS: u64 = 1 << (SLOT_BITS * LEVELS as u32);
 const NONE: u32 = u32::MAX;
 
-/// Names a timer.
+/// Names a timer among those of its shard: a small number, given anew when its timer is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TimerKey(u32);
+pub struct TimerName(u32);
+
+impl TimerName {
+    /// The number: below the most timers that the shard ever had at a time.
+    pub fn index(self) -> u32 {
+        self.0
+    }
+
+    /// The name with this number.
+    pub fn from_index(index: u32) -> Self {
+        Self(index)
+    }
+}
 
 struct Entry {
     deadline_ms: u64,
@@ -50,7 +62,7 @@ impl Wheel {
     }
 
     /// Arms a timer; a deadline that has passed fires at the next [`advance`](Self::advance).
-    pub fn insert(&mut self, deadline_ms: u64) -> TimerKey {
+    pub fn insert(&mut self, deadline_ms: u64) -> TimerName {
         let entry = Entry {
             deadline_ms,
             waker: None,
@@ -69,11 +81,11 @@ impl Wheel {
             }
         };
         self.link(index);
-        TimerKey(index)
+        TimerName(index)
     }
 
     /// Whether the timer has fired; if not, `waker` is woken when it does.
-    pub fn poll(&mut self, key: TimerKey, waker: &Waker) -> bool {
+    pub fn poll(&mut self, key: TimerName, waker: &Waker) -> bool {
         let entry = &mut self.entries[key.0 as usize];
         if entry.place.is_none() {
             return true;
@@ -86,7 +98,7 @@ impl Wheel {
     }
 
     /// Moves the deadline; a timer that has fired is armed again.
-    pub fn reset(&mut self, key: TimerKey, deadline_ms: u64) {
+    pub fn reset(&mut self, key: TimerName, deadline_ms: u64) {
         let entry = &mut self.entries[key.0 as usize];
         let later = deadline_ms >= entry.deadline_ms;
         entry.deadline_ms = deadline_ms;
@@ -100,7 +112,17 @@ impl Wheel {
         }
     }
 
-    pub fn remove(&mut self, key: TimerKey) {
+    /// Moves the deadline to now; a timer that has fired, or is gone, stays as it is.
+    pub fn expire(&mut self, key: TimerName) {
+        let armed = |entry: &Entry| entry.place.is_some();
+        if self.entries.get(key.0 as usize).is_some_and(armed) {
+            self.unlink(key.0);
+            self.entries[key.0 as usize].deadline_ms = self.now_ms;
+            self.link(key.0);
+        }
+    }
+
+    pub fn remove(&mut self, key: TimerName) {
         if self.entries[key.0 as usize].place.is_some() {
             self.unlink(key.0);
         }

@@ -56,7 +56,11 @@ pub(super) async fn accept_loop<S: Service>(
                 welcome(fresh, &state, &service);
             }
             Some(Err(e)) if concerns_one_connection(&e) => {}
-            Some(Err(_)) => pause(&state).await,
+            Some(Err(_)) => {
+                state.shared.note_refusal(state.shard.now_ms());
+                state.shed(limits::IDLE_SHED_PER_REFUSAL, 0);
+                pause(&state).await;
+            }
         }
     }
 }

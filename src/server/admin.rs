@@ -1,8 +1,10 @@
 //! The admin pages, on a listener of their own.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::service::{Request, Service};
+use super::state::Shared;
 use super::stop::Stopper;
 use crate::http::{Body, Head, Method, Response, Status};
 use crate::runtime::ShardHandle;
@@ -13,6 +15,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) struct Admin {
     pub stopper: Stopper,
     pub shards: Vec<ShardHandle>,
+    pub shared: Arc<Shared>,
 }
 
 impl Admin {
@@ -37,7 +40,7 @@ impl Admin {
         }
     }
 
-    /// Counters of each shard's loop, one line a shard.
+    /// Counters of each shard's loop, one line a shard; then what concerns all.
     fn shards(&self) -> String {
         let mut out = String::new();
         for shard in &self.shards {
@@ -55,6 +58,14 @@ impl Admin {
                 s.tasks
             );
         }
+        let shared = &self.shared;
+        let _ = writeln!(
+            out,
+            "connections {} idle-timeout-ms {} idle-closed-early {}",
+            shared.connections(),
+            shared.idle_timeout_now_ms(),
+            shared.sheds()
+        );
         out
     }
 }

@@ -28,6 +28,8 @@ pub struct ServerOptions {
     pub connections_per_address_max: usize,
     /// Requests on one connection; 0: no bound.
     pub requests_per_connection_max: u64,
+    /// Close idle connections early, the longest idle first, while descriptors or memory are short.
+    pub adaptive_idle: bool,
 }
 
 impl Default for ServerOptions {
@@ -44,6 +46,7 @@ impl Default for ServerOptions {
             connections_max: limits::CONNECTIONS_MAX,
             connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
             requests_per_connection_max: limits::REQUESTS_PER_CONNECTION_MAX,
+            adaptive_idle: true,
         }
     }
 }

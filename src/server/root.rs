@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use super::accept::{accept_loop, adopt_loop};
 use super::inbox::Inbox;
+use super::pressure;
 use super::service::Service;
 use super::state::{ShardState, Shared};
 use super::stop::Stopper;
@@ -33,6 +34,9 @@ pub(super) async fn serve<S: Service>(shard: Shard, seat: Seat, service: S) {
     if seat.inboxes.len() > 1 {
         let (state, service) = (Rc::clone(&state), Rc::clone(&service));
         shard.spawn_detached(adopt_loop(state, service, Arc::clone(&seat.inboxes)));
+    }
+    if state.options().adaptive_idle {
+        shard.spawn_detached(pressure::watch(Rc::clone(&state)));
     }
     poll_fn(|cx| seat.stopper.poll_drain(cx)).await;
     state.drain();

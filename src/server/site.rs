@@ -224,6 +224,7 @@ fn server_options(config: &Config) -> ServerOptions {
         connections_max: config.limits.connections,
         connections_per_address_max: config.limits.connections_per_address,
         requests_per_connection_max: config.limits.requests_per_connection,
+        adaptive_idle: config.keepalive.adaptive,
     }
 }
 

@@ -119,13 +119,17 @@ impl Server {
             options,
         } = self;
         let stopper = Stopper::default();
-        let shared = Shared::new(options.clone(), shards);
+        let idle_timeouts = groups.iter().filter_map(ListenerGroup::idle_timeout_ms);
+        let longest = idle_timeouts.max().unwrap_or(options.idle_timeout_ms);
+        let shared = Shared::new(options.clone(), shards, longest);
         let admin_shared = Shared::new(
             ServerOptions {
                 connections_max: limits::ADMIN_CONNECTIONS_MAX,
+                adaptive_idle: false,
                 ..options
             },
             1,
+            options.idle_timeout_ms,
         );
         let admin_stopper = Stopper::default();
         let shards_serving = Arc::new(AtomicUsize::new(shards));
@@ -176,6 +180,7 @@ impl Server {
                 let admin = Admin {
                     stopper: stop.clone(),
                     shards: handles.clone(),
+                    shared: Arc::clone(&shared),
                 };
                 let service = make(&shard);
                 let (stop, failed) = (stop.clone(), Arc::clone(&failed));
@@ -248,6 +253,17 @@ impl RunningServer {
     /// Open connections.
     pub fn connections(&self) -> usize {
         self.shared.connections()
+    }
+
+    /// How long a connection may be idle at the moment: less than configured while descriptors
+    /// or memory are short. Milliseconds.
+    pub fn idle_timeout_now_ms(&self) -> u64 {
+        self.shared.idle_timeout_now_ms()
+    }
+
+    /// Idle connections that were closed early since the start.
+    pub fn idle_closed_early(&self) -> u64 {
+        self.shared.sheds()
     }
 
     /// Waits until every shard has ended.

@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::clock::Clock;
+use super::idle::Idle;
 use super::inbox::Inbox;
 use super::options::ServerOptions;
 use super::transfer::Transfers;
+use crate::keepalive::adapt::Load;
+use crate::limits;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
 use crate::runtime::{Shard, Stream};
@@ -24,11 +27,22 @@ pub(super) struct Shared {
     connections: AtomicUsize,
     /// Each shard writes its own count, and reads the others' to hand over.
     loads: Vec<AtomicU32>,
+    /// The longest idle time-out of all listeners; what is short cuts that of all alike.
+    pub idle_timeout_longest_ms: u64,
+    /// That, as far as what is short leaves it at the moment.
+    idle_timeout_now_ms: AtomicU64,
+    /// Idle connections that each shard has closed early.
+    sheds: Vec<AtomicU64>,
+    /// As the first shard saw it last.
+    memory_permille: AtomicU64,
+    /// When the kernel last refused a descriptor, or a connection was turned away: a shortage
+    /// that a shard without idle connections leaves to the others. Milliseconds; 0: never.
+    refused_ms: AtomicU64,
     per_address: Option<Arc<PerAddress>>,
 }
 
 impl Shared {
-    pub fn new(options: ServerOptions, shards: usize) -> Arc<Self> {
+    pub fn new(options: ServerOptions, shards: usize, idle_timeout_longest_ms: u64) -> Arc<Self> {
         let per_address = match options.connections_per_address_max {
             0 => None,
             max => Some(PerAddress::new(max)),
@@ -37,6 +51,11 @@ impl Shared {
             options,
             connections: AtomicUsize::new(0),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            idle_timeout_longest_ms,
+            idle_timeout_now_ms: AtomicU64::new(idle_timeout_longest_ms),
+            sheds: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            memory_permille: AtomicU64::new(0),
+            refused_ms: AtomicU64::new(0),
             per_address,
         })
     }
@@ -44,6 +63,40 @@ impl Shared {
     /// Open connections of all shards.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How much of what connections need is used, at `now_ms` of the shards' clock.
+    pub fn load(&self, now_ms: u64) -> Load {
+        let refused_ms = self.refused_ms.load(Ordering::Relaxed);
+        Load {
+            open: self.connections() as u64,
+            open_max: self.options.connections_max as u64,
+            memory_permille: self.memory_permille.load(Ordering::Relaxed),
+            refused: refused_ms > 0 && now_ms < refused_ms + limits::DESCRIPTOR_REFUSED_MS,
+        }
+    }
+
+    pub fn note_memory(&self, used_permille: u64) {
+        self.memory_permille.store(used_permille, Ordering::Relaxed);
+    }
+
+    pub fn note_refusal(&self, now_ms: u64) {
+        self.refused_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub fn note_idle_timeout(&self, ms: u64) {
+        self.idle_timeout_now_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// How long a connection may be idle at the moment.
+    pub fn idle_timeout_now_ms(&self) -> u64 {
+        self.idle_timeout_now_ms.load(Ordering::Relaxed)
+    }
+
+    /// Idle connections closed early since the start.
+    pub fn sheds(&self) -> u64 {
+        let sheds = self.sheds.iter().map(|count| count.load(Ordering::Relaxed));
+        sheds.sum()
     }
 }
 
@@ -61,6 +114,7 @@ pub(super) struct ShardState {
     pub clock: Clock,
     pub counters: Counters,
     pub transfers: Transfers,
+    pub idle: Idle,
     connections: Cell<u32>,
     draining: Cell<bool>,
     /// Those who wait for a connection's end: the accept loop short of
@@ -83,6 +137,7 @@ impl ShardState {
             clock: Clock::new(),
             counters: Counters::default(),
             transfers: Transfers::new(shard),
+            idle: Idle::new(),
             connections: Cell::new(0),
             draining: Cell::new(false),
             waiting: RefCell::default(),
@@ -101,7 +156,7 @@ impl ShardState {
             state: Rc::clone(self),
             _address: None,
         };
-        if total >= self.options().connections_max {
+        if total >= self.options().connections_max && !self.exchange(total) {
             return Err(Refusal::Total);
         }
         if let Some(table) = &self.shared.per_address
@@ -110,6 +165,30 @@ impl ShardState {
             seat._address = Some(table.admit(address).ok_or(Refusal::PerAddress)?);
         }
         Ok(seat)
+    }
+
+    /// Tells the longest idle connection to close for one that comes in its place, when there
+    /// are `total` already.
+    fn exchange(&self, total: usize) -> bool {
+        let max = self.options().connections_max;
+        let beyond_max = (max / 8).clamp(1, limits::CONNECTIONS_EXCHANGED_MAX);
+        total < max + beyond_max && self.shed(1, 0) == 1
+    }
+
+    /// Tells up to `count` connections of this shard that have been idle for `age_ms` to close;
+    /// none where that was switched off.
+    pub fn shed(&self, count: u64, age_ms: u64) -> u64 {
+        if !self.options().adaptive_idle {
+            return 0;
+        }
+        let told = self.idle.shed(&self.shard, count, age_ms);
+        if told < count && age_ms == 0 {
+            self.shared.note_refusal(self.shard.now_ms());
+        }
+        if let Some(sheds) = self.shared.sheds.get(self.shard.index()) {
+            sheds.store(sheds.load(Ordering::Relaxed) + told, Ordering::Relaxed);
+        }
+        told
     }
 
     fn set_connections(&self, count: u32) {

@@ -52,6 +52,11 @@ pub fn somaxconn() -> Option<u32> {
     number("/proc/sys/net/core/somaxconn")
 }
 
+/// A number below `net.ipv4`, by its name; `None` where this kernel has none.
+pub fn net_ipv4(name: &str) -> Option<u32> {
+    number(&format!("/proc/sys/net/ipv4/{name}"))
+}
+
 fn number(path: &str) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -137,7 +137,7 @@ const SPARE: u64 = 4;
 #[test]
 fn without_descriptors_accepting_pauses_and_recovers() {
     let dir = folder();
-    let mut server = Binary::serve(dir.path(), &[]);
+    let mut server = Binary::serve(dir.path(), &["--keepalive-adaptive=false"]);
     let address = server.address();
     // A file that was just written is not remembered.
     let modified = fs::metadata(dir.path().join("a.txt")).and_then(|m| m.modified());

@@ -6,6 +6,7 @@ mod bad_requests;
 mod changes;
 mod crowd;
 mod http1;
+mod idle;
 mod life;
 mod limits;
 mod ranges;

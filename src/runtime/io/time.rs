@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::shard::Shard;
-use super::super::timer::TimerKey;
+use super::super::timer::TimerName;
 use crate::sys::time::monotonic_ms;
 
 /// A deadline that can be moved: cheap to push back, which is what a
 /// connection does at every request.
 pub struct Timer {
     shard: Shard,
-    key: TimerKey,
+    key: TimerName,
 }
 
 impl Timer {
@@ -29,6 +29,11 @@ impl Timer {
             shard: shard.clone(),
             key: shard.timer_insert(deadline_ms),
         }
+    }
+
+    /// Its name among the timers of its shard, as long as it lives ([`Shard::expire`]).
+    pub fn name(&self) -> TimerName {
+        self.key
     }
 
     /// Moves the deadline to `wait_ms` from now, also when it has passed.

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use super::body::H1Body;
 use super::input::Input;
 use super::write::{Exchange, Output, Rest, send_all};
-use crate::buffers::ReceiveBuf;
 use crate::http::h1::parse::Framing;
 use crate::http::{Method, ParseError, Parsed, Response, Status, Version, parse_request};
 use crate::limits;
@@ -37,16 +36,17 @@ pub(in crate::server) struct Connection<S> {
     requests: u64,
 }
 
-/// What ended a wait.
+/// What ended a wait. Small, since it is kept while what follows from it waits.
 enum Wake {
-    Input(ReceiveBuf),
+    /// Bytes have come and are in the input; whether they may end a head.
+    Input(bool),
     /// The client has closed its side.
     End,
     Timeout,
     /// The server is stopping and this connection is idle.
     Drain,
     /// The socket had no room for these bytes.
-    Full(SendBuf),
+    Full(Box<SendBuf>),
     Gone,
 }
 
@@ -80,9 +80,11 @@ impl<S: Service> Connection<S> {
         service: Rc<S>,
         idle_timeout_ms: u64,
     ) -> Self {
+        let timer = Timer::after(stream.shard(), state.options().header_timeout_ms);
+        state.idle.enter(timer.name(), stream.shard().now_ms());
         Self {
             receiver: stream.receiver(),
-            timer: Timer::after(stream.shard(), state.options().header_timeout_ms),
+            timer,
             stream,
             state,
             service,
@@ -105,21 +107,18 @@ impl<S: Service> Connection<S> {
     async fn serve(&mut self) -> io::Result<Fate> {
         loop {
             let fate = match poll_fn(|cx| self.poll_wake(cx)).await {
-                Wake::Input(buf) => {
-                    let may_end = self.may_end_head(&buf);
-                    self.input.push(buf);
-                    if !may_end {
-                        self.input.detach();
-                        continue;
-                    }
-                    match self.process().await? {
-                        Fate::Close if self.has_more_input().await => Fate::Linger,
-                        fate => fate,
-                    }
-                }
-                Wake::Full(rest) => {
+                Wake::Input(false) => {
                     self.input.detach();
-                    Box::pin(self.send_late(rest)).await?;
+                    continue;
+                }
+                Wake::Input(true) => match self.process().await? {
+                    Fate::Close if self.has_more_input().await => Fate::Linger,
+                    fate => fate,
+                },
+                Wake::Full(rest) => {
+                    self.leave_idle();
+                    self.input.detach();
+                    Box::pin(self.send_late(*rest)).await?;
                     self.restart_timer();
                     Fate::Open
                 }
@@ -128,6 +127,7 @@ impl<S: Service> Connection<S> {
                 Wake::Gone => return Err(io::ErrorKind::ConnectionReset.into()),
             };
             if fate != Fate::Open {
+                self.leave_idle();
                 self.input.detach();
                 Box::pin(self.finish()).await?;
                 return Ok(fate);
@@ -153,7 +153,7 @@ impl<S: Service> Connection<S> {
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         match self.output.poll_pending(cx) {
-            Poll::Ready(Ok(rest)) => return Poll::Ready(Wake::Full(rest)),
+            Poll::Ready(Ok(rest)) => return Poll::Ready(Wake::Full(Box::new(rest))),
             Poll::Ready(Err(_)) => return Poll::Ready(Wake::Gone),
             Poll::Pending => {}
         }
@@ -163,7 +163,11 @@ impl<S: Service> Connection<S> {
             cx.waker().wake_by_ref();
         }
         match self.receiver.poll_next(cx) {
-            Poll::Ready(Ok(Some(buf))) => return Poll::Ready(Wake::Input(buf)),
+            Poll::Ready(Ok(Some(buf))) => {
+                let may_end = self.may_end_head(&buf);
+                self.input.push(buf);
+                return Poll::Ready(Wake::Input(may_end));
+            }
             Poll::Ready(Ok(None)) => return Poll::Ready(Wake::End),
             Poll::Ready(Err(_)) => return Poll::Ready(Wake::Gone),
             Poll::Pending => {}
@@ -189,16 +193,19 @@ impl<S: Service> Connection<S> {
                     continue;
                 }
                 Step::Answered => {
+                    self.leave_idle();
                     self.input.detach();
                     Box::pin(self.flush()).await?;
                     continue;
                 }
                 Step::Over(fate) => return Ok(fate),
                 Step::Send(rest, exchange) => {
+                    self.leave_idle();
                     self.input.detach();
                     Box::pin(self.send_rest(rest, exchange)).await?
                 }
                 Step::Call(head_bytes, exchange) => {
+                    self.leave_idle();
                     Box::pin(self.call(head_bytes, exchange)).await?
                 }
             };
@@ -246,12 +253,14 @@ impl<S: Service> Connection<S> {
         if self.input.is_empty() {
             self.in_head = false;
             self.timer.reset(self.idle_timeout_ms.into());
+            self.enter_idle();
         } else {
             self.parsed_bytes = self.input.bytes().len();
             // From the head's first byte on; the next one doesn't push it back.
             if !self.in_head {
                 self.in_head = true;
                 self.timer.reset(options.header_timeout_ms);
+                self.leave_idle();
             }
             self.input.detach();
         }
@@ -271,10 +280,23 @@ impl<S: Service> Connection<S> {
     /// What the client was not sent yet, it could not react to: its time begins now.
     fn restart_timer(&mut self) {
         let options = self.state.options();
-        self.timer.reset(match self.in_head {
-            true => options.header_timeout_ms,
-            false => self.idle_timeout_ms.into(),
-        });
+        if self.in_head {
+            self.timer.reset(options.header_timeout_ms);
+        } else {
+            self.timer.reset(self.idle_timeout_ms.into());
+            self.enter_idle();
+        }
+    }
+
+    /// Waits for a request from now on, and may be closed for another's sake.
+    fn enter_idle(&self) {
+        let now_ms = self.stream.shard().now_ms();
+        self.state.idle.enter(self.timer.name(), now_ms);
+    }
+
+    /// Has work, and is not to be closed.
+    fn leave_idle(&self) {
+        self.state.idle.leave(self.timer.name());
     }
 
     fn put(&mut self, response: Response, exchange: Exchange) -> Option<Rest> {
@@ -434,6 +456,13 @@ impl<S: Service> Connection<S> {
             }
         })
         .await;
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        // The name goes to another connection.
+        self.state.idle.leave(self.timer.name());
     }
 }
 

@@ -48,6 +48,18 @@ impl Running {
         Client::connect(self.address)
     }
 
+    /// How long a connection may be idle at the moment, as the server has it.
+    pub fn idle_timeout_now_ms(&self) -> u64 {
+        let server = self.server.as_ref();
+        server.map_or(0, RunningServer::idle_timeout_now_ms)
+    }
+
+    /// Idle connections that were closed early.
+    pub fn idle_closed_early(&self) -> u64 {
+        let server = self.server.as_ref();
+        server.map_or(0, RunningServer::idle_closed_early)
+    }
+
     /// Open connections, as the server counts them.
     pub fn connections(&self) -> usize {
         self.server.as_ref().map_or(0, RunningServer::connections)

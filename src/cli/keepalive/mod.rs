@@ -1,0 +1,30 @@
+//! `headwater keepalive`: what a keepalive policy means, and what live connections have.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+mod explain;
+mod show;
+
+/// Explain a keepalive policy, or show what live connections have
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct KeepaliveArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Explain(explain::ExplainArgs),
+    Show(show::ShowArgs),
+}
+
+/// Runs the command.
+pub fn run(args: &KeepaliveArgs) -> ExitCode {
+    match &args.command {
+        Command::Explain(args) => explain::run(args),
+        Command::Show(args) => show::run(args),
+    }
+}

@@ -1,0 +1,117 @@
+//! Watches over the idle connections of one shard while descriptors or memory are short.
+
+use std::fs::File;
+use std::future::poll_fn;
+use std::path::Path;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::state::ShardState;
+use crate::keepalive::adapt::{self, Tightness};
+use crate::limits;
+use crate::runtime::{Shard, read_at, sleep};
+use crate::sys;
+
+/// Looks how much is used as long as somebody is idle, and closes those that have been so for
+/// longer than that leaves them; the first shard looks at memory for all.
+pub(super) async fn watch(state: Rc<ShardState>) {
+    let mut memory = (state.shard.index() == 0).then(|| Memory::open(&state.shard));
+    let mut memory_due_ms = 0;
+    while !state.is_draining() {
+        let now_ms = state.shard.now_ms();
+        if let Some(memory) = &mut memory
+            && now_ms >= memory_due_ms
+        {
+            memory_due_ms = now_ms + limits::PRESSURE_LOOK_MS;
+            state.shared.note_memory(memory.used_permille().await);
+        }
+        if look(&state).is_tight() {
+            sleep(Duration::from_millis(limits::PRESSURE_LOOK_TIGHT_MS)).await;
+            continue;
+        }
+        sleep(Duration::from_millis(limits::PRESSURE_LOOK_MS)).await;
+        poll_fn(|cx| match state.is_draining() {
+            true => Poll::Ready(()),
+            false => state.idle.poll_any(cx),
+        })
+        .await;
+    }
+}
+
+fn look(state: &ShardState) -> Tightness {
+    let load = state.shared.load(state.shard.now_ms());
+    let tight = Tightness::of(&load);
+    let idle_ms = tight.idle_timeout_ms(state.shared.idle_timeout_longest_ms);
+    state.shared.note_idle_timeout(idle_ms);
+    if tight.is_tight() {
+        let count = adapt::close_max(&load, state.connections().into());
+        state.shed(count, idle_ms);
+    }
+    tight
+}
+
+/// The files that tell of memory, kept open. They are read by a worker of the kernel.
+struct Memory {
+    shard: Shard,
+    host: Option<Rc<File>>,
+    groups: Vec<Group>,
+    buf: Vec<u8>,
+}
+
+struct Group {
+    max: Rc<File>,
+    current: Rc<File>,
+    stat: Rc<File>,
+}
+
+impl Memory {
+    fn open(shard: &Shard) -> Self {
+        let open = |path: &Path| File::open(path).ok().map(Rc::new);
+        let group = |folder: &Path| {
+            Some(Group {
+                max: open(&folder.join("memory.max"))?,
+                current: open(&folder.join("memory.current"))?,
+                stat: open(&folder.join("memory.stat"))?,
+            })
+        };
+        let groups = sys::memory::bounded_groups();
+        Self {
+            shard: shard.clone(),
+            host: open(Path::new("/proc/meminfo")),
+            groups: groups.iter().filter_map(|folder| group(folder)).collect(),
+            buf: Vec::with_capacity(limits::PROC_FILE_BYTES_MAX),
+        }
+    }
+
+    /// Of the scarcest of host and groups; 0 where nothing can be read.
+    async fn used_permille(&mut self) -> u64 {
+        let mut used = 0;
+        if let Some(host) = self.host.clone() {
+            let meminfo = self.text(&host).await;
+            used = sys::memory::host_used_permille(&meminfo).unwrap_or(0);
+        }
+        for index in 0..self.groups.len() {
+            let Group { max, current, stat } = &self.groups[index];
+            let files = [max, current, stat].map(Rc::clone);
+            let [max, current, stat] = files;
+            let max = self.text(&max).await;
+            let current = self.text(&current).await;
+            let stat = self.text(&stat).await;
+            let of_group = sys::memory::group_used_permille(&max, &current, &stat);
+            used = used.max(of_group.unwrap_or(0));
+        }
+        used
+    }
+
+    async fn text(&mut self, file: &Rc<File>) -> String {
+        let buf = std::mem::take(&mut self.buf);
+        let (result, buf) = read_at(&self.shard, Rc::clone(file) as _, buf, 0, true).await;
+        let text = match result {
+            Ok(_) => String::from_utf8_lossy(&buf).into_owned(),
+            Err(_) => String::new(),
+        };
+        self.buf = buf;
+        text
+    }
+}
