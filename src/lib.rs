@@ -20,6 +20,7 @@ pub mod observe;
 pub mod runtime;
 pub mod server;
 pub mod sys;
+pub mod tasks;
 
 /// The pages' Rust examples, compiled by `cargo test`.
 #[cfg(doctest)]
@@ -28,4 +29,6 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../docs/runtime.md")]
     mod runtime {}
+    #[doc = include_str!("../docs/tasks.md")]
+    mod tasks {}
 }

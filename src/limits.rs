@@ -243,6 +243,54 @@ pub const GZIP_LEVEL: usize = 6;
 /// The highest level of gzip.
 pub const GZIP_LEVEL_CEILING: usize = 9;
 
+// ---- tasks --------------------------------------------------------------------
+
+/// Tasks that run at one time in one pool.
+pub const TASK_WORKERS_MAX: usize = 1024;
+/// Threads of a pool beyond its workers, for tasks that hold or block theirs.
+pub const TASK_SPARES_MAX: usize = 64;
+/// How long a thread beyond the workers is kept without work.
+pub const TASK_SPARE_IDLE_MS: u64 = 10_000;
+/// Pools in one process.
+pub const TASK_POOLS_MAX: usize = 1024;
+/// Classes of work in one pool.
+pub const TASK_CLASSES_MAX: usize = 32;
+/// Unfinished tasks of one class, unless it says otherwise.
+pub const TASK_QUEUE_LIMIT: usize = 16 * 1024;
+/// Unfinished tasks of the whole process.
+pub const TASKS_LIVE_MAX: usize = 4 * 1024 * 1024;
+/// Tasks for which memory is taken at a time.
+pub const TASK_CHUNK: usize = 256;
+/// Work and results up to this size need no memory beside the task's own.
+pub const TASK_INLINE_BYTES: usize = 64;
+/// Tasks in a worker's own queue; half of them go to the common queue when it is full.
+pub const TASK_QUEUE: usize = 256;
+/// Every so many tasks, a worker looks at the common queue before its own: a prime, as in Go,
+/// so that it doesn't fall in step with anything.
+pub const TASK_GLOBAL_TICK: u32 = 61;
+/// Every so many tasks, a worker takes a background task before all others.
+pub const TASK_BACKGROUND_TICK: u32 = 16;
+/// Tasks that a worker runs one after the other because they were the last to become ready,
+/// while others wait in its queue.
+pub const TASK_NEXT_BUDGET: u32 = 3;
+/// Looks around of a worker that searches, before it parks…
+pub const TASK_SEARCH_ROUNDS: usize = 4;
+/// …and the pauses between them, of a few dozen nanoseconds each.
+pub const TASK_SEARCH_PAUSES: usize = 32;
+/// Time between two looks of a pool's monitor while there is work.
+pub const TASK_MONITOR_MS: u64 = 1;
+/// Looks without work after which the monitor sleeps until there is some.
+pub const TASK_MONITOR_IDLE_LOOKS: u32 = 20;
+/// A task that runs for longer is asked to let others go first at its next checkpoint.
+pub const TASK_SLICE_NS: u64 = 1_000_000;
+/// A task that has been seen to hold its worker for this long is an overrun, and another worker
+/// takes what waits behind it: 10 ms with the time until it was first seen.
+pub const TASK_HELD_NS: u64 = 9_000_000;
+/// Tasks that the report of a stopped pool names.
+pub const TASKS_REPORTED: usize = 20;
+/// How often a pool that is stopped looks whether its tasks are done.
+pub const TASK_STOP_LOOK_MS: u64 = 1;
+
 // ---- configuration --------------------------------------------------------------
 
 /// A configuration file; larger is taken for a mistake.
@@ -290,3 +338,7 @@ const _: () = assert!(CONNECTIONS_HIGH_PERMILLE < 1000 && MEMORY_HIGH_PERMILLE <
 const _: () = assert!(PROBE_RADIO_S < NAT_MEMORY_S);
 const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);
+const _: () = assert!(TASK_QUEUE.is_power_of_two() && TASK_QUEUE < 1 << 31);
+const _: () = assert!(TASKS_LIVE_MAX.is_multiple_of(TASK_CHUNK) && TASKS_LIVE_MAX <= 1 << 32);
+const _: () = assert!(TASK_CLASSES_MAX <= 1 << 8 && TASK_POOLS_MAX <= 1 << 16);
+const _: () = assert!(TASK_WORKERS_MAX + TASK_SPARES_MAX < 1 << 15);

@@ -3,6 +3,7 @@
 //! Every wrapper takes borrowed descriptors, returns [`std::io::Error`] with the
 //! kernel's errno untouched unless its docs say otherwise, and retries `EINTR`.
 
+pub mod atomic_ref;
 pub mod cpu;
 pub mod dir;
 pub mod eventfd;

@@ -1,0 +1,65 @@
+//! A work-stealing pool for CPU work, after Go's scheduler, so that it never delays I/O.
+//!
+//! A library on its own: it knows no ring and no socket. A [`Pool`] has workers, a [`Class`] is a
+//! kind of work with a priority and a bound, a [`Task`] is a result to come, to be awaited on a
+//! shard, in the pool or anywhere else.
+//!
+//! ```
+//! use headwater::tasks::{ClassOptions, Options, Pool, TaskError};
+//! use std::time::Duration;
+//!
+//! let pool = Pool::start(Options { workers: 2, ..Options::default() })?;
+//! let sums = pool.handle().class(ClassOptions {
+//!     name: "sums".to_owned(),
+//!     queue_limit: 1000,
+//!     ..ClassOptions::default()
+//! })?;
+//!
+//! let sum = sums.run(|| (1..=100_u64).sum::<u64>())?;
+//! assert_eq!(sum.join(), Ok(5050));
+//!
+//! // A panic is an error for who waits, and nothing else.
+//! let lost = sums.run(|| panic!("no sum"))?.join();
+//! assert_eq!(lost, Err::<(), _>(TaskError::Panicked("no sum".to_owned())));
+//!
+//! let report = pool.stop(Duration::from_secs(1));
+//! assert!(report.is_clean(), "{report}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! docs/tasks.md tells how it works, and what happens to work that misbehaves.
+
+mod arena;
+mod cell;
+mod class;
+mod context;
+mod handoff;
+mod idle;
+mod inject;
+mod meta;
+mod monitor;
+mod once;
+mod options;
+mod pool;
+mod queue;
+mod registry;
+mod shared;
+mod snapshot;
+mod task;
+mod waker;
+mod worker;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use class::Class;
+pub use context::{blocking, checkpoint, run, spawn, yield_now};
+pub use options::{ClassOptions, Options, PoolError, Priority, Saturated};
+pub use pool::{Handle, Pool, StopReport};
+pub use shared::WorkerState;
+pub use snapshot::{ClassSnapshot, LiveTasks, Snapshot, TaskSnapshot, TaskState, WorkerSnapshot};
+pub use task::{Task, TaskError};
+
+/// Locks, whatever happened to others who had the lock: no lock here guards more than one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

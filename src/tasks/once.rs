@@ -1,0 +1,27 @@
+//! A closure as a future that is done when it is first polled.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pub(super) struct Once<F>(Option<F>);
+
+impl<F> Once<F> {
+    pub fn new(run: F) -> Self {
+        Self(Some(run))
+    }
+}
+
+// The closure is moved out to be called, and never pinned.
+impl<F> Unpin for Once<F> {}
+
+impl<F: FnOnce() -> T, T> Future for Once<F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+        match self.0.take() {
+            Some(run) => Poll::Ready(run()),
+            None => Poll::Pending,
+        }
+    }
+}

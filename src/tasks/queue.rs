@@ -1,0 +1,162 @@
+//! A worker's run queue: a ring that its owner fills and empties and from which others steal.
+//!
+//! One thread, the owner, moves `tail`; owner and thieves move `head`, by compare and exchange.
+//! A thief copies half of what waits into its own ring, then moves `head` past it: if `head` has
+//! moved meanwhile, what it copied is not its own, and it tries again. The copy can't be torn,
+//! since entries are atomic, and can't be overwritten unnoticed, since the owner writes an entry
+//! again only when `head` has passed it. Positions count on without end and wrap; that one
+//! stands still for 2^32 tasks while a thief copies is taken for impossible, and would at worst
+//! queue a task twice, which `Slot::claim` bears.
+//!
+//! After Go's `runqput`, `runqget`, `runqgrab` (src/runtime/proc.go) and tokio's
+//! `scheduler/multi_thread/queue.rs`. Why not crossbeam-deque: docs/journal.md.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::cell::Slot;
+use crate::limits::TASK_QUEUE;
+use crate::sys::atomic_ref::AtomicRef;
+
+const MASK: u32 = TASK_QUEUE as u32 - 1;
+
+/// Keeps what others write away from what the owner reads.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+pub(super) struct Queue {
+    head: Apart<AtomicU32>,
+    tail: Apart<AtomicU32>,
+    ring: Box<[AtomicRef<Slot>; TASK_QUEUE]>,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Self {
+            head: Apart(AtomicU32::new(0)),
+            tail: Apart(AtomicU32::new(0)),
+            ring: Box::new([const { AtomicRef::empty() }; TASK_QUEUE]),
+        }
+    }
+
+    /// Tasks that wait here, as far as can be seen.
+    pub fn len(&self) -> usize {
+        let head = self.head.0.load(Ordering::Acquire);
+        let tail = self.tail.0.load(Ordering::Acquire);
+        (tail.wrapping_sub(head) as usize).min(TASK_QUEUE)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn entry(&self, position: u32) -> &AtomicRef<Slot> {
+        &self.ring[(position & MASK) as usize]
+    }
+
+    /// Owner: adds a task. When there is no room, half of the queue and the task go to
+    /// `overflow`, oldest first.
+    pub fn push(&self, task: &'static Slot, overflow: impl FnOnce(&[&'static Slot])) {
+        let mut overflow = Some(overflow);
+        let tail = self.tail.0.load(Ordering::Relaxed);
+        loop {
+            let head = self.head.0.load(Ordering::Acquire);
+            if (tail.wrapping_sub(head) as usize) < TASK_QUEUE {
+                self.entry(tail).store(Some(task), Ordering::Relaxed);
+                self.tail.0.store(tail.wrapping_add(1), Ordering::Release);
+                return;
+            }
+            // Room again if a thief came in between.
+            if let Some(mut half) = self.take_half(head)
+                && let Some(overflow) = overflow.take()
+            {
+                half.push(task);
+                return overflow(&half);
+            }
+        }
+    }
+
+    #[cold]
+    fn take_half(&self, head: u32) -> Option<Vec<&'static Slot>> {
+        const HALF: u32 = TASK_QUEUE as u32 / 2;
+        let mut half = Vec::with_capacity(HALF as usize + 1);
+        half.extend((0..HALF).filter_map(|n| self.at(head.wrapping_add(n))));
+        self.advance(head, HALF).then_some(half)
+    }
+
+    /// Owner: takes the oldest.
+    pub fn pop(&self) -> Option<&'static Slot> {
+        let tail = self.tail.0.load(Ordering::Relaxed);
+        loop {
+            let head = self.head.0.load(Ordering::Acquire);
+            if head == tail {
+                return None;
+            }
+            let task = self.at(head);
+            if self.advance(head, 1) {
+                return task;
+            }
+        }
+    }
+
+    /// Takes the older half into `into`, the caller's own queue, which must be at most half
+    /// full; the oldest is given instead.
+    pub fn steal_into(&self, into: &Queue) -> Option<&'static Slot> {
+        let room = into.tail.0.load(Ordering::Relaxed);
+        loop {
+            let (head, waiting) = self.visible()?;
+            let count = waiting - waiting / 2;
+            let first = self.at(head);
+            for n in 1..count {
+                let task = self.at(head.wrapping_add(n));
+                let to = into.entry(room.wrapping_add(n - 1));
+                to.store(task, Ordering::Relaxed);
+            }
+            if self.advance(head, count) {
+                let tail = room.wrapping_add(count - 1);
+                into.tail.0.store(tail, Ordering::Release);
+                return first;
+            }
+        }
+    }
+
+    /// Takes all there is.
+    pub fn take_all(&self) -> Vec<&'static Slot> {
+        loop {
+            let Some((head, waiting)) = self.visible() else {
+                return Vec::new();
+            };
+            let all: Vec<_> = (0..waiting)
+                .filter_map(|n| self.at(head.wrapping_add(n)))
+                .collect();
+            if self.advance(head, waiting) {
+                return all;
+            }
+        }
+    }
+
+    /// `head` and how many tasks wait from there, unless none does.
+    fn visible(&self) -> Option<(u32, u32)> {
+        loop {
+            let head = self.head.0.load(Ordering::Acquire);
+            let tail = self.tail.0.load(Ordering::Acquire);
+            match tail.wrapping_sub(head) {
+                0 => return None,
+                // `head` was read long before `tail`.
+                waiting if waiting as usize > TASK_QUEUE => {}
+                waiting => return Some((head, waiting)),
+            }
+        }
+    }
+
+    fn at(&self, position: u32) -> Option<&'static Slot> {
+        self.entry(position).load(Ordering::Relaxed)
+    }
+
+    fn advance(&self, head: u32, by: u32) -> bool {
+        let next = head.wrapping_add(by);
+        self.head
+            .0
+            .compare_exchange(head, next, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+}

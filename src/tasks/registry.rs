@@ -1,0 +1,59 @@
+//! The pools of the process by number, so that a waker of one word finds its task's pool.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
+
+use super::shared::Shared;
+use crate::limits::TASK_POOLS_MAX;
+
+/// A number is taken while its place holds a pool, or is promised to one that is being made.
+static POOLS: RwLock<Vec<Option<Weak<Shared>>>> = RwLock::new(Vec::new());
+
+fn pools() -> RwLockReadGuard<'static, Vec<Option<Weak<Shared>>>> {
+    POOLS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A pool's number, given back when the last that knew the pool is gone.
+pub(super) struct PoolId(u16);
+
+impl PoolId {
+    /// Makes a pool that knows its number; `None` if the process has too many.
+    pub fn enter(make: impl FnOnce(PoolId) -> Shared) -> Option<Arc<Shared>> {
+        let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
+        let number = pools
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(pools.len());
+        if number >= TASK_POOLS_MAX {
+            return None;
+        }
+        if number == pools.len() {
+            pools.push(None);
+        }
+        let pool = Arc::new(make(PoolId(number as u16)));
+        pools[number] = Some(Arc::downgrade(&pool));
+        Some(pool)
+    }
+
+    pub fn number(&self) -> u16 {
+        self.0
+    }
+
+    /// The pool that has this number.
+    pub fn pool(&self) -> Option<Arc<Shared>> {
+        find(self.0)
+    }
+}
+
+impl Drop for PoolId {
+    fn drop(&mut self) {
+        let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = pools.get_mut(usize::from(self.0)) {
+            *place = None;
+        }
+    }
+}
+
+/// The pool of this number.
+pub(super) fn find(number: u16) -> Option<Arc<Shared>> {
+    pools().get(usize::from(number))?.as_ref()?.upgrade()
+}

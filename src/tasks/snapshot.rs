@@ -1,0 +1,289 @@
+//! What a pool is doing, as plain data for those who print it.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::arena;
+use super::cell::{Slot, Stage};
+use super::shared::{NONE, Shared, Worker, WorkerState};
+use super::{Priority, waker::TaskName};
+use crate::sys::time;
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TaskState {
+    /// It waits for a worker.
+    Runnable,
+    /// A worker runs it.
+    Running,
+    /// It waits to be woken.
+    Waiting,
+    /// It is in [`blocking`](super::blocking).
+    Blocked,
+    /// It is done; its result was not taken yet.
+    Done,
+}
+
+impl TaskState {
+    /// All of them, in the order of a task's life.
+    pub const ALL: [Self; 5] = [
+        Self::Runnable,
+        Self::Running,
+        Self::Waiting,
+        Self::Blocked,
+        Self::Done,
+    ];
+
+    /// The state as reports and metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runnable => "runnable",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Blocked => "blocked",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// A task at one moment.
+#[derive(Clone, Debug)]
+pub struct TaskSnapshot {
+    /// Tells it from all others that are alive.
+    pub id: u64,
+    pub state: TaskState,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// The name of its class.
+    pub class: String,
+    /// How long ago it was spawned, to a millisecond or two.
+    pub age: Duration,
+    /// It has held its worker for longer than 10 ms.
+    pub overrun: bool,
+}
+
+impl fmt::Display for TaskSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "task {} of class \"{}\" from {}: {} after {:?}{}",
+            self.id,
+            self.class,
+            self.site,
+            self.state.name(),
+            self.age,
+            if self.overrun { ", an overrun" } else { "" }
+        )
+    }
+}
+
+/// A thread of the pool at one moment.
+#[derive(Clone, Debug)]
+pub struct WorkerSnapshot {
+    /// Its number, as in its name.
+    pub number: u32,
+    /// Which of the pool's workers it is; `None` for a thread beside them.
+    pub place: Option<usize>,
+    pub state: WorkerState,
+    /// Tasks in its own queue, with the one that is to run next.
+    pub queued: usize,
+    /// Times it has run a task since it began.
+    pub polls: u64,
+    /// Times it has stolen.
+    pub steals: u64,
+    /// Times it has parked.
+    pub parks: u64,
+    /// Times its queue was full.
+    pub overflows: u64,
+    /// The task it runs.
+    pub task: Option<TaskSnapshot>,
+}
+
+/// A class of work at one moment.
+#[derive(Clone, Debug)]
+pub struct ClassSnapshot {
+    pub name: String,
+    pub priority: Priority,
+    /// Tasks that may be unfinished at one time.
+    pub limit: usize,
+    /// Tasks that are, with those that awake workers have set aside room for.
+    pub unfinished: usize,
+    /// Tasks refused since the start.
+    pub refused: u64,
+}
+
+/// A pool at one moment. Its parts are read one after the other while the pool works on.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Workers of the pool: tasks that may run at one time (Go's gomaxprocs).
+    pub workers: usize,
+    /// Workers that are parked (Go's idleprocs).
+    pub idle: usize,
+    /// Workers that look for work (Go's spinningthreads).
+    pub searching: usize,
+    /// Threads, without the monitor.
+    pub threads: usize,
+    /// Threads without a place and without a task (Go's idlethreads, less parked workers).
+    pub spare: usize,
+    /// Interactive tasks in the common queue (Go's runqueue).
+    pub interactive: usize,
+    /// Background tasks in the common queue.
+    pub background: usize,
+    /// Tasks that have held their worker for longer than 10 ms.
+    pub overruns: u64,
+    /// Times another thread took a held worker's place.
+    pub hand_offs: u64,
+    /// The threads that have a place or a task, by number.
+    pub threads_by_number: Vec<WorkerSnapshot>,
+    pub classes: Vec<ClassSnapshot>,
+}
+
+/// The unfinished tasks of a pool, and the oldest of them by name.
+#[derive(Clone, Debug, Default)]
+pub struct LiveTasks {
+    counts: [usize; TaskState::ALL.len()],
+    pub oldest: Vec<TaskSnapshot>,
+}
+
+impl LiveTasks {
+    /// How many there are, done ones aside.
+    pub fn count(&self) -> usize {
+        let unfinished = TaskState::ALL.iter().filter(|s| **s != TaskState::Done);
+        unfinished.map(|state| self.in_state(*state)).sum()
+    }
+
+    /// How many are in this state.
+    pub fn in_state(&self, state: TaskState) -> usize {
+        self.counts[state as usize]
+    }
+
+    pub(super) fn take(shared: &Shared, age: Duration, most: usize) -> Self {
+        let mut live = Self::default();
+        let mut tasks = Vec::new();
+        let now = time::monotonic_ns();
+        for slot in arena::slots() {
+            let Some(task) = task(shared, slot, now) else {
+                continue;
+            };
+            if task.age < age {
+                continue;
+            }
+            live.counts[task.state as usize] += 1;
+            if task.state != TaskState::Done {
+                tasks.push(task);
+                // A million tasks are not to be copied for the sake of the ten oldest.
+                if tasks.len() >= 2 * most.max(512) {
+                    keep_oldest(&mut tasks, most);
+                }
+            }
+        }
+        keep_oldest(&mut tasks, most);
+        live.oldest = tasks;
+        let blocked = shared
+            .all_workers()
+            .filter(|worker| worker.state() == WorkerState::Blocked)
+            .filter_map(|worker| task(shared, worker.current.load(Ordering::Relaxed)?, now))
+            .filter(|task| task.age >= age);
+        for blocked in blocked {
+            let running = &mut live.counts[TaskState::Running as usize];
+            *running = running.saturating_sub(1);
+            live.counts[TaskState::Blocked as usize] += 1;
+            let same = live.oldest.iter_mut().find(|task| task.id == blocked.id);
+            if let Some(same) = same {
+                same.state = TaskState::Blocked;
+            }
+        }
+        live
+    }
+}
+
+fn keep_oldest(tasks: &mut Vec<TaskSnapshot>, most: usize) {
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.age));
+    tasks.truncate(most);
+}
+
+/// The task in a slot, if it is one of this pool.
+fn task(shared: &Shared, slot: &'static Slot, now: u64) -> Option<TaskSnapshot> {
+    let (generation, stage) = slot.stage();
+    let state = match stage {
+        Stage::Vacant => return None,
+        Stage::Runnable => TaskState::Runnable,
+        Stage::Running => TaskState::Running,
+        Stage::Waiting => TaskState::Waiting,
+        Stage::Done => TaskState::Done,
+    };
+    let owner = slot.meta.owner();
+    if owner.pool != shared.id() {
+        return None;
+    }
+    let snapshot = TaskSnapshot {
+        id: TaskName::of(slot).id(),
+        state,
+        site: slot.meta.site()?,
+        class: shared.class(owner.class)?.name.clone(),
+        age: Duration::from_nanos(now.saturating_sub(slot.meta.spawned().ns)),
+        overrun: slot.meta.overrun(),
+    };
+    // If the slot was used anew meanwhile, the parts don't belong together.
+    (slot.generation() == generation).then_some(snapshot)
+}
+
+impl Snapshot {
+    pub(super) fn take(shared: &Shared) -> Self {
+        let now = time::monotonic_ns();
+        let workers = shared.places.len();
+        let (threads, spare) = shared.thread_counts();
+        Self {
+            workers,
+            idle: workers.saturating_sub(shared.idle.awake()),
+            searching: shared.idle.searching(),
+            threads,
+            spare,
+            interactive: shared.inject.len(Priority::Interactive),
+            background: shared.inject.len(Priority::Background),
+            overruns: shared.overruns.load(Ordering::Relaxed),
+            hand_offs: shared.hand_offs.load(Ordering::Relaxed),
+            threads_by_number: shared
+                .all_workers()
+                .filter(|worker| worker.state() != WorkerState::Spare)
+                .map(|worker| thread(shared, worker, now))
+                .collect(),
+            classes: shared
+                .classes()
+                .map(|class| ClassSnapshot {
+                    name: class.name.clone(),
+                    priority: class.priority,
+                    limit: class.limit(),
+                    unfinished: class.taken(),
+                    refused: class.refused(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn thread(shared: &Shared, worker: &Worker, now: u64) -> WorkerSnapshot {
+    let place = worker.place();
+    let state = worker.state();
+    let next = worker.next.load(Ordering::Relaxed).is_some();
+    let current = worker.current.load(Ordering::Relaxed);
+    let mut task = current.and_then(|slot| task(shared, slot, now));
+    if let Some(task) = &mut task
+        && state == WorkerState::Blocked
+    {
+        task.state = TaskState::Blocked;
+    }
+    WorkerSnapshot {
+        number: worker.number,
+        place: (place != NONE).then_some(place as usize),
+        state,
+        queued: worker.queue.len() + usize::from(next),
+        polls: worker.counters.polls.get(),
+        steals: worker.counters.steals.get(),
+        parks: worker.counters.parks.get(),
+        overflows: worker.counters.overflows.get(),
+        task,
+    }
+}

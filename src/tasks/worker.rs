@@ -1,0 +1,497 @@
+//! A thread that runs tasks: what it takes next, how it searches, when it sleeps.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Context;
+use std::thread;
+
+use super::cell::{Polled, Slot};
+use super::class::ClassState;
+use super::inject::Entry;
+use super::meta::Stamp;
+use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
+use super::waker::TaskName;
+use super::{Priority, Saturated, Task, arena, context};
+use crate::limits;
+use crate::sys::{cpu, time};
+
+/// What a worker has counted; written by its thread alone.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub polls: Count,
+    pub steals: Count,
+    pub parks: Count,
+    pub overflows: Count,
+}
+
+#[derive(Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    fn add(&self, n: u64) {
+        // One thread writes, so this needs no exchange.
+        let value = self.0.load(Ordering::Relaxed);
+        self.0.store(value + n, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A worker as its own thread has it.
+pub(super) struct Local {
+    pub shared: Arc<Shared>,
+    pub me: Arc<Worker>,
+    /// Its place counts as searching.
+    searching: Cell<bool>,
+    tick: Cell<u32>,
+    /// Tasks that it may still take from `next` one after the other.
+    next_budget: Cell<u32>,
+    random: Cell<u32>,
+    /// Places for tasks set aside, by class.
+    aside: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
+}
+
+/// Runs tasks until the pool ends or the thread is not needed any more.
+pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
+    worker.enter();
+    let cpus = &shared.options.cpus;
+    if !cpus.is_empty() {
+        // They were tried at the start; a CPU that went away since leaves the thread unbound.
+        let _ = cpu::pin_current_thread(cpus);
+    }
+    let signal = worker.take_signal();
+    if signal != Signal::End {
+        let seed = worker.number.wrapping_mul(0x9E37_79B9) | 1;
+        let local = Local {
+            shared: Arc::clone(&shared),
+            me: Arc::clone(&worker),
+            searching: Cell::new(signal == Signal::Search),
+            tick: Cell::new(0),
+            next_budget: Cell::new(limits::TASK_NEXT_BUDGET),
+            random: Cell::new(seed),
+            aside: RefCell::new([0; limits::TASK_CLASSES_MAX]),
+        };
+        context::enter(local, Local::work);
+    }
+    shared.leave(&worker);
+}
+
+impl Local {
+    pub fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    /// The class of the task that it runs.
+    pub fn class(&self) -> Option<&Arc<ClassState>> {
+        let slot = self.me.current.load(Ordering::Relaxed)?;
+        self.shared.class(slot.meta.owner().class)
+    }
+
+    fn work(&self) {
+        self.me.set_state(WorkerState::Searching);
+        while !self.shared.ended() {
+            if self.me.place() == NONE {
+                if !self.be_spare() {
+                    break;
+                }
+            } else if let Some(task) = self.next().or_else(|| self.search()) {
+                self.take_on(task);
+            } else {
+                self.park();
+            }
+        }
+        self.return_aside();
+        // Nobody will run what was spawned or woken here since the end.
+        self.shared.stop_unfinished();
+    }
+
+    fn take_on(&self, entry: Entry) {
+        if self.searching.replace(false) && self.shared.idle.end_search() {
+            self.shared.wake_one();
+        }
+        match entry {
+            Entry::Run(slot) => self.execute(slot),
+            Entry::Resume(number) => self.resume(number),
+        }
+    }
+
+    // ---- what next ------------------------------------------------------------------------
+
+    /// What is there without searching.
+    fn next(&self) -> Option<Entry> {
+        let tick = self.tick.get().wrapping_add(1);
+        self.tick.set(tick);
+        if tick.is_multiple_of(limits::TASK_GLOBAL_TICK)
+            && let Some(entry) = self.common(Priority::Interactive, false)
+        {
+            return Some(entry);
+        }
+        if tick.is_multiple_of(limits::TASK_BACKGROUND_TICK)
+            && let Some(entry) = self.common(Priority::Background, false)
+        {
+            return Some(entry);
+        }
+        self.local()
+            .map(Entry::Run)
+            .or_else(|| self.common(Priority::Interactive, true))
+    }
+
+    /// The task in `next`, within its budget, then the queue.
+    fn local(&self) -> Option<&'static Slot> {
+        let budget = self.next_budget.get();
+        if budget == 0
+            && let Some(task) = self.me.queue.pop()
+        {
+            self.next_budget.set(limits::TASK_NEXT_BUDGET);
+            return Some(task);
+        }
+        if self.me.next.load(Ordering::Relaxed).is_some()
+            && let Some(task) = self.me.next.swap(None, Ordering::AcqRel)
+        {
+            self.next_budget.set(budget.saturating_sub(1));
+            return Some(task);
+        }
+        self.next_budget.set(limits::TASK_NEXT_BUDGET);
+        self.me.queue.pop()
+    }
+
+    /// From the common queue, where `several` with a fair share of it for the own queue.
+    fn common(&self, priority: Priority, several: bool) -> Option<Entry> {
+        let places = self.shared.places.len();
+        let more = |waiting: usize| match several {
+            true => (waiting / (2 * places)).min(limits::TASK_QUEUE / 4),
+            false => 0,
+        };
+        let keep = |task| self.me.queue.push(task, |_| {});
+        self.shared.inject.pop(priority, more, keep)
+    }
+
+    /// Looks for work elsewhere, for a while.
+    fn search(&self) -> Option<Entry> {
+        if !self.searching.get() {
+            if !self.shared.idle.start_search() {
+                return self.common(Priority::Background, false);
+            }
+            self.searching.set(true);
+        }
+        for round in 0..limits::TASK_SEARCH_ROUNDS {
+            let last = round + 1 == limits::TASK_SEARCH_ROUNDS;
+            let found = self
+                .steal(last)
+                .map(Entry::Run)
+                .or_else(|| self.common(Priority::Interactive, true))
+                .or_else(|| self.common(Priority::Background, false));
+            if found.is_some() {
+                return found;
+            }
+            if !last {
+                (0..limits::TASK_SEARCH_PAUSES).for_each(|_| std::hint::spin_loop());
+            }
+        }
+        None
+    }
+
+    /// Steals half of what another worker has, beginning with a random one; what one is about
+    /// to run next only where `next_too`.
+    fn steal(&self, next_too: bool) -> Option<&'static Slot> {
+        let places = &self.shared.places;
+        let start = self.random() as usize % places.len();
+        for offset in 0..places.len() {
+            let place = &places[(start + offset) % places.len()];
+            let number = place.load(Ordering::Acquire);
+            if number == self.me.number {
+                continue;
+            }
+            let Some(other) = self.shared.worker(number) else {
+                continue;
+            };
+            let stolen = other.queue.steal_into(&self.me.queue).or_else(|| {
+                let next = next_too && other.next.load(Ordering::Relaxed).is_some();
+                next.then(|| other.next.swap(None, Ordering::AcqRel))?
+            });
+            if stolen.is_some() {
+                self.me.counters.steals.add(1);
+                return stolen;
+            }
+        }
+        None
+    }
+
+    /// Xorshift: enough to spread thieves over victims.
+    fn random(&self) -> u32 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random.set(x);
+        x
+    }
+
+    // ---- running --------------------------------------------------------------------------
+
+    fn execute(&self, slot: &'static Slot) {
+        let Some(running) = slot.claim() else {
+            return;
+        };
+        let me = &*self.me;
+        let name = TaskName::of(slot);
+        let class = slot.meta.owner().class;
+        me.current.store(Some(slot), Ordering::Relaxed);
+        me.tick.store(
+            me.tick.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+        me.set_state(WorkerState::Running);
+        me.counters.polls.add(1);
+        let waker = name.waker();
+        let polled = running.poll(&mut Context::from_waker(&waker), || self.give_back(class));
+        me.current.store(None, Ordering::Relaxed);
+        me.set_state(WorkerState::Searching);
+        match polled {
+            Polled::Done(vacant) => {
+                if let Some(vacant) = vacant {
+                    arena::put_back(vacant);
+                }
+            }
+            Polled::Waiting => {}
+            // At the end of the queue, or who yields would never let others go first.
+            Polled::Again(slot) => self.queue(slot, false),
+        }
+    }
+
+    // ---- new tasks ------------------------------------------------------------------------
+
+    /// Spawns a task from inside the pool.
+    pub fn submit<F>(
+        &self,
+        class: &ClassState,
+        work: F,
+        site: &'static Location<'static>,
+    ) -> Result<Task<F::Output>, Saturated>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        if self.shared.closed() {
+            return Ok(Task::refused());
+        }
+        if !self.set_aside(class) {
+            return Err(class.refuse());
+        }
+        let Some(vacant) = arena::take() else {
+            self.give_back(class.index);
+            return Err(class.refuse());
+        };
+        let stamp = Stamp {
+            ns: self.shared.now_ns(),
+            exact: false,
+        };
+        vacant.meta().set(site, self.shared.owner(class), stamp);
+        let (slot, handle) = vacant.fill(work);
+        self.queue(slot, true);
+        Ok(Task::spawned(handle))
+    }
+
+    /// Queues a task of this pool here: as the next to run, or at the end.
+    pub fn queue(&self, slot: &'static Slot, as_next: bool) {
+        let me = &*self.me;
+        let priority = slot.meta.owner().priority;
+        // Nobody steals from a thread without a place.
+        if priority == Priority::Background || me.place() == NONE {
+            self.shared.inject.push(priority, slot);
+            return self.shared.wake_one();
+        }
+        let displaced = if as_next {
+            match me.next.load(Ordering::Relaxed) {
+                // Thieves only empty it.
+                None => {
+                    me.next.store(Some(slot), Ordering::Release);
+                    return;
+                }
+                Some(_) => me.next.swap(Some(slot), Ordering::AcqRel),
+            }
+        } else {
+            Some(slot)
+        };
+        if let Some(slot) = displaced {
+            me.queue.push(slot, |half| {
+                me.counters.overflows.add(1);
+                self.shared.inject.push_all(Priority::Interactive, half);
+            });
+            self.shared.wake_one();
+        }
+    }
+
+    fn set_aside(&self, class: &ClassState) -> bool {
+        let aside = &mut self.aside.borrow_mut()[usize::from(class.index)];
+        if *aside == 0 {
+            if class.batch > 1 && class.reserve(class.batch) {
+                *aside = class.batch as u32;
+            } else {
+                return class.reserve(1);
+            }
+        }
+        *aside -= 1;
+        true
+    }
+
+    /// A task of this class is over.
+    fn give_back(&self, class: u8) {
+        let Some(state) = self.shared.class(class) else {
+            return;
+        };
+        let batch = state.batch as u32;
+        let aside = &mut self.aside.borrow_mut()[usize::from(class)];
+        *aside += 1;
+        if batch == 1 || *aside > 2 * batch {
+            let surplus = if batch == 1 { *aside } else { batch };
+            *aside -= surplus;
+            state.give_back(surplus as usize);
+        }
+    }
+
+    /// Gives back all places for tasks that were set aside.
+    fn return_aside(&self) {
+        let mut all = self.aside.borrow_mut();
+        for class in self.shared.classes() {
+            let aside = std::mem::take(&mut all[usize::from(class.index)]);
+            if aside > 0 {
+                class.give_back(aside as usize);
+            }
+        }
+    }
+
+    // ---- sleeping and places --------------------------------------------------------------
+
+    /// Parks until there is something to do.
+    fn park(&self) {
+        self.return_aside();
+        let (shared, me) = (&*self.shared, &*self.me);
+        let searched = self.searching.replace(false);
+        let place = me.place();
+        match shared.idle.park(place, searched, || me.place() == place) {
+            // Its place was given away just now.
+            None => {
+                if searched && shared.idle.end_search() {
+                    shared.wake_one();
+                }
+                return;
+            }
+            Some(true) if shared.work_waits() => {
+                if shared.idle.unpark(|other| other == place).is_some() {
+                    return;
+                }
+            }
+            Some(_) => {}
+        }
+        me.counters.parks.add(1);
+        me.set_state(WorkerState::Parked);
+        if self.wait() == Signal::Search {
+            self.searching.set(true);
+        }
+        me.set_state(WorkerState::Searching);
+        if shared.monitor.sleeps() {
+            shared.set_now_ns(time::monotonic_ns());
+            shared.monitor.wake();
+        }
+    }
+
+    /// Sleeps until somebody gives a signal.
+    fn wait(&self) -> Signal {
+        loop {
+            match self.me.take_signal() {
+                Signal::Nothing if self.shared.ended() => return Signal::End,
+                Signal::Nothing => thread::park(),
+                signal => return signal,
+            }
+        }
+    }
+
+    /// Without a place: leaves what it has to others and waits for one. False: end.
+    fn be_spare(&self) -> bool {
+        if self.searching.replace(false) && self.shared.idle.end_search() {
+            self.shared.wake_one();
+        }
+        self.return_aside();
+        self.flush();
+        let signal = self.shared.wait_as_spare(&self.me);
+        self.me.set_state(WorkerState::Searching);
+        self.searching.set(signal == Some(Signal::Search));
+        signal.is_some()
+    }
+
+    /// Moves what waits here to the front of the common queue. True if there was something.
+    fn flush(&self) -> bool {
+        let mut waiting = self.me.queue.take_all();
+        waiting.extend(self.me.next.swap(None, Ordering::AcqRel));
+        if !waiting.is_empty() {
+            self.shared
+                .inject
+                .push_front(Priority::Interactive, &waiting);
+        }
+        !waiting.is_empty()
+    }
+
+    /// Runs `wait`, which blocks this thread, while another has its place.
+    pub fn block<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let (shared, me) = (&*self.shared, &*self.me);
+        let before = me.state();
+        self.return_aside();
+        let place = shared.leave_place(me);
+        me.set_state(WorkerState::Blocked);
+        if let Some(place) = place {
+            self.flush();
+            shared.fill_or_park(place);
+        }
+        let value = wait();
+        let back = place.is_some() && shared.take_free_place(me);
+        me.set_state(match (back, place) {
+            (true, _) => WorkerState::Running,
+            (false, Some(_)) => WorkerState::Held,
+            (false, None) => before,
+        });
+        value
+    }
+
+    /// Lets what waits go first, if the monitor found that this task runs for long.
+    pub fn checkpoint(&self) {
+        let (shared, me) = (&*self.shared, &*self.me);
+        me.yield_wanted.store(false, Ordering::Relaxed);
+        let current = me.current.load(Ordering::Relaxed);
+        let priority = current.map_or(Priority::Interactive, |slot| slot.meta.owner().priority);
+        if !self.me.has_work() && shared.inject.is_empty() {
+            return;
+        }
+        let Some(place) = shared.leave_place(me) else {
+            return;
+        };
+        me.set_state(WorkerState::Waiting);
+        self.return_aside();
+        self.flush();
+        shared.inject.push_entry(priority, Entry::Resume(me.number));
+        shared.fill_or_park(place);
+        self.wait();
+        me.set_state(WorkerState::Running);
+    }
+
+    /// Gives the place to a thread that waits in the middle of a task.
+    fn resume(&self, number: u32) {
+        let (shared, me) = (&*self.shared, &*self.me);
+        let Some(other) = shared.worker(number) else {
+            return;
+        };
+        let Some(place) = shared.leave_place(me) else {
+            return shared
+                .inject
+                .push_entry(Priority::Interactive, Entry::Resume(number));
+        };
+        self.flush();
+        shared.take_place(other, place);
+        other.signal(Signal::Run);
+    }
+}

@@ -1,0 +1,157 @@
+//! Work that misbehaves: others go on all the same.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use headwater::tasks::{self, Class, ClassOptions, Options, Pool, TaskState, WorkerState};
+
+fn pool(workers: usize) -> (Pool, Class) {
+    let pool = Pool::start(Options {
+        workers,
+        ..Options::default()
+    })
+    .expect("a pool");
+    let class = pool.handle().class(ClassOptions::default());
+    (pool, class.expect("a class"))
+}
+
+/// Computes until it is told to end.
+fn compute(until: &AtomicBool) {
+    while !until.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_task_that_never_ends_holds_nobody_up() {
+    let (pool, class) = pool(1);
+    let end = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&end);
+    let line = line!() + 1;
+    let endless = class.run(move || compute(&until)).unwrap();
+    // Behind it in the common queue, on the only worker.
+    for n in 0..100 {
+        assert_eq!(class.run(move || n).unwrap().join(), Ok(n));
+    }
+    let snapshot = pool.snapshot();
+    assert!(snapshot.overruns > 0 && snapshot.hand_offs > 0);
+    let held = snapshot.threads_by_number.iter();
+    let held: Vec<_> = held.filter(|w| w.state == WorkerState::Held).collect();
+    let task = held[0].task.as_ref().expect("it runs");
+    assert!(task.overrun && held[0].place.is_none());
+    assert_eq!((task.site.file(), task.site.line()), (file!(), line));
+    let live = pool.handle().live_tasks(Duration::from_millis(5), 10);
+    assert_eq!((live.count(), live.in_state(TaskState::Running)), (1, 1));
+    assert!(live.oldest[0].to_string().contains("an overrun"));
+    end.store(true, Ordering::Relaxed);
+    assert_eq!(endless.join(), Ok(()));
+    assert!(pool.stop(Duration::from_secs(60)).is_clean());
+}
+
+#[test]
+fn what_a_held_task_spawned_is_run_by_others() {
+    let (pool, class) = pool(1);
+    let spawner = class.run(|| {
+        let (done, all) = mpsc::channel();
+        for n in 0..10 {
+            let done = done.clone();
+            drop(tasks::run(move || done.send(n)).unwrap());
+        }
+        drop(done);
+        // Holds its worker until they have run, and does not say that it blocks.
+        let mut seen: Vec<i32> = all.iter().collect();
+        seen.sort_unstable();
+        seen
+    });
+    assert_eq!(spawner.unwrap().join(), Ok((0..10).collect()));
+    drop(pool);
+}
+
+#[test]
+fn more_endless_tasks_than_workers_still_leave_room() {
+    let (pool, class) = pool(2);
+    let end = Arc::new(AtomicBool::new(false));
+    let endless: Vec<_> = (0..6)
+        .map(|_| {
+            let end = Arc::clone(&end);
+            class.run(move || compute(&end)).unwrap()
+        })
+        .collect();
+    assert_eq!(class.run(|| 1).unwrap().join(), Ok(1));
+    end.store(true, Ordering::Relaxed);
+    endless
+        .into_iter()
+        .for_each(|task| assert_eq!(task.join(), Ok(())));
+    assert!(pool.stop(Duration::from_secs(60)).is_clean());
+}
+
+#[test]
+fn a_task_that_waits_for_a_lock_of_another_task_gets_it() {
+    let (pool, class) = pool(1);
+    let lock = Arc::new(Mutex::new(0));
+    let (ready, held) = mpsc::channel();
+    let owner = Arc::clone(&lock);
+    let (go, gate) = mpsc::channel();
+    let first = class.spawn(async move {
+        let mut guard = owner.lock().expect("no panic");
+        ready.send(()).expect("somebody waits");
+        tasks::blocking(|| gate.recv()).expect("the other has begun");
+        *guard += 1;
+    });
+    held.recv().expect("it holds the lock");
+    let wanted = Arc::clone(&lock);
+    let second = class.run(move || {
+        go.send(()).expect("the first waits");
+        *wanted.lock().expect("no panic") += 1;
+    });
+    assert_eq!(first.unwrap().join(), Ok(()));
+    assert_eq!(second.unwrap().join(), Ok(()));
+    assert_eq!(*lock.lock().unwrap(), 2);
+    drop(pool);
+}
+
+#[test]
+fn blocking_hands_the_queue_on_at_once() {
+    let (pool, class) = pool(1);
+    let task = class.run(|| {
+        let (done, wait) = mpsc::channel();
+        for n in 0..3 {
+            let done = done.clone();
+            drop(tasks::run(move || done.send(n)).unwrap());
+        }
+        tasks::blocking(|| wait.iter().take(3).count())
+    });
+    assert_eq!(task.unwrap().join(), Ok(3));
+    assert!(pool.stop(Duration::from_secs(60)).is_clean());
+}
+
+#[test]
+fn a_task_may_join_another_on_the_only_worker() {
+    let (pool, class) = pool(1);
+    let inner = class.clone();
+    let task = class.run(move || inner.run(|| 7).unwrap().join());
+    assert_eq!(task.unwrap().join(), Ok(Ok(7)));
+    assert!(pool.stop(Duration::from_secs(60)).is_clean());
+}
+
+#[test]
+fn a_long_task_lets_others_go_first_at_its_checkpoints() {
+    let (pool, class) = pool(1);
+    let end = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&end);
+    let (begun, running) = mpsc::channel();
+    let long = class.run(move || {
+        begun.send(()).expect("somebody waits");
+        while !until.load(Ordering::Relaxed) {
+            tasks::checkpoint();
+        }
+    });
+    running.recv().expect("it runs");
+    for n in 0..50 {
+        assert_eq!(class.run(move || n).unwrap().join(), Ok(n));
+    }
+    end.store(true, Ordering::Relaxed);
+    assert_eq!(long.unwrap().join(), Ok(()));
+    assert!(pool.stop(Duration::from_secs(60)).is_clean());
+}
