@@ -283,6 +283,9 @@ pub const TASK_MONITOR_MS: u64 = 1;
 pub const TASK_MONITOR_IDLE_LOOKS: u32 = 20;
 /// A task that runs for longer is asked to let others go first at its next checkpoint.
 pub const TASK_SLICE_NS: u64 = 1_000_000;
+/// A background task that has run for this long lets interactive ones go first at its next
+/// checkpoint. To change threads costs some 10 us.
+pub const TASK_GIVE_WAY_NS: u64 = 100_000;
 /// A task that has been seen to hold its worker for this long is an overrun, and another worker
 /// takes what waits behind it: 10 ms with the time until it was first seen.
 pub const TASK_HELD_NS: u64 = 9_000_000;

@@ -295,6 +295,12 @@ fn what_cannot_be_is_refused_with_a_reason() {
     assert!(message(start(0, vec![])).contains("ask for 1 to 1024"));
     assert!(message(start(1025, vec![])).contains("ask for 1 to 1024"));
     assert!(message(start(1, vec![8191])).contains("taskset"));
+    let nice = Pool::start(Options {
+        scheduling: tasks::Scheduling::Batch,
+        nice: Some(19),
+        ..Options::default()
+    });
+    assert!(nice.is_ok(), "it needs no privilege");
     let pool = pool(1);
     let none = pool.handle().class(ClassOptions {
         queue_limit: 0,
@@ -305,4 +311,19 @@ fn what_cannot_be_is_refused_with_a_reason() {
     assert!(outside.is_err(), "no pool to run it in");
     tasks::checkpoint();
     assert_eq!(tasks::blocking(|| 1), 1);
+}
+
+#[test]
+fn the_monitor_watches_what_it_is_given() {
+    let pool = pool(1);
+    let (called, calls) = mpsc::channel();
+    let mut again = [Some(Duration::from_millis(1)), None].into_iter();
+    pool.handle().watch(move |now_ns| {
+        called.send(now_ns).expect("somebody listens");
+        again.next().flatten()
+    });
+    let first = calls.recv().expect("at once");
+    assert!(calls.recv().expect("when it asked") >= first + 1_000_000);
+    pool.handle().wake_monitor();
+    calls.recv().expect("when it is told to");
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use headwater::limits;
 use headwater::tasks::{self, Class, ClassOptions, Options, Pool, TaskState, WorkerState};
 
 fn pool(workers: usize) -> (Pool, Class) {
@@ -153,5 +154,53 @@ fn a_long_task_lets_others_go_first_at_its_checkpoints() {
     }
     end.store(true, Ordering::Relaxed);
     assert_eq!(long.unwrap().join(), Ok(()));
+    assert!(pool.stop(Duration::from_secs(60)).is_clean());
+}
+
+#[test]
+fn any_number_of_long_tasks_with_checkpoints_ends() {
+    let (pool, front) = pool(2);
+    let back = pool.handle().class(ClassOptions {
+        name: "back".to_owned(),
+        priority: tasks::Priority::Background,
+        queue_limit: 1000,
+    });
+    let back = back.expect("a class");
+    let many = 2 * (limits::TASK_SPARES_MAX + 2);
+    for class in [&front, &back] {
+        let long: Vec<_> = (0..many)
+            .map(|_| {
+                let turns = || (0..10_000).for_each(|_| tasks::checkpoint());
+                class.run(turns).unwrap()
+            })
+            .collect();
+        // Interactive work keeps coming meanwhile.
+        for n in 0..1000 {
+            assert_eq!(front.run(move || n).unwrap().join(), Ok(n));
+        }
+        long.into_iter()
+            .for_each(|task| assert_eq!(task.join(), Ok(())));
+    }
+    assert!(pool.snapshot().threads <= 2 + limits::TASK_SPARES_MAX);
+    assert!(pool.stop(Duration::from_secs(60)).is_clean());
+}
+
+#[test]
+fn more_blocked_tasks_than_there_may_be_threads_end() {
+    let (pool, class) = pool(1);
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let many: Vec<_> = (0..2 * limits::TASK_SPARES_MAX)
+        .map(|_| {
+            let gate = Arc::clone(&gate);
+            let wait = move || tasks::blocking(|| gate.lock().unwrap().recv().is_ok());
+            class.run(wait).unwrap()
+        })
+        .collect();
+    for _ in &many {
+        open.send(()).expect("they wait");
+    }
+    many.into_iter()
+        .for_each(|task| assert_eq!(task.join(), Ok(true)));
     assert!(pool.stop(Duration::from_secs(60)).is_clean());
 }

@@ -15,6 +15,7 @@ pub mod open;
 pub mod pidfd;
 pub mod probe;
 pub mod rlimit;
+pub mod scheduling;
 pub mod signal;
 pub mod socket;
 pub mod tcp_table;

@@ -2,12 +2,12 @@
 
 use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::panic::Location;
 use std::task::Poll;
 
+use super::once::Once;
 use super::worker::Local;
-use super::{Class, Saturated, Task};
+use super::{Saturated, Task};
 
 thread_local! {
     static LOCAL: OnceCell<Local> = const { OnceCell::new() };
@@ -30,50 +30,46 @@ pub(super) fn with<T>(use_it: impl FnOnce(Option<&Local>) -> T) -> T {
     }
 }
 
-/// The class of the task that calls.
-///
-/// # Panics
-///
-/// If the caller is not a task of a pool.
 #[track_caller]
-fn own_class() -> Class {
-    let class = with(|local| {
-        let local = local?;
-        Some(Class {
-            shared: Arc::clone(&local.shared),
-            state: Arc::clone(local.class()?),
-        })
-    });
-    match class {
-        Some(class) => class,
-        None => panic!("only a task of a pool can spawn into its own class; use a `Class`"),
-    }
+fn spawn_here<F>(work: F) -> Result<Task<F::Output>, Saturated>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let site = Location::caller();
+    with(|local| {
+        let own = local.and_then(|local| Some((local, local.class()?)));
+        match own {
+            Some((local, class)) => local.submit(class, work, site),
+            None => panic!("{site}: only a task of a pool can spawn into its class; use a `Class`"),
+        }
+    })
 }
 
 /// Spawns a future from inside a task, in the same class.
 ///
 /// # Panics
 ///
-/// If the caller is not a task of a pool: from elsewhere, use [`Class::spawn`].
+/// If the caller is not a task of a pool: from elsewhere, use [`Class::spawn`](super::Class::spawn).
 #[track_caller]
 pub fn spawn<F>(work: F) -> Result<Task<F::Output>, Saturated>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    own_class().spawn(work)
+    spawn_here(work)
 }
 
 /// Runs a closure as a task of its own, spawned from inside a task, in the same class.
 ///
 /// # Panics
 ///
-/// If the caller is not a task of a pool: from elsewhere, use [`Class::run`].
+/// If the caller is not a task of a pool: from elsewhere, use [`Class::run`](super::Class::run).
 #[track_caller]
 pub fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Task<T>, Saturated> {
-    own_class().run(work)
+    spawn_here(Once::new(work))
 }
 
 /// Lets every other task that waits here go first. Works on any executor.
@@ -89,19 +85,19 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Lets others go first, if the calling task has run for longer than
-/// [`TASK_SLICE_NS`](crate::limits::TASK_SLICE_NS) and others wait; returns when it is its turn
-/// again.
+/// Lets others go first, if it is time for that: returns when it is the calling task's turn again.
 ///
-/// For long closures: a call costs a nanosecond or two unless it is time to let others go. The
-/// calling thread sleeps meanwhile, so hold no lock that other tasks want. Outside a pool it does
-/// nothing.
+/// A task of an interactive class gives way to others when it has run for
+/// [`TASK_SLICE_NS`](crate::limits::TASK_SLICE_NS), one of a background class to interactive
+/// ones after [`TASK_GIVE_WAY_NS`](crate::limits::TASK_GIVE_WAY_NS). Otherwise a call costs a few
+/// nanoseconds: call it every 10 or 20 us in a long closure. The calling thread sleeps while it
+/// gives way, so hold no lock that other tasks want. Outside a pool it does nothing.
 pub fn checkpoint() {
     with(|local| {
         if let Some(local) = local
-            && local.me.yield_wanted.load(Ordering::Relaxed)
+            && local.should_give_way()
         {
-            local.checkpoint();
+            local.give_way();
         }
     });
 }

@@ -48,14 +48,33 @@ impl Inject {
     }
 
     pub fn push(&self, priority: Priority, task: &'static Slot) {
-        self.push_entry(priority, Entry::Run(task));
-    }
-
-    pub fn push_entry(&self, priority: Priority, entry: Entry) {
         let line = self.line(priority);
         let mut tasks = lock(&line.tasks);
-        tasks.push_back(entry);
+        tasks.push_back(Entry::Run(task));
         line.len.store(tasks.len(), Ordering::Release);
+    }
+
+    /// A thread that has given way waits for its turn: behind all interactive tasks that are
+    /// there, or before all background ones, which gave way to interactive ones only.
+    pub fn push_resume(&self, priority: Priority, thread: u32) {
+        let line = self.line(priority);
+        let mut tasks = lock(&line.tasks);
+        match priority {
+            Priority::Interactive => tasks.push_back(Entry::Resume(thread)),
+            Priority::Background => tasks.push_front(Entry::Resume(thread)),
+        }
+        line.len.store(tasks.len(), Ordering::Release);
+    }
+
+    /// Takes a thread out of the line again; false if its turn has come.
+    pub fn take_back(&self, priority: Priority, thread: u32) -> bool {
+        let line = self.line(priority);
+        let mut tasks = lock(&line.tasks);
+        let own = |entry: &Entry| matches!(entry, Entry::Resume(other) if *other == thread);
+        let at = tasks.iter().position(own);
+        let taken = at.and_then(|at| tasks.remove(at)).is_some();
+        line.len.store(tasks.len(), Ordering::Release);
+        taken
     }
 
     /// What a worker has too much of.

@@ -53,7 +53,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use class::Class;
 pub use context::{blocking, checkpoint, run, spawn, yield_now};
-pub use options::{ClassOptions, Options, PoolError, Priority, Saturated};
+pub use options::{ClassOptions, Options, PoolError, Priority, Saturated, Scheduling};
 pub use pool::{Handle, Pool, StopReport};
 pub use shared::WorkerState;
 pub use snapshot::{ClassSnapshot, LiveTasks, Snapshot, TaskSnapshot, TaskState, WorkerSnapshot};

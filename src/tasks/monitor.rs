@@ -11,19 +11,30 @@
 //! the monitor sleeps.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use super::lock;
 use super::shared::{Shared, Worker, WorkerState};
 use crate::limits;
 use crate::sys::time;
 
-/// How the monitor sleeps.
+/// Something else that is watched.
+struct Watch {
+    call: Box<dyn FnMut(u64) -> Option<Duration> + Send>,
+    /// When it is to be called next, in nanoseconds.
+    due_ns: Option<u64>,
+}
+
+/// How the monitor sleeps, and what wakes it.
 #[derive(Default)]
 pub(super) struct MonitorSleep {
     sleeps: AtomicBool,
     thread: OnceLock<Thread>,
+    /// All watches are to be called.
+    call_all: AtomicBool,
+    watches: Mutex<Vec<Watch>>,
 }
 
 impl MonitorSleep {
@@ -36,6 +47,32 @@ impl MonitorSleep {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
+    }
+
+    pub fn watch(&self, call: Box<dyn FnMut(u64) -> Option<Duration> + Send>) {
+        let due_ns = Some(0);
+        lock(&self.watches).push(Watch { call, due_ns });
+        self.wake();
+    }
+
+    pub fn call_all(&self) {
+        self.call_all.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Calls the watches that are due, and gives the time until the next one is.
+    fn call_watches(&self, now: u64) -> Option<Duration> {
+        let all = self.call_all.swap(false, Ordering::SeqCst);
+        let mut watches = lock(&self.watches);
+        let mut next: Option<u64> = None;
+        for watch in watches.iter_mut() {
+            if all || watch.due_ns.is_some_and(|due| due <= now) {
+                let again = (watch.call)(now);
+                watch.due_ns = again.map(|again| now.saturating_add(again.as_nanos() as u64));
+            }
+            next = [next, watch.due_ns].into_iter().flatten().min();
+        }
+        next.map(|due| Duration::from_nanos(due.saturating_sub(now)))
     }
 }
 
@@ -56,6 +93,7 @@ pub(super) fn run(shared: Arc<Shared>) {
         let now = time::monotonic_ns();
         shared.set_now_ns(now);
         look(&shared, &mut seen, now);
+        let next_watch = shared.monitor.call_watches(now);
         let look_again = Duration::from_millis(limits::TASK_MONITOR_MS);
         if shared.idle.awake() > 0 {
             idle_looks = 0;
@@ -64,18 +102,23 @@ pub(super) fn run(shared: Arc<Shared>) {
             idle_looks += 1;
             thread::park_timeout(look_again);
         } else {
-            sleep(&shared);
+            sleep(&shared, next_watch);
         }
     }
 }
 
-fn sleep(shared: &Shared) {
-    shared.monitor.sleeps.store(true, Ordering::SeqCst);
+fn sleep(shared: &Shared, next_watch: Option<Duration>) {
+    let monitor = &shared.monitor;
+    monitor.sleeps.store(true, Ordering::SeqCst);
     fence(Ordering::SeqCst);
-    while shared.monitor.sleeps() && shared.idle.awake() == 0 && !shared.ended() {
-        thread::park();
+    let called = monitor.call_all.load(Ordering::SeqCst);
+    if shared.idle.awake() == 0 && !called && !shared.ended() {
+        match next_watch {
+            Some(time) => thread::park_timeout(time),
+            None => thread::park(),
+        }
     }
-    shared.monitor.sleeps.store(false, Ordering::SeqCst);
+    monitor.sleeps.store(false, Ordering::SeqCst);
 }
 
 fn look(shared: &Shared, seen: &mut [Seen], now: u64) {

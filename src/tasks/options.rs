@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 
 use crate::limits;
+pub use crate::sys::scheduling::Scheduling;
+use crate::sys::{cpu, scheduling};
 
 /// How a pool is set up.
 #[derive(Clone, Debug)]
@@ -15,15 +17,38 @@ pub struct Options {
     pub name: String,
     /// The CPUs that its threads may use, all of them each; empty for those of the process.
     pub cpus: Vec<usize>,
+    /// How the kernel schedules its threads beside others.
+    pub scheduling: Scheduling,
+    /// The niceness of its threads, -20 to 19 (see `nice(2)`); less than the process has is
+    /// allowed with CAP_SYS_NICE only. `None` leaves it.
+    pub nice: Option<i32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let cpus = crate::sys::cpu::allowed_of_process().map_or(1, |cpus| cpus.len());
+        let cpus = cpu::allowed_of_process().map_or(1, |cpus| cpus.len());
         Self {
             workers: cpus.clamp(1, limits::TASK_WORKERS_MAX),
             name: "task".to_owned(),
             cpus: Vec::new(),
+            scheduling: Scheduling::Normal,
+            nice: None,
+        }
+    }
+}
+
+impl Options {
+    /// What each thread of the pool does first.
+    pub(super) fn apply_to_current_thread(&self) -> io::Result<()> {
+        if !self.cpus.is_empty() {
+            cpu::pin_current_thread(&self.cpus)?;
+        }
+        if self.scheduling != Scheduling::Normal {
+            scheduling::set_current_thread(self.scheduling)?;
+        }
+        match self.nice {
+            Some(nice) => scheduling::nice_current_thread(nice),
+            None => Ok(()),
         }
     }
 }
@@ -94,8 +119,8 @@ pub enum PoolError {
     Classes,
     /// A thread can't be started.
     Thread(io::Error),
-    /// The threads can't be bound to these CPUs.
-    Cpus(Vec<usize>, io::Error),
+    /// A thread can't be set up as asked: bound to the CPUs, scheduled so, or made that nice.
+    SetUp(Box<Options>, io::Error),
 }
 
 impl fmt::Display for PoolError {
@@ -123,10 +148,11 @@ impl fmt::Display for PoolError {
                 f,
                 "cannot start a thread for tasks: {source}; raise the limit of processes (ulimit -u)"
             ),
-            Self::Cpus(cpus, source) => write!(
+            Self::SetUp(options, source) => write!(
                 f,
-                "cannot bind the threads for tasks to CPUs {cpus:?}: {source}; name CPUs that \
-                 `taskset -p $$` shows"
+                "cannot set a thread for tasks up with CPUs {:?}, scheduling {:?}, nice {:?}: {source}; \
+                 name CPUs that `taskset -p $$` shows, and a niceness from that of the process to 19",
+                options.cpus, options.scheduling, options.nice
             ),
         }
     }
@@ -135,7 +161,7 @@ impl fmt::Display for PoolError {
 impl std::error::Error for PoolError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Thread(source) | Self::Cpus(_, source) => Some(source),
+            Self::Thread(source) | Self::SetUp(_, source) => Some(source),
             _ => None,
         }
     }

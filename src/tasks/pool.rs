@@ -11,7 +11,6 @@ use super::shared::{Shared, Signal};
 use super::snapshot::{LiveTasks, Snapshot, TaskState};
 use super::{Class, ClassOptions, Options, PoolError, monitor};
 use crate::limits;
-use crate::sys::cpu;
 
 /// A pool of workers. Dropping it stops it as [`stop`](Self::stop) with no time does.
 pub struct Pool {
@@ -67,7 +66,7 @@ impl Pool {
         if !(1..=limits::TASK_WORKERS_MAX).contains(&options.workers) {
             return Err(PoolError::Workers(options.workers));
         }
-        try_cpus(&options.cpus)?;
+        try_out(&options)?;
         let places = options.workers as u32;
         let shared = PoolId::enter(|id| Shared::new(id, options)).ok_or(PoolError::Pools)?;
         // From here on, a failure drops the pool, which ends what was started.
@@ -163,6 +162,18 @@ impl Handle {
         Snapshot::take(&self.shared)
     }
 
+    /// Has the pool's monitor call `watch` with the monotonic clock's nanoseconds, first at once.
+    /// It says in how long it wants to be called again; `None`: not before
+    /// [`wake_monitor`](Self::wake_monitor). It must be quick: tasks are watched by the same thread.
+    pub fn watch(&self, watch: impl FnMut(u64) -> Option<Duration> + Send + 'static) {
+        self.shared.monitor.watch(Box::new(watch));
+    }
+
+    /// Has the monitor call now whatever it was given to [`watch`](Self::watch).
+    pub fn wake_monitor(&self) {
+        self.shared.monitor.call_all();
+    }
+
     /// The unfinished tasks that were spawned longer than `age` ago, the `most` oldest by name:
     /// where those are to be looked for that never end.
     pub fn live_tasks(&self, age: Duration, most: usize) -> LiveTasks {
@@ -170,18 +181,15 @@ impl Handle {
     }
 }
 
-/// Whether a thread can be bound to these CPUs.
-fn try_cpus(cpus: &[usize]) -> Result<(), PoolError> {
-    if cpus.is_empty() {
-        return Ok(());
-    }
-    let wanted = cpus.to_vec();
+/// Whether a thread can be set up so.
+fn try_out(options: &Options) -> Result<(), PoolError> {
+    let wanted = options.clone();
     let tried = thread::Builder::new()
-        .spawn(move || cpu::pin_current_thread(&wanted))
+        .spawn(move || wanted.apply_to_current_thread())
         .map_err(PoolError::Thread)?
         .join();
     match tried {
-        Ok(Err(source)) => Err(PoolError::Cpus(cpus.to_vec(), source)),
+        Ok(Err(source)) => Err(PoolError::SetUp(Box::new(options.clone()), source)),
         _ => Ok(()),
     }
 }

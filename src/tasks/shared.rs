@@ -6,7 +6,7 @@
 //! of who has which place is made under the lock of `Idle`.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
@@ -170,6 +170,8 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// The pool is over: threads end, what is unfinished is stopped.
     ended: AtomicBool,
+    /// Tasks in the middle of which a thread waits for its turn.
+    given_way: AtomicUsize,
     /// Nanoseconds of the monotonic clock, as old as the monitor's last look.
     now_ns: AtomicU64,
     pub overruns: AtomicU64,
@@ -197,6 +199,7 @@ impl Shared {
                 .collect(),
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            given_way: AtomicUsize::new(0),
             now_ns: AtomicU64::new(crate::sys::time::monotonic_ns()),
             overruns: AtomicU64::new(0),
             hand_offs: AtomicU64::new(0),
@@ -313,6 +316,20 @@ impl Shared {
             arena::put_back(vacant);
         }
         true
+    }
+
+    /// One more task lets others go first, unless as many as there are workers do.
+    pub fn may_give_way(&self) -> bool {
+        let may = self.given_way.fetch_add(1, Ordering::Relaxed) < self.places.len();
+        if !may {
+            self.has_given_way();
+        }
+        may
+    }
+
+    /// It goes on.
+    pub fn has_given_way(&self) {
+        self.given_way.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether anything waits in a queue that a worker can take from.

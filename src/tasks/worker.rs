@@ -16,7 +16,7 @@ use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
 use super::waker::TaskName;
 use super::{Priority, Saturated, Task, arena, context};
 use crate::limits;
-use crate::sys::{cpu, time};
+use crate::sys::time;
 
 /// What a worker has counted; written by its thread alone.
 #[derive(Default)]
@@ -52,6 +52,8 @@ pub(super) struct Local {
     /// Tasks that it may still take from `next` one after the other.
     next_budget: Cell<u32>,
     random: Cell<u32>,
+    /// When the task that it runs began or went on; 0 for an interactive one.
+    began_ns: Cell<u64>,
     /// Places for tasks set aside, by class.
     aside: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
 }
@@ -59,11 +61,8 @@ pub(super) struct Local {
 /// Runs tasks until the pool ends or the thread is not needed any more.
 pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
     worker.enter();
-    let cpus = &shared.options.cpus;
-    if !cpus.is_empty() {
-        // They were tried at the start; a CPU that went away since leaves the thread unbound.
-        let _ = cpu::pin_current_thread(cpus);
-    }
+    // All of it was tried at the start; a CPU that went away since leaves the thread unbound.
+    let _ = shared.options.apply_to_current_thread();
     let signal = worker.take_signal();
     if signal != Signal::End {
         let seed = worker.number.wrapping_mul(0x9E37_79B9) | 1;
@@ -74,6 +73,7 @@ pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
             tick: Cell::new(0),
             next_budget: Cell::new(limits::TASK_NEXT_BUDGET),
             random: Cell::new(seed),
+            began_ns: Cell::new(0),
             aside: RefCell::new([0; limits::TASK_CLASSES_MAX]),
         };
         context::enter(local, Local::work);
@@ -240,7 +240,11 @@ impl Local {
         };
         let me = &*self.me;
         let name = TaskName::of(slot);
-        let class = slot.meta.owner().class;
+        let owner = slot.meta.owner();
+        self.began_ns.set(match owner.priority {
+            Priority::Interactive => 0,
+            Priority::Background => time::monotonic_ns(),
+        });
         me.current.store(Some(slot), Ordering::Relaxed);
         me.tick.store(
             me.tick.load(Ordering::Relaxed).wrapping_add(1),
@@ -249,7 +253,9 @@ impl Local {
         me.set_state(WorkerState::Running);
         me.counters.polls.add(1);
         let waker = name.waker();
-        let polled = running.poll(&mut Context::from_waker(&waker), || self.give_back(class));
+        let polled = running.poll(&mut Context::from_waker(&waker), || {
+            self.give_back(owner.class)
+        });
         me.current.store(None, Ordering::Relaxed);
         me.set_state(WorkerState::Searching);
         match polled {
@@ -458,25 +464,53 @@ impl Local {
         value
     }
 
-    /// Lets what waits go first, if the monitor found that this task runs for long.
-    pub fn checkpoint(&self) {
+    /// Whether the current task has run for long enough to let others go first, and others wait.
+    pub fn should_give_way(&self) -> bool {
+        if self.me.yield_wanted.load(Ordering::Relaxed) {
+            return true;
+        }
+        let began = self.began_ns.get();
+        began != 0
+            && self.interactive_waits()
+            && time::monotonic_ns().saturating_sub(began) >= limits::TASK_GIVE_WAY_NS
+    }
+
+    fn interactive_waits(&self) -> bool {
+        self.me.has_work() || self.shared.inject.len(Priority::Interactive) > 0
+    }
+
+    /// Leaves the place to another thread and waits in line for one.
+    #[cold]
+    pub fn give_way(&self) {
         let (shared, me) = (&*self.shared, &*self.me);
         me.yield_wanted.store(false, Ordering::Relaxed);
-        let current = me.current.load(Ordering::Relaxed);
-        let priority = current.map_or(Priority::Interactive, |slot| slot.meta.owner().priority);
-        if !self.me.has_work() && shared.inject.is_empty() {
+        // Each task that has given way keeps a thread, so there are not many of them.
+        if !self.interactive_waits() || !shared.may_give_way() {
             return;
         }
-        let Some(place) = shared.leave_place(me) else {
-            return;
-        };
-        me.set_state(WorkerState::Waiting);
-        self.return_aside();
-        self.flush();
-        shared.inject.push_entry(priority, Entry::Resume(me.number));
-        shared.fill_or_park(place);
-        self.wait();
-        me.set_state(WorkerState::Running);
+        let current = me.current.load(Ordering::Relaxed);
+        let priority = current.map_or(Priority::Interactive, |slot| slot.meta.owner().priority);
+        if let Some(place) = shared.leave_place(me) {
+            me.set_state(WorkerState::Waiting);
+            self.return_aside();
+            self.flush();
+            shared.inject.push_resume(priority, me.number);
+            if shared.give_place(place, Signal::Run).is_ok() {
+                self.wait();
+            } else if shared.inject.take_back(priority, me.number) {
+                // There are as many threads as there may be.
+                shared.take_place(me, place);
+            } else {
+                // It is about to be given another place.
+                shared.idle.park(place, false, || true);
+                self.wait();
+            }
+            me.set_state(WorkerState::Running);
+        }
+        shared.has_given_way();
+        if self.began_ns.get() != 0 {
+            self.began_ns.set(time::monotonic_ns());
+        }
     }
 
     /// Gives the place to a thread that waits in the middle of a task.
@@ -486,9 +520,7 @@ impl Local {
             return;
         };
         let Some(place) = shared.leave_place(me) else {
-            return shared
-                .inject
-                .push_entry(Priority::Interactive, Entry::Resume(number));
+            return shared.inject.push_resume(Priority::Background, number);
         };
         self.flush();
         shared.take_place(other, place);
