@@ -325,6 +325,23 @@ pub const RECORDER_BYTES_CEILING: usize = 1 << 30;
 pub const RECORDER_RECORDS_MIN: usize = 64;
 /// Threads that have ended whose last events are kept.
 pub const RECORDER_RETIRED_MAX: usize = 8;
+/// A shard's turn that takes longer is a stall (0: no limit).
+pub const STALL_LIMIT_MS: u64 = 25;
+/// How seldom the monitor looks at shards that wait.
+pub const STALL_IDLE_LOOK_MS: u64 = 1_000;
+/// Kinds of stalls that one shard tells apart.
+pub const STALL_CAUSES_MAX: usize = 64;
+/// Traces of stalls that are kept in a folder…
+pub const TRACE_FILES_MAX: usize = 16;
+/// …and the least time between two.
+pub const TRACE_FILE_PAUSE_MS: u64 = 10_000;
+/// Upper bounds of the buckets of metrics that are times, in seconds…
+pub const METRIC_BUCKETS_S: [f64; 16] = [
+    1e-6, 4e-6, 16e-6, 64e-6, 256e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+    10.0,
+];
+/// …and of those that are plain numbers.
+pub const METRIC_BUCKETS: [f64; 10] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
 /// The quantiles that pages and metrics tell of a distribution.
 pub const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 

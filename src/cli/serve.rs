@@ -102,6 +102,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
             admin,
             cpus,
         },
+        |line| eprintln!("headwater: {line}"),
     ) {
         Ok(started) => started,
         Err(error) => return fail(&error, 1),

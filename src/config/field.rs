@@ -94,6 +94,7 @@ const KEEPALIVE: &str = "Keepalive";
 const TIMEOUTS: &str = "Timeouts";
 const CACHE: &str = "Cache";
 const COMPRESSION: &str = "Compression";
+const OBSERVING: &str = "Observing";
 
 const fn count(min: u64, max: usize) -> Kind {
     number(Unit::Count, min, max as u64)
@@ -513,5 +514,32 @@ pub static FIELDS: &[Field] = &[
         about: "Permissions of Unix sockets, in octal",
         kind: Kind::Mode,
         slot: |c| Slot::Mode(&mut c.socket.unix_mode),
+    },
+    Field {
+        section: "observe",
+        key: "trace_buffer_bytes",
+        flag: "trace-buffer",
+        heading: OBSERVING,
+        about: "Memory of each thread for its last events, which /debug/trace shows; 0: off",
+        kind: number(Unit::Bytes, 0, limits::RECORDER_BYTES_CEILING as u64),
+        slot: |c| Slot::Size(&mut c.observe.trace_buffer_bytes),
+    },
+    Field {
+        section: "observe",
+        key: "trace_dir",
+        flag: "trace-dir",
+        heading: OBSERVING,
+        about: "Folder for a trace of each stall, 16 at most, or off",
+        kind: Kind::Optional("DIR", "off"),
+        slot: |c| Slot::Optional(&mut c.observe.trace_dir),
+    },
+    Field {
+        section: "observe",
+        key: "stall_ms",
+        flag: "stall-limit",
+        heading: OBSERVING,
+        about: "A turn of a shard's loop that takes longer counts as a stall; 0: none does",
+        kind: time(0),
+        slot: |c| Slot::Long(&mut c.observe.stall_ms),
     },
 ];

@@ -51,6 +51,8 @@ pub struct Config {
     pub compression: Compression,
     /// Options of the listening sockets.
     pub socket: Socket,
+    /// What is told of how it runs.
+    pub observe: Observe,
 }
 
 /// What is served and where.
@@ -180,6 +182,17 @@ pub struct Socket {
     pub unix_mode: u32,
 }
 
+/// What is told of how the server runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// Bytes of the flight recorder's buffer of each thread; 0: off.
+    pub trace_buffer_bytes: usize,
+    /// Folder for a trace of each stall; `None`: none is written.
+    pub trace_dir: Option<String>,
+    /// A turn of a shard's loop that takes longer is a stall, in milliseconds; 0: none is.
+    pub stall_ms: u64,
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
@@ -302,6 +315,16 @@ impl Default for Socket {
             defer_accept: true,
             send_buffer_bytes: 0,
             unix_mode: UNIX_MODE,
+        }
+    }
+}
+
+impl Default for Observe {
+    fn default() -> Self {
+        Self {
+            trace_buffer_bytes: limits::RECORDER_BYTES,
+            trace_dir: None,
+            stall_ms: limits::STALL_LIMIT_MS,
         }
     }
 }

@@ -123,6 +123,15 @@ impl Config {
                 ),
             ));
         }
+        let observe = &self.observe;
+        if observe.trace_dir.is_some() && observe.trace_buffer_bytes == 0 {
+            return Err(conflict(
+                "observe.trace_dir",
+                "a trace of a stall needs events; set observe.trace_buffer_bytes above 0, \
+                 or observe.trace_dir to \"off\""
+                    .to_owned(),
+            ));
+        }
         Ok(())
     }
 }

@@ -117,6 +117,11 @@ impl Total {
         self.distribution.len()
     }
 
+    /// How many are not above `value`.
+    pub fn count_up_to(&self, value: u64) -> u64 {
+        self.distribution.count_between(0, value.min(VALUES - 1))
+    }
+
     /// The values that [`limits::QUANTILES`] of all are not above.
     pub fn quantiles(&self) -> impl Iterator<Item = (f64, u64)> {
         limits::QUANTILES

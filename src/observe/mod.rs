@@ -3,11 +3,13 @@
 //!
 //! - [`recorder`]: the last events of each thread, and [`trace`], which writes them as a trace;
 //! - [`histogram`]: distributions with one writer, merged when they are read;
+//! - [`metrics`]: text for Prometheus;
 //! - [`site`]: names of places in the program, as small numbers.
 //!
 //! Nothing here waits, takes a lock or allocates on the side of those who are observed.
 
 pub mod histogram;
+pub mod metrics;
 pub mod recorder;
 pub mod site;
 pub mod trace;

@@ -148,6 +148,7 @@ impl Track {
 pub struct Writer {
     track: Option<Arc<Track>>,
     head: Cell<u64>,
+    now_ns: Cell<u64>,
     /// One writer per track: it may go to another thread, but not be shared.
     _one: PhantomData<Cell<()>>,
 }
@@ -162,12 +163,26 @@ impl Writer {
         Self {
             track,
             head: Cell::new(0),
+            now_ns: Cell::new(0),
             _one: PhantomData,
         }
     }
 
     pub fn is_on(&self) -> bool {
         self.track.is_some()
+    }
+
+    /// Reads `CLOCK_MONOTONIC`, and keeps what it shows for [`now_ns`](Self::now_ns).
+    pub fn tick(&self) -> u64 {
+        let now_ns = sys::time::monotonic_ns();
+        self.now_ns.set(now_ns);
+        now_ns
+    }
+
+    /// The clock as [`tick`](Self::tick) last read it: good enough for what happens between two
+    /// readings, of which each costs more than a record.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns.get()
     }
 
     /// Records an event. The time is the caller's, who often has it already.

@@ -84,6 +84,36 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The kinds of operations, in the order of their [`kind`](Self::kind).
+    pub const KINDS: [&'static str; 9] = [
+        "accept",
+        "receive",
+        "send",
+        "send now",
+        "send vectored",
+        "read",
+        "open",
+        "poll",
+        "connect",
+    ];
+
+    /// Which of [`KINDS`](Self::KINDS) this is.
+    pub fn kind(&self) -> usize {
+        match self {
+            Op::Accept { .. } => 0,
+            Op::Receive { .. } => 1,
+            Op::Send { .. } => 2,
+            Op::SendNow { .. } => 3,
+            Op::SendVectored { .. } => 4,
+            Op::ReadAt { .. } => 5,
+            Op::Open { .. } => 6,
+            Op::Poll { .. } => 7,
+            Op::Connect { .. } => 8,
+        }
+    }
+}
+
 /// Names an operation in flight; stale keys are recognised by their generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
@@ -161,7 +191,8 @@ pub trait Driver {
     fn abandon(&mut self, key: Key);
 
     /// Submits what was started, waits as told, and gathers the wakers of what completed.
-    fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()>;
+    /// Returns when the wait was over, by `CLOCK_MONOTONIC`, in ns.
+    fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<u64>;
 
     /// What operations that are over owned, to be dropped when the driver is no longer
     /// borrowed: buffers and handles are of anyone's making, and so are their destructors.

@@ -8,12 +8,15 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use super::waker::{GENERATION_MASK, INDEX_MAX, TaskName};
+use crate::observe::Site;
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Slot {
     /// `None` while the task is being polled, or when the slot is free.
     task: Option<Task>,
+    /// Where it was spawned, or the name of its kind.
+    site: Site,
     generation: u32,
     ready: bool,
     used: bool,
@@ -44,7 +47,7 @@ impl Executor {
     ///
     /// # Panics
     /// With more than 16 million tasks on one shard.
-    pub fn spawn(&mut self, task: Task) -> TaskName {
+    pub fn spawn(&mut self, site: Site, task: Task) -> TaskName {
         let index = self.free.pop().unwrap_or_else(|| {
             assert!(
                 self.slots.len() <= INDEX_MAX as usize,
@@ -52,6 +55,7 @@ impl Executor {
             );
             self.slots.push(Slot {
                 task: None,
+                site,
                 generation: 0,
                 ready: false,
                 used: false,
@@ -60,6 +64,7 @@ impl Executor {
         });
         let slot = &mut self.slots[index as usize];
         slot.task = Some(task);
+        slot.site = site;
         slot.used = true;
         slot.ready = false;
         self.live += 1;
@@ -87,7 +92,7 @@ impl Executor {
     }
 
     /// Takes the next ready task out.
-    pub fn next(&mut self) -> Option<(TaskName, Task)> {
+    pub fn next(&mut self) -> Option<(TaskName, Site, Task)> {
         while let Some(name) = self.ready.pop_front() {
             let slot = &mut self.slots[name.index() as usize];
             if slot.generation != name.generation() {
@@ -95,7 +100,7 @@ impl Executor {
             }
             slot.ready = false;
             if let Some(task) = slot.task.take() {
-                return Some((name, task));
+                return Some((name, slot.site, task));
             }
         }
         None

@@ -26,6 +26,7 @@ mod start;
 mod stats;
 mod timer;
 mod waker;
+mod watch;
 
 pub use io::{
     Accepting, Elapsed, Listener, PendingSend, Receiver, Sleep, Stream, Timer, open, poll_ready,
@@ -39,3 +40,4 @@ pub use shard::{Pacing, Shard};
 pub use start::{Running, Runtime, RuntimeError, ShardHandle};
 pub use stats::ShardStats;
 pub use timer::TimerName;
+pub use watch::{Stall, StallCause, StallMonitor};

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -19,9 +19,12 @@ use super::mailbox::{Mailbox, Message};
 use super::stats::{ShardStats, SharedStats};
 use super::timer::{TimerName, Wheel};
 use super::waker::{ShardSlot, TaskName};
+use super::watch::Watch;
 use crate::buffers::{OutputPool, ReceivePool};
 use crate::limits;
-use crate::sys;
+use crate::observe::Site;
+
+const NS_PER_MS: u64 = 1_000_000;
 
 thread_local! {
     static CURRENT: RefCell<Option<Shard>> = const { RefCell::new(None) };
@@ -47,7 +50,7 @@ pub(super) struct Core {
     pacing: Cell<Pacing>,
     /// Tasks that let a turn pass before they go on.
     yielded: RefCell<Vec<Waker>>,
-    turn: Cell<u64>,
+    watch: Watch,
 }
 
 /// How completions are gathered into one turn under load.
@@ -68,6 +71,7 @@ pub(super) struct Parts {
     pub mailbox: Arc<Mailbox>,
     pub stats: Arc<SharedStats>,
     pub pacing: Pacing,
+    pub watch: Watch,
 }
 
 /// Makes a task ready if it belongs to the calling thread's shard.
@@ -87,7 +91,7 @@ impl Shard {
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
         let slot = ShardSlot::enter(Arc::clone(&parts.mailbox))
             .ok_or_else(|| io::Error::other("too many shards in one process"))?;
-        let now_ms = sys::time::monotonic_ms();
+        let now_ms = parts.watch.tick() / NS_PER_MS;
         Ok(Self(Rc::new(Core {
             index: parts.index,
             count: parts.count,
@@ -103,7 +107,7 @@ impl Shard {
             stats: parts.stats,
             pacing: Cell::new(parts.pacing),
             yielded: RefCell::default(),
-            turn: Cell::new(0),
+            watch: parts.watch,
         })))
     }
 
@@ -144,15 +148,29 @@ impl Shard {
     }
 
     /// Runs a future on this shard. Dropping the handle leaves it running.
+    #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         let (handle, task) = joined(future);
-        self.0.executor.borrow_mut().spawn(Box::pin(task));
+        self.spawn_as(Site::of(Location::caller()), task);
         handle
     }
 
     /// Runs a future on this shard whose end interests nobody.
+    #[track_caller]
     pub fn spawn_detached(&self, future: impl Future<Output = ()> + 'static) {
-        self.0.executor.borrow_mut().spawn(Box::pin(future));
+        self.spawn_as(Site::of(Location::caller()), future);
+    }
+
+    /// As [`spawn_detached`](Self::spawn_detached), for a task whose kind has a name: traces and
+    /// reports of stalls tell it instead of the place where the task was spawned.
+    pub fn spawn_as(&self, kind: Site, future: impl Future<Output = ()> + 'static) {
+        self.0.executor.borrow_mut().spawn(kind, Box::pin(future));
+    }
+
+    /// Says what the task that runs is about to do, until it says something else or has been
+    /// polled: if the shard stalls, that is what is blamed.
+    pub fn doing(&self, what: Site) {
+        self.0.watch.doing(what);
     }
 
     /// Makes every task of this shard ready: for news that concern them all and come seldom.
@@ -221,7 +239,7 @@ impl Shard {
 
     /// Counts the turns of this shard's loop: one look at the ring each.
     pub fn turn(&self) -> u64 {
-        self.0.turn.get()
+        self.0.watch.turn()
     }
 
     /// Wakes a task after the next look at the ring.
@@ -259,7 +277,8 @@ impl Shard {
         CURRENT.with(|current| *current.borrow_mut() = Some(self.clone()));
         let ending = Ending(&self);
         let root = self.spawn(root);
-        self.spawn_detached(read_mailbox(self.clone()));
+        self.spawn_as(Site::named("mailbox"), read_mailbox(self.clone()));
+        self.0.watch.turn_begins(self.0.watch.tick(), 0);
         let mut turn = Turn::default();
         let result = loop {
             self.run_ready();
@@ -277,13 +296,13 @@ impl Shard {
     fn take_turn(&self, turn: &mut Turn) -> io::Result<()> {
         let Turn { wakers, retired } = turn;
         let core = &*self.0;
-        core.turn.set(core.turn.get() + 1);
+        core.watch.turn_ends();
         let busy = core.executor.borrow().has_ready() || !core.yielded.borrow().is_empty();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            // By the clock itself: what the tasks have taken since the last turn is part of the wait.
-            let now_ms = sys::time::monotonic_ms();
+            // As of the last poll's end: what the tasks have taken is part of the wait.
+            let now_ms = core.watch.now_ns() / NS_PER_MS;
             let next = core.wheel.borrow().next_ms(now_ms);
             next.map(Duration::from_millis)
         };
@@ -295,30 +314,35 @@ impl Shard {
         };
         {
             let mut driver = core.driver.borrow_mut();
-            driver.turn(wait, wakers)?;
+            let before = driver.stats().completions;
+            let now_ns = driver.turn(wait, wakers)?;
             std::mem::swap(driver.retired(), retired);
+            let stats = driver.stats();
+            core.watch.turn_begins(now_ns, stats.completions - before);
+            core.stats
+                .store_driver(stats, core.executor.borrow().live());
         }
         if drop_quietly(retired.drain(..)).is_err() {
             core.stats.count_panic();
         }
-        core.now_ms.set(sys::time::monotonic_ms());
+        core.now_ms.set(core.watch.now_ns() / NS_PER_MS);
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
         wakers.append(&mut core.yielded.borrow_mut());
         wakers.drain(..).for_each(Waker::wake);
-        let driver = core.driver.borrow().stats();
-        core.stats
-            .store_driver(driver, core.executor.borrow().live());
         Ok(())
     }
 
     fn run_ready(&self) {
         let core = &*self.0;
         for _ in 0..limits::POLLS_PER_TURN {
-            let Some((name, task)) = core.executor.borrow_mut().next() else {
+            let Some((name, kind, task)) = core.executor.borrow_mut().next() else {
                 return;
             };
             core.stats.count_poll();
-            match poll_task(name, task) {
+            core.watch.poll_begins(kind);
+            let polled = poll_task(name, task);
+            core.watch.poll_ends(name.number(), kind);
+            match polled {
                 Polled::Pending(task) => core.executor.borrow_mut().put_back(name, task),
                 Polled::Ended => core.executor.borrow_mut().finished(name),
                 Polled::Panicked => {

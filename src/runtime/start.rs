@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -12,7 +14,10 @@ use super::mailbox::{Mailbox, MailboxError, Message, Reader};
 use super::ring::{RingDriver, RingError, RingOptions};
 use super::shard::{Pacing, Parts, Shard};
 use super::stats::{ShardStats, SharedStats};
+use super::watch::{Activity, StallCause, StallMonitor, Watch};
 use crate::limits;
+use crate::observe::histogram::Total;
+use crate::observe::{Recorder, Site};
 use crate::sys;
 
 /// Why the shards could not be started, or how one of them ended.
@@ -51,6 +56,7 @@ impl std::error::Error for RuntimeError {}
 pub struct ShardHandle {
     mailbox: Arc<Mailbox>,
     stats: Arc<SharedStats>,
+    activity: Arc<Activity>,
     index: usize,
 }
 
@@ -72,16 +78,33 @@ impl ShardHandle {
     ///
     /// # Errors
     /// As [`run`](Self::run).
+    #[track_caller]
     pub fn spawn<F>(&self, make: impl FnOnce() -> F + Send + 'static) -> Result<(), MailboxError>
     where
         F: Future<Output = ()> + 'static,
     {
-        self.run(move || Shard::current().spawn_detached(make()))
+        let site = Site::of(Location::caller());
+        self.run(move || Shard::current().spawn_as(site, make()))
     }
 
     /// The shard's counters.
     pub fn stats(&self) -> ShardStats {
         self.stats.load()
+    }
+
+    /// Turns of its loop that took longer than the limit, by what held them up.
+    pub fn stalls(&self) -> Vec<StallCause> {
+        self.activity.causes()
+    }
+
+    /// How many turns took too long, and how long those that are over took together.
+    pub fn stalled(&self) -> (u64, Duration) {
+        self.activity.stalled()
+    }
+
+    /// How long the turns of its loop took between two waits, in ns.
+    pub fn turns(&self) -> Total {
+        Total::of([&self.activity.turns])
     }
 }
 
@@ -91,6 +114,8 @@ pub struct Runtime {
     pin: bool,
     ring: RingOptions,
     pacing: Pacing,
+    recorder: Recorder,
+    stall_limit: Option<Duration>,
     handles: Vec<ShardHandle>,
     /// One for each handle. Each goes with its shard's thread; one that gets none is dropped,
     /// so that nobody waits for a shard that will never be.
@@ -107,6 +132,7 @@ impl Runtime {
             Ok(ShardHandle {
                 mailbox: Arc::new(Mailbox::new()?),
                 stats: Arc::default(),
+                activity: Arc::default(),
                 index,
             })
         };
@@ -127,6 +153,8 @@ impl Runtime {
             pin: true,
             ring: RingOptions::default(),
             pacing,
+            recorder: Recorder::off(),
+            stall_limit: Some(Duration::from_millis(limits::STALL_LIMIT_MS)),
             readers: handles.iter().map(reader).collect(),
             handles,
         })
@@ -148,6 +176,25 @@ impl Runtime {
     pub fn pacing(mut self, pacing: Pacing) -> Self {
         self.pacing = pacing;
         self
+    }
+
+    /// Records what the shards do.
+    pub fn recorder(mut self, recorder: &Recorder) -> Self {
+        self.recorder = recorder.clone();
+        self
+    }
+
+    /// A turn that takes longer is a stall; `None`: no turn is.
+    pub fn stall_limit(mut self, limit: Option<Duration>) -> Self {
+        self.stall_limit = limit;
+        self
+    }
+
+    /// What catches stalls while they last, for a thread to look with; `None` without a limit.
+    pub fn stall_monitor(&self) -> Option<StallMonitor> {
+        let watched = |handle: &ShardHandle| (handle.index, Arc::clone(&handle.activity));
+        let shards = self.handles.iter().map(watched).collect();
+        Some(StallMonitor::new(self.stall_limit?, shards))
     }
 
     /// Handles of all shards, by index; messages sent before the start wait.
@@ -193,6 +240,9 @@ impl Runtime {
                 ring: self.ring,
                 reader,
                 stats: Arc::clone(&self.handles[index].stats),
+                activity: Arc::clone(&self.handles[index].activity),
+                recorder: self.recorder.clone(),
+                stall_limit: self.stall_limit,
             };
             let (root, ready) = (Arc::clone(&root), ready.clone());
             let thread = thread::Builder::new()
@@ -244,6 +294,9 @@ struct Seat {
     ring: RingOptions,
     reader: Reader,
     stats: Arc<SharedStats>,
+    activity: Arc<Activity>,
+    recorder: Recorder,
+    stall_limit: Option<Duration>,
 }
 
 impl Seat {
@@ -280,7 +333,9 @@ impl Seat {
                 error,
             })?;
         }
-        let driver = RingDriver::new(self.ring).map_err(RuntimeError::Ring)?;
+        let writer = Rc::new(self.recorder.track(format!("shard-{}", self.index)));
+        let driver = RingDriver::new(self.ring, Rc::clone(&writer)).map_err(RuntimeError::Ring)?;
+        let activity = Arc::clone(&self.activity);
         Shard::new(Parts {
             index: self.index,
             count: self.count,
@@ -289,6 +344,7 @@ impl Seat {
             mailbox: Arc::clone(self.reader.mailbox()),
             stats: Arc::clone(&self.stats),
             pacing: self.pacing,
+            watch: Watch::new(self.index, self.stall_limit, activity, writer),
         })
         .map_err(|error| RuntimeError::Io {
             what: "setting up a shard",

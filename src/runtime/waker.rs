@@ -47,6 +47,11 @@ impl TaskName {
         self.0 >> (INDEX_BITS + GENERATION_BITS)
     }
 
+    /// A number that no other task of this shard has had.
+    pub fn number(self) -> u64 {
+        self.0 as u64 & ((1 << (INDEX_BITS + GENERATION_BITS)) - 1)
+    }
+
     /// A waker for this task.
     pub fn waker(self) -> Waker {
         word_waker::<Self>(self.0)

@@ -95,12 +95,17 @@ fn welcome<S: Service>(fresh: Fresh, state: &Rc<ShardState>, service: &Rc<S>) {
                 Rc::clone(service),
                 idle_timeout_ms,
             );
-            state.shard.spawn_detached(async move {
+            state.shard.spawn_as(state.shared.kind, async move {
                 connection.run().await;
                 drop(seat);
             });
         }
-        Err(Refusal::Total | Refusal::PerAddress) => {
+        Err(refusal) => {
+            let counters = &state.counters;
+            match refusal {
+                Refusal::Total => counters.refused_total.add(1),
+                Refusal::PerAddress => counters.refused_per_address.add(1),
+            }
             let _ = stream.try_send(TOO_MANY, false);
         }
     }

@@ -1,88 +1,115 @@
 //! The admin pages, on a listener of their own.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
+use super::observation::Observation;
 use super::service::{Request, Service};
 use super::state::Shared;
 use super::stop::Stopper;
-use crate::http::{Body, Head, Method, Response, Status};
+use crate::files::offload::offload;
+use crate::http::{Body, Head, Known, Method, Response, Status};
+use crate::observe::metrics::Exposition;
 use crate::runtime::ShardHandle;
 
-const TEXT: &str = "text/plain; charset=utf-8";
+mod metrics;
+mod query;
+mod shards;
+mod trace;
 
-/// `/healthz` for load balancers, `/debug/shards` for people.
+use query::Query;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const PAGES: &str = "\
+/healthz        ok, or 503 while the server drains
+/metrics        for Prometheus
+/debug/shards   the shards' loops and what has stalled them
+/debug/trace    the last events, for ui.perfetto.dev (?seconds=2)
+";
+
+/// Answers for the server: to load balancers, to Prometheus, and to people.
 pub(super) struct Admin {
     pub stopper: Stopper,
+    pub sources: Arc<Sources>,
+}
+
+/// What the pages are made of.
+pub(super) struct Sources {
     pub shards: Vec<ShardHandle>,
     pub shared: Arc<Shared>,
+    pub observation: Observation,
 }
 
 impl Admin {
-    fn answer(&self, head: &Head<'_>) -> Response {
+    /// Answers what takes no time.
+    fn answer(&self, head: &Head<'_>) -> Option<Response> {
         if !matches!(head.method, Method::Get | Method::Head) {
-            return Response::error(
-                Status::METHOD_NOT_ALLOWED,
-                "the admin pages are read with GET",
-            )
-            .with("allow", "GET, HEAD");
+            let sentence = "the admin pages are read with GET";
+            let response = Response::error(Status::METHOD_NOT_ALLOWED, sentence);
+            return Some(response.with("allow", "GET, HEAD"));
         }
         match head.path() {
-            "/healthz" if self.stopper.is_draining() => {
-                text(Status::SERVICE_UNAVAILABLE, "draining\n".to_owned())
-            }
-            "/healthz" => text(Status::OK, "ok\n".to_owned()),
-            "/debug/shards" => text(Status::OK, self.shards()),
-            _ => Response::error(
+            "/" => Some(text(PAGES.to_owned())),
+            "/healthz" if self.stopper.is_draining() => Some(page(
+                Status::SERVICE_UNAVAILABLE,
+                TEXT,
+                "draining\n".to_owned(),
+            )),
+            "/healthz" => Some(text("ok\n".to_owned())),
+            "/debug/shards" | "/debug/trace" | "/metrics" => None,
+            _ => Some(Response::error(
                 Status::NOT_FOUND,
-                "the admin pages are /healthz and /debug/shards",
-            ),
+                "there is no such admin page; / lists them",
+            )),
         }
     }
 
-    /// Counters of each shard's loop, one line a shard; then what concerns all.
-    fn shards(&self) -> String {
-        let mut out = String::new();
-        for shard in &self.shards {
-            let s = shard.stats();
-            let _ = writeln!(
-                out,
-                "shard {} enters {} submissions {} completions {} overflows {} polls {} panics {} tasks {}",
-                shard.index(),
-                s.enters,
-                s.submissions,
-                s.completions,
-                s.overflows,
-                s.polls,
-                s.panics,
-                s.tasks
-            );
+    /// Makes the other pages away from the shard: a trace is tens of thousands of lines.
+    async fn make(&self, head: &Head<'_>) -> Response {
+        let query = match Query::of(head) {
+            Ok(query) => query,
+            Err(sentence) => return Response::error(Status::BAD_REQUEST, &sentence),
+        };
+        let sources = Arc::clone(&self.sources);
+        let path = head.path().to_owned();
+        let exposition = Exposition::accepted(head.headers.get(Known::Accept).unwrap_or(b""));
+        let made = offload(move || match &*path {
+            "/metrics" => Ok((
+                exposition.content_type(),
+                metrics::text(&sources, exposition),
+            )),
+            "/debug/shards" => Ok((TEXT, shards::text(&sources.shards))),
+            _ => trace::json(&sources.observation.recorder, query.seconds)
+                .map(|json| ("application/json", json)),
+        });
+        match made.await {
+            Ok(Ok((content_type, body))) => page(Status::OK, content_type, body),
+            Ok(Err(sentence)) => Response::error(Status::NOT_FOUND, &sentence),
+            Err(busy) => Response::error(Status::SERVICE_UNAVAILABLE, &busy.to_string())
+                .with("retry-after", "1"),
         }
-        let shared = &self.shared;
-        let _ = writeln!(
-            out,
-            "connections {} idle-timeout-ms {} idle-closed-early {}",
-            shared.connections(),
-            shared.idle_timeout_now_ms(),
-            shared.sheds()
-        );
-        out
     }
 }
 
-fn text(status: Status, body: String) -> Response {
+fn text(body: String) -> Response {
+    page(Status::OK, TEXT, body)
+}
+
+fn page(status: Status, content_type: &'static str, body: impl Into<Vec<u8>>) -> Response {
     Response::new(status)
-        .with("content-type", TEXT)
+        .with("content-type", content_type)
         .with("cache-control", "no-store")
-        .with_body(Body::Bytes(body.into()))
+        .with_body(Body::Bytes(body.into().into()))
 }
 
 impl Service for Admin {
     fn try_call(&self, head: &Head<'_>) -> Option<Response> {
-        Some(self.answer(head))
+        self.answer(head)
     }
 
     async fn call(&self, request: Request<'_>) -> Response {
-        self.answer(&request.head)
+        match self.answer(&request.head) {
+            Some(response) => response,
+            None => self.make(&request.head).await,
+        }
     }
 }

@@ -23,12 +23,15 @@
 mod accept;
 mod admin;
 mod clock;
+mod counters;
 mod error;
 mod gate;
 mod h1;
 mod idle;
 mod inbox;
 mod line;
+mod monitor;
+mod observation;
 mod options;
 mod pace;
 mod pressure;
@@ -43,6 +46,7 @@ mod transfer;
 mod turnstile;
 
 pub use error::ServeError;
+pub use observation::Observation;
 pub use options::ServerOptions;
 pub use service::{Incoming, IncomingError, Request, Service};
 pub use start::{RunningServer, Server};

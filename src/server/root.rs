@@ -12,6 +12,7 @@ use super::service::Service;
 use super::state::{ShardState, Shared};
 use super::stop::Stopper;
 use crate::net::listener::Listener;
+use crate::observe::Site;
 use crate::runtime::{Shard, Timer, yield_now};
 
 /// What a shard needs to serve.
@@ -29,11 +30,17 @@ pub(super) async fn serve<S: Service>(shard: Shard, seat: Seat, service: S) {
     for listener in seat.listeners {
         let (state, service) = (Rc::clone(&state), Rc::clone(&service));
         let inboxes = Arc::clone(&seat.inboxes);
-        shard.spawn_detached(accept_loop(listener, state, service, inboxes));
+        shard.spawn_as(
+            Site::named("accept"),
+            accept_loop(listener, state, service, inboxes),
+        );
     }
     if seat.inboxes.len() > 1 {
         let (state, service) = (Rc::clone(&state), Rc::clone(&service));
-        shard.spawn_detached(adopt_loop(state, service, Arc::clone(&seat.inboxes)));
+        shard.spawn_as(
+            Site::named("hand-over"),
+            adopt_loop(state, service, Arc::clone(&seat.inboxes)),
+        );
     }
     if state.options().adaptive_idle {
         shard.spawn_detached(pressure::watch(Rc::clone(&state)));

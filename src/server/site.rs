@@ -1,9 +1,12 @@
 //! A folder as a service, and a server made from the configuration.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::ServeError;
+use super::observation::Observation;
 use super::options::ServerOptions;
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
@@ -15,6 +18,7 @@ use crate::limits;
 use crate::net::activation;
 use crate::net::address::ListenAddr;
 use crate::net::listener::{ListenOptions, ListenerGroup};
+use crate::observe::Recorder;
 use crate::sys;
 
 /// Serves a folder.
@@ -110,7 +114,13 @@ impl fmt::Display for Banner {
 /// # Errors
 /// Everything that keeps it from serving: an address in use, a folder that
 /// can't be opened, an io_uring that is not to be had.
-pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), ServeError> {
+///
+/// What an operator should know while it runs is told to `report`, a line at a time.
+pub fn start(
+    config: &Config,
+    place: Place,
+    report: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static,
+) -> Result<(RunningServer, Banner), ServeError> {
     let (_, descriptors) = sys::rlimit::raise_open_files().map_err(|e| {
         ServeError::Service(format!("raising the limit of descriptors failed: {e}"))
     })?;
@@ -148,6 +158,7 @@ pub fn start(config: &Config, place: Place) -> Result<(RunningServer, Banner), S
     if let Some(admin) = &place.admin {
         server = server.with_admin(admin)?;
     }
+    server = server.observed(observation(config, report)?);
     let root = config.server.root.clone();
     let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
     let banner = Banner {
@@ -205,6 +216,28 @@ fn keepalive_warnings(listen: &[Listen]) -> Vec<String> {
         }
     }
     warnings
+}
+
+fn observation(
+    config: &Config,
+    report: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static,
+) -> Result<Observation, ServeError> {
+    let observe = &config.observe;
+    let trace_dir = observe.trace_dir.as_ref().map(PathBuf::from);
+    if let Some(dir) = &trace_dir
+        && !dir.is_dir()
+    {
+        return Err(ServeError::Service(format!(
+            "traces cannot be written to \"{}\": it is no folder; make it, or choose another with --trace-dir",
+            dir.display()
+        )));
+    }
+    Ok(Observation {
+        recorder: Recorder::new(observe.trace_buffer_bytes),
+        stall_limit: Some(Duration::from_millis(observe.stall_ms)).filter(|limit| !limit.is_zero()),
+        trace_dir,
+        report: Arc::new(report),
+    })
 }
 
 fn server_options(config: &Config) -> ServerOptions {

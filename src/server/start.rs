@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::admin::Admin;
+use super::admin::{Admin, Sources};
 use super::error::ServeError;
 use super::inbox::Inbox;
+use super::monitor::Monitor;
+use super::observation::Observation;
 use super::options::ServerOptions;
 use super::root::{Seat, serve};
 use super::service::Service;
@@ -14,6 +16,7 @@ use super::stop::Stopper;
 use crate::limits;
 use crate::net::address::ListenAddr;
 use crate::net::listener::{ListenOptions, Listener, ListenerGroup};
+use crate::observe::Site;
 use crate::runtime::{Running, Runtime, Shard};
 
 /// A server whose listeners are bound and whose shards are about to start.
@@ -23,6 +26,7 @@ pub struct Server {
     admin: Option<ListenerGroup>,
     shards: usize,
     options: ServerOptions,
+    observation: Observation,
 }
 
 impl Server {
@@ -66,7 +70,16 @@ impl Server {
             admin: None,
             shards,
             options,
+            observation: Observation::default(),
         })
+    }
+
+    /// How it is observed.
+    pub fn observed(mut self, observation: Observation) -> Self {
+        let runtime = self.runtime.recorder(&observation.recorder);
+        self.runtime = runtime.stall_limit(observation.stall_limit);
+        self.observation = observation;
+        self
     }
 
     /// Adds the admin pages, on an address of their own.
@@ -117,17 +130,20 @@ impl Server {
             mut admin,
             shards,
             options,
+            observation,
         } = self;
         let stopper = Stopper::default();
         let idle_timeouts = groups.iter().filter_map(ListenerGroup::idle_timeout_ms);
         let longest = idle_timeouts.max().unwrap_or(options.idle_timeout_ms);
-        let shared = Shared::new(options.clone(), shards, longest);
+        let connection = Site::named("HTTP/1.1 connection");
+        let shared = Shared::new(options.clone(), connection, shards, longest);
         let admin_shared = Shared::new(
             ServerOptions {
                 connections_max: limits::ADMIN_CONNECTIONS_MAX,
                 adaptive_idle: false,
                 ..options
             },
+            Site::named("admin connection"),
             1,
             options.idle_timeout_ms,
         );
@@ -145,7 +161,15 @@ impl Server {
             .collect();
         let listeners = Mutex::new(listeners);
         let admin_listener = Mutex::new(admin.as_mut().and_then(|group| group.take(0)));
-        let handles = runtime.handles().to_vec();
+        let sources = Arc::new(Sources {
+            shards: runtime.handles().to_vec(),
+            shared: Arc::clone(&shared),
+            observation: observation.clone(),
+        });
+        let monitor = runtime
+            .stall_monitor()
+            .map(|stalls| Monitor::start(stalls, observation))
+            .transpose()?;
         let stop = stopper.clone();
         let failed = Arc::clone(&failure);
         let running = runtime.start({
@@ -179,8 +203,7 @@ impl Server {
                 };
                 let admin = Admin {
                     stopper: stop.clone(),
-                    shards: handles.clone(),
-                    shared: Arc::clone(&shared),
+                    sources: Arc::clone(&sources),
                 };
                 let service = make(&shard);
                 let (stop, failed) = (stop.clone(), Arc::clone(&failed));
@@ -212,6 +235,7 @@ impl Server {
             stopper,
             shared,
             failure,
+            _monitor: monitor,
             _groups: groups,
             _admin: admin,
         })
@@ -239,6 +263,7 @@ pub struct RunningServer {
     stopper: Stopper,
     shared: Arc<Shared>,
     failure: Arc<Mutex<Option<ServeError>>>,
+    _monitor: Option<Monitor>,
     /// They unlink Unix sockets when they go.
     _groups: Vec<ListenerGroup>,
     _admin: Option<ListenerGroup>,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::clock::Clock;
+use super::counters::Counters;
 use super::idle::Idle;
 use super::inbox::Inbox;
 use super::options::ServerOptions;
@@ -17,6 +18,7 @@ use crate::keepalive::adapt::Load;
 use crate::limits;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
+use crate::observe::Site;
 use crate::runtime::{Shard, Stream};
 use crate::sys;
 
@@ -24,7 +26,10 @@ use crate::sys;
 /// never by a request.
 pub(super) struct Shared {
     pub options: ServerOptions,
+    /// How reports call a connection.
+    pub kind: Site,
     connections: AtomicUsize,
+    counters: Vec<Arc<Counters>>,
     /// Each shard writes its own count, and reads the others' to hand over.
     loads: Vec<AtomicU32>,
     /// The longest idle time-out of all listeners; what is short cuts that of all alike.
@@ -42,14 +47,21 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(options: ServerOptions, shards: usize, idle_timeout_longest_ms: u64) -> Arc<Self> {
+    pub fn new(
+        options: ServerOptions,
+        kind: Site,
+        shards: usize,
+        idle_timeout_longest_ms: u64,
+    ) -> Arc<Self> {
         let per_address = match options.connections_per_address_max {
             0 => None,
             max => Some(PerAddress::new(max)),
         };
         Arc::new(Self {
             options,
+            kind,
             connections: AtomicUsize::new(0),
+            counters: (0..shards).map(|_| Arc::default()).collect(),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             idle_timeout_longest_ms,
             idle_timeout_now_ms: AtomicU64::new(idle_timeout_longest_ms),
@@ -98,13 +110,33 @@ impl Shared {
         let sheds = self.sheds.iter().map(|count| count.load(Ordering::Relaxed));
         sheds.sum()
     }
+
+    /// What each shard has served, and its open connections.
+    pub fn by_shard(&self) -> impl Iterator<Item = (&Counters, u32)> {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        self.counters.iter().map(|counters| &**counters).zip(loads)
+    }
 }
 
-/// Counters of one shard's server, written by it alone.
-#[derive(Default)]
-pub(super) struct Counters {
-    pub requests: Cell<u64>,
-    pub refused: Cell<u64>,
+/// What a connection may be doing, as reports of stalls call it.
+pub(super) struct Doing {
+    pub parse: Site,
+    pub answer: Site,
+    pub send: Site,
+    pub send_file: Site,
+    pub look_in_page_cache: Site,
+}
+
+impl Doing {
+    fn new() -> Self {
+        Self {
+            parse: Site::named("parse"),
+            answer: Site::named("answer"),
+            send: Site::named("send"),
+            send_file: Site::named("sendfile"),
+            look_in_page_cache: Site::named("look in the page cache"),
+        }
+    }
 }
 
 /// One shard's share of a server.
@@ -112,7 +144,8 @@ pub(super) struct ShardState {
     pub shard: Shard,
     pub shared: Arc<Shared>,
     pub clock: Clock,
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
+    pub doing: Rc<Doing>,
     pub transfers: Transfers,
     pub idle: Idle,
     connections: Cell<u32>,
@@ -131,12 +164,19 @@ pub(super) enum Refusal {
 
 impl ShardState {
     pub fn new(shard: &Shard, shared: Arc<Shared>) -> Rc<Self> {
+        let counters = shared
+            .counters
+            .get(shard.index())
+            .cloned()
+            .unwrap_or_default();
+        let doing = Rc::new(Doing::new());
         Rc::new(Self {
             shard: shard.clone(),
             shared,
             clock: Clock::new(),
-            counters: Counters::default(),
-            transfers: Transfers::new(shard),
+            transfers: Transfers::new(shard, Rc::clone(&doing), Arc::clone(&counters)),
+            counters,
+            doing,
             idle: Idle::new(),
             connections: Cell::new(0),
             draining: Cell::new(false),
@@ -164,6 +204,7 @@ impl ShardState {
         {
             seat._address = Some(table.admit(address).ok_or(Refusal::PerAddress)?);
         }
+        self.counters.connections.add(1);
         Ok(seat)
     }
 

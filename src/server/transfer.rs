@@ -7,10 +7,13 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use super::counters::Counters;
 use super::gate::Gate;
 use super::pace::Pace;
 use super::residency::Residency;
+use super::state::Doing;
 use super::turnstile::Turnstile;
 use crate::http::FileSlice;
 use crate::limits;
@@ -24,14 +27,18 @@ pub(super) struct Transfers {
     turnstile: Turnstile,
     /// Each that is within has a buffer of its own.
     cold: Gate,
+    doing: Rc<Doing>,
+    counters: Arc<Counters>,
 }
 
 impl Transfers {
-    pub fn new(shard: &Shard) -> Self {
+    pub fn new(shard: &Shard, doing: Rc<Doing>, counters: Arc<Counters>) -> Self {
         Self {
             residency: Residency::new(),
             turnstile: Turnstile::new(shard),
             cold: Gate::new(limits::COLD_PIECES_MAX),
+            doing,
+            counters,
         }
     }
 
@@ -62,6 +69,7 @@ impl Transfers {
             }
             self.turnstile.pass().await;
             let piece = (resident_to - offset).min(limits::SEND_BUDGET_BYTES as u64) as usize;
+            stream.shard().doing(self.doing.send_file);
             let sent = stream.try_send_file(slice.file.as_fd(), offset, piece);
             self.turnstile
                 .spent(sent.as_ref().map_or(0, |sent| sent.unwrap_or(0)));
@@ -69,6 +77,7 @@ impl Transfers {
                 Some(0) => return Err(changed()),
                 Some(sent) => {
                     offset += sent as u64;
+                    self.counters.file_bytes.add(sent as u64);
                     pace.moved(sent as u64);
                     if sent < piece {
                         pace.step(stream, stream.writable()).await?;
@@ -94,6 +103,7 @@ impl Transfers {
         let piece_end = (offset / PIECE + 1) * PIECE;
         let until = piece_end.min(end);
         if !self.residency.is_known(file, offset, shard.now_ms()) {
+            shard.doing(self.doing.look_in_page_cache);
             if !is_resident(file, offset, until - offset) {
                 let _place = self.cold.enter().await;
                 bring_in(shard, file, offset, until).await?;

@@ -12,6 +12,7 @@
 mod entries;
 mod preflight;
 mod queue;
+mod record;
 mod slots;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,11 +24,13 @@ use std::task::{Context, Poll, Waker};
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
 
 pub use preflight::RingError;
+use record::Records;
 use slots::{Completed, Slots, State};
 
 use super::driver::{Driver, DriverStats, Event, Key, Op, Outcome, Stop, Wait};
 use crate::buffers::{ReceiveBuf, ReceivePool};
 use crate::limits;
+use crate::observe::Writer;
 
 /// The one group of provided buffers.
 const RECEIVE_GROUP: u16 = 0;
@@ -72,11 +75,13 @@ pub struct RingDriver {
     /// The kernel did not let go of everything in time.
     given_up: bool,
     stats: DriverStats,
+    records: Records,
 }
 
 impl RingDriver {
-    /// Builds a ring for the calling thread and tries what the driver relies on.
-    pub fn new(options: RingOptions) -> Result<Self, RingError> {
+    /// Builds a ring for the calling thread and tries what the driver relies on. Operations and
+    /// completions are recorded by `writer`.
+    pub fn new(options: RingOptions, writer: Rc<Writer>) -> Result<Self, RingError> {
         let ring = preflight::build(options)?;
         let receive = ReceivePool::new(options.receive_buffers, options.receive_buffer_bytes)
             .map_err(|e| RingError::from_io("allocating receive buffers", e))?;
@@ -106,9 +111,11 @@ impl RingDriver {
             min_wait,
             given_up: false,
             stats: DriverStats::default(),
+            records: Records::off(),
         };
         preflight::try_out(&mut driver)?;
         driver.stats = DriverStats::default();
+        driver.records = Records::new(writer);
         Ok(driver)
     }
 
@@ -143,7 +150,8 @@ impl RingDriver {
     }
 
     /// One `io_uring_enter`. GETEVENTS always, since deferred task work runs only then.
-    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+    /// Returns the time.
+    fn enter(&mut self, wait: Wait) -> io::Result<u64> {
         let idle = wait.timeout.is_some_and(|t| t.is_zero());
         let mut args = types::SubmitArgs::new();
         let timespec;
@@ -166,13 +174,14 @@ impl RingDriver {
                 .submitter()
                 .enter(submit, min_complete, flags.bits(), Some(&args))
         } {
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             Err(e) => match e.raw_os_error() {
                 // The time is up; interrupted; the completion queue must be emptied first.
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
-                _ => Err(e),
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
+                _ => return Err(e),
             },
         }
+        Ok(self.records.tick())
     }
 
     fn reap(&mut self, wakers: &mut Vec<Waker>) {
@@ -186,6 +195,10 @@ impl RingDriver {
             }
             let key = Key::from_user_data(user_data);
             let more = cqueue::more(flags);
+            if self.records.are_kept() {
+                let kind = self.slots.op(key).map(Op::kind);
+                self.records.completed(user_data, kind, result, more);
+            }
             let (waker, overfull) = self.slots.complete(key, Completed { result, flags }, more);
             wakers.extend(waker);
             if let Some(orphan) = self.slots.take_orphan(key) {
@@ -230,6 +243,13 @@ impl RingDriver {
         drop(queue);
         for key in self.silent.drain(..) {
             if self.slots.state(key) == Some(State::InFlight) {
+                if self.records.are_kept()
+                    && let Some(op @ Op::SendNow { buf, .. }) = self.slots.op(key)
+                {
+                    let sent = buf.len().try_into().unwrap_or(i32::MAX);
+                    self.records
+                        .completed(key.user_data(), Some(op.kind()), sent, false);
+                }
                 self.slots.free(key);
             }
         }
@@ -346,8 +366,10 @@ impl OrphanOp {
 impl Driver for RingDriver {
     fn start(&mut self, op: Op) -> Key {
         let silent = matches!(op, Op::SendNow { .. });
+        let kind = op.kind();
         let (key, slot) = self.slots.insert(op);
         let entry = entries::build(slot).user_data(key.user_data());
+        self.records.submitted(key.user_data(), kind);
         self.push(entry);
         if silent {
             self.silent.push(key);
@@ -421,7 +443,7 @@ impl Driver for RingDriver {
         }
     }
 
-    fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<()> {
+    fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<u64> {
         self.copy_out_unread();
         self.receive.take_starved(wakers);
         self.refill();
@@ -436,9 +458,9 @@ impl Driver for RingDriver {
             self.reap(wakers);
             self.refill();
         }
-        self.enter(wait)?;
+        let now_ns = self.enter(wait)?;
         self.reap(wakers);
-        Ok(())
+        Ok(now_ns)
     }
 
     fn retired(&mut self) -> &mut Vec<Op> {

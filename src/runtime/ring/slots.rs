@@ -118,6 +118,13 @@ impl Slots {
         })
     }
 
+    /// The operation of a slot that is in use.
+    pub fn op(&self, key: Key) -> Option<&Op> {
+        let slot = self.slots.get(key.index as usize)?;
+        let op = slot.op.as_ref();
+        op.filter(|_| slot.generation == key.generation)
+    }
+
     pub fn wait(&mut self, key: Key, waker: &Waker) {
         if let Some(slot) = self.get(key) {
             match &mut slot.waker {

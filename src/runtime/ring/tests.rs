@@ -9,12 +9,12 @@ use crate::runtime::driver::Handle;
 const BUFFERS: u16 = 4;
 
 fn driver() -> RingDriver {
-    RingDriver::new(RingOptions {
+    let options = RingOptions {
         receive_buffers: BUFFERS,
         receive_buffer_bytes: 64,
         ..RingOptions::default()
-    })
-    .unwrap()
+    };
+    RingDriver::new(options, Rc::new(Writer::off())).unwrap()
 }
 
 fn receiving(driver: &mut RingDriver) -> (Key, UnixStream) {

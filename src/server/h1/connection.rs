@@ -218,6 +218,7 @@ impl<S: Service> Connection<S> {
     /// Takes the next request as far as it goes without waiting.
     fn step(&mut self) -> Step {
         let options = self.state.options();
+        self.stream.shard().doing(self.state.doing.parse);
         let parsed = match parse_request(self.input.bytes(), &options.head) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => {
@@ -227,8 +228,8 @@ impl<S: Service> Connection<S> {
             Err(e) => return Step::Over(self.refuse(&e)),
         };
         self.requests += 1;
-        let count = &self.state.counters.requests;
-        count.set(count.get() + 1);
+        self.state.counters.requests.add(1);
+        self.stream.shard().doing(self.state.doing.answer);
         let last = self.state.is_draining() || self.requests == options.requests_per_connection_max;
         let exchange = exchange_of(&parsed, last);
         let head_bytes = parsed.head_bytes;
@@ -301,6 +302,8 @@ impl<S: Service> Connection<S> {
 
     fn put(&mut self, response: Response, exchange: Exchange) -> Option<Rest> {
         self.in_head = false;
+        self.state.counters.count_response(response.status);
+        self.stream.shard().doing(self.state.doing.send);
         let date = self.state.clock.date(self.stream.shard().now_ms());
         self.output.put(&self.stream, response, exchange, &date)
     }
@@ -408,13 +411,13 @@ impl<S: Service> Connection<S> {
     }
 
     fn refuse(&mut self, error: &ParseError) -> Fate {
-        let refused = &self.state.counters.refused;
-        refused.set(refused.get() + 1);
+        self.state.counters.malformed.add(1);
         self.put_last(Response::error(error.status(), &error.to_string()));
         Fate::Linger
     }
 
     fn refuse_late_head(&mut self) -> Fate {
+        self.state.counters.late.add(1);
         let sentence = "the request's head did not arrive in time; send it again";
         self.put_last(Response::error(Status::REQUEST_TIMEOUT, sentence));
         Fate::Linger

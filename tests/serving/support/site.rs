@@ -119,7 +119,7 @@ impl Site {
             admin: None,
             cpus: vec![an_allowed_cpu()],
         };
-        let (server, banner) = site::start(&config, place).expect("a server");
+        let (server, banner) = site::start(&config, place, |_| {}).expect("a server");
         Site {
             running: Running::new(server, &banner.addresses[0]),
             dir,

@@ -1,0 +1,54 @@
+//! Notes of operations and completions for the flight recorder.
+//!
+//! An operation has the time of the poll that started it, a completion the time at which the
+//! kernel was left.
+
+use std::rc::Rc;
+
+use crate::observe::{Event, Site, Writer};
+use crate::runtime::driver::Op;
+
+pub(super) struct Records {
+    writer: Rc<Writer>,
+    kinds: [Site; Op::KINDS.len()],
+}
+
+impl Records {
+    pub fn off() -> Self {
+        Self::new(Rc::new(Writer::off()))
+    }
+
+    pub fn new(writer: Rc<Writer>) -> Self {
+        Self {
+            writer,
+            kinds: Op::KINDS.map(Site::named),
+        }
+    }
+
+    pub fn are_kept(&self) -> bool {
+        self.writer.is_on()
+    }
+
+    /// The thread is back from the kernel.
+    pub fn tick(&self) -> u64 {
+        self.writer.tick()
+    }
+
+    pub fn submitted(&self, user_data: u64, kind: usize) {
+        self.note(Event::Submit, user_data, Some(kind), 0);
+    }
+
+    pub fn completed(&self, user_data: u64, kind: Option<usize>, result: i32, more: bool) {
+        let event = match more {
+            true => Event::Progress,
+            false => Event::Complete,
+        };
+        self.note(event, user_data, kind, i64::from(result) as u64);
+    }
+
+    fn note(&self, event: Event, user_data: u64, kind: Option<usize>, value: u64) {
+        let site = kind.map_or(Site::UNKNOWN, |kind| self.kinds[kind]);
+        let now_ns = self.writer.now_ns();
+        self.writer.record(now_ns, event, site, user_data, value);
+    }
+}

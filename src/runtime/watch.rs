@@ -1,0 +1,310 @@
+//! What a shard tells of the turn that it is in, and turns that take too long.
+//!
+//! The shard publishes which task it polls and what that is doing, as numbers in atomics that it
+//! alone writes. A turn that exceeds the limit is a *stall*: all other connections of the shard
+//! have waited for it. Whoever sees it first counts it, the shard when the turn is over or the
+//! monitor while it lasts, and the other one then leaves it alone.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::limits;
+use crate::observe::{Event, Histogram, Site, Writer};
+
+/// A turn that took, or takes, longer than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// The shard's number.
+    pub shard: usize,
+    /// The kind of task: of those polled in this turn, the one that took longest.
+    pub task: Site,
+    /// What it said it was doing.
+    pub doing: Site,
+    /// When the turn began, by `CLOCK_MONOTONIC`, in ns.
+    pub since_ns: u64,
+    /// How long the turn has taken so far.
+    pub lasted: Duration,
+    /// The turn is over.
+    pub over: bool,
+}
+
+/// All stalls of one kind on one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StallCause {
+    /// The kind of task.
+    pub task: Site,
+    /// What it said it was doing.
+    pub doing: Site,
+    pub count: u64,
+    /// Of the longest one; what is still going on counts as of when it was caught.
+    pub longest: Duration,
+}
+
+/// What others may see of a shard's turns.
+#[derive(Default)]
+pub(super) struct Activity {
+    /// The turn's number; one writer.
+    turn: AtomicU64,
+    /// When it began; 0 while the shard waits.
+    since_ns: AtomicU64,
+    /// Sites: the task that is polled, and what it is doing.
+    task: AtomicU32,
+    doing: AtomicU32,
+    /// How long turns took.
+    pub turns: Histogram,
+    /// The last turn that was counted as a stall.
+    counted: AtomicU64,
+    stalls: Mutex<Stalls>,
+}
+
+#[derive(Default)]
+struct Stalls {
+    causes: HashMap<(Site, Site), StallCause>,
+    count: u64,
+    /// Of all that are over.
+    total: Duration,
+    last: Option<Stall>,
+}
+
+impl Activity {
+    fn stalls(&self) -> MutexGuard<'_, Stalls> {
+        self.stalls
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Counts a stall unless the other side has counted this turn already.
+    fn count(&self, turn: u64, stall: Stall) {
+        let first = self.counted.fetch_max(turn, Ordering::AcqRel) < turn;
+        let mut stalls = self.stalls();
+        if stall.over {
+            stalls.total += stall.lasted;
+        }
+        if !first {
+            return;
+        }
+        stalls.count += 1;
+        stalls.last = Some(stall);
+        let Stall { task, doing, .. } = stall;
+        // Kinds are places in the program, so there are few; beyond the bound they go unnamed.
+        let key = match stalls.causes.len() < limits::STALL_CAUSES_MAX {
+            true => (task, doing),
+            false if stalls.causes.contains_key(&(task, doing)) => (task, doing),
+            false => (Site::UNKNOWN, Site::UNKNOWN),
+        };
+        let cause = stalls.causes.entry(key).or_insert(StallCause {
+            task: key.0,
+            doing: key.1,
+            count: 0,
+            longest: Duration::ZERO,
+        });
+        cause.count += 1;
+        cause.longest = cause.longest.max(stall.lasted);
+    }
+
+    /// Stalls by their causes, the most frequent first.
+    pub fn causes(&self) -> Vec<StallCause> {
+        let mut causes: Vec<StallCause> = self.stalls().causes.values().copied().collect();
+        causes.sort_by_key(|cause| (std::cmp::Reverse(cause.count), cause.task, cause.doing));
+        causes
+    }
+
+    /// How many stalls there were, and how long those lasted that are over.
+    pub fn stalled(&self) -> (u64, Duration) {
+        let stalls = self.stalls();
+        (stalls.count, stalls.total)
+    }
+}
+
+/// The shard's own side of it.
+pub(super) struct Watch {
+    shard: usize,
+    limit_ns: u64,
+    activity: Arc<Activity>,
+    writer: Rc<Writer>,
+    /// Counted from 1.
+    turn: Cell<u64>,
+    turn_began_ns: Cell<u64>,
+    parked_ns: Cell<u64>,
+    longest: Cell<(u64, Site, u32)>,
+}
+
+impl Watch {
+    /// Without a limit nothing counts as a stall.
+    pub fn new(
+        shard: usize,
+        limit: Option<Duration>,
+        activity: Arc<Activity>,
+        writer: Rc<Writer>,
+    ) -> Self {
+        let limit_ns = limit.map_or(u64::MAX, |limit| limit.as_nanos() as u64);
+        Self {
+            shard,
+            limit_ns,
+            activity,
+            writer,
+            turn: Cell::new(1),
+            turn_began_ns: Cell::new(0),
+            parked_ns: Cell::new(0),
+            longest: Cell::default(),
+        }
+    }
+
+    /// Reads the clock.
+    pub fn tick(&self) -> u64 {
+        self.writer.tick()
+    }
+
+    /// The clock as last read, which was at the end of the last poll or wait.
+    pub fn now_ns(&self) -> u64 {
+        self.writer.now_ns()
+    }
+
+    pub fn turn(&self) -> u64 {
+        self.turn.get()
+    }
+
+    /// The shard is back from its wait, with so many completions.
+    pub fn turn_begins(&self, now_ns: u64, completions: u64) {
+        let parked_ns = self.parked_ns.get();
+        if parked_ns > 0 {
+            let waited_ns = now_ns.saturating_sub(parked_ns);
+            self.writer.record(
+                parked_ns,
+                Event::Park,
+                Site::UNKNOWN,
+                completions,
+                waited_ns,
+            );
+        }
+        self.turn_began_ns.set(now_ns);
+        self.longest.set((0, Site::UNKNOWN, 0));
+        let activity = &self.activity;
+        activity.turn.store(self.turn.get(), Ordering::Relaxed);
+        activity.task.store(0, Ordering::Relaxed);
+        activity.doing.store(0, Ordering::Relaxed);
+        activity.since_ns.store(now_ns, Ordering::Release);
+    }
+
+    pub fn poll_begins(&self, task: Site) {
+        self.activity.task.store(task.number(), Ordering::Relaxed);
+        self.activity.doing.store(0, Ordering::Relaxed);
+    }
+
+    pub fn doing(&self, what: Site) {
+        self.activity.doing.store(what.number(), Ordering::Relaxed);
+    }
+
+    pub fn poll_ends(&self, id: u64, task: Site) {
+        // What lies between two polls is little, and counts as the later one's.
+        let began_ns = self.writer.now_ns();
+        let took_ns = self.writer.tick() - began_ns;
+        self.writer.record(began_ns, Event::Run, task, id, took_ns);
+        if took_ns > self.longest.get().0 {
+            let doing = self.activity.doing.load(Ordering::Relaxed);
+            self.longest.set((took_ns, task, doing));
+        }
+    }
+
+    /// The shard is about to wait.
+    pub fn turn_ends(&self) {
+        self.activity.since_ns.store(0, Ordering::Release);
+        let (now_ns, since_ns) = (self.writer.now_ns(), self.turn_began_ns.get());
+        self.parked_ns.set(now_ns);
+        let took_ns = now_ns.saturating_sub(since_ns);
+        self.activity.turns.record(took_ns);
+        if took_ns > self.limit_ns {
+            let (_, task, doing) = self.longest.get();
+            self.writer
+                .record(since_ns, Event::Stall, task, u64::from(doing), took_ns);
+            let stall = Stall {
+                shard: self.shard,
+                task,
+                doing: Site::from_number(doing),
+                since_ns,
+                lasted: Duration::from_nanos(took_ns),
+                over: true,
+            };
+            self.activity.count(self.turn.get(), stall);
+        }
+        self.turn.set(self.turn.get() + 1);
+    }
+}
+
+/// Looks at shards from outside, for stalls that go on. Made by
+/// [`Runtime::stall_monitor`](super::Runtime::stall_monitor).
+pub struct StallMonitor {
+    limit: Duration,
+    shards: Vec<Watched>,
+    pause: Duration,
+}
+
+struct Watched {
+    shard: usize,
+    activity: Arc<Activity>,
+    turn: u64,
+    /// Stalls that were told already.
+    told: u64,
+}
+
+impl StallMonitor {
+    pub(super) fn new(limit: Duration, shards: Vec<(usize, Arc<Activity>)>) -> Self {
+        let watched = |(shard, activity): (usize, Arc<Activity>)| Watched {
+            shard,
+            activity,
+            turn: 0,
+            told: 0,
+        };
+        Self {
+            limit,
+            shards: shards.into_iter().map(watched).collect(),
+            pause: limit,
+        }
+    }
+
+    /// Looks once, at `now_ns` by `CLOCK_MONOTONIC`: counts stalls that go on, tells of every
+    /// shard's latest one that was not told of yet, and says when to look again. The
+    /// longer nothing moves, the later: a shard that waits can't stall, and counts the stall
+    /// that falls between two looks by itself.
+    pub fn look(&mut self, now_ns: u64, mut tell: impl FnMut(&Stall)) -> Duration {
+        let mut moved = false;
+        for watched in &mut self.shards {
+            let activity = &watched.activity;
+            let turn = activity.turn.load(Ordering::Relaxed);
+            let since_ns = activity.since_ns.load(Ordering::Acquire);
+            moved |= since_ns != 0 || turn != watched.turn;
+            watched.turn = turn;
+            let stall = Stall {
+                shard: watched.shard,
+                task: Site::from_number(activity.task.load(Ordering::Relaxed)),
+                doing: Site::from_number(activity.doing.load(Ordering::Relaxed)),
+                since_ns,
+                lasted: Duration::from_nanos(now_ns.saturating_sub(since_ns)),
+                over: false,
+            };
+            let same = since_ns != 0
+                && activity.since_ns.load(Ordering::Acquire) == since_ns
+                && activity.turn.load(Ordering::Relaxed) == turn;
+            if same && stall.lasted > self.limit {
+                activity.count(turn, stall);
+            }
+            let (count, last) = {
+                let stalls = activity.stalls();
+                (stalls.count, stalls.last)
+            };
+            if count > watched.told {
+                watched.told = count;
+                last.iter().for_each(&mut tell);
+            }
+        }
+        self.pause = match moved {
+            true => self.limit / 2,
+            false => (self.pause * 2).min(Duration::from_millis(limits::STALL_IDLE_LOOK_MS)),
+        };
+        self.pause
+    }
+}

@@ -1,0 +1,45 @@
+//! `/debug/shards`: the counters of each shard's loop, and what has stalled it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::runtime::ShardHandle;
+
+pub(super) fn text(shards: &[ShardHandle]) -> String {
+    let mut out = String::new();
+    for shard in shards {
+        // Writing to a string does not fail.
+        let _ = write_shard(&mut out, shard);
+    }
+    out
+}
+
+fn write_shard(out: &mut String, shard: &ShardHandle) -> std::fmt::Result {
+    let s = shard.stats();
+    let (stalls, _) = shard.stalled();
+    writeln!(
+        out,
+        "shard {} enters {} submissions {} completions {} overflows {} polls {} panics {} tasks {} stalls {stalls}",
+        shard.index(),
+        s.enters,
+        s.submissions,
+        s.completions,
+        s.overflows,
+        s.polls,
+        s.panics,
+        s.tasks,
+    )?;
+    write!(out, "  turns")?;
+    for (quantile, ns) in shard.turns().quantiles() {
+        write!(out, " p{} {:?}", 100.0 * quantile, Duration::from_nanos(ns))?;
+    }
+    writeln!(out)?;
+    for cause in shard.stalls() {
+        writeln!(
+            out,
+            "  stalled {} times by {}, {}; the longest {:?}",
+            cause.count, cause.task, cause.doing, cause.longest
+        )?;
+    }
+    Ok(())
+}
