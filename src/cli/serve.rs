@@ -68,7 +68,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     if args.print_config {
         return print(&effective.to_toml());
     }
-    let resolved = match effective.check_root().and_then(|()| resolve(&effective)) {
+    let resolved = match effective.check_folders().and_then(|()| resolve(&effective)) {
         Ok(resolved) => resolved,
         Err(error) => return refuse(&error),
     };

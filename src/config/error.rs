@@ -125,6 +125,13 @@ pub enum Problem {
         /// Why.
         source: io::Error,
     },
+    /// The folder for traces can't be used.
+    TraceDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl ConfigError {
@@ -133,7 +140,10 @@ impl ConfigError {
     pub fn is_usage(&self) -> bool {
         let outside = matches!(
             self.problem,
-            Problem::Unreadable { .. } | Problem::FileTooLarge { .. } | Problem::Root { .. }
+            Problem::Unreadable { .. }
+                | Problem::FileTooLarge { .. }
+                | Problem::Root { .. }
+                | Problem::TraceDir { .. }
         );
         matches!(self.origin, Origin::Flag(_)) && !outside
     }
@@ -179,6 +189,11 @@ impl fmt::Display for ConfigError {
                 "cannot serve the folder \"{}\": {source}; name a folder that this user may enter",
                 path.display()
             ),
+            Problem::TraceDir { path, source } => write!(
+                f,
+                "cannot write traces to \"{}\": {source}; name a folder that this user may write to",
+                path.display()
+            ),
         }
     }
 }
@@ -186,7 +201,9 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.problem {
-            Problem::Unreadable { source, .. } | Problem::Root { source, .. } => Some(source),
+            Problem::Unreadable { source, .. }
+            | Problem::Root { source, .. }
+            | Problem::TraceDir { source, .. } => Some(source),
             Problem::Quantity { source, .. } => Some(source),
             Problem::Refused(error) => Some(&**error),
             _ => None,

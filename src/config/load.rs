@@ -175,23 +175,26 @@ impl Effective {
         }
     }
 
-    /// Checks that the folder to serve is one, and that this user may enter it.
+    /// Checks that the folder to serve and the one for traces are folders, and that this user may
+    /// enter them.
     ///
     /// # Errors
-    /// [`Problem::Root`] where it isn't.
-    pub fn check_root(&self) -> Result<(), ConfigError> {
-        let root = &self.config.server.root;
+    /// [`Problem::Root`] and [`Problem::TraceDir`] where they aren't.
+    pub fn check_folders(&self) -> Result<(), ConfigError> {
         // The dot makes the kernel look for the right to enter.
-        let Err(source) = std::fs::metadata(root.join(".")) else {
+        let enter = |path: &Path| std::fs::metadata(path.join("."));
+        let path = self.config.server.root.clone();
+        if let Err(source) = enter(&path) {
+            return Err(self.error("server.root", Problem::Root { path, source }));
+        }
+        let Some(dir) = &self.config.observe.trace_dir else {
             return Ok(());
         };
-        Err(self.error(
-            "server.root",
-            Problem::Root {
-                path: root.clone(),
-                source,
-            },
-        ))
+        let path = PathBuf::from(dir);
+        match enter(&path) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(self.error("observe.trace_dir", Problem::TraceDir { path, source })),
+        }
     }
 
     /// `problem` of the value of `key` (`section.key`), at the place where that was written.

@@ -480,7 +480,7 @@ fn a_file_that_is_not_a_small_text_is_refused() {
 }
 
 #[test]
-fn the_root_must_be_a_folder() {
+fn the_root_and_the_place_for_traces_must_be_folders() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("written");
@@ -488,7 +488,7 @@ fn the_root_must_be_a_folder() {
         let root = root.to_str().expect("UTF-8");
         let loaded = load_all(&[flag("server.root", &[root])], &[], None).expect("valid");
         loaded
-            .check_root()
+            .check_folders()
             .map_err(|error| (error.is_usage(), error.to_string()))
     };
     assert_eq!(check(folder.path()), Ok(()));
@@ -502,6 +502,19 @@ fn the_root_must_be_a_folder() {
             "{error}"
         );
     }
+    let traces = |dir: &Path| {
+        let dir = dir.to_str().expect("UTF-8");
+        let flags = [flag("observe.trace_dir", &[dir])];
+        load_all(&flags, &[], None).expect("valid").check_folders()
+    };
+    assert!(traces(folder.path()).is_ok());
+    let error = traces(&folder.path().join("none")).expect_err("no folder");
+    assert!(!error.is_usage());
+    let error = error.to_string();
+    assert!(
+        error.starts_with("--trace-dir: cannot write traces"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn encode_buckets(
         buckets.push((bound, count - below));
         below = count;
     }
-    buckets.push((f64::MAX, total.count() - below));
+    buckets.push((f64::INFINITY, total.count() - below));
     metric.encode_histogram::<NoLabelSet>(total.sum as f64 / scale, total.count(), &buckets, None)
 }
 
@@ -199,5 +199,70 @@ impl Exposition {
             Self::Prometheus => prometheus_text::encode(&mut out, &registry),
         };
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Histogram;
+
+    fn families() -> Vec<Family> {
+        let histogram = Histogram::default();
+        for ns in [500, 3_000, 3_000, 20_000_000_000] {
+            histogram.record(ns);
+        }
+        vec![
+            Family::counter("x_seen", "What was seen").value(&[("who", &"a \"b\"\\\n")], 3),
+            Family::counter("x_busy", "Time").seconds().real(&[], 1.5),
+            Family::gauge("x_kept", "Memory").bytes().value(&[], 7),
+            Family::histogram("x_wait", "Waits")
+                .seconds()
+                .times(&[], Total::of([&histogram])),
+        ]
+    }
+
+    #[test]
+    fn names_units_labels_and_buckets_have_their_form() {
+        let text = Exposition::Prometheus.write(families());
+        for line in [
+            "# TYPE x_seen_total counter",
+            r#"x_seen_total{who="a \"b\"\\\n"} 3"#,
+            "x_busy_seconds_total 1.5",
+            "x_kept_bytes 7",
+            "# TYPE x_wait_seconds histogram",
+            r#"x_wait_seconds_bucket{le="1e-06"} 1"#,
+            r#"x_wait_seconds_bucket{le="4e-06"} 3"#,
+            r#"x_wait_seconds_bucket{le="10"} 3"#,
+            r#"x_wait_seconds_bucket{le="+Inf"} 4"#,
+            "x_wait_seconds_sum 20.0000065",
+            "x_wait_seconds_count 4",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        let text = Exposition::OpenMetrics.write(families());
+        for line in [
+            "# TYPE x_busy_seconds counter",
+            "# UNIT x_busy_seconds seconds",
+            "x_busy_seconds_total 1.5",
+            r#"x_wait_seconds_bucket{le="+Inf"} 4"#,
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_scraper_gets_what_it_asks_for() {
+        let open = b"application/OpenMetrics-Text;version=1.0.0,text/plain;q=0.5";
+        assert_eq!(Exposition::accepted(open), Exposition::OpenMetrics);
+        for other in [
+            &b""[..],
+            b"*/*",
+            b"text/plain;version=0.0.4",
+            b"application/openmetrics",
+        ] {
+            assert_eq!(Exposition::accepted(other), Exposition::Prometheus);
+        }
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Activity {
     doing: AtomicU32,
     /// How long turns took.
     pub turns: Histogram,
-    /// The last turn that was counted as a stall.
+    /// The turn after the last one that was counted as a stall.
     counted: AtomicU64,
     stalls: Mutex<Stalls>,
 }
@@ -79,7 +79,7 @@ impl Activity {
 
     /// Counts a stall unless the other side has counted this turn already.
     fn count(&self, turn: u64, stall: Stall) {
-        let first = self.counted.fetch_max(turn, Ordering::AcqRel) < turn;
+        let first = self.counted.fetch_max(turn + 1, Ordering::AcqRel) <= turn;
         let mut stalls = self.stalls();
         if stall.over {
             stalls.total += stall.lasted;
@@ -126,7 +126,6 @@ pub(super) struct Watch {
     limit_ns: u64,
     activity: Arc<Activity>,
     writer: Rc<Writer>,
-    /// Counted from 1.
     turn: Cell<u64>,
     turn_began_ns: Cell<u64>,
     parked_ns: Cell<u64>,
@@ -147,7 +146,7 @@ impl Watch {
             limit_ns,
             activity,
             writer,
-            turn: Cell::new(1),
+            turn: Cell::new(0),
             turn_began_ns: Cell::new(0),
             parked_ns: Cell::new(0),
             longest: Cell::default(),

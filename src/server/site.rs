@@ -158,7 +158,7 @@ pub fn start(
     if let Some(admin) = &place.admin {
         server = server.with_admin(admin)?;
     }
-    server = server.observed(observation(config, report)?);
+    server = server.observed(observation(config, report));
     let root = config.server.root.clone();
     let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
     let banner = Banner {
@@ -221,23 +221,14 @@ fn keepalive_warnings(listen: &[Listen]) -> Vec<String> {
 fn observation(
     config: &Config,
     report: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static,
-) -> Result<Observation, ServeError> {
+) -> Observation {
     let observe = &config.observe;
-    let trace_dir = observe.trace_dir.as_ref().map(PathBuf::from);
-    if let Some(dir) = &trace_dir
-        && !dir.is_dir()
-    {
-        return Err(ServeError::Service(format!(
-            "traces cannot be written to \"{}\": it is no folder; make it, or choose another with --trace-dir",
-            dir.display()
-        )));
-    }
-    Ok(Observation {
+    Observation {
         recorder: Recorder::new(observe.trace_buffer_bytes),
         stall_limit: Some(Duration::from_millis(observe.stall_ms)).filter(|limit| !limit.is_zero()),
-        trace_dir,
+        trace_dir: observe.trace_dir.as_ref().map(PathBuf::from),
         report: Arc::new(report),
-    })
+    }
 }
 
 fn server_options(config: &Config) -> ServerOptions {
