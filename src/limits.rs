@@ -109,6 +109,8 @@ pub const PROC_FILE_BYTES_MAX: usize = 8 * 1024;
 pub const HAND_OVERS_WAITING_MAX: usize = 1024;
 /// Connections to the admin pages.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Admin pages being made at one time.
+pub const ADMIN_PAGES_MAX: usize = 4;
 
 // ---- HTTP ---------------------------------------------------------------------
 

@@ -53,16 +53,19 @@ pub enum Kind {
     Listing,
     /// Digests, which clients can do without.
     Digest,
+    /// Pages about the server itself.
+    Admin,
 }
 
 impl Kind {
-    const COUNT: usize = 3;
+    const COUNT: usize = 4;
 
     fn name(self) -> &'static str {
         match self {
             Kind::Compress => "compress",
             Kind::Listing => "listing",
             Kind::Digest => "digest",
+            Kind::Admin => "admin",
         }
     }
 
@@ -71,6 +74,7 @@ impl Kind {
             Kind::Compress => limits::COMPRESSIONS_MAX,
             Kind::Listing => limits::LISTINGS_MAX,
             Kind::Digest => limits::DIGESTS_WAITING_MAX,
+            Kind::Admin => limits::ADMIN_PAGES_MAX,
         }
     }
 }

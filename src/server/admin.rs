@@ -6,7 +6,7 @@ use super::observation::Observation;
 use super::service::{Request, Service};
 use super::state::Shared;
 use super::stop::Stopper;
-use crate::files::offload::offload;
+use crate::files::offload::{Kind, Offload};
 use crate::http::{Body, Head, Known, Method, Response, Status};
 use crate::observe::metrics::Exposition;
 use crate::runtime::ShardHandle;
@@ -37,6 +37,7 @@ pub(super) struct Sources {
     pub shards: Vec<ShardHandle>,
     pub shared: Arc<Shared>,
     pub observation: Observation,
+    pub offload: Offload,
 }
 
 impl Admin {
@@ -72,16 +73,16 @@ impl Admin {
         let sources = Arc::clone(&self.sources);
         let path = head.path().to_owned();
         let exposition = Exposition::accepted(head.headers.get(Known::Accept).unwrap_or(b""));
-        let made = offload(move || match &*path {
+        let work = move || match &*path {
             "/metrics" => Ok((
                 exposition.content_type(),
                 metrics::text(&sources, exposition),
             )),
-            "/debug/shards" => Ok((TEXT, shards::text(&sources.shards))),
+            "/debug/shards" => Ok((TEXT, shards::text(&sources))),
             _ => trace::json(&sources.observation.recorder, query.seconds)
                 .map(|json| ("application/json", json)),
-        });
-        match made.await {
+        };
+        match self.sources.offload.run(Kind::Admin, work).await {
             Ok(Ok((content_type, body))) => page(Status::OK, content_type, body),
             Ok(Err(sentence)) => Response::error(Status::NOT_FOUND, &sentence),
             Err(busy) => Response::error(Status::SERVICE_UNAVAILABLE, &busy.to_string())

@@ -13,6 +13,7 @@ use super::root::{Seat, serve};
 use super::service::Service;
 use super::state::Shared;
 use super::stop::Stopper;
+use crate::files::offload::Offload;
 use crate::limits;
 use crate::net::address::ListenAddr;
 use crate::net::listener::{ListenOptions, Listener, ListenerGroup};
@@ -165,6 +166,7 @@ impl Server {
             shards: runtime.handles().to_vec(),
             shared: Arc::clone(&shared),
             observation: observation.clone(),
+            offload: Offload::default(),
         });
         let monitor = runtime
             .stall_monitor()

@@ -51,8 +51,28 @@ fn server(sources: &Sources) -> Vec<Family> {
         }
         file_bytes = file_bytes.value(&[shard], counters.file_bytes.get());
     }
+    let shared = &sources.shared;
+    let idle = Family::gauge(
+        "headwater_idle_timeout",
+        "How long a connection may be idle at the moment",
+    )
+    .seconds()
+    .real(&[], shared.idle_timeout_now_ms() as f64 / 1000.0);
+    let closed_early = Family::counter(
+        "headwater_connections_idle_closed_early",
+        "Idle connections closed for want of descriptors or memory",
+    )
+    .value(&[], shared.sheds());
     vec![
-        open, accepted, refused, requests, rejected, responses, file_bytes,
+        open,
+        accepted,
+        refused,
+        idle,
+        closed_early,
+        requests,
+        rejected,
+        responses,
+        file_bytes,
     ]
 }
 

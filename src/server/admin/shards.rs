@@ -3,14 +3,24 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::Sources;
 use crate::runtime::ShardHandle;
 
-pub(super) fn text(shards: &[ShardHandle]) -> String {
+/// One line or more a shard; then what concerns all.
+pub(super) fn text(sources: &Sources) -> String {
     let mut out = String::new();
-    for shard in shards {
-        // Writing to a string does not fail.
+    // Writing to a string does not fail.
+    for shard in &sources.shards {
         let _ = write_shard(&mut out, shard);
     }
+    let shared = &sources.shared;
+    let _ = writeln!(
+        out,
+        "connections {} idle-timeout-ms {} idle-closed-early {}",
+        shared.connections(),
+        shared.idle_timeout_now_ms(),
+        shared.sheds()
+    );
     out
 }
 
