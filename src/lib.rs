@@ -15,6 +15,7 @@ pub mod files;
 pub mod http;
 pub mod keepalive;
 pub mod limits;
+pub mod load;
 pub mod net;
 pub mod observe;
 pub mod runtime;

@@ -296,6 +296,40 @@ pub const TASKS_REPORTED: usize = 20;
 /// How often a pool that is stopped looks whether its tasks are done.
 pub const TASK_STOP_LOOK_MS: u64 = 1;
 
+// ---- load generator -------------------------------------------------------------
+
+/// How long before the end of a precise wait a shard stops sleeping and looks at its ring
+/// instead: about what a sleeping CPU takes to wake up.
+pub const ALARM_SPIN_NS: u64 = 20_000;
+/// Connections of one load.
+pub const LOAD_CONNECTIONS_MAX: usize = 1_000_000;
+/// Requests sent ahead on one connection.
+pub const LOAD_PIPELINE_MAX: usize = 1024;
+/// Connections of one shard that are being made at a time: listeners have short backlogs.
+pub const LOAD_CONNECTING_MAX: usize = 128;
+/// Pause before a connection that could not be made is tried again.
+pub const LOAD_RECONNECT_MS: u64 = 10;
+/// How long answers are waited for when the time of a load is over; not longer than a request's timeout.
+pub const LOAD_GRACE_MS: u64 = 2_000;
+/// A request without an answer for so long has failed.
+pub const LOAD_TIMEOUT_MS: u64 = 10_000;
+/// How often a shard of a load reports.
+pub const LOAD_REPORT_MS: u64 = 1_000;
+/// How often it looks whether it is to stop.
+pub const LOAD_LOOK_MS: u64 = 50;
+/// Times above this are recorded as this: an hour.
+pub const LOAD_TIME_NS_MAX: u64 = 3_600_000_000_000;
+/// Steps of a rate.
+pub const LOAD_STEPS_MAX: usize = 1000;
+/// Requests of one kind that are kept ready one behind the other for pipelining.
+pub const LOAD_BURST_BYTES_MAX: usize = 64 * 1024;
+/// Receive buffers of a load's shard, larger than a server's since answers are larger than requests.
+pub const LOAD_RECV_BUFFER_BYTES: usize = 16 * 1024;
+/// What a request body given on the command line may have.
+pub const LOAD_BODY_BYTES_MAX: usize = 1 << 30;
+/// Descriptors that a load needs besides its connections.
+pub const LOAD_DESCRIPTORS_RESERVED: usize = 32;
+
 // ---- configuration --------------------------------------------------------------
 
 /// A configuration file; larger is taken for a mistake.

@@ -1,9 +1,9 @@
 //! What the pages tell people to type works.
 //!
 //! In the `sh` blocks of README.md and docs, every `headwater ...` and
-//! `cargo run ... -- ...` line must work, `serve` with `--check`. The curl lines of a block
-//! under a comment that begins with [`MARK`] are run against a server that
-//! serves this repository. Rust blocks are doc tests of the crate.
+//! `cargo run ... -- ...` line must work, `serve` with `--check`. The `headwater load` lines, and
+//! the curl lines of a block under a comment that begins with [`MARK`], are run against a server
+//! that serves this repository. Rust blocks are doc tests of the crate.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -112,6 +112,9 @@ fn every_command_line_is_accepted() {
             let Some((variables, mut arguments)) = headwater_line(line) else {
                 continue;
             };
+            if arguments.first().is_some_and(|command| command == "load") {
+                continue;
+            }
             localize(&mut arguments, folder);
             let told = |flag: &str| arguments.iter().any(|argument| argument == flag);
             let serves = arguments.first().is_some_and(|command| command == "serve");
@@ -218,6 +221,46 @@ fn the_curl_examples_work() {
         }
     }
     assert!(tried >= 8, "only {tried} curl lines were found");
+}
+
+#[test]
+fn the_load_examples_work() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start();
+    let mut tried = 0;
+    for (path, page) in pages() {
+        for (_, line) in shell_lines(&page) {
+            let Some((variables, mut arguments)) = headwater_line(line) else {
+                continue;
+            };
+            if arguments.first().is_none_or(|command| command != "load") {
+                continue;
+            }
+            localize(&mut arguments, "");
+            for argument in &mut arguments {
+                *argument = argument.replace("localhost:8080", &server.address);
+            }
+            let output = Command::new(HEADWATER)
+                .args(&arguments)
+                // A few requests say as much as thirty seconds of them.
+                .args(["--requests", "20"])
+                .current_dir(&folder)
+                .env_clear()
+                .envs(variables)
+                .output()
+                .expect("the binary runs");
+            let said = String::from_utf8_lossy(&output.stdout);
+            // On a crowded machine the generator may be late, and says so.
+            let status = output.status.code();
+            assert!(
+                matches!(status, Some(0 | 4 | 5)),
+                "{path:?}: {line}\n{said}"
+            );
+            assert!(said.contains("2xx 20"), "{path:?}: {line}\n{said}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "only {tried} load lines were found");
 }
 
 #[test]

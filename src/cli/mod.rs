@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
 //! Exit status: 0 for success, 2 for a mistyped command line, 1 for anything
-//! else that fails, with one sentence on standard error.
+//! else that fails, with one sentence on standard error. `load` has more.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -13,6 +13,7 @@ use serde::Serialize;
 mod flags;
 pub mod keepalive;
 mod listen;
+pub mod load;
 pub mod resolve;
 pub mod serve;
 
@@ -32,6 +33,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Keepalive(keepalive::KeepaliveArgs),
+    Load(Box<load::LoadArgs>),
 }
 
 /// Parses the process's command line and runs its command.
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Serve(args) => serve::run(&args),
             Command::Keepalive(args) => keepalive::run(&args),
+            Command::Load(args) => load::run(&args),
         },
         Err(error) => {
             // Nobody is left to tell when the terminal is gone.

@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod alarm;
 pub mod driver;
 mod executor;
 mod io;
@@ -28,6 +29,7 @@ mod timer;
 mod waker;
 mod watch;
 
+pub use alarm::{SleepUntil, sleep_until};
 pub use io::{
     Accepting, Elapsed, Listener, PendingSend, Receiver, Sleep, Stream, Timer, open, poll_ready,
     read_at, sleep, timeout, yield_now,

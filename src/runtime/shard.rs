@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::alarm::Alarms;
 use super::driver::{Driver, Event, Handle, Key, Op, Outcome, Wait};
 use super::executor::{Executor, Polled, drop_quietly, poll_task};
 use super::join::{JoinHandle, joined};
@@ -41,6 +42,7 @@ pub(super) struct Core {
     driver: RefCell<Box<dyn Driver>>,
     executor: RefCell<Executor>,
     wheel: RefCell<Wheel>,
+    pub(super) alarms: RefCell<Alarms>,
     now_ms: Cell<u64>,
     mailbox: Arc<Mailbox>,
     slot: ShardSlot,
@@ -100,6 +102,7 @@ impl Shard {
             driver: RefCell::new(parts.driver),
             executor: RefCell::new(Executor::new(slot.index())),
             wheel: RefCell::new(Wheel::new(now_ms)),
+            alarms: RefCell::default(),
             now_ms: Cell::new(now_ms),
             mailbox: parts.mailbox,
             slot,
@@ -247,6 +250,12 @@ impl Shard {
         self.0.yielded.borrow_mut().push(waker.clone());
     }
 
+    /// Nanoseconds that this shard has looked at its ring in vain, awake for a [`sleep_until`]
+    /// (super::sleep_until) about to end: CPU time in which it had nothing to do.
+    pub fn spun_ns(&self) -> u64 {
+        self.0.alarms.borrow().spun_ns()
+    }
+
     pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerName {
         self.0.wheel.borrow_mut().insert(deadline_ms)
     }
@@ -304,7 +313,9 @@ impl Shard {
             // As of the last poll's end: what the tasks have taken is part of the wait.
             let now_ms = core.watch.now_ns() / NS_PER_MS;
             let next = core.wheel.borrow().next_ms(now_ms);
-            next.map(Duration::from_millis)
+            core.alarms
+                .borrow_mut()
+                .shorten(next.map(Duration::from_millis))
         };
         let Pacing { batch, batch_wait } = core.pacing.get();
         let wait = Wait {
@@ -327,6 +338,7 @@ impl Shard {
         }
         core.now_ms.set(core.watch.now_ns() / NS_PER_MS);
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
+        core.alarms.borrow_mut().take_due(wakers);
         wakers.append(&mut core.yielded.borrow_mut());
         wakers.drain(..).for_each(Waker::wake);
         Ok(())

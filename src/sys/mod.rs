@@ -14,6 +14,7 @@ pub mod memory;
 pub mod open;
 pub mod pidfd;
 pub mod probe;
+pub mod process;
 pub mod rlimit;
 pub mod scheduling;
 pub mod signal;

@@ -6,3 +6,4 @@ mod error;
 mod framing;
 pub mod parse;
 mod request_target;
+pub mod response;

@@ -50,7 +50,7 @@ impl Default for ParseLimits {
 }
 
 /// Why a scan ended before the end of the head.
-enum Stop {
+pub(super) enum Stop {
     Incomplete,
     Refused(ParseError),
 }
@@ -228,7 +228,7 @@ fn parse_rare_version(bytes: &[u8], start: usize) -> Result<Version, Stop> {
 /// Calls `each` with every line's name and untrimmed value; returns where the
 /// closing empty line begins.
 #[inline]
-fn parse_lines<'a>(
+pub(super) fn parse_lines<'a>(
     bytes: &'a [u8],
     start: usize,
     limits: &ParseLimits,

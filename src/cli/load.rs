@@ -1,0 +1,358 @@
+//! `headwater load`: drive an HTTP server and measure it.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Args;
+
+use super::fail;
+use crate::config::Unit;
+use crate::limits;
+use crate::load::{
+    self, LoadError, Origin, Plan, Prepared, Progress, Rate, RequestSpec, Spacing, Stop, Summary,
+    Target, Verdict,
+};
+use crate::sys::signal::{self, Signal};
+use crate::sys::{cpu, process};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  headwater load http://localhost:8080/                    10 connections for 10 s, as fast as they go
+  headwater load http://localhost:8080/ -c 64 -d 30s -t 2 --cores 2,3
+  headwater load http://localhost:8080/ -c 64 --rate 20k    20,000 requests/s, come what may
+  headwater load http://localhost:8080/ --rate 1k..10k --poisson -d 60s --json run.json
+  headwater load http://localhost:8080/ -c 64 --pipeline 16
+  headwater load http://localhost:8080/ -X POST --data @body.json -H 'Content-Type: application/json'
+  headwater load http://localhost:8080/ --pid $(pidof nginx)
+
+Without --rate every connection waits for its answer before it asks again (a closed loop): that finds
+the most a server gives. With --rate requests are due at their time whatever the server does (an open
+loop): that finds what clients would see, and the response time counts from when a request was due.
+
+EXIT STATUS:
+  0  every request was answered, at the rate that was asked for
+  1  the load could not be run: nothing listens, the name does not resolve, a limit is too low
+  2  the command line is mistyped
+  3  requests failed, or were answered with 4xx or 5xx
+  4  the rate was not reached
+  5  the generator itself was the bottleneck
+  130  stopped by Ctrl-C; the report is of what was measured so far";
+
+/// Load an HTTP server and measure how it answers
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct LoadArgs {
+    /// What to ask for; several, of one server, take turns at random
+    #[arg(required = true, value_name = "URL")]
+    urls: Vec<String>,
+
+    /// Connections
+    #[arg(short, long, value_name = "N", default_value_t = 10)]
+    connections: usize,
+
+    /// Threads, each with an io_uring of its own and its share of the connections
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+
+    /// How long to measure, after the warm-up [default: 10s, or until --requests are sent]
+    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    duration: Option<u64>,
+
+    /// Stop after so many requests
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    requests: Option<u64>,
+
+    /// Requests per second, due whatever the server does: 20k, a ramp 1k..10k, or steps 1k,2k,4k
+    #[arg(short = 'R', long, value_name = "RATE")]
+    rate: Option<Rate>,
+
+    /// Let requests fall due at random, as from many independent clients, and not evenly
+    #[arg(long, requires = "rate")]
+    poisson: bool,
+
+    /// Requests that may be under way on one connection
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pipeline: usize,
+
+    /// Make a new connection for every request
+    #[arg(long, conflicts_with = "pipeline")]
+    connection_per_request: bool,
+
+    /// Send so long before measuring
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    warmup: Option<u64>,
+
+    /// Give up a request without its whole answer after so long
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
+    timeout: u64,
+
+    /// Seed of all that is random; a run with the same seed sends the same
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Request method [default: GET, or POST with --data]
+    #[arg(
+        short = 'X',
+        visible_short_alias = 'm',
+        long,
+        visible_alias = "request",
+        value_name = "NAME"
+    )]
+    method: Option<String>,
+
+    /// Header line such as 'Accept: text/html'; 'Accept:' leaves it out
+    #[arg(short = 'H', long = "header", value_name = "LINE")]
+    headers: Vec<String>,
+
+    /// Request body, or @FILE to read it from; in chunks with -H 'Transfer-Encoding: chunked'
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+
+    /// CPUs for the threads, as taskset takes them
+    #[arg(long, value_name = "LIST")]
+    cores: Option<String>,
+
+    /// Measure the CPU time of this local server and its children too
+    #[arg(long, value_name = "PID")]
+    pid: Vec<u32>,
+
+    /// Write the figures as JSON to this file, - for standard output in place of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    let ms = Unit::Millis
+        .parse(text)
+        .map_err(|error| error.to_string())?;
+    match ms {
+        1..=limits::TIMEOUT_MS_CEILING => Ok(ms),
+        _ => Err("is out of range; choose from 1ms to 24h".to_owned()),
+    }
+}
+
+/// Why no plan can be made of the command line.
+enum Refusal {
+    Usage(String),
+    Load(LoadError),
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+fn usage(error: impl ToString) -> Refusal {
+    Refusal::Usage(error.to_string())
+}
+
+/// Runs the load and reports.
+pub fn run(args: &LoadArgs) -> ExitCode {
+    let plan = match plan(args) {
+        Ok(plan) => plan,
+        Err(Refusal::Usage(text)) => return fail(&text, 2),
+        Err(Refusal::Load(error)) => return fail(&error, 1),
+    };
+    match measure(args, plan) {
+        Ok(summary) => report(args, &summary),
+        Err(error) => fail(&error, 1),
+    }
+}
+
+fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
+    let (origin, targets) = targets(&args.urls)?;
+    within(
+        "connections",
+        args.connections,
+        limits::LOAD_CONNECTIONS_MAX,
+    )?;
+    within("threads", args.threads, limits::SHARDS_MAX)?;
+    within("pipeline", args.pipeline, limits::LOAD_PIPELINE_MAX)?;
+    let cpus = args.cores.as_deref().map(cpus).transpose()?;
+    if let Some(pid) = args.pid.iter().find(|&&pid| !process::exists(pid)) {
+        return Err(usage(format_args!("--pid: there is no process {pid}")));
+    }
+    let spec = RequestSpec {
+        method: args.method.clone(),
+        headers: args.headers.clone(),
+        body: args.data.as_deref().map(body).transpose()?,
+        close: args.connection_per_request,
+    };
+    let mut requests = Vec::with_capacity(targets.len());
+    for target in &targets {
+        let prepared = Prepared::new(target, &spec, args.pipeline).map_err(usage)?;
+        requests.push((prepared, 1.0));
+    }
+    let addresses = origin.resolve().map_err(|error| LoadError::Resolve {
+        host: origin.host.clone(),
+        error,
+    })?;
+    let defaults = Plan::new(addresses, requests);
+    Ok(Plan {
+        connections: args.connections,
+        threads: args.threads.min(args.connections),
+        cpus,
+        pipeline: args.pipeline,
+        connection_per_request: args.connection_per_request,
+        duration_ns: match (args.duration, args.requests) {
+            (Some(ms), _) => Some(ms * 1_000_000),
+            (None, Some(_)) => None,
+            (None, None) => defaults.duration_ns,
+        },
+        warmup_ns: args.warmup.unwrap_or(0) * 1_000_000,
+        requests_max: args.requests,
+        timeout_ms: args.timeout,
+        rate: args.rate.clone().map(|rate| {
+            let spacing = match args.poisson {
+                true => Spacing::Poisson,
+                false => Spacing::Constant,
+            };
+            (rate, spacing)
+        }),
+        seed: args.seed,
+        ..defaults
+    })
+}
+
+fn targets(urls: &[String]) -> Result<(Origin, Vec<Target>), Refusal> {
+    let targets = urls
+        .iter()
+        .map(|url| Target::parse(url))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(usage)?;
+    let Some(first) = targets.first() else {
+        return Err(usage("name a URL"));
+    };
+    if let Some(other) = targets.iter().find(|target| target.origin != first.origin) {
+        return Err(usage(format_args!(
+            "the URLs are of two servers, {} and {}; run one load for each",
+            first.origin, other.origin
+        )));
+    }
+    Ok((first.origin.clone(), targets))
+}
+
+fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {
+    match (1..=max).contains(&value) {
+        true => Ok(()),
+        false => Err(usage(format_args!(
+            "--{flag}: {value} is out of range; choose from 1 to {max}"
+        ))),
+    }
+}
+
+fn cpus(list: &str) -> Result<Vec<usize>, Refusal> {
+    let cpus = cpu::parse_list(list).map_err(|error| usage(format_args!("--cores: {error}")))?;
+    let allowed = cpu::allowed().map_err(|error| LoadError::Io {
+        what: "asking for the allowed CPUs",
+        error,
+    })?;
+    match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        None => Ok(cpus),
+        Some(cpu) => Err(usage(format_args!(
+            "--cores: this process may not run on CPU {cpu}; choose from {}",
+            super::resolve::ranges(&allowed)
+        ))),
+    }
+}
+
+fn body(data: &str) -> Result<Vec<u8>, Refusal> {
+    let Some(path) = data.strip_prefix('@') else {
+        return Ok(data.as_bytes().to_vec());
+    };
+    let fail =
+        |error: std::io::Error| usage(format_args!("--data: cannot read \"{path}\": {error}"));
+    let bytes = std::fs::metadata(path).map_err(fail)?.len();
+    if bytes > limits::LOAD_BODY_BYTES_MAX as u64 {
+        return Err(usage(format_args!(
+            "--data: \"{path}\" has {bytes} bytes; a body may have {}",
+            limits::LOAD_BODY_BYTES_MAX
+        )));
+    }
+    std::fs::read(path).map_err(fail)
+}
+
+fn measure(args: &LoadArgs, plan: Plan) -> Result<Summary, LoadError> {
+    // Before the first thread, so that all of them leave the signals to one.
+    signal::block().map_err(|error| LoadError::Io {
+        what: "taking over the signals",
+        error,
+    })?;
+    let load = load::start(plan, args.pid.clone())?;
+    let stop = load.stopper();
+    thread::spawn(move || obey_signals(&stop));
+    let live = std::io::stderr().is_terminal();
+    let mut summary = load.finish(|progress| {
+        if live {
+            show(progress);
+        }
+    })?;
+    if live {
+        eprint!("\r\x1b[K");
+    }
+    summary.urls.clone_from(&args.urls);
+    summary.command = std::env::args().collect::<Vec<_>>().join(" ");
+    Ok(summary)
+}
+
+/// One line that is written over every second.
+fn show(progress: &Progress) {
+    let second = &progress.second;
+    eprint!(
+        "\r\x1b[K{:>5.0} s  {:>10}/s  P99 {:>8}  errors {}",
+        second.at_s,
+        load::grouped(second.rate_per_s.round() as u64),
+        load::timed(second.response_p99_us),
+        load::grouped(progress.errors)
+    );
+    let _ = std::io::stderr().flush();
+}
+
+/// The first SIGINT or SIGTERM stops sending, the second waits for nothing.
+fn obey_signals(stop: &Stop) {
+    while let Ok(signal) = signal::wait() {
+        match signal {
+            Signal::Hangup | Signal::User1 | Signal::User2 => {}
+            _ if stop.is_told() => stop.now(),
+            _ => stop.soon(),
+        }
+    }
+}
+
+fn report(args: &LoadArgs, summary: &Summary) -> ExitCode {
+    let to_stdout = args
+        .json
+        .as_deref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    let mut written = Ok(());
+    if let Some(path) = &args.json {
+        written = json(summary).and_then(|text| match to_stdout {
+            true => std::io::stdout().write_all(text.as_bytes()),
+            false => std::fs::write(path, text),
+        });
+    }
+    if !to_stdout && let Err(error) = write!(std::io::stdout(), "{summary}") {
+        return fail(&format_args!("cannot write to standard output: {error}"), 1);
+    }
+    if let (Err(error), Some(path)) = (written, &args.json) {
+        return fail(
+            &format_args!("cannot write \"{}\": {error}", path.display()),
+            1,
+        );
+    }
+    ExitCode::from(match summary.verdict {
+        _ if summary.interrupted => 130,
+        _ if summary.errors_total > 0 => 3,
+        Verdict::Good => 0,
+        Verdict::Errors => 3,
+        Verdict::RateNotReached => 4,
+        Verdict::SaturatedClient => 5,
+    })
+}
+
+fn json(summary: &Summary) -> std::io::Result<String> {
+    Ok(serde_json::to_string_pretty(summary)? + "\n")
+}

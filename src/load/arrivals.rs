@@ -1,0 +1,384 @@
+//! When requests are due: a rate over time, and the moments it gives.
+//!
+//! The moments are worked out from the number of a request, not by adding up
+//! gaps, so nothing drifts; and they do not depend on how the server is doing.
+//! What is due and not sent yet needs no memory: it is what lies between the
+//! next moment and now.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::limits;
+
+/// How requests are spread over time at a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spacing {
+    /// Evenly.
+    Constant,
+    /// As independent events: exponential gaps (a Poisson process).
+    Poisson,
+}
+
+/// A rate as written: `1000`, `100..1000` (a ramp), `100,200,400` (steps of equal length).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate(Vec<(f64, f64)>);
+
+impl Rate {
+    /// The same rate from beginning to end.
+    pub fn constant(per_s: f64) -> Self {
+        Self(vec![(per_s, per_s)])
+    }
+
+    /// Its steps, each with the rate at its begin and at its end, a second.
+    pub fn steps(&self) -> &[(f64, f64)] {
+        &self.0
+    }
+
+    /// Its mean over a load's time.
+    pub fn mean_per_s(&self) -> f64 {
+        let sum: f64 = self.0.iter().map(|(from, to)| (from + to) / 2.0).sum();
+        sum / self.0.len() as f64
+    }
+}
+
+/// Why a text is no rate; reads on after the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateError;
+
+impl fmt::Display for RateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "is not a rate; write requests per second such as 1000, 0.5 or 20k, \
+             a ramp as 100..1000, at most {} steps as 100,200,400",
+            limits::LOAD_STEPS_MAX
+        )
+    }
+}
+
+impl std::error::Error for RateError {}
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        let steps = text
+            .split(',')
+            .map(|step| match step.split_once("..") {
+                Some((from, to)) => Ok((number(from)?, number(to)?)),
+                None => number(step).map(|rate| (rate, rate)),
+            })
+            .collect::<Result<Vec<_>, RateError>>()?;
+        if steps.len() > limits::LOAD_STEPS_MAX || steps.iter().any(|(from, to)| from + to <= 0.0) {
+            return Err(RateError);
+        }
+        Ok(Self(steps))
+    }
+}
+
+fn number(text: &str) -> Result<f64, RateError> {
+    let text = text.trim();
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let rate: f64 = digits.parse().map_err(|_| RateError)?;
+    let rate = rate * factor;
+    (plain && rate <= 1e9).then_some(rate).ok_or(RateError)
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (from, to)) in self.0.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            match from == to {
+                true => write!(f, "{comma}{from}")?,
+                false => write!(f, "{comma}{from}..{to}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A rate over a time: the integral of the rate, and its inverse.
+#[derive(Clone, Debug)]
+struct Profile {
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    /// Requests due before it begins.
+    before: f64,
+    start_s: f64,
+    length_s: f64,
+    from_per_s: f64,
+    /// Change of the rate, per second and second.
+    slope: f64,
+}
+
+impl Segment {
+    fn due(&self) -> f64 {
+        (self.from_per_s + self.slope * self.length_s / 2.0) * self.length_s
+    }
+}
+
+impl Profile {
+    /// Steps of equal length over `duration_s`; the last one goes on for ever without a duration.
+    fn new(rate: &Rate, duration_s: Option<f64>) -> Self {
+        let length_s = duration_s.map_or(f64::INFINITY, |all| all / rate.0.len() as f64);
+        let mut segments = Vec::with_capacity(rate.0.len());
+        let (mut before, mut start_s) = (0.0, 0.0);
+        for &(from, to) in &rate.0 {
+            let segment = Segment {
+                before,
+                start_s,
+                length_s,
+                from_per_s: from,
+                slope: if from == to {
+                    0.0
+                } else {
+                    (to - from) / length_s
+                },
+            };
+            before += segment.due();
+            start_s += length_s;
+            segments.push(segment);
+        }
+        Self { segments }
+    }
+
+    /// The moment, in seconds, at which `count` requests are due; `None` when there are not so many.
+    fn moment(&self, at: &mut usize, count: f64) -> Option<f64> {
+        loop {
+            let segment = self.segments.get(*at)?;
+            let into = count - segment.before;
+            if into >= segment.due() {
+                *at += 1;
+                continue;
+            }
+            let rate = segment.from_per_s;
+            let seconds = if segment.slope == 0.0 {
+                into / rate
+            } else {
+                // Of rate*t + slope*t^2/2 = into the root that is exact for small slopes too.
+                let root = (rate * rate + 2.0 * segment.slope * into).max(0.0).sqrt();
+                2.0 * into / (rate + root).max(f64::MIN_POSITIVE)
+            };
+            return Some(segment.start_s + seconds.min(segment.length_s));
+        }
+    }
+}
+
+/// The moments at which one shard's requests are due, in ascending order.
+pub(super) struct Arrivals {
+    profile: Profile,
+    segment: usize,
+    start_ns: u64,
+    spacing: Spacing,
+    random: fastrand::Rng,
+    /// Requests due, of all shards, up to the next one of this shard.
+    count: f64,
+    step: f64,
+    left: Option<u64>,
+    next_ns: Option<u64>,
+}
+
+/// Which share of all arrivals a shard takes: every `of`-th, from the `index`-th.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub index: usize,
+    pub of: usize,
+}
+
+impl Arrivals {
+    /// The arrivals of a share from `start_ns` on, at most `requests_max` of them.
+    pub fn new(
+        rate: &Rate,
+        spacing: Spacing,
+        duration_s: Option<f64>,
+        start_ns: u64,
+        share: Share,
+        seed: u64,
+        requests_max: Option<u64>,
+    ) -> Self {
+        let mut arrivals = Self {
+            profile: Profile::new(rate, duration_s),
+            segment: 0,
+            start_ns,
+            spacing,
+            random: fastrand::Rng::with_seed(seed ^ (share.index as u64) << 48),
+            count: 0.0,
+            step: share.of as f64,
+            left: requests_max,
+            next_ns: None,
+        };
+        match spacing {
+            Spacing::Constant => arrivals.count = share.index as f64,
+            Spacing::Poisson => arrivals.count = arrivals.gap(),
+        }
+        arrivals.next_ns = arrivals.find();
+        arrivals
+    }
+
+    /// The next moment, in nanoseconds of the clock of `start_ns`; `None` when all are over.
+    pub fn peek(&self) -> Option<u64> {
+        self.next_ns
+    }
+
+    /// Takes the next moment if it is not after `now_ns`.
+    pub fn take_due(&mut self, now_ns: u64) -> Option<u64> {
+        let due = self.next_ns.filter(|&next| next <= now_ns)?;
+        self.count += self.gap();
+        self.next_ns = self.find();
+        Some(due)
+    }
+
+    /// How many are due at `now_ns` and were not taken; takes them.
+    pub fn drain_due(&mut self, now_ns: u64, mut each: impl FnMut(u64)) {
+        while let Some(due) = self.take_due(now_ns) {
+            each(due);
+        }
+    }
+
+    fn gap(&mut self) -> f64 {
+        match self.spacing {
+            Spacing::Constant => self.step,
+            Spacing::Poisson => -(1.0 - self.random.f64()).ln() * self.step,
+        }
+    }
+
+    fn find(&mut self) -> Option<u64> {
+        match &mut self.left {
+            Some(0) => return None,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let seconds = self.profile.moment(&mut self.segment, self.count)?;
+        Some(self.start_ns + (seconds * 1e9) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: Share = Share { index: 0, of: 1 };
+
+    fn all(rate: &str, spacing: Spacing, seconds: f64, share: Share, seed: u64) -> Vec<u64> {
+        let rate = rate.parse().unwrap();
+        let mut arrivals = Arrivals::new(&rate, spacing, Some(seconds), 7, share, seed, None);
+        let mut moments = Vec::new();
+        arrivals.drain_due(u64::MAX, |moment| moments.push(moment));
+        moments
+    }
+
+    #[test]
+    fn a_constant_rate_does_not_drift() {
+        let moments = all("3", Spacing::Constant, 1000.0, ALL, 0);
+        assert_eq!(moments.len(), 3000);
+        for (k, moment) in moments.iter().enumerate() {
+            let wanted = 7 + k as u64 * 1_000_000_000 / 3;
+            assert!(moment.abs_diff(wanted) <= 1000, "{k}: {moment}");
+        }
+    }
+
+    #[test]
+    fn shards_take_turns() {
+        let mut both = all("1000", Spacing::Constant, 2.0, Share { index: 0, of: 2 }, 0);
+        both.extend(all(
+            "1000",
+            Spacing::Constant,
+            2.0,
+            Share { index: 1, of: 2 },
+            0,
+        ));
+        both.sort_unstable();
+        assert_eq!(both, all("1000", Spacing::Constant, 2.0, ALL, 0));
+    }
+
+    #[test]
+    fn a_ramp_and_steps_have_their_areas() {
+        let moments = all("0..200", Spacing::Constant, 10.0, ALL, 0);
+        assert!(moments.len().abs_diff(1000) <= 1, "{}", moments.len());
+        // A quarter of the area lies in the first half.
+        let early = moments.iter().filter(|m| **m < 5_000_000_007).count();
+        assert!(early.abs_diff(250) <= 1, "{early}");
+        let moments = all("100,300", Spacing::Constant, 2.0, ALL, 0);
+        let early = moments.iter().filter(|m| **m < 1_000_000_007).count();
+        assert_eq!((early, moments.len()), (100, 400));
+    }
+
+    #[test]
+    fn poisson_gaps_are_exponential() {
+        let moments = all("1000", Spacing::Poisson, 100.0, ALL, 1);
+        let gaps: Vec<f64> = moments
+            .windows(2)
+            .map(|w| (w[1] - w[0]) as f64 / 1e6)
+            .collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        // 100,000 gaps: a standard error of 0.3%, and the seed is fixed.
+        assert!((mean - 1.0).abs() < 0.02, "{mean}");
+        assert!((variance.sqrt() - 1.0).abs() < 0.02, "{variance}");
+        assert_eq!(moments, all("1000", Spacing::Poisson, 100.0, ALL, 1));
+        assert_ne!(moments, all("1000", Spacing::Poisson, 100.0, ALL, 2));
+    }
+
+    #[test]
+    fn a_number_of_requests_ends_it() {
+        let rate = Rate::constant(10.0);
+        let mut arrivals = Arrivals::new(&rate, Spacing::Constant, None, 0, ALL, 0, Some(3));
+        let mut moments = Vec::new();
+        arrivals.drain_due(u64::MAX, |moment| moments.push(moment));
+        assert_eq!(moments, [0, 100_000_000, 200_000_000]);
+    }
+
+    #[test]
+    fn only_what_is_due_is_taken() {
+        let rate = Rate::constant(10.0);
+        let mut arrivals = Arrivals::new(&rate, Spacing::Constant, Some(1.0), 50, ALL, 0, None);
+        assert_eq!(arrivals.take_due(49), None);
+        assert_eq!(arrivals.take_due(50), Some(50));
+        assert_eq!(arrivals.peek(), Some(100_000_050));
+        assert_eq!(arrivals.take_due(100_000_000), None);
+    }
+
+    #[test]
+    fn rates_as_written() {
+        for (text, steps) in [
+            ("1000", vec![(1000.0, 1000.0)]),
+            ("0.5", vec![(0.5, 0.5)]),
+            ("20k", vec![(20_000.0, 20_000.0)]),
+            ("0..1M", vec![(0.0, 1e6)]),
+            ("1,2..3", vec![(1.0, 1.0), (2.0, 3.0)]),
+        ] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!(rate.steps(), steps, "{text}");
+            assert_eq!(rate.to_string().parse(), Ok(rate), "{text}");
+        }
+        for text in [
+            "", "0", "-1", "x", "1e3", "inf", "nan", "1..", "1,,2", "0..0", "2000M", "k",
+        ] {
+            assert_eq!(text.parse::<Rate>(), Err(RateError), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn moments_ascend_within_the_time(
+            from in 0.0..500.0f64, to in 0.1..500.0f64, seconds in 0.1..5.0f64, poisson: bool,
+        ) {
+            let spacing = if poisson { Spacing::Poisson } else { Spacing::Constant };
+            let rate = format!("{from:.3}..{to:.3},{to:.3}");
+            let moments = all(&rate, spacing, seconds, ALL, 3);
+            prop_assert!(moments.is_sorted());
+            let end = 7 + (seconds * 1e9) as u64;
+            prop_assert!(moments.iter().all(|&m| (7..=end + 1).contains(&m)));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Puts together what the shards tell.
+
+use std::collections::VecDeque;
+
+use super::error::{ErrorClass, PORTS_ADVICE};
+use super::plan::Plan;
+use super::record::{Interval, Record};
+use super::run::Progress;
+use super::summary::{Second, Summary, Times, percentiles};
+use super::{Spacing, host, verdict};
+use crate::limits;
+
+/// A last interval shorter than this has no second of its own.
+const SHORT_S: f64 = 0.25;
+
+/// What one shard tells at its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ShardEnd {
+    pub seconds: f64,
+    /// Share of the time that its thread worked.
+    pub busy: f64,
+}
+
+/// Figures of whole processes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CpuUse {
+    pub client_ns: u64,
+    pub server_ns: Option<u64>,
+}
+
+/// Gathers the intervals of all shards.
+pub(super) struct Collector {
+    shards: usize,
+    asked_per_s: Option<f64>,
+    total: Record,
+    /// Intervals that not all shards have told yet, from number `timeline.len()` on.
+    open: VecDeque<(usize, f64, Record)>,
+    merged: usize,
+    at_s: f64,
+    timeline: Vec<Second>,
+}
+
+impl Collector {
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            shards: plan.threads,
+            asked_per_s: plan.rate.as_ref().map(|(rate, _)| rate.mean_per_s()),
+            total: Record::new(),
+            open: VecDeque::new(),
+            merged: 0,
+            at_s: 0.0,
+            timeline: Vec::new(),
+        }
+    }
+
+    /// Takes a shard's interval; gives the progress when it was the last shard's.
+    pub fn add(&mut self, interval: Interval) -> Option<Progress> {
+        let at = interval.number.checked_sub(self.merged)?;
+        while self.open.len() <= at {
+            self.open.push_back((0, 0.0, Record::new()));
+        }
+        let (told, seconds, record) = &mut self.open[at];
+        *told += 1;
+        *seconds = seconds.max(interval.length.as_secs_f64());
+        record.add(&interval.record);
+        match self.open.front() {
+            Some((told, ..)) if *told == self.shards => self.merge(),
+            _ => None,
+        }
+    }
+
+    fn merge(&mut self) -> Option<Progress> {
+        let (_, seconds, record) = self.open.pop_front()?;
+        self.merged += 1;
+        self.at_s += seconds;
+        let in_flight_max = self.total.in_flight_max.max(record.in_flight_max);
+        self.total.add(&record);
+        self.total.in_flight_max = in_flight_max;
+        if seconds < SHORT_S {
+            return None;
+        }
+        let response = Times::of(&record.response);
+        let second = Second {
+            at_s: self.at_s,
+            rate_per_s: record.tally.requests as f64 / seconds,
+            asked_rate_per_s: self.asked_per_s,
+            errors: record.tally.errors_total(),
+            response_p50_us: response.p50,
+            response_p99_us: response.p99,
+            response_max_us: response.max,
+            service_p99_us: Times::of(&record.service).p99,
+        };
+        self.timeline.push(second);
+        Some(Progress {
+            second,
+            requests: self.total.tally.requests,
+            errors: self.total.tally.errors_total(),
+        })
+    }
+
+    /// The summary of all that was told. Facts of the command line are left to the caller.
+    pub fn finish(mut self, plan: &Plan, ends: &[ShardEnd], cpu: CpuUse, stopped: bool) -> Summary {
+        while !self.open.is_empty() {
+            self.merge();
+        }
+        let Record {
+            tally,
+            response,
+            service,
+            lag,
+            connect,
+            in_flight_max,
+        } = &self.total;
+        let seconds = ends.iter().map(|end| end.seconds).fold(0.0, f64::max);
+        let per_request = |ns: u64| ns as f64 / 1e3 / tally.requests.max(1) as f64;
+        let errors =
+            ErrorClass::ALL.map(|class| (class.key().to_owned(), tally.errors[class as usize]));
+        let status = (1..=5).map(|class| (format!("{class}xx"), tally.status[class]));
+        let model = match &plan.rate {
+            None => "closed loop",
+            Some((_, Spacing::Constant)) => "open loop, constant arrivals",
+            Some((_, Spacing::Poisson)) => "open loop, Poisson arrivals",
+        };
+        let mut summary = Summary {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: model.to_owned(),
+            rate: plan.rate.as_ref().map(|(rate, _)| rate.to_string()),
+            seed: plan.seed,
+            connections: plan.connections,
+            threads: plan.threads,
+            pipeline: plan.pipeline,
+            connection_per_request: plan.connection_per_request,
+            warmup_s: plan.warmup_ns as f64 / 1e9,
+            timeout_s: plan.timeout_ms as f64 / 1e3,
+            requests: tally.requests,
+            seconds,
+            rate_per_s: tally.requests as f64 / seconds.max(1e-9),
+            asked_rate_per_s: self.asked_per_s,
+            bytes: tally.bytes,
+            errors: errors.into(),
+            errors_total: tally.errors_total(),
+            status: status.collect(),
+            unanswered: tally.unanswered,
+            unsent: tally.unsent,
+            response_time_us: Times::of(response),
+            service_time_us: Times::of(service),
+            generator_lag_us: plan.rate.is_some().then(|| Times::of(lag)),
+            connect_time_us: Times::of(connect),
+            connects: tally.connects,
+            in_flight_max: *in_flight_max,
+            client_cpu_us_per_request: per_request(cpu.client_ns),
+            server_cpu_us_per_request: cpu.server_ns.map(per_request),
+            client_busy: ends.iter().map(|end| end.busy).fold(0.0, f64::max),
+            interrupted: stopped,
+            host: host::facts(),
+            percentiles: percentiles(response, service),
+            timeline: std::mem::take(&mut self.timeline),
+            ..Summary::default()
+        };
+        verdict::judge(&mut summary);
+        notes(&mut summary);
+        summary
+    }
+}
+
+/// What the errors are about, where that can be told.
+fn notes(summary: &mut Summary) {
+    let count = |class: ErrorClass| summary.errors.get(class.key()).copied().unwrap_or(0);
+    let mut notes = Vec::new();
+    if count(ErrorClass::NoPorts) > 0 {
+        notes.push(format!(
+            "no local port was left for more connections: {PORTS_ADVICE}"
+        ));
+    }
+    if count(ErrorClass::NoDescriptors) > 0 {
+        notes.push("no descriptor was left for more connections: raise ulimit -n".to_owned());
+    }
+    if count(ErrorClass::Timeout) > 0 {
+        notes.push(format!(
+            "requests without a whole answer after {} s were given up (--timeout)",
+            summary.timeout_s
+        ));
+    }
+    let redirected = summary.status.get("3xx").copied().unwrap_or(0);
+    if redirected > 0 && redirected * 2 >= summary.requests {
+        notes.push(
+            "most answers are redirects or \"not modified\" (3xx), which are not followed: \
+             ask for what they point to"
+                .to_owned(),
+        );
+    }
+    if summary.unanswered > 0 {
+        notes.push(format!(
+            "{} requests had no answer when it ended, at most {} s after the last one was due",
+            summary.unanswered,
+            limits::LOAD_GRACE_MS as f64 / 1e3
+        ));
+    }
+    summary.notes.extend(notes);
+}

@@ -1,0 +1,382 @@
+//! One connection of a load: sends what is due, reads what comes, and is made again when it ends.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::engine::{Due, Engine, Next, Seat};
+use super::error::ErrorClass;
+use crate::http::h1::response::ResponseReader;
+use crate::limits;
+use crate::runtime::{PendingSend, Receiver, SendBuf, Stream, Timer, sleep};
+use crate::sys::time::monotonic_ns;
+
+/// How one TCP connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// It was closed, or failed; the load goes on.
+    Closed,
+    /// Nothing is left to send, or the load is over.
+    Finished,
+}
+
+/// Keeps one connection of the load going.
+pub(super) async fn run(engine: Rc<Engine>) {
+    let seat = Rc::new(Seat::default());
+    let mut carried = VecDeque::new();
+    let mut tried = false;
+    loop {
+        if engine.plan.connection_per_request && carried.is_empty() {
+            if !std::mem::replace(&mut tried, true) {
+                engine.tried();
+            }
+            match next_due(&engine, &seat).await {
+                Some(due) => carried.push_back(due),
+                None => break,
+            }
+        }
+        let Some(connected) = engine.until_over(engine.connect()).await else {
+            break;
+        };
+        if !std::mem::replace(&mut tried, true) {
+            engine.tried();
+        }
+        let healthy = match connected {
+            Ok(stream) => {
+                let mut connection = Connection::new(&engine, &seat, stream, carried);
+                let end = poll_fn(|cx| connection.poll(cx)).await;
+                carried = connection.carried;
+                if end == End::Finished {
+                    break;
+                }
+                connection.answers > 0
+            }
+            Err(error) => {
+                let class = ErrorClass::of_connect(&error);
+                match carried.pop_front() {
+                    Some(due) => engine.failed(due, None, class),
+                    None => engine.connection_failed(class),
+                }
+                false
+            }
+        };
+        engine.leave_line(&seat);
+        if !healthy {
+            let pause = sleep(Duration::from_millis(limits::LOAD_RECONNECT_MS));
+            if engine.until_over(pause).await.is_none() {
+                break;
+            }
+        }
+    }
+    for due in carried.into_iter().chain(engine.take_handed(&seat)) {
+        engine.unanswered(due, None);
+    }
+    engine.connection_ends();
+}
+
+/// Waits for a request; `None` when there will be none.
+async fn next_due(engine: &Rc<Engine>, seat: &Rc<Seat>) -> Option<Due> {
+    poll_fn(|cx| {
+        if engine.is_over() {
+            return Poll::Ready(None);
+        }
+        match engine.next(seat, monotonic_ns(), cx) {
+            Next::Send(due) => Poll::Ready(Some(due)),
+            Next::Wait => Poll::Pending,
+            Next::Finished => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+/// A request under way.
+struct Sent {
+    due: Due,
+    sent_ns: u64,
+}
+
+type Sending = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+struct Connection<'a> {
+    engine: &'a Rc<Engine>,
+    seat: &'a Rc<Seat>,
+    stream: Rc<Stream>,
+    receiver: Receiver,
+    reader: ResponseReader,
+    /// Handed to the ring, which says so only if it could not take all.
+    pending: Option<PendingSend>,
+    /// What the socket had no room for.
+    rest: Option<Sending>,
+    in_flight: VecDeque<Sent>,
+    /// To be sent, or sent again, before anything else.
+    carried: VecDeque<Due>,
+    /// Being gathered for one send.
+    batch: Vec<Due>,
+    timer: Timer,
+    answers: u64,
+    finished: bool,
+    /// Nothing more is asked for on this connection.
+    closing: bool,
+    /// The server has not said that it closes.
+    stays_open: bool,
+}
+
+impl<'a> Connection<'a> {
+    fn new(
+        engine: &'a Rc<Engine>,
+        seat: &'a Rc<Seat>,
+        stream: Stream,
+        carried: VecDeque<Due>,
+    ) -> Self {
+        Self {
+            receiver: stream.receiver(),
+            stream: Rc::new(stream),
+            reader: ResponseReader::default(),
+            pending: None,
+            rest: None,
+            in_flight: VecDeque::new(),
+            carried,
+            batch: Vec::new(),
+            timer: Timer::after(&engine.shard, engine.plan.timeout_ms),
+            answers: 0,
+            finished: false,
+            closing: false,
+            stays_open: false,
+            engine,
+            seat,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Poll::Ready(end) = self.poll_receive(cx) {
+            return Poll::Ready(end);
+        }
+        if self.engine.is_over() {
+            for Sent { due, sent_ns } in self.in_flight.drain(..) {
+                self.engine.unanswered(due, Some(sent_ns));
+            }
+            return Poll::Ready(End::Finished);
+        }
+        if let Err(error) = self.poll_send(cx) {
+            return Poll::Ready(self.broken(&error));
+        }
+        if self.finished && self.in_flight.is_empty() && self.carried.is_empty() {
+            return Poll::Ready(End::Finished);
+        }
+        if self.closing && self.stays_open {
+            return Poll::Ready(End::Closed);
+        }
+        if self.timer.poll_elapsed(cx).is_ready() {
+            if self.closing {
+                return Poll::Ready(End::Closed);
+            }
+            if !self.in_flight.is_empty() {
+                return Poll::Ready(self.give_up(ErrorClass::Timeout));
+            }
+        }
+        Poll::Pending
+    }
+
+    // ---- sending ---------------------------------------------------------------
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            if let Some(pending) = &mut self.pending {
+                match pending.poll(cx) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(result) => {
+                        self.pending = None;
+                        self.rest = result?.map(|rest| {
+                            let stream = Rc::clone(&self.stream);
+                            Box::pin(async move { stream.send_all(rest).await }) as Sending
+                        });
+                    }
+                }
+            }
+            if let Some(rest) = &mut self.rest {
+                match rest.as_mut().poll(cx) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(result) => {
+                        self.rest = None;
+                        result?;
+                    }
+                }
+            }
+            if !self.fill(cx) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts to send as much as is due and has room; whether there was anything.
+    fn fill(&mut self, cx: &mut Context<'_>) -> bool {
+        let plan = &self.engine.plan;
+        let room = match plan.connection_per_request {
+            true => 1 - usize::from(self.answers > 0 || !self.in_flight.is_empty()),
+            false => plan.pipeline.saturating_sub(self.in_flight.len()),
+        };
+        if room == 0 || self.finished || self.closing {
+            return false;
+        }
+        let now_ns = monotonic_ns();
+        while self.batch.len() < room {
+            if let Some(due) = self.carried.pop_front() {
+                self.batch.push(due);
+                continue;
+            }
+            match self.engine.next(self.seat, now_ns, cx) {
+                Next::Send(due) => self.batch.push(due),
+                Next::Wait => break,
+                Next::Finished => {
+                    self.finished = true;
+                    break;
+                }
+            }
+        }
+        if self.batch.is_empty() {
+            return false;
+        }
+        if self.in_flight.is_empty() {
+            self.timer.reset(plan.timeout_ms);
+        }
+        self.pending = Some(self.stream.send_now(self.gathered()));
+        self.engine.sent(self.batch.len() as u64);
+        let sent = self.batch.drain(..).map(|due| Sent {
+            due,
+            sent_ns: now_ns,
+        });
+        self.in_flight.extend(sent);
+        true
+    }
+
+    /// The batch as one piece.
+    fn gathered(&self) -> SendBuf {
+        let requests = &self.engine.plan.requests;
+        let first = self.batch[0].request;
+        if self.batch.iter().all(|due| due.request == first)
+            && let Some(burst) = requests[first as usize].0.burst(self.batch.len())
+        {
+            return burst.into();
+        }
+        let mut all = self.engine.shard.output_pool().take();
+        for due in &self.batch {
+            all.extend_from_slice(requests[due.request as usize].0.one());
+        }
+        all.into()
+    }
+
+    // ---- receiving ---------------------------------------------------------------
+
+    /// Takes what has come; ready when the connection is over.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match self.receiver.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Some(buf))) => {
+                    let now_ns = monotonic_ns();
+                    self.engine.received(buf.len(), now_ns);
+                    if let Err(class) = self.take(&buf, now_ns) {
+                        return Poll::Ready(self.give_up(class));
+                    }
+                }
+                Poll::Ready(Ok(None)) => return Poll::Ready(self.ended()),
+                Poll::Ready(Err(error)) => return Poll::Ready(self.broken(&error)),
+            }
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8], now_ns: u64) -> Result<(), ErrorClass> {
+        while !bytes.is_empty() {
+            let Some(front) = self.in_flight.front() else {
+                // More than was asked for, unless the connection is done with anyway.
+                return match self.closing {
+                    true => Ok(()),
+                    false => Err(ErrorClass::BadResponse),
+                };
+            };
+            let due = front.due;
+            let no_body = self.engine.plan.requests[due.request as usize].0.no_body;
+            let step = self
+                .reader
+                .read(bytes, no_body, |_| {})
+                .map_err(|_| ErrorClass::BadResponse)?;
+            bytes = &bytes[step.consumed..];
+            let Some(answer) = step.answer else {
+                continue;
+            };
+            self.engine
+                .answered(due, front.sent_ns, now_ns, answer.status);
+            self.in_flight.pop_front();
+            self.answers += 1;
+            if let Some(front) = self.in_flight.front() {
+                let waited_ms = now_ns.saturating_sub(front.sent_ns) / 1_000_000;
+                let plan = &self.engine.plan;
+                self.timer.reset(plan.timeout_ms.saturating_sub(waited_ms));
+            }
+            if !answer.keep_alive || self.engine.plan.connection_per_request {
+                self.closing = true;
+                self.carry_all();
+                // Who says that it closes is given the time to, so that it is not we who keep the
+                // port in TIME_WAIT.
+                self.stays_open = answer.keep_alive;
+                self.timer.reset(limits::LOAD_GRACE_MS);
+            }
+        }
+        Ok(())
+    }
+
+    // ---- the end -----------------------------------------------------------------
+
+    /// What was sent and will not be answered on this connection goes to the next one.
+    fn carry_all(&mut self) {
+        self.engine.unsend(self.in_flight.len() as u64);
+        for Sent { due, .. } in self.in_flight.drain(..).rev() {
+            self.carried.push_front(due);
+        }
+    }
+
+    /// The oldest request fails, and the connection with it.
+    fn give_up(&mut self, class: ErrorClass) -> End {
+        match self.in_flight.pop_front() {
+            Some(Sent { due, sent_ns }) => self.engine.failed(due, Some(sent_ns), class),
+            None => self.engine.connection_failed(class),
+        }
+        self.carry_all();
+        End::Closed
+    }
+
+    /// The server has closed.
+    fn ended(&mut self) -> End {
+        if let (Some(answer), Some(Sent { due, sent_ns })) =
+            (self.reader.end(), self.in_flight.front())
+        {
+            self.engine
+                .answered(*due, *sent_ns, monotonic_ns(), answer.status);
+            self.in_flight.pop_front();
+            self.answers += 1;
+            self.carry_all();
+            return End::Closed;
+        }
+        match (self.in_flight.is_empty(), self.reader.is_within()) {
+            // An idle connection may be closed at any time.
+            (true, _) => End::Closed,
+            (false, true) => self.give_up(ErrorClass::Truncated),
+            (false, false) => self.give_up(ErrorClass::Closed),
+        }
+    }
+
+    fn broken(&mut self, error: &io::Error) -> End {
+        if self.in_flight.is_empty() {
+            return End::Closed;
+        }
+        let class = match error.kind() {
+            io::ErrorKind::TimedOut => ErrorClass::Timeout,
+            _ => ErrorClass::Reset,
+        };
+        self.give_up(class)
+    }
+}

@@ -1,0 +1,514 @@
+//! One shard's part of a load: what is due, who is free to send it, and what came of it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::arrivals::{Arrivals, Share};
+use super::error::ErrorClass;
+use super::plan::Plan;
+use super::record::Record;
+use crate::limits;
+use crate::runtime::{Shard, Stream, sleep_until, timeout};
+use crate::sys::time::monotonic_ns;
+
+/// A request that is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub due_ns: u64,
+    /// Index of [`Plan::requests`].
+    pub request: u32,
+}
+
+/// What a connection with room for a request gets.
+pub(super) enum Next {
+    Send(Due),
+    /// Nothing is due; the connection is woken when something is.
+    Wait,
+    /// Nothing will be due any more.
+    Finished,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Connections are being made.
+    Preparing,
+    Sending,
+    /// Nothing new is sent; answers are waited for.
+    Draining,
+    Over,
+}
+
+/// A connection's place in the line for what is due.
+#[derive(Default)]
+pub(super) struct Seat {
+    in_line: Cell<bool>,
+    /// A request that it was handed, with the moment at which that was due.
+    handed: Cell<Option<u64>>,
+}
+
+/// One shard's part of a load.
+pub(super) struct Engine {
+    pub shard: Shard,
+    pub plan: Arc<Plan>,
+    pub share: Share,
+    pub record: RefCell<Record>,
+    phase: Cell<Phase>,
+    /// What was due before this is not counted: the warm-up.
+    measure_ns: Cell<u64>,
+    end_ns: Cell<u64>,
+    last_answer_ns: Cell<u64>,
+    /// In an open loop.
+    arrivals: RefCell<Option<Arrivals>>,
+    /// Requests that a closed loop may still send.
+    budget: Cell<u64>,
+    random: RefCell<fastrand::Rng>,
+    weights_total: f64,
+    line: RefCell<VecDeque<(Rc<Seat>, Waker)>>,
+    dispatcher: RefCell<Option<Waker>>,
+    in_flight: Cell<u64>,
+    /// Connections that have not ended for good.
+    live: Cell<usize>,
+    root: RefCell<Option<Waker>>,
+    pub connecting: Connecting,
+}
+
+/// What is known of making connections.
+#[derive(Default)]
+pub(super) struct Connecting {
+    /// Index of the address that was last connected to.
+    address: Cell<usize>,
+    started: Cell<usize>,
+    /// Connections that were tried at least once.
+    tried: Cell<usize>,
+    /// Connections made since the start, warm-up included.
+    pub made: Cell<u64>,
+    pub failed: Cell<u64>,
+    pub first_error: RefCell<Option<(SocketAddr, io::Error)>>,
+}
+
+impl Engine {
+    pub fn new(shard: Shard, plan: Arc<Plan>, share: Share) -> Rc<Self> {
+        let seed = plan.seed ^ (share.index as u64 + 1) << 32;
+        Rc::new(Self {
+            shard,
+            share,
+            record: RefCell::new(Record::new()),
+            phase: Cell::new(Phase::Preparing),
+            measure_ns: Cell::new(0),
+            end_ns: Cell::new(u64::MAX),
+            last_answer_ns: Cell::new(0),
+            arrivals: RefCell::default(),
+            budget: Cell::new(u64::MAX),
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            weights_total: plan.requests.iter().map(|(_, weight)| weight).sum(),
+            plan,
+            line: RefCell::default(),
+            dispatcher: RefCell::default(),
+            in_flight: Cell::new(0),
+            live: Cell::new(0),
+            root: RefCell::default(),
+            connecting: Connecting::default(),
+        })
+    }
+
+    /// This shard's part of a number that all shards divide among them.
+    pub fn part_of(&self, all: u64) -> u64 {
+        let (index, of) = (self.share.index as u64, self.share.of as u64);
+        all / of + u64::from(index < all % of)
+    }
+
+    // ---- the run ----------------------------------------------------------------
+
+    /// Lets the connections send from now on.
+    pub fn begin(&self, start_ns: u64) {
+        let plan = &self.plan;
+        let requests_max = plan.requests_max.map(|all| self.part_of(all));
+        let warm_and_measured = plan.duration_ns.map(|ns| ns + plan.warmup_ns);
+        self.measure_ns.set(start_ns + plan.warmup_ns);
+        if let Some(ns) = warm_and_measured {
+            self.end_ns.set(start_ns + ns);
+        }
+        match &plan.rate {
+            Some((rate, spacing)) => {
+                let seconds = warm_and_measured.map(|ns| ns as f64 / 1e9);
+                let arrivals = Arrivals::new(
+                    rate,
+                    *spacing,
+                    seconds,
+                    start_ns,
+                    self.share,
+                    plan.seed,
+                    requests_max,
+                );
+                *self.arrivals.borrow_mut() = Some(arrivals);
+            }
+            None => self.budget.set(requests_max.unwrap_or(u64::MAX)),
+        }
+        self.phase.set(Phase::Sending);
+        self.shard.wake_all();
+    }
+
+    /// Stops sending what is not due yet.
+    pub fn stop(&self) {
+        self.end_ns.set(self.end_ns.get().min(monotonic_ns()));
+        self.phase.set(Phase::Draining);
+        self.shard.wake_all();
+    }
+
+    /// Ends all connections; what they had under way counts as unanswered, what was due as unsent.
+    pub fn end(&self) {
+        self.phase.set(Phase::Over);
+        self.shard.wake_all();
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.phase.get() == Phase::Over
+    }
+
+    /// When the measured time begins.
+    pub fn measure_ns(&self) -> u64 {
+        self.measure_ns.get()
+    }
+
+    /// When the last request is due, if that is known.
+    pub fn end_ns(&self) -> u64 {
+        self.end_ns.get()
+    }
+
+    /// When the last answer came that counts.
+    pub fn last_answer_ns(&self) -> u64 {
+        self.last_answer_ns.get()
+    }
+
+    /// Counts what was due and is not sent. Ends the arrivals.
+    pub fn count_unsent(&self) {
+        let Some(mut arrivals) = self.arrivals.take() else {
+            return;
+        };
+        let now_ns = monotonic_ns();
+        arrivals.drain_due(self.end_ns.get().min(now_ns), |due_ns| {
+            if due_ns >= self.measure_ns.get() {
+                let mut record = self.record.borrow_mut();
+                record.tally.unsent += 1;
+                record.response.saturating_record(now_ns - due_ns);
+            }
+        });
+    }
+
+    /// Ready when every connection has ended for good.
+    pub fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.live.get() == 0 {
+            return Poll::Ready(());
+        }
+        *self.root.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub fn connection_ends(&self) {
+        self.live.set(self.live.get() - 1);
+        if self.live.get() == 0 {
+            self.wake_root();
+        }
+    }
+
+    fn wake_root(&self) {
+        if let Some(waker) = self.root.take() {
+            waker.wake();
+        }
+    }
+
+    /// Gives up on a future when the load is over.
+    pub async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.is_over() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    // ---- what is due --------------------------------------------------------------
+
+    /// What a connection with room for a request should do.
+    #[inline]
+    pub fn next(&self, seat: &Rc<Seat>, now_ns: u64, cx: &mut Context<'_>) -> Next {
+        if let Some(due_ns) = seat.handed.take() {
+            self.lag(due_ns, now_ns);
+            return Next::Send(self.pick(due_ns));
+        }
+        match self.phase.get() {
+            Phase::Preparing => return Next::Wait,
+            Phase::Sending => {}
+            Phase::Draining | Phase::Over => return Next::Finished,
+        }
+        let mut arrivals = self.arrivals.borrow_mut();
+        let Some(arrivals) = &mut *arrivals else {
+            if now_ns >= self.end_ns.get() || self.budget.get() == 0 {
+                return Next::Finished;
+            }
+            self.budget.set(self.budget.get() - 1);
+            return Next::Send(self.pick(now_ns));
+        };
+        if let Some(due_ns) = arrivals.take_due(now_ns) {
+            // With others in line it was for the dispatcher to send this.
+            if !self.line.borrow().is_empty() {
+                self.lag(due_ns, now_ns);
+            }
+            return Next::Send(self.pick(due_ns));
+        }
+        if arrivals.peek().is_none() {
+            return Next::Finished;
+        }
+        if !seat.in_line.replace(true) {
+            let mut line = self.line.borrow_mut();
+            line.push_back((Rc::clone(seat), cx.waker().clone()));
+            if line.len() == 1
+                && let Some(dispatcher) = self.dispatcher.take()
+            {
+                dispatcher.wake();
+            }
+        }
+        Next::Wait
+    }
+
+    /// A connection that is down takes its seat out of the line.
+    pub fn leave_line(&self, seat: &Rc<Seat>) {
+        if seat.in_line.replace(false) {
+            let mut line = self.line.borrow_mut();
+            line.retain(|(other, _)| !Rc::ptr_eq(other, seat));
+        }
+    }
+
+    /// A request that was handed to a connection and not taken.
+    pub fn take_handed(&self, seat: &Seat) -> Option<Due> {
+        seat.handed.take().map(|due_ns| self.pick(due_ns))
+    }
+
+    fn pick(&self, due_ns: u64) -> Due {
+        let requests = &self.plan.requests;
+        let mut request = 0;
+        if requests.len() > 1 {
+            let mut at = self.random.borrow_mut().f64() * self.weights_total;
+            while request + 1 < requests.len() && at >= requests[request].1 {
+                at -= requests[request].1;
+                request += 1;
+            }
+        }
+        Due {
+            due_ns,
+            request: request as u32,
+        }
+    }
+
+    fn lag(&self, due_ns: u64, now_ns: u64) {
+        if due_ns >= self.measure_ns.get() {
+            let mut record = self.record.borrow_mut();
+            record.lag.saturating_record(now_ns.saturating_sub(due_ns));
+        }
+    }
+
+    /// Hands what falls due to the connections in line, the longest waiting first.
+    pub async fn dispatch(self: Rc<Self>) {
+        loop {
+            poll_fn(|cx| {
+                if self.line.borrow().is_empty() {
+                    *self.dispatcher.borrow_mut() = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            })
+            .await;
+            let next_ns = self.arrivals.borrow().as_ref().and_then(Arrivals::peek);
+            let Some(next_ns) = next_ns else {
+                // Who waits is told that nothing comes.
+                let line = self.line.take();
+                for (seat, waker) in line {
+                    seat.in_line.set(false);
+                    waker.wake();
+                }
+                continue;
+            };
+            sleep_until(next_ns).await;
+            if self.phase.get() != Phase::Sending {
+                return;
+            }
+            let now_ns = monotonic_ns();
+            let mut line = self.line.borrow_mut();
+            let mut arrivals = self.arrivals.borrow_mut();
+            let Some(arrivals) = &mut *arrivals else {
+                return;
+            };
+            while !line.is_empty()
+                && let Some(due_ns) = arrivals.take_due(now_ns)
+                && let Some((seat, waker)) = line.pop_front()
+            {
+                seat.in_line.set(false);
+                seat.handed.set(Some(due_ns));
+                waker.wake();
+            }
+        }
+    }
+
+    // ---- what came of it -------------------------------------------------------------
+
+    pub fn sent(&self, count: u64) {
+        let in_flight = self.in_flight.get() + count;
+        self.in_flight.set(in_flight);
+        let mut record = self.record.borrow_mut();
+        record.in_flight_max = record.in_flight_max.max(in_flight);
+    }
+
+    /// Requests that are not under way any more without an end of their own.
+    pub fn unsend(&self, count: u64) {
+        self.in_flight.set(self.in_flight.get() - count);
+    }
+
+    #[inline]
+    pub fn answered(&self, due: Due, sent_ns: u64, now_ns: u64, status: u16) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        if due.due_ns < self.measure_ns.get() {
+            return;
+        }
+        self.last_answer_ns.set(now_ns);
+        let mut record = self.record.borrow_mut();
+        record.times(now_ns - due.due_ns, now_ns - sent_ns);
+        record.tally.requests += 1;
+        record.tally.status[usize::from(status / 100 % 10)] += 1;
+        match status {
+            400..=499 => record.tally.error(ErrorClass::Status4xx),
+            500..=599 => record.tally.error(ErrorClass::Status5xx),
+            _ => {}
+        }
+    }
+
+    pub fn received(&self, bytes: usize, now_ns: u64) {
+        if now_ns >= self.measure_ns.get() {
+            self.record.borrow_mut().tally.bytes += bytes as u64;
+        }
+    }
+
+    /// A request failed. One that timed out enters the times with what it has waited.
+    pub fn failed(&self, due: Due, sent_ns: Option<u64>, class: ErrorClass) {
+        if sent_ns.is_some() {
+            self.unsend(1);
+        }
+        if due.due_ns < self.measure_ns.get() {
+            return;
+        }
+        let now_ns = monotonic_ns();
+        let mut record = self.record.borrow_mut();
+        record.tally.error(class);
+        if class == ErrorClass::Timeout {
+            record.times(now_ns - due.due_ns, now_ns - sent_ns.unwrap_or(due.due_ns));
+        }
+    }
+
+    /// A request was under way at the end, or about to be sent again.
+    pub fn unanswered(&self, due: Due, sent_ns: Option<u64>) {
+        if sent_ns.is_some() {
+            self.unsend(1);
+        }
+        if due.due_ns < self.measure_ns.get() {
+            return;
+        }
+        let now_ns = monotonic_ns();
+        let mut record = self.record.borrow_mut();
+        record.tally.unanswered += 1;
+        record.response.saturating_record(now_ns - due.due_ns);
+        if let Some(sent_ns) = sent_ns {
+            record.service.saturating_record(now_ns - sent_ns);
+        }
+    }
+
+    /// A connection failed that had nothing to send.
+    pub fn connection_failed(&self, class: ErrorClass) {
+        if monotonic_ns() >= self.measure_ns.get() {
+            self.record.borrow_mut().tally.error(class);
+        }
+    }
+
+    // ---- making connections ------------------------------------------------------------
+
+    /// Notes that a connection was tried for the first time.
+    pub fn tried(&self) {
+        self.connecting.tried.set(self.connecting.tried.get() + 1);
+        self.wake_root();
+    }
+
+    /// Starts all connections, not too many at a time; ready when every one was tried.
+    pub fn poll_all_tried(
+        &self,
+        cx: &mut Context<'_>,
+        connections: usize,
+        mut start: impl FnMut(),
+    ) -> Poll<()> {
+        let tried = self.connecting.tried.get();
+        let wanted = connections.min(tried + limits::LOAD_CONNECTING_MAX);
+        while self.connecting.started.get() < wanted {
+            self.connecting
+                .started
+                .set(self.connecting.started.get() + 1);
+            self.live.set(self.live.get() + 1);
+            start();
+        }
+        if tried >= connections {
+            return Poll::Ready(());
+        }
+        *self.root.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Connects to the server.
+    pub async fn connect(&self) -> io::Result<Stream> {
+        let connecting = &self.connecting;
+        let addresses = &self.plan.addresses;
+        let wait = Duration::from_millis(self.plan.timeout_ms);
+        // Once one has answered it is stayed with.
+        let attempts = if connecting.made.get() > 0 {
+            1
+        } else {
+            addresses.len()
+        };
+        let mut at = connecting.address.get();
+        let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+        for _ in 0..attempts {
+            let address = addresses[at];
+            let began_ns = monotonic_ns();
+            result = match timeout(wait, Stream::connect(address)).await {
+                Ok(result) => result,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            };
+            if result.is_ok() {
+                connecting.address.set(at);
+                connecting.made.set(connecting.made.get() + 1);
+                let took_ns = monotonic_ns() - began_ns;
+                let mut record = self.record.borrow_mut();
+                record.connect.saturating_record(took_ns);
+                record.tally.connects += 1;
+                return result;
+            }
+            if let Err(error) = &result {
+                let mut first = connecting.first_error.borrow_mut();
+                if first.is_none() {
+                    let copy = match error.raw_os_error() {
+                        Some(number) => io::Error::from_raw_os_error(number),
+                        None => error.kind().into(),
+                    };
+                    *first = Some((address, copy));
+                }
+            }
+            at = (at + 1) % addresses.len();
+        }
+        connecting.failed.set(connecting.failed.get() + 1);
+        result
+    }
+}

@@ -1,0 +1,175 @@
+//! What goes wrong: with a request, which is counted, and with a load, which ends it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::runtime::RuntimeError;
+
+/// Why a request or a connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    ConnectRefused,
+    ConnectTimeout,
+    /// Any other reason for which a connection can't be made.
+    ConnectFailed,
+    /// No local port is left for another connection.
+    NoPorts,
+    /// No descriptor is left for another connection.
+    NoDescriptors,
+    /// The server reset the connection.
+    Reset,
+    /// The server closed the connection instead of answering.
+    Closed,
+    /// The connection ended in the middle of an answer.
+    Truncated,
+    Timeout,
+    /// The answer is no HTTP/1.1.
+    BadResponse,
+    Status4xx,
+    Status5xx,
+}
+
+impl ErrorClass {
+    pub const ALL: [Self; 12] = [
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectFailed,
+        Self::NoPorts,
+        Self::NoDescriptors,
+        Self::Reset,
+        Self::Closed,
+        Self::Truncated,
+        Self::Timeout,
+        Self::BadResponse,
+        Self::Status4xx,
+        Self::Status5xx,
+    ];
+
+    /// Its key in a summary.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConnectFailed => "connect_failed",
+            Self::NoPorts => "no_ports",
+            Self::NoDescriptors => "no_descriptors",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Truncated => "truncated",
+            Self::Timeout => "timeout",
+            Self::BadResponse => "bad_response",
+            Self::Status4xx => "status_4xx",
+            Self::Status5xx => "status_5xx",
+        }
+    }
+
+    /// What an error of connect(2) is.
+    pub(super) fn of_connect(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectRefused,
+            io::ErrorKind::TimedOut => Self::ConnectTimeout,
+            io::ErrorKind::AddrNotAvailable => Self::NoPorts,
+            _ => match sys_error(error) {
+                Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => Self::NoDescriptors,
+                _ => Self::ConnectFailed,
+            },
+        }
+    }
+}
+
+fn sys_error(error: &io::Error) -> Option<nix::errno::Errno> {
+    error.raw_os_error().map(nix::errno::Errno::from_raw)
+}
+
+/// Why a load could not be run.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The host's name stands for no address.
+    Resolve {
+        host: String,
+        error: io::Error,
+    },
+    /// Not one connection could be made.
+    Connect {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    /// RLIMIT_NOFILE is too low.
+    Descriptors {
+        needed: u64,
+        limit: u64,
+    },
+    /// net.ipv4.ip_local_port_range is too narrow.
+    Ports {
+        connections: usize,
+        first: u16,
+        last: u16,
+    },
+    Runtime(RuntimeError),
+    Io {
+        what: &'static str,
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve { host, error } => {
+                // Rust's own words before the resolver's say nothing more.
+                let error = error.to_string();
+                let error = error.rsplit(": ").next().unwrap_or_default();
+                write!(
+                    f,
+                    "the name \"{host}\" does not resolve: {error}; check its spelling and /etc/resolv.conf"
+                )
+            }
+            Self::Connect { address, error } => {
+                let advice = match ErrorClass::of_connect(error) {
+                    ErrorClass::ConnectRefused => {
+                        return write!(
+                            f,
+                            "nothing listens on {address}: connection refused; \
+                             start the server or check the port"
+                        );
+                    }
+                    ErrorClass::ConnectTimeout => "is a firewall between, or the host down?",
+                    ErrorClass::NoPorts => PORTS_ADVICE,
+                    ErrorClass::NoDescriptors => "raise the limit with ulimit -n",
+                    _ => "check the address and the route to it",
+                };
+                write!(f, "cannot connect to {address}: {error}; {advice}")
+            }
+            Self::Descriptors { needed, limit } => write!(
+                f,
+                "{needed} descriptors are needed and {limit} are allowed; raise the hard limit \
+                 (ulimit -Hn {needed}, or LimitNOFILE= of a service) or use fewer connections"
+            ),
+            Self::Ports {
+                connections,
+                first,
+                last,
+            } => write!(
+                f,
+                "{connections} connections to one address need as many local ports, and \
+                 net.ipv4.ip_local_port_range has {first} to {last}; \
+                 widen it (sysctl net.ipv4.ip_local_port_range='1024 65535') or use fewer connections"
+            ),
+            Self::Runtime(error) => error.fmt(f),
+            Self::Io { what, error } => write!(f, "{what} failed: {error}"),
+        }
+    }
+}
+
+/// What helps against a lack of local ports.
+pub(super) const PORTS_ADVICE: &str = "widen net.ipv4.ip_local_port_range or set \
+    net.ipv4.tcp_tw_reuse=1, or leave connections open";
+
+impl std::error::Error for LoadError {}
+
+impl From<RuntimeError> for LoadError {
+    fn from(error: RuntimeError) -> Self {
+        Self::Runtime(error)
+    }
+}

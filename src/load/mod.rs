@@ -1,0 +1,35 @@
+//! The load generator: the same runtime, seen from the client's side.
+//!
+//! A load is a [`Plan`], plain data. [`start`] runs it on shards of its own; each has its share
+//! of the connections and of the arrivals, and reports once a second to a [`Load`], which makes one
+//! [`Summary`] of it, plain data again, from which all output is made.
+//!
+//! Two times are told of every request. The *response time* runs from the moment at which the
+//! request was due; the *service time* from when it was sent. In an open loop (at a rate) requests
+//! are due whatever the server does, and so a server that stops for a second is seen to make a
+//! second's worth of requests wait. In a closed loop both are the same, and such a stop is one slow request.
+
+mod arrivals;
+mod collect;
+mod connection;
+mod engine;
+mod error;
+mod host;
+mod plan;
+mod record;
+mod request;
+mod run;
+mod summary;
+mod table;
+mod target;
+mod verdict;
+
+pub use arrivals::{Rate, RateError, Spacing};
+pub use error::{ErrorClass, LoadError};
+pub use plan::Plan;
+pub use request::{Prepared, RequestError, RequestSpec};
+pub use run::{Load, Progress, Stop, start};
+pub use summary::{Host, Second, Summary, Times};
+pub use table::{grouped, timed};
+pub use target::{Origin, Target, TargetError};
+pub use verdict::Verdict;

@@ -1,0 +1,112 @@
+//! What a load is to do.
+
+use std::net::SocketAddr;
+
+use super::arrivals::{Rate, Spacing};
+use super::error::LoadError;
+use super::request::Prepared;
+use crate::limits;
+use crate::sys;
+
+/// A load, ready to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Addresses of the one server, tried in this order.
+    pub addresses: Vec<SocketAddr>,
+    /// The requests, each with its weight.
+    pub requests: Vec<(Prepared, f64)>,
+    pub connections: usize,
+    /// Shards; never more than connections.
+    pub threads: usize,
+    /// CPUs to pin the shards to, one each; `None` leaves that to the kernel.
+    pub cpus: Option<Vec<usize>>,
+    /// Requests that may be under way on one connection.
+    pub pipeline: usize,
+    pub connection_per_request: bool,
+    /// `None`: until `requests_max` or until stopped.
+    pub duration_ns: Option<u64>,
+    /// Sent as the rest and not counted.
+    pub warmup_ns: u64,
+    pub requests_max: Option<u64>,
+    /// From the send to the whole answer.
+    pub timeout_ms: u64,
+    /// `None`: a closed loop, each connection sends when it has its answer.
+    pub rate: Option<(Rate, Spacing)>,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// A closed loop of GETs: one thread, ten connections, ten seconds.
+    pub fn new(addresses: Vec<SocketAddr>, requests: Vec<(Prepared, f64)>) -> Self {
+        Self {
+            addresses,
+            requests,
+            connections: 10,
+            threads: 1,
+            cpus: None,
+            pipeline: 1,
+            connection_per_request: false,
+            duration_ns: Some(10_000_000_000),
+            warmup_ns: 0,
+            requests_max: None,
+            timeout_ms: limits::LOAD_TIMEOUT_MS,
+            rate: None,
+            seed: 0,
+        }
+    }
+
+    /// Whether this process may open so many connections; raises its limit of descriptors.
+    ///
+    /// # Errors
+    /// Names the limit that is in the way.
+    pub(super) fn check_limits(&self) -> Result<(), LoadError> {
+        match sys::rlimit::raise_open_files() {
+            Ok((_, now)) => allow(self.connections, now, super::host::port_range()),
+            Err(error) => Err(LoadError::Io {
+                what: "asking for the limit of open files",
+                error,
+            }),
+        }
+    }
+}
+
+/// Whether so many connections fit into these limits.
+fn allow(connections: usize, limit: u64, ports: Option<(u16, u16)>) -> Result<(), LoadError> {
+    let needed = (connections + limits::LOAD_DESCRIPTORS_RESERVED) as u64;
+    if limit < needed {
+        return Err(LoadError::Descriptors { needed, limit });
+    }
+    // All connections go to one address.
+    match ports {
+        Some((first, last)) if connections > usize::from(last.saturating_sub(first)) + 1 => {
+            Err(LoadError::Ports {
+                connections,
+                first,
+                last,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_in_the_way_is_named() {
+        let ports = Some((32_768, 60_999));
+        assert!(allow(28_232, 100_000, ports).is_ok());
+        let said = allow(28_233, 100_000, ports).unwrap_err().to_string();
+        assert!(
+            said.contains("net.ipv4.ip_local_port_range has 32768 to 60999"),
+            "{said}"
+        );
+        assert!(allow(28_233, 100_000, None).is_ok());
+        let said = allow(1000, 1024, ports).unwrap_err().to_string();
+        assert!(
+            said.contains("1032 descriptors are needed and 1024 are allowed"),
+            "{said}"
+        );
+    }
+}

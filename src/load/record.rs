@@ -1,0 +1,128 @@
+//! What a shard has seen since it last told.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::error::ErrorClass;
+use crate::limits;
+
+/// A histogram of nanoseconds, exact to three digits.
+pub(super) fn histogram() -> Histogram<u64> {
+    match Histogram::new_with_bounds(64, limits::LOAD_TIME_NS_MAX, 3) {
+        Ok(histogram) => histogram,
+        Err(_) => unreachable!("the bounds are constants, which a test has tried"),
+    }
+}
+
+/// Counts of one shard, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Bytes received, heads and all.
+    pub bytes: u64,
+    /// Answers by the first digit of their status.
+    pub status: [u64; 10],
+    pub errors: [u64; ErrorClass::ALL.len()],
+    /// Connections made.
+    pub connects: u64,
+    /// Requests under way when the load ended.
+    pub unanswered: u64,
+    /// Requests that were due and had not been sent when the load ended.
+    pub unsent: u64,
+}
+
+impl Tally {
+    pub fn error(&mut self, class: ErrorClass) {
+        self.errors[class as usize] += 1;
+    }
+
+    pub fn errors_total(&self) -> u64 {
+        self.errors.iter().sum()
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        let add = |to: &mut [u64], from: &[u64]| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        };
+        add(&mut self.status, &other.status);
+        add(&mut self.errors, &other.errors);
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.connects += other.connects;
+        self.unanswered += other.unanswered;
+        self.unsent += other.unsent;
+    }
+}
+
+/// Histograms and counts.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub tally: Tally,
+    /// From when a request was due.
+    pub response: Histogram<u64>,
+    /// From when it was sent.
+    pub service: Histogram<u64>,
+    /// By how much the generator itself was late to send what was due.
+    pub lag: Histogram<u64>,
+    pub connect: Histogram<u64>,
+    pub in_flight_max: u64,
+}
+
+impl Record {
+    pub fn new() -> Self {
+        Self {
+            tally: Tally::default(),
+            response: histogram(),
+            service: histogram(),
+            lag: histogram(),
+            connect: histogram(),
+            in_flight_max: 0,
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.tally.add(&other.tally);
+        // All have the same bounds, so that nothing is lost.
+        self.response += &other.response;
+        self.service += &other.service;
+        self.lag += &other.lag;
+        self.connect += &other.connect;
+        self.in_flight_max += other.in_flight_max;
+    }
+
+    /// A request's two times.
+    pub fn times(&mut self, response_ns: u64, service_ns: u64) {
+        self.response.saturating_record(response_ns);
+        self.service.saturating_record(service_ns);
+    }
+}
+
+/// What a shard tells of a while.
+pub(super) struct Interval {
+    pub record: Record,
+    /// Which of the shard's intervals it is, from 0.
+    pub number: usize,
+    pub length: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_exact_to_a_tenth_of_a_percent() {
+        let mut histogram = histogram();
+        for ns in [1, 20_000, 1_234_567, limits::LOAD_TIME_NS_MAX, u64::MAX] {
+            histogram.reset();
+            histogram.saturating_record(ns);
+            let seen = histogram.max().min(limits::LOAD_TIME_NS_MAX) as f64;
+            let wanted = ns.min(limits::LOAD_TIME_NS_MAX) as f64;
+            assert!(
+                (seen - wanted).abs() <= 64.0 + wanted / 1000.0,
+                "{ns}: {seen}"
+            );
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A summary as a person reads it on a terminal.
+
+use std::fmt::{self, Write};
+
+use super::summary::{Summary, Times};
+use super::verdict::Verdict;
+
+/// A line of the table of times.
+type Row = (&'static str, fn(&Times) -> f64);
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        self.rates(f)?;
+        self.times(f)?;
+        self.rest(f)?;
+        self.failures(f)?;
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        if self.verdict != Verdict::Good {
+            writeln!(f, "  {}", self.verdict)?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.urls.join(" "))?;
+        write!(
+            f,
+            "  {}, {}, {}",
+            self.model,
+            counted(self.connections as u64, "connection"),
+            counted(self.threads as u64, "thread")
+        )?;
+        if self.pipeline > 1 {
+            write!(f, ", {} requests deep", self.pipeline)?;
+        }
+        if self.connection_per_request {
+            write!(f, ", a connection per request")?;
+        }
+        if self.interrupted {
+            write!(f, ", stopped early")?;
+        }
+        writeln!(f, "\n")
+    }
+
+    fn rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(
+            f,
+            "requests",
+            &format!("{} in {:.2} s", grouped(self.requests), self.seconds),
+        )?;
+        let asked = match self.asked_rate_per_s {
+            Some(asked) => format!(
+                " of {}/s asked ({:.1}%)",
+                grouped(asked.round() as u64),
+                self.rate_per_s / asked * 100.0
+            ),
+            None => String::new(),
+        };
+        line(
+            f,
+            "rate",
+            &format!("{}/s{asked}", grouped(self.rate_per_s.round() as u64)),
+        )?;
+        let per_s = self.bytes as f64 / self.seconds.max(1e-9);
+        line(
+            f,
+            "received",
+            &format!("{}, {}/s", sized(self.bytes as f64), sized(per_s)),
+        )?;
+        writeln!(f)
+    }
+
+    fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (response, service) = (&self.response_time_us, &self.service_time_us);
+        if response.count == 0 {
+            return Ok(());
+        }
+        let open = self.asked_rate_per_s.is_some();
+        // In a closed loop both are the same.
+        let titles = match open {
+            true => "response time   service time",
+            false => "service time",
+        };
+        writeln!(f, "  {:9}{titles:>15}", "")?;
+        let rows: [Row; 7] = [
+            ("P50", |t| t.p50),
+            ("P90", |t| t.p90),
+            ("P99", |t| t.p99),
+            ("P99.9", |t| t.p999),
+            ("P99.99", |t| t.p9999),
+            ("max", |t| t.max),
+            ("mean", |t| t.mean),
+        ];
+        for (name, of) in rows {
+            write!(f, "  {name:9}")?;
+            if open {
+                write!(f, "{:>15}", timed(of(response)))?;
+            }
+            writeln!(f, "{:>15}", timed(of(service)))?;
+        }
+        writeln!(f)
+    }
+
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lag) = &self.generator_lag_us
+            && lag.count > 0
+        {
+            let text = format!(
+                "P50 {}, P99 {}, max {}",
+                timed(lag.p50),
+                timed(lag.p99),
+                timed(lag.max)
+            );
+            line(f, "generator lag", &text)?;
+        }
+        let connect = &self.connect_time_us;
+        let text = format!(
+            "{} made, P50 {}, max {}",
+            grouped(self.connects),
+            timed(connect.p50),
+            timed(connect.max)
+        );
+        line(f, "connections", &text)?;
+        line(
+            f,
+            "in flight",
+            &format!("at most {}", grouped(self.in_flight_max)),
+        )?;
+        let mut cpu = format!("client {:.2} us", self.client_cpu_us_per_request);
+        if let Some(server) = self.server_cpu_us_per_request {
+            let _ = write!(cpu, ", server {server:.2} us");
+        }
+        let _ = write!(
+            cpu,
+            " a request; busiest client thread {:.0}%",
+            self.client_busy * 100.0
+        );
+        line(f, "CPU", &cpu)
+    }
+
+    fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |counts: &mut dyn Iterator<Item = (&String, &u64)>| {
+            let some = counts.filter(|(_, count)| **count > 0);
+            some.map(|(name, count)| format!("{name} {}", grouped(*count)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let status = named(&mut self.status.iter());
+        if !status.is_empty() {
+            line(f, "status", &status)?;
+        }
+        let mut failed = match self.errors_total {
+            0 => "0".to_owned(),
+            total => format!("{}: {}", grouped(total), named(&mut self.errors.iter())),
+        };
+        if self.unanswered + self.unsent > 0 {
+            let _ = write!(
+                failed,
+                "; unanswered {}, unsent {}",
+                grouped(self.unanswered),
+                grouped(self.unsent)
+            );
+        }
+        line(f, "errors", &failed)
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+    writeln!(f, "  {name:14}{text}")
+}
+
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(count))
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Microseconds with the unit that suits them, to three digits.
+pub fn timed(us: f64) -> String {
+    let (value, unit) = match us {
+        us if us < 999.5 => (us, "us"),
+        us if us < 999_500.0 => (us / 1e3, "ms"),
+        us => (us / 1e6, "s"),
+    };
+    let decimals = match value {
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+fn sized(bytes: f64) -> String {
+    let units = ["B", "KB", "MB", "GB", "TB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let decimals = if unit == 0 { 0 } else { 1 };
+    format!("{value:.decimals$} {}", units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(123_456), "123,456");
+        for (us, text) in [
+            (0.0, "0.00 us"),
+            (9.99, "9.99 us"),
+            (9.996, "10.0 us"),
+            (265.4, "265 us"),
+            (999.6, "1.00 ms"),
+            (1_620.0, "1.62 ms"),
+            (1_400_000.0, "1.40 s"),
+        ] {
+            assert_eq!(timed(us), text);
+        }
+        assert_eq!(sized(999.0), "999 B");
+        assert_eq!(sized(1_234_567.0), "1.2 MB");
+    }
+
+    #[test]
+    fn a_closed_loop_has_one_column_of_times() {
+        let mut summary = Summary {
+            requests: 1,
+            ..Summary::default()
+        };
+        summary.response_time_us.count = 1;
+        assert!(!summary.to_string().contains("response time"));
+        summary.asked_rate_per_s = Some(5.0);
+        let text = summary.to_string();
+        assert!(text.contains("response time   service time"), "{text}");
+        assert!(text.contains("0/s of 5/s asked (0.0%)"), "{text}");
+    }
+}

@@ -1,0 +1,46 @@
+//! `headwater load` against small servers, as a person meets it: output and exit status.
+
+mod bad_servers;
+mod models;
+mod refused;
+mod server;
+
+use std::process::{Command, Output};
+
+use headwater::load::Summary;
+
+/// A `headwater load` with an environment of its own.
+fn load(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg("load").args(args).env_clear();
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    load(args).output().expect("the binary runs")
+}
+
+/// Runs a load that reports as JSON; gives its exit status and the summary.
+#[track_caller]
+fn summary(args: &[&str]) -> (i32, Summary) {
+    let output = run(&[args, &["--json", "-"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let summary = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!(
+            "{error}: {}\n{said}",
+            String::from_utf8_lossy(&output.stdout)
+        )
+    });
+    (output.status.code().expect("it ended by itself"), summary)
+}
+
+/// The one sentence of a failure with exit status `status`.
+#[track_caller]
+fn sentence(output: &Output, status: i32) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{text}");
+    let sentence = text.strip_prefix("headwater: ").expect("our own sentence");
+    let sentence = sentence.strip_suffix('\n').expect("a whole line");
+    assert!(!sentence.contains('\n'), "{sentence}");
+    sentence.to_owned()
+}

@@ -1,0 +1,159 @@
+//! Models of load, and what is measured under them.
+
+use std::io::Write;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use headwater::load::Verdict;
+
+use crate::server::{OK, Server, next_if};
+use crate::{load, run, summary};
+
+#[test]
+fn a_number_of_requests_is_sent_exactly() {
+    let server = Server::answering(OK);
+    for more in [
+        &["-c", "3", "-t", "2"][..],
+        &["-c", "1", "--pipeline", "7"],
+        &["-c", "2", "--rate", "2000"],
+        &["-c", "2", "--rate", "2000", "--poisson", "-t", "2"],
+        &["-c", "2", "--connection-per-request"],
+    ] {
+        let before = server.requests();
+        let url = server.url();
+        let (_, summary) = summary(&[&[url.as_str(), "-n", "100"], more].concat());
+        assert_eq!(
+            (summary.requests, summary.errors_total),
+            (100, 0),
+            "{more:?}"
+        );
+        assert_eq!(server.requests() - before, 100, "{more:?}");
+        assert_eq!((summary.unanswered, summary.unsent), (0, 0), "{more:?}");
+        assert_eq!(summary.service_time_us.count, 100, "{more:?}");
+    }
+}
+
+#[test]
+fn a_stop_of_the_server_is_in_the_response_time_of_all_that_was_due() {
+    // Stops once, for 400 ms, in the 100th request.
+    let stopped = Mutex::new(0);
+    let server = Server::new(move |connection| {
+        let mut count = stopped.lock().expect("not poisoned");
+        *count += 1;
+        if *count == 100 {
+            thread::sleep(Duration::from_millis(400));
+        }
+        next_if(connection.write_all(OK.as_bytes()))
+    });
+    let url = server.url();
+    let (_, open) = summary(&[&url, "-n", "1000", "--rate", "1000", "-c", "2"]);
+    // 400 of 1000 were due meanwhile: half of them waited for 200 ms or more.
+    assert!(
+        open.response_time_us.p90 >= 150_000.0,
+        "{:?}",
+        open.response_time_us
+    );
+    assert!(
+        open.response_time_us.max >= 390_000.0,
+        "{:?}",
+        open.response_time_us
+    );
+    assert!(open.requests == 1000 && open.in_flight_max <= 2);
+}
+
+#[test]
+fn a_rate_that_can_not_be_reached_is_said_so() {
+    let server = Server::new(|connection| {
+        thread::sleep(Duration::from_millis(20));
+        next_if(connection.write_all(OK.as_bytes()))
+    });
+    let url = server.url();
+    let args = [&url, "-d", "1s", "--rate", "1000", "-c", "2"];
+    let (code, short) = summary(&args);
+    assert_eq!(
+        (code, short.verdict),
+        (4, Verdict::RateNotReached),
+        "{:?}",
+        short.notes
+    );
+    assert!(short.unsent > 500, "{}", short.unsent);
+    assert_eq!(short.requests + short.unsent + short.unanswered, 1000);
+    let output = run(&args);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        table.contains("RATE NOT REACHED") && table.contains("-c"),
+        "{table}"
+    );
+}
+
+#[test]
+fn ctrl_c_gives_the_report_so_far() {
+    let server = Server::answering(OK);
+    let child = load(&[&server.url(), "-d", "1h", "-c", "2", "--json", "-"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    server.wait_for_requests(100);
+    let began = Instant::now();
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("sent");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(began.elapsed() < Duration::from_secs(60));
+    assert_eq!(output.status.code(), Some(130));
+    let summary: headwater::load::Summary = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(summary.interrupted && summary.requests >= 90, "{summary:?}");
+    assert!(summary.seconds > 0.0 && summary.seconds < 60.0);
+}
+
+#[test]
+fn a_warm_up_is_not_counted() {
+    let server = Server::answering(OK);
+    let url = server.url();
+    let args = [
+        &url, "-d", "500ms", "--warmup", "500ms", "--rate", "200", "-c", "2",
+    ];
+    let (_, summary) = summary(&args);
+    assert_eq!(summary.requests + summary.unsent + summary.unanswered, 100);
+    assert!(server.requests() >= 190, "{}", server.requests());
+}
+
+#[test]
+fn several_urls_are_asked_for_and_bodies_sent() {
+    let server = Server::answering(OK);
+    let one = format!("{}one", server.url());
+    let (code, got) = summary(&[&server.url(), &one, "-n", "50", "-X", "PUT", "--data", "x"]);
+    assert_eq!((code, got.requests), (0, 50));
+    assert_eq!(got.urls.len(), 2);
+}
+
+#[test]
+fn json_has_the_keys_that_others_rely_on() {
+    let server = Server::answering(OK);
+    let url = server.url();
+    let own = std::process::id().to_string();
+    let output = run(&[
+        &url, "-n", "20", "--rate", "500", "--pid", &own, "--json", "-",
+    ]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for key in [
+        "requests",
+        "seconds",
+        "rate_per_s",
+        "asked_rate_per_s",
+        "bytes",
+        "client_cpu_us_per_request",
+        "server_cpu_us_per_request",
+    ] {
+        assert!(json[key].is_number(), "{key}: {}", json[key]);
+    }
+    assert!(json["verdict"].is_string());
+    assert!(json["errors"]["timeout"].is_number());
+    for times in ["response_time_us", "service_time_us"] {
+        for key in ["p50", "p90", "p99", "p999", "p9999", "max"] {
+            assert!(json[times][key].is_number(), "{times}.{key}");
+        }
+    }
+    assert_eq!(json["requests"], 20);
+    assert_eq!(json["bytes"], 20 * OK.len());
+}

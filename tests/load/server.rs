@@ -1,0 +1,129 @@
+//! Small servers that behave as a test needs it, on threads of their own.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/// What follows an answer.
+pub enum Then {
+    /// The next request.
+    Next,
+    Close,
+    Reset,
+}
+
+/// [`Then::Next`], unless the client has gone.
+pub fn next_if(sent: std::io::Result<()>) -> Then {
+    match sent {
+        Ok(()) => Then::Next,
+        Err(_) => Then::Reset,
+    }
+}
+
+/// A listener whose connections are each given to a function.
+pub struct Server {
+    pub address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// `each` gets a connection whenever a request's head has come.
+    pub fn new(each: impl Fn(&mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let over = Arc::new(AtomicBool::new(false));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (each, told, seen) = (Arc::new(each), Arc::clone(&over), Arc::clone(&requests));
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                if told.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (each, seen) = (Arc::clone(&each), Arc::clone(&seen));
+                thread::spawn(move || serve(connection, &*each, &seen));
+            }
+        });
+        Self {
+            address,
+            requests,
+            over,
+        }
+    }
+
+    /// Answers everything with `answer`, byte for byte.
+    pub fn answering(answer: &'static str) -> Self {
+        Self::new(move |connection| next_if(connection.write_all(answer.as_bytes())))
+    }
+
+    /// Answers with `answer` and closes.
+    pub fn answering_once(answer: &'static str) -> Self {
+        Self::new(move |connection| {
+            let _ = connection.write_all(answer.as_bytes());
+            Then::Close
+        })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many requests have come.
+    pub fn wait_for_requests(&self, count: usize) {
+        let patience = Instant::now() + Duration::from_secs(60);
+        while self.requests() < count {
+            assert!(
+                Instant::now() < patience,
+                "only {} requests came",
+                self.requests()
+            );
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn serve(mut connection: TcpStream, each: &dyn Fn(&mut TcpStream) -> Then, seen: &AtomicUsize) {
+    let _ = connection.set_nodelay(true);
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            bytes.drain(..end + 4);
+            seen.fetch_add(1, Ordering::Relaxed);
+            match each(&mut connection) {
+                Then::Next => {}
+                Then::Close => {
+                    // Unread bytes would make a reset of the close.
+                    let _ = connection.shutdown(Shutdown::Write);
+                    while connection.read(&mut piece).is_ok_and(|count| count > 0) {}
+                    return;
+                }
+                Then::Reset => {
+                    let socket = socket2::SockRef::from(&connection);
+                    let _ = socket.set_linger(Some(Duration::ZERO));
+                    return;
+                }
+            }
+        }
+        match connection.read(&mut piece) {
+            Ok(count) if count > 0 => bytes.extend_from_slice(&piece[..count]),
+            _ => return,
+        }
+    }
+}
