@@ -1,0 +1,3 @@
+module task_bench
+
+go 1.19

@@ -1,0 +1,112 @@
+//! Work that is handed over from outside, as a server does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use headwater::tasks::{self, Class, ClassOptions, Options, Pool, Priority};
+
+use crate::shapes::Name;
+
+/// Threads that live at one time, where each job has one.
+const THREADS_MAX: u64 = 2_000;
+/// Unfinished jobs of a class, which the others don't bound.
+const QUEUE_LIMIT: usize = 1 << 20;
+/// Less than the usual 2 MiB, as a server with a thread per request would set.
+const STACK_BYTES: usize = 256 * 1024;
+
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// What a pool that knows classes of work is told of a job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    Short,
+    Long,
+}
+
+/// Where jobs go.
+pub enum Offload {
+    Headwater {
+        /// Stops when it is dropped.
+        _pool: Pool,
+        short: Class,
+        long: Class,
+    },
+    Tokio(tokio::runtime::Runtime),
+    Rayon(rayon::ThreadPool),
+    Threads(Arc<AtomicU64>),
+}
+
+impl Offload {
+    pub fn start(name: Name, workers: usize) -> Offload {
+        match name {
+            Name::Headwater => {
+                let options = Options {
+                    workers,
+                    ..Options::default()
+                };
+                let pool = Pool::start(options).expect("threads can be started");
+                let class = |name: &str, priority| {
+                    let class = pool.handle().class(ClassOptions {
+                        name: name.to_owned(),
+                        priority,
+                        queue_limit: QUEUE_LIMIT,
+                    });
+                    class.expect("a pool has room for two classes")
+                };
+                Offload::Headwater {
+                    short: class("short", Priority::Interactive),
+                    long: class("long", Priority::Background),
+                    _pool: pool,
+                }
+            }
+            Name::Tokio => {
+                let mut builder = tokio::runtime::Builder::new_multi_thread();
+                let runtime = builder.worker_threads(workers).build();
+                Offload::Tokio(runtime.expect("threads can be started"))
+            }
+            Name::Rayon => {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
+                Offload::Rayon(pool.expect("threads can be started"))
+            }
+            Name::Threads => Offload::Threads(Arc::default()),
+        }
+    }
+
+    /// Hands a job over; gives `false` when it is refused.
+    pub fn submit(&self, length: Length, job: Job) -> bool {
+        match self {
+            Offload::Headwater { short, long, .. } => {
+                let class = if length == Length::Short { short } else { long };
+                return class.run(job).is_ok();
+            }
+            Offload::Tokio(runtime) => drop(runtime.spawn(async move { job() })),
+            Offload::Rayon(pool) => pool.spawn(job),
+            Offload::Threads(living) => return thread(living, job),
+        }
+        true
+    }
+
+    /// What a long job calls now and then to let others run.
+    pub fn checkpoint(&self) -> fn() {
+        match self {
+            Offload::Headwater { .. } => tasks::checkpoint,
+            // They have no such thing.
+            Offload::Tokio(_) | Offload::Rayon(_) | Offload::Threads(_) => || (),
+        }
+    }
+}
+
+fn thread(living: &Arc<AtomicU64>, job: Job) -> bool {
+    if living.load(Ordering::Relaxed) >= THREADS_MAX {
+        return false;
+    }
+    living.fetch_add(1, Ordering::Relaxed);
+    let living = Arc::clone(living);
+    let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let thread = builder.spawn(move || {
+        job();
+        living.fetch_sub(1, Ordering::Relaxed);
+    });
+    drop(thread.expect("a thread can be started"));
+    true
+}

@@ -1,0 +1,124 @@
+//! Who is compared, and the shapes of work that their schedulers are measured with:
+//! each does the same work with as many workers, in its own way.
+
+mod headwater;
+mod rayon;
+mod threads;
+mod tokio;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+/// A pool, or what stands in for one, that is ready to work.
+pub trait Contender {
+    /// How long `tasks` tasks of this shape take; `None` where it has no such thing.
+    fn time(&self, shape: Shape, tasks: u64) -> Option<Duration>;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Name {
+    /// headwater::tasks, a closure or a future per task
+    Headwater,
+    /// tokio's multi-thread runtime, a future per task
+    Tokio,
+    /// rayon, a closure per task
+    Rayon,
+    /// a thread per task
+    Threads,
+}
+
+pub fn start(name: Name, workers: usize) -> Box<dyn Contender> {
+    match name {
+        Name::Headwater => Box::new(headwater::Headwater::start(workers)),
+        Name::Tokio => Box::new(tokio::Tokio::start(workers)),
+        Name::Rayon => Box::new(rayon::Rayon::start(workers)),
+        Name::Threads => Box::new(threads::Threads),
+    }
+}
+
+/// Six are those of tokio's scheduler benchmark, rayon's joins, and uneven load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Shape {
+    /// each task spawns the next one
+    Chained,
+    /// pairs of tasks, each pair tells one another that it is there
+    PingPong,
+    /// 200 tasks that yield, counted by yields
+    Yield,
+    /// spawned by a thread that isn't a worker
+    Outside,
+    /// spawned by a task
+    Inside,
+    /// a binary tree of joins, counted by leaves
+    ForkJoin,
+    /// one task spawns tasks of about a microsecond, which the others steal
+    Skewed,
+}
+
+/// Tasks in flight at most, where a shape spawns without waiting.
+pub const BATCH: u64 = 10_000;
+/// Pairs of [`Shape::PingPong`] at one time.
+pub const PAIRS: u64 = 1_000;
+/// Tasks of [`Shape::Yield`].
+pub const YIELDERS: u64 = 200;
+/// Work of a leaf of [`Shape::ForkJoin`]: about 8 ns.
+pub const LEAF_SPINS: u64 = 5;
+/// Work of a task of [`Shape::Skewed`]: about 1 us.
+pub const SKEWED_SPINS: u64 = 500;
+
+/// Does `batch` for all tasks, at most `most` at a time, and times it. Each
+/// batch is given what its tasks are to end, once each.
+pub fn in_batches(tasks: u64, most: u64, batch: impl Fn(u64, Arc<Countdown>)) -> Duration {
+    let start = Instant::now();
+    let mut left = tasks;
+    while left > 0 {
+        let count = left.min(most);
+        let (done, is_done) = mpsc::sync_channel(1);
+        let countdown = Countdown {
+            left: AtomicU64::new(count),
+            done,
+        };
+        batch(count, Arc::new(countdown));
+        is_done.recv().expect("a batch ends");
+        left -= count;
+    }
+    start.elapsed()
+}
+
+/// Tells the timing thread when a batch is done.
+pub struct Countdown {
+    left: AtomicU64,
+    done: mpsc::SyncSender<()>,
+}
+
+impl Countdown {
+    /// One task less.
+    pub fn end(&self) {
+        self.end_many(1);
+    }
+
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    pub fn end_many(&self, tasks: u64) {
+        if self.left.fetch_sub(tasks, Ordering::AcqRel) == tasks {
+            let _ = self.done.send(());
+        }
+    }
+}
+
+/// Work that takes the same number of instructions everywhere: rounds of xorshift.
+#[inline(never)]
+pub fn spin(rounds: u64) {
+    let mut x = std::hint::black_box(0x9e37_79b9_7f4a_7c15_u64);
+    for _ in 0..rounds {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    std::hint::black_box(x);
+}
