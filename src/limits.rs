@@ -279,6 +279,8 @@ pub const TASK_NEXT_BUDGET: u32 = 3;
 pub const TASK_SEARCH_ROUNDS: usize = 4;
 /// …and the pauses between them, of a few dozen nanoseconds each.
 pub const TASK_SEARCH_PAUSES: usize = 32;
+/// Looks for other work of a worker that waits for half of a join, before its thread sleeps.
+pub const TASK_JOIN_ROUNDS: usize = 64;
 /// Time between two looks of a pool's monitor while there is work.
 pub const TASK_MONITOR_MS: u64 = 1;
 /// Looks without work after which the monitor sleeps until there is some.

@@ -36,6 +36,7 @@ mod context;
 mod handoff;
 mod idle;
 mod inject;
+mod join;
 mod meta;
 mod monitor;
 mod once;
@@ -53,6 +54,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use class::Class;
 pub use context::{blocking, checkpoint, run, spawn, yield_now};
+pub use join::join;
 pub use options::{ClassOptions, Options, PoolError, Priority, Saturated, Scheduling};
 pub use pool::{Handle, Pool, StopReport};
 pub use shared::WorkerState;

@@ -11,7 +11,8 @@
 //! After Go's `runqput`, `runqget`, `runqgrab` (src/runtime/proc.go) and tokio's
 //! `scheduler/multi_thread/queue.rs`. Why not crossbeam-deque: docs/journal.md.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::cell::Slot;
 use crate::limits::TASK_QUEUE;
@@ -42,7 +43,8 @@ impl Queue {
     pub fn len(&self) -> usize {
         let head = self.head.0.load(Ordering::Acquire);
         let tail = self.tail.0.load(Ordering::Acquire);
-        (tail.wrapping_sub(head) as usize).min(TASK_QUEUE)
+        // Below `head` for a moment when the owner takes one back.
+        (tail.wrapping_sub(head) as i32).clamp(0, TASK_QUEUE as i32) as usize
     }
 
     pub fn is_empty(&self) -> bool {
@@ -98,13 +100,38 @@ impl Queue {
         }
     }
 
+    /// Owner: takes the newest back, if it is `task` and nobody has stolen it.
+    ///
+    /// A thief takes the newest only when it is the only one, so then it is for `head` to say
+    /// whose it is, as in `pop`. When there are more, `tail` goes back first; then (both sides
+    /// write, fence, read) either the thieves see that, or it is seen here that they have come
+    /// close. After Chase and Lev's deque.
+    pub fn take_back(&self, task: &'static Slot) -> bool {
+        let tail = self.tail.0.load(Ordering::Relaxed);
+        let newest = tail.wrapping_sub(1);
+        let mut head = self.head.0.load(Ordering::Acquire);
+        if head == tail || !self.at(newest).is_some_and(|at| ptr::eq(at, task)) {
+            return false;
+        }
+        if head != newest {
+            self.tail.0.store(newest, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            head = self.head.0.load(Ordering::Acquire);
+            // Positions wrap: "before the newest".
+            if (newest.wrapping_sub(head) as i32) > 0 {
+                return true;
+            }
+            self.tail.0.store(tail, Ordering::Release);
+        }
+        head == newest && self.advance(newest, 1)
+    }
+
     /// Takes the older half into `into`, the caller's own queue, which must be at most half
     /// full; the oldest is given instead.
     pub fn steal_into(&self, into: &Queue) -> Option<&'static Slot> {
         let room = into.tail.0.load(Ordering::Relaxed);
         loop {
-            let (head, waiting) = self.visible()?;
-            let count = waiting - waiting / 2;
+            let (head, count) = self.older_half()?;
             let first = self.at(head);
             for n in 1..count {
                 let task = self.at(head.wrapping_add(n));
@@ -121,29 +148,29 @@ impl Queue {
 
     /// Takes all there is.
     pub fn take_all(&self) -> Vec<&'static Slot> {
-        loop {
-            let Some((head, waiting)) = self.visible() else {
-                return Vec::new();
-            };
-            let all: Vec<_> = (0..waiting)
-                .filter_map(|n| self.at(head.wrapping_add(n)))
-                .collect();
-            if self.advance(head, waiting) {
-                return all;
+        let mut all = Vec::new();
+        while let Some((head, count)) = self.older_half() {
+            let taken = all.len();
+            all.extend((0..count).filter_map(|n| self.at(head.wrapping_add(n))));
+            if !self.advance(head, count) {
+                all.truncate(taken);
             }
         }
+        all
     }
 
-    /// `head` and how many tasks wait from there, unless none does.
-    fn visible(&self) -> Option<(u32, u32)> {
+    /// `head` and half of how many tasks wait from there, rounded up, unless none does. The
+    /// newest is among them only if it is the only one: `take_back` relies on that.
+    fn older_half(&self) -> Option<(u32, u32)> {
         loop {
             let head = self.head.0.load(Ordering::Acquire);
+            fence(Ordering::SeqCst);
             let tail = self.tail.0.load(Ordering::Acquire);
             match tail.wrapping_sub(head) {
                 0 => return None,
-                // `head` was read long before `tail`.
+                // `head` was read long before `tail`, or the owner takes one back.
                 waiting if waiting as usize > TASK_QUEUE => {}
-                waiting => return Some((head, waiting)),
+                waiting => return Some((head, waiting - waiting / 2)),
             }
         }
     }

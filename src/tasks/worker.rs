@@ -12,6 +12,7 @@ use super::cell::{Polled, Slot};
 use super::class::ClassState;
 use super::inject::Entry;
 use super::meta::Stamp;
+use super::once::Once;
 use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
 use super::waker::TaskName;
 use super::{Priority, Saturated, Task, arena, context};
@@ -246,10 +247,7 @@ impl Local {
             Priority::Background => time::monotonic_ns(),
         });
         me.current.store(Some(slot), Ordering::Relaxed);
-        me.tick.store(
-            me.tick.load(Ordering::Relaxed).wrapping_add(1),
-            Ordering::Relaxed,
-        );
+        self.count_tick();
         me.set_state(WorkerState::Running);
         me.counters.polls.add(1);
         let waker = name.waker();
@@ -268,6 +266,12 @@ impl Local {
             // At the end of the queue, or who yields would never let others go first.
             Polled::Again(slot) => self.queue(slot, false),
         }
+    }
+
+    /// Says that this worker has come to something new; written by its thread alone.
+    fn count_tick(&self) {
+        let tick = self.me.tick.load(Ordering::Relaxed);
+        self.me.tick.store(tick.wrapping_add(1), Ordering::Relaxed);
     }
 
     // ---- new tasks ------------------------------------------------------------------------
@@ -331,6 +335,73 @@ impl Local {
             });
             self.shared.wake_one();
         }
+    }
+
+    // ---- halves of a join -----------------------------------------------------------------
+
+    /// Whether a half should be offered to others: nothing can be stolen here as it is.
+    pub fn offers(&self) -> bool {
+        match self.me.place() {
+            // Nobody steals from a thread without a place.
+            NONE => self.shared.inject.len(Priority::Interactive) == 0,
+            _ => self.me.queue.is_empty(),
+        }
+    }
+
+    /// Offers half of the running task as a task of its own. `None` if the class has no room, or
+    /// the pool is closed, or no task runs here.
+    pub fn offer(
+        &self,
+        half: impl FnOnce() + Send + 'static,
+        site: &'static Location<'static>,
+    ) -> Option<(&'static Slot, Task<()>)> {
+        let class = self.class()?;
+        if self.shared.closed() || !self.set_aside(class) {
+            return None;
+        }
+        let Some(vacant) = arena::take() else {
+            self.give_back(class.index);
+            return None;
+        };
+        let stamp = Stamp {
+            ns: self.shared.now_ns(),
+            exact: false,
+        };
+        let mut owner = self.shared.owner(class);
+        // Its other half runs already, and waits for it.
+        owner.priority = Priority::Interactive;
+        vacant.meta().set(site, owner, stamp);
+        let (slot, handle) = vacant.fill(Once::new(half));
+        self.queue(slot, false);
+        // Who offers what it has to others does not hold its worker.
+        self.count_tick();
+        Some((slot, Task::spawned(handle)))
+    }
+
+    /// Takes an offered half back. False if somebody has begun it.
+    pub fn take_back(&self, slot: &'static Slot) -> bool {
+        let Some(running) = slot.claim() else {
+            return false;
+        };
+        // If it is not the newest any more, who finds it in the queue will see that it is over.
+        self.me.queue.take_back(slot);
+        self.give_back(slot.meta.owner().class);
+        if let Some(vacant) = running.stop() {
+            arena::put_back(vacant);
+        }
+        true
+    }
+
+    /// Runs another task in the middle of one that waits. False if there is none.
+    pub fn help(&self) -> bool {
+        let Some(slot) = self.local().or_else(|| self.steal(true)) else {
+            return false;
+        };
+        let outer = self.me.current.load(Ordering::Relaxed);
+        self.execute(slot);
+        self.me.current.store(outer, Ordering::Relaxed);
+        self.me.set_state(WorkerState::Running);
+        true
     }
 
     fn set_aside(&self, class: &ClassState) -> bool {
