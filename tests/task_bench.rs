@@ -60,7 +60,10 @@ fn an_open_loop_counts_every_task() {
         let counted = found.all().len();
         assert_eq!(counted, found.short.len() + found.long.len());
         // The first tenth of the time is for warming up.
-        assert!(counted > found.tasks / 2 && counted <= found.tasks, "{name:?}");
+        assert!(
+            counted > found.tasks / 2 && counted <= found.tasks,
+            "{name:?}"
+        );
     }
 }
 
@@ -74,6 +77,7 @@ fn feeds_are_answered() {
             assert_eq!(found.refused, 0, "{name:?}");
             assert_eq!(found.requests, found.latency.len());
             assert!(found.requests > 0 && found.cpu_us > 0.0, "{name:?}");
+            assert!(found.seconds > 0.0, "{name:?}");
         }
     }
 }
