@@ -14,7 +14,8 @@ rounds, and a ratio is the median of the rounds' ratios.
 
 shapes   time per task, by shape of the work
 latency  from a task's intended start to its first instruction: an open loop of
-         short (10 us) and long (1 ms) tasks at 50% and 90% utilisation
+         short (10 us) and long (1 ms) tasks at 50% and 90% utilisation; headwater
+         is told which may wait and has checkpoints in them, and once it is not
 feed     requests a second and their latency; each gathers 50 posts, ranks them
          and renders them as JSON; clients ask again as soon as they are answered
 
@@ -34,6 +35,8 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONTENDERS = ["headwater", "tokio", "rayon", "threads", "go"]
+# Told no more of its tasks than the others: for latency alone.
+UNTOLD = ", untold"
 # What each contender could be beaten by: the ratio is to the best of them.
 RIVALS = ["tokio", "rayon"]
 SHAPES = {
@@ -76,7 +79,8 @@ class Bench:
         self.spins = None
 
     def run(self, name, part, *arguments):
-        command = [self.programs[name], part, name, *arguments, "--workers", str(self.workers)]
+        program = self.programs[name.removesuffix(UNTOLD)]
+        command = [program, part, name.removesuffix(UNTOLD), *arguments, "--workers", str(self.workers)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if done.returncode:
             sys.exit(f"{' '.join(command)}\n{done.stderr}")
@@ -92,12 +96,12 @@ class Bench:
                               capture_output=True, text=True, check=True).stdout
         self.spins = str(json.loads(text)["spins_per_us"])
 
-    def in_turn(self, cases):
+    def in_turn(self, cases, names=None):
         """For each case {contender: figures, one a round}; the rounds are outermost."""
         found = {case: {} for case in cases}
         for number in range(self.rounds):
             for case, measure in cases.items():
-                for name in self.programs:
+                for name in names or self.programs:
                     figures = measure(name, number)
                     if figures is not None:
                         found[case].setdefault(name, []).append(figures)
@@ -165,13 +169,15 @@ def shapes(bench, markdown):
 
 def latency(bench, markdown):
     bench.calibrate()
+    names = [n for name in bench.programs for n in ([name, name + UNTOLD] if name == "headwater" else [name])]
 
     def measure(utilisation):
         def one(name, number):
+            untold = ["--untold"] if name.endswith(UNTOLD) else []
             return bench.run(name, "latency", "--utilisation", str(utilisation), "--spins-per-us", bench.spins,
-                             "--seed", str(number + 1), *bench.seconds(2.0))
+                             "--seed", str(number + 1), *untold, *bench.seconds(2.0))
         return one
-    found = bench.in_turn({u: measure(u) for u in UTILISATIONS})
+    found = bench.in_turn({u: measure(u) for u in UTILISATIONS}, names)
     for utilisation, by_name in found.items():
         rows = []
         for name, rounds in by_name.items():

@@ -54,7 +54,7 @@ fn an_open_loop_counts_every_task() {
             spins_per_us: cpu::spins_per_us(WORKERS),
             seed: 7,
         };
-        let found = load.offer(&Offload::start(name, WORKERS));
+        let found = load.offer(&Offload::start(name, WORKERS, false));
         assert_eq!(found.refused, 0, "{name:?}");
         assert!(found.lag.len() > 10 && found.cpu_busy > 0.0, "{name:?}");
         let counted = found.all().len();
@@ -71,7 +71,7 @@ fn an_open_loop_counts_every_task() {
 fn feeds_are_answered() {
     let store = Arc::new(Store::new(feed::POSTS / 100));
     for &name in Name::value_variants() {
-        let pool = Offload::start(name, WORKERS);
+        let pool = Offload::start(name, WORKERS, true);
         for &buffers in Buffers::value_variants() {
             let found = feed::ask(&pool, &store, buffers, 8, 0.5);
             assert_eq!(found.refused, 0, "{name:?}");

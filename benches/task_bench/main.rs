@@ -55,6 +55,9 @@ enum Part {
         utilisation: f64,
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
+        /// Tells headwater no more of the tasks than the others: one priority, no checkpoints
+        #[arg(long)]
+        untold: bool,
         /// Share of the tasks that take 1 ms instead of 10 us
         #[arg(long, default_value_t = 0.01)]
         long_share: f64,
@@ -90,6 +93,7 @@ fn main() {
             contender,
             utilisation,
             seconds,
+            untold,
             long_share,
             spins_per_us,
             seed,
@@ -102,7 +106,7 @@ fn main() {
                 spins_per_us: spins_per_us.unwrap_or_else(|| cpu::spins_per_us(workers)),
                 seed,
             };
-            let pool = Offload::start(contender, workers);
+            let pool = Offload::start(contender, workers, untold);
             let found = load.offer(&pool);
             println!(
                 "{{\"tasks\":{},\"refused\":{},\"cpu_busy\":{:.3},{},{},{},{}}}",
@@ -122,7 +126,7 @@ fn main() {
             seconds,
         } => {
             let store = Arc::new(Store::new(feed::POSTS));
-            let pool = Offload::start(contender, workers);
+            let pool = Offload::start(contender, workers, false);
             let found = feed::ask(&pool, &store, buffers, clients, seconds);
             println!(
                 "{{\"requests_per_s\":{:.0},\"refused\":{},\"cpu_us\":{:.2},{}}}",

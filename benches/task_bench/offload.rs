@@ -30,6 +30,7 @@ pub enum Offload {
         _pool: Pool,
         short: Class,
         long: Class,
+        checkpoint: fn(),
     },
     Tokio(tokio::runtime::Runtime),
     Rayon(rayon::ThreadPool),
@@ -37,7 +38,9 @@ pub enum Offload {
 }
 
 impl Offload {
-    pub fn start(name: Name, workers: usize) -> Offload {
+    /// `untold`: headwater is told no more of the jobs than the others, neither that long ones may
+    /// wait nor where they can be interrupted.
+    pub fn start(name: Name, workers: usize, untold: bool) -> Offload {
         match name {
             Name::Headwater => {
                 let options = Options {
@@ -53,9 +56,14 @@ impl Offload {
                     });
                     class.expect("a pool has room for two classes")
                 };
+                let (may_wait, checkpoint): (_, fn()) = match untold {
+                    true => (Priority::Interactive, || ()),
+                    false => (Priority::Background, tasks::checkpoint),
+                };
                 Offload::Headwater {
                     short: class("short", Priority::Interactive),
-                    long: class("long", Priority::Background),
+                    long: class("long", may_wait),
+                    checkpoint,
                     _pool: pool,
                 }
             }
@@ -89,7 +97,7 @@ impl Offload {
     /// What a long job calls now and then to let others run.
     pub fn checkpoint(&self) -> fn() {
         match self {
-            Offload::Headwater { .. } => tasks::checkpoint,
+            Offload::Headwater { checkpoint, .. } => *checkpoint,
             // They have no such thing.
             Offload::Tokio(_) | Offload::Rayon(_) | Offload::Threads(_) => || (),
         }
