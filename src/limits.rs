@@ -98,7 +98,7 @@ pub const PRESSURE_LOOK_MS: u64 = 1_000;
 pub const PRESSURE_LOOK_TIGHT_MS: u64 = 100;
 /// How long a refused descriptor counts as a shortage.
 pub const DESCRIPTOR_REFUSED_MS: u64 = 2_000;
-/// Idle connections that a shard closes at once when it is refused a descriptor.
+/// Idle connections that a shard closes at a time when a descriptor was refused.
 pub const IDLE_SHED_PER_REFUSAL: u64 = 32;
 /// Connections let in beyond the limit, each for an idle one that was told to close.
 pub const CONNECTIONS_EXCHANGED_MAX: usize = 64;
@@ -393,6 +393,7 @@ const _: () = assert!(TIMEOUT_MS_CEILING <= u32::MAX as u64);
 const _: () = assert!(CONNECTIONS_LOW_PERMILLE < CONNECTIONS_HIGH_PERMILLE);
 const _: () = assert!(MEMORY_LOW_PERMILLE < MEMORY_HIGH_PERMILLE);
 const _: () = assert!(CONNECTIONS_HIGH_PERMILLE < 1000 && MEMORY_HIGH_PERMILLE < 1000);
+const _: () = assert!(IDLE_SHED_PER_REFUSAL <= IDLE_SHED_PER_LOOK);
 const _: () = assert!(PROBE_RADIO_S < NAT_MEMORY_S);
 const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);

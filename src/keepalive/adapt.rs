@@ -4,7 +4,7 @@
 
 use crate::limits::{
     CONNECTIONS_HIGH_PERMILLE, CONNECTIONS_LOW_PERMILLE, IDLE_FLOOR_MS, IDLE_SHED_PER_LOOK,
-    MEMORY_HIGH_PERMILLE, MEMORY_LOW_PERMILLE,
+    IDLE_SHED_PER_REFUSAL, MEMORY_HIGH_PERMILLE, MEMORY_LOW_PERMILLE,
 };
 
 /// How much of what there is is used.
@@ -58,14 +58,19 @@ impl Tightness {
 }
 
 /// How many idle connections one shard closes at the most in one look, of its `own` that are
-/// open: its share of those above the low mark, or as many as is bearable where the number of
-/// connections isn't what is scarce.
+/// open: its share of those above the low mark. Where memory is what is scarce, as many as is
+/// bearable; where a descriptor was refused, a few.
 pub fn close_max(load: &Load, own: u64) -> u64 {
     let low = load.open_max.saturating_mul(CONNECTIONS_LOW_PERMILLE) / 1000;
     let above = load.open.saturating_sub(low);
     let share = above.saturating_mul(own).div_ceil(load.open.max(1));
-    let elsewhere = load.refused || load.memory_permille > MEMORY_LOW_PERMILLE;
-    let wanted = if elsewhere { own } else { share };
+    let wanted = if load.memory_permille > MEMORY_LOW_PERMILLE {
+        own
+    } else if load.refused {
+        share.max(IDLE_SHED_PER_REFUSAL.min(own))
+    } else {
+        share
+    };
     wanted.min(IDLE_SHED_PER_LOOK)
 }
 
@@ -110,6 +115,12 @@ mod tests {
         // Two shards, a share each.
         assert_eq!(close_max(&load(900, 1000, 0), 450), 50);
         assert_eq!(close_max(&load(10, 1000, 990), 10), 10);
+        let refused = |own| Load {
+            refused: true,
+            ..load(own, 1000, 0)
+        };
+        assert_eq!(close_max(&refused(10), 10), 10);
+        assert_eq!(close_max(&refused(500), 500), IDLE_SHED_PER_REFUSAL);
     }
 
     proptest! {

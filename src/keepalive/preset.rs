@@ -112,7 +112,7 @@ impl Preset {
                 "before the NATs of mobile networks forget (4 minutes and more), and seldom enough for a radio to sleep",
                 "a lift or a tunnel takes half a minute",
                 "with the interval, two minutes without a network are forgiven",
-                "as long as idle and probes together: a download outlives a tunnel, and the probes keep their say",
+                "as long as idle and probes together, so that these keep their say; how long a download may stall is for --send-period",
                 "a phone that left comes back from another address; its old connection only holds a descriptor",
             ],
             Self::Lan => [

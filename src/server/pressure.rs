@@ -115,3 +115,22 @@ impl Memory {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Runtime;
+
+    #[test]
+    fn memory_is_read_again_and_again_from_files_that_stay_open() {
+        let cpus = sys::cpu::allowed().unwrap()[..1].to_vec();
+        let root = |shard: Shard| async move {
+            let mut memory = Memory::open(&shard);
+            for _ in 0..3 {
+                let used = memory.used_permille().await;
+                assert!((1..=1000).contains(&used), "{used}");
+            }
+        };
+        Runtime::new(cpus).unwrap().unpinned().run(root).unwrap();
+    }
+}
