@@ -22,6 +22,7 @@ pub mod runtime;
 pub mod server;
 pub mod sys;
 pub mod tasks;
+pub mod tuning;
 
 /// The pages' Rust examples, compiled by `cargo test`.
 #[cfg(doctest)]

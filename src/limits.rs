@@ -383,6 +383,15 @@ pub const METRIC_BUCKETS: [f64; 10] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.
 /// The quantiles that pages and metrics tell of a distribution.
 pub const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
+// ---- the host's settings -------------------------------------------------------
+
+/// The longest value of a setting that is read; the kernel gives no more than a page.
+pub const SYSCTL_VALUE_BYTES_MAX: u64 = 4096;
+/// A profile of settings; larger is taken for a mistake.
+pub const SYSCTL_PROFILE_BYTES_MAX: u64 = 1024 * 1024;
+/// A snapshot of settings; larger is taken for damage.
+pub const SYSCTL_SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024;
+
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);

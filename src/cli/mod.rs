@@ -10,12 +10,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+pub mod doctor;
 mod flags;
 pub mod keepalive;
 mod listen;
 pub mod load;
 pub mod resolve;
 pub mod serve;
+pub mod sysctl;
 
 /// Width at which help text is wrapped on a wider terminal.
 const HELP_COLUMNS_MAX: usize = 100;
@@ -34,6 +36,8 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     Keepalive(keepalive::KeepaliveArgs),
     Load(Box<load::LoadArgs>),
+    Sysctl(sysctl::SysctlArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Parses the process's command line and runs its command.
@@ -43,6 +47,8 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(&args),
             Command::Keepalive(args) => keepalive::run(&args),
             Command::Load(args) => load::run(&args),
+            Command::Sysctl(args) => sysctl::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
         },
         Err(error) => {
             // Nobody is left to tell when the terminal is gone.

@@ -11,9 +11,11 @@ use super::flags::FieldFlags;
 use super::resolve::{Resolved, ranges, resolve};
 use super::{fail, print};
 use crate::config::{self, Config, ConfigError, Effective};
+use crate::limits;
 use crate::server::Stopper;
 use crate::server::site::{self, Place};
 use crate::sys::signal::{self, Signal};
+use crate::tuning::doctor::{self, Asked, Host};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -95,6 +97,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
         admin,
         cpus,
     } = resolved;
+    let shards = cpus.clone();
     let (running, banner) = match site::start(
         config,
         Place {
@@ -108,6 +111,9 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
         Err(error) => return fail(&error, 1),
     };
     eprintln!("{banner}");
+    for finding in doctor::examine_at_start(&host(shards, config)) {
+        eprintln!("warning: {}: {}", finding.area, finding.sentence());
+    }
     let stopper = running.stopper();
     let drain_ms = config.timeouts.drain_ms;
     thread::spawn(move || obey_signals(&stopper, drain_ms));
@@ -115,6 +121,17 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
+}
+
+/// This host as far as files tell of it.
+fn host(cpus: Vec<usize>, config: &Config) -> Host {
+    let asked = Asked {
+        cpus,
+        backlog: limits::BACKLOG.unsigned_abs(),
+        connections: config.limits.connections as u64,
+        profile: doctor::PROFILE.to_owned(),
+    };
+    Host::tree("/", asked)
 }
 
 /// The first SIGTERM, SIGINT or SIGQUIT drains, the second ends the server at once.

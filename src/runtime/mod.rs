@@ -36,7 +36,7 @@ pub use io::{
 };
 pub use join::{JoinError, JoinHandle};
 pub use mailbox::MailboxError;
-pub use ring::{RingDriver, RingError, RingOptions};
+pub use ring::{Feature, RingDriver, RingError, RingOptions, features};
 pub use send_buf::SendBuf;
 pub use shard::{Pacing, Shard};
 pub use start::{Running, Runtime, RuntimeError, ShardHandle};

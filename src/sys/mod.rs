@@ -6,10 +6,12 @@
 pub mod atomic_ref;
 pub mod cpu;
 pub mod dir;
+pub mod ethtool;
 pub mod eventfd;
 pub mod file;
 pub mod inherit;
 pub mod keepalive;
+pub mod link;
 pub mod memory;
 pub mod open;
 pub mod pidfd;

@@ -10,6 +10,7 @@
 //!   be taken for another operation's.
 
 mod entries;
+mod features;
 mod preflight;
 mod queue;
 mod record;
@@ -23,6 +24,7 @@ use std::task::{Context, Poll, Waker};
 
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
 
+pub use features::{Feature, features};
 pub use preflight::RingError;
 use record::Records;
 use slots::{Completed, Slots, State};

@@ -1,0 +1,123 @@
+//! `headwater sysctl check`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::table::Line;
+use super::{Wanted, refuse};
+use crate::cli::{print, print_json};
+use crate::tuning::sysctl::{Plan, Unsafe, Verdict, unsafe_now};
+
+const STATUS: &str = "\
+EXIT STATUS, as monitoring plugins have it:
+  0  OK        every setting is as the profile wants it, or better
+  1  WARNING   some setting is not
+  2  CRITICAL  the host has an unsafe value (tcp_timestamps = 0, for one), whatever the profile
+               says; also a mistyped command line
+  3  UNKNOWN   the profile can't be read
+
+EXAMPLES:
+  headwater sysctl check file-server
+  headwater sysctl check /etc/headwater/mine.conf --json";
+
+/// Say by the exit status whether the host is as a profile wants it
+#[derive(Debug, Args)]
+#[command(after_help = STATUS)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Print JSON: status, profile, settings, dangers
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    status: &'static str,
+    profile: &'a str,
+    settings: Vec<Line<'a>>,
+    dangers: Vec<Danger<'a>>,
+}
+
+#[derive(Serialize)]
+struct Danger<'a> {
+    key: &'a str,
+    now: &'a str,
+    reason: &'a str,
+}
+
+const UNKNOWN: u8 = 3;
+
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    let plan = match args.wanted.plan() {
+        Ok(plan) => plan,
+        Err(error) => {
+            let _ = refuse(&error);
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    let bad = unsafe_now(&args.wanted.place.settings());
+    let (status, code) = status(&plan, &bad);
+    let printed = match args.json {
+        true => print_json(&Report {
+            status,
+            profile: &plan.profile.name,
+            settings: plan.rows.iter().map(Line::from).collect(),
+            dangers: bad.iter().map(line).collect(),
+        }),
+        false => print(&format!("{status}: {}\n", sentence(&plan, &bad))),
+    };
+    match printed == ExitCode::SUCCESS {
+        true => ExitCode::from(code),
+        false => ExitCode::from(UNKNOWN),
+    }
+}
+
+fn line(bad: &Unsafe) -> Danger<'_> {
+    Danger {
+        key: bad.key,
+        now: &bad.now,
+        reason: bad.reason,
+    }
+}
+
+fn status(plan: &Plan, bad: &[Unsafe]) -> (&'static str, u8) {
+    if !bad.is_empty() {
+        ("CRITICAL", 2)
+    } else if off(plan).next().is_some() {
+        ("WARNING", 1)
+    } else {
+        ("OK", 0)
+    }
+}
+
+/// Settings that are neither as wanted nor better.
+fn off(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.rows.iter().filter_map(|row| {
+        let is = match &row.verdict {
+            Verdict::Same | Verdict::Better => return None,
+            Verdict::Missing | Verdict::NotPermitted if row.setting.optional => return None,
+            Verdict::Change(_) => row.now.as_deref().unwrap_or("-"),
+            verdict => verdict.words(),
+        };
+        let is = is.split_whitespace().collect::<Vec<_>>().join(" ");
+        Some(format!(
+            "{} is {is}, not {}",
+            row.setting.key, row.setting.value
+        ))
+    })
+}
+
+/// One line, as monitors show it.
+fn sentence(plan: &Plan, bad: &[Unsafe]) -> String {
+    let unsafe_ones = bad
+        .iter()
+        .map(|one| format!("{} is {}: {}", one.key, one.now, one.reason));
+    let all: Vec<String> = unsafe_ones.chain(off(plan)).collect();
+    match all.is_empty() {
+        true => format!("{} settings of {}", plan.rows.len(), plan.profile.name),
+        false => all.join("; "),
+    }
+}

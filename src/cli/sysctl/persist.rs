@@ -1,0 +1,62 @@
+//! `headwater sysctl persist`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Where, load, refuse};
+use crate::cli::print;
+use crate::tuning::sysctl::{PERSIST_PATH, Plan, persist, unpersist};
+
+const NOTES: &str = "\
+The file holds the profile with its comments and with the values that apply would give this host:
+computed from its memory, and never less than what it has now. systemd-sysctl and sysctl --system
+read it at every start. It changes nothing now: see apply.
+
+EXAMPLES:
+  headwater sysctl persist file-server
+  headwater sysctl persist file-server --output ./60-headwater.conf
+  headwater sysctl persist --remove";
+
+/// Set a profile at every start of the host
+#[derive(Debug, Args)]
+#[command(after_help = NOTES)]
+pub struct PersistArgs {
+    /// A profile's name (see headwater sysctl list) or the path of a file
+    #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+    profile: Option<String>,
+    /// Remove the file again
+    #[arg(long)]
+    remove: bool,
+    /// The file to write
+    #[arg(long, value_name = "FILE", env = "HEADWATER_SYSCTL_D", default_value = PERSIST_PATH)]
+    output: PathBuf,
+    /// Take the profile's value also where the host's own is better
+    #[arg(long)]
+    allow_lower: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
+pub(super) fn run(args: &PersistArgs) -> ExitCode {
+    let path = args.output.display();
+    let Some(profile) = &args.profile else {
+        return match unpersist(&args.output) {
+            Ok(true) => print(&format!("removed \"{path}\"\n")),
+            Ok(false) => print(&format!("there is no \"{path}\"\n")),
+            Err(error) => refuse(&error),
+        };
+    };
+    let profile = match load(profile) {
+        Ok(profile) => profile,
+        Err(error) => return refuse(&error),
+    };
+    let plan = Plan::new(profile, &args.place.settings(), args.allow_lower);
+    match persist(&plan, &args.output) {
+        Ok(()) => print(&format!(
+            "wrote \"{path}\"; it takes effect at the next start, or now with: sysctl -p {path}\n"
+        )),
+        Err(error) => refuse(&error),
+    }
+}

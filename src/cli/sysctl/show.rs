@@ -1,0 +1,33 @@
+//! `headwater sysctl show`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{load, refuse};
+use crate::cli::print;
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  headwater sysctl show file-server                 with the values of this host
+  headwater sysctl show file-server --raw           as it comes, to make your own from
+  headwater sysctl show file-server | sysctl -p -";
+
+/// Print a profile, each setting with its reason and its risk
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ShowArgs {
+    /// A profile's name (see headwater sysctl list) or the path of a file
+    profile: String,
+    /// As it is, with the lines that tell how values are computed
+    #[arg(long)]
+    raw: bool,
+}
+
+pub(super) fn run(args: &ShowArgs) -> ExitCode {
+    match load(&args.profile) {
+        Ok(profile) if args.raw => print(&profile.text),
+        Ok(profile) => print(&profile.with_values(|setting| setting.value.clone())),
+        Err(error) => refuse(&error),
+    }
+}

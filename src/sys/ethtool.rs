@@ -1,0 +1,128 @@
+//! What ethtool(8) asks a network card's driver: the `SIOCETHTOOL` ioctl of `linux/ethtool.h`.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+const GET_CHANNELS: u32 = 0x3c;
+
+/// A switch of a card that is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Segments are cut by the card (TSO).
+    SegmentationOffload,
+    /// Segments are cut late, by the kernel (GSO).
+    GenericSegmentation,
+    /// Received segments are joined by the kernel (GRO).
+    GenericReceive,
+    /// Packets may be sent from several pieces of memory.
+    ScatterGather,
+    /// Checksums of what is sent are computed by the card.
+    Checksums,
+}
+
+impl Switch {
+    fn command(self) -> u32 {
+        match self {
+            Self::SegmentationOffload => 0x1e,
+            Self::GenericSegmentation => 0x23,
+            Self::GenericReceive => 0x2b,
+            Self::ScatterGather => 0x18,
+            Self::Checksums => 0x16,
+        }
+    }
+}
+
+/// Queues of a card: as many as are in use, and as many as it could have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Channels {
+    pub used: u32,
+    pub max: u32,
+}
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
+/// `struct ethtool_channels`: what could be, then what is; receive, transmit, other, combined.
+#[repr(C)]
+#[derive(Default)]
+struct RawChannels {
+    command: u32,
+    max: [u32; 4],
+    count: [u32; 4],
+}
+
+/// Whether the switch is on.
+///
+/// # Errors
+/// `EOPNOTSUPP` where the driver doesn't know it, `ENODEV` where there is no such interface.
+pub fn switch(interface: &str, switch: Switch) -> io::Result<bool> {
+    let mut value = Value {
+        command: switch.command(),
+        data: 0,
+    };
+    // SAFETY: these commands take a `struct ethtool_value`.
+    unsafe { ask(interface, &mut value) }?;
+    Ok(value.data != 0)
+}
+
+/// How many queues the card has, combined ones or, where there are none, receive queues.
+///
+/// # Errors
+/// As [`switch`].
+pub fn channels(interface: &str) -> io::Result<Channels> {
+    let mut raw = RawChannels {
+        command: GET_CHANNELS,
+        ..RawChannels::default()
+    };
+    // SAFETY: the command takes a `struct ethtool_channels`.
+    unsafe { ask(interface, &mut raw) }?;
+    let [receive, _, _, combined] = raw.max;
+    let at = if combined > 0 { 3 } else { 0 };
+    Ok(Channels {
+        used: raw.count[at],
+        max: combined.max(receive),
+    })
+}
+
+/// # Safety
+/// `T` must be the structure of `linux/ethtool.h` that its command, the first field, goes with.
+unsafe fn ask<T>(interface: &str, about: &mut T) -> io::Result<()> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    // SAFETY: ifreq is a plain C structure for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let name = interface.as_bytes();
+    // The last byte stays zero.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, &from) in request.ifr_name.iter_mut().zip(name) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(about).cast();
+    // SAFETY: the kernel reads the request, whose pointer leads to a live `T`, and writes within
+    // the structure that the command goes with, which is `T` by the caller's promise.
+    super::check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &mut request) }.into())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_answers_and_a_stranger_does_not() {
+        // Loopback joins and cuts segments wherever it was not told otherwise.
+        switch("lo", Switch::GenericSegmentation).expect("lo has the switch");
+        let error = switch("no-such-if0", Switch::GenericReceive).expect_err("no such interface");
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        let error = channels("a-name-longer-than-it-may-be").expect_err("too long");
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        let error = channels("lo").expect_err("loopback has no channels");
+        assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP));
+    }
+}

@@ -1,0 +1,52 @@
+//! Replacing a file so that a crash leaves the old one or the new one, whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Writes `text` to a new file beside `path`, brings it to the disk, and renames it over `path`.
+pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let temporary = beside(path);
+    let written = write(&temporary, text, mode).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // What is left of it is nobody's.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    sync_folder_of(path)
+}
+
+/// Removes `path`, which may be gone already, for good.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    sync_folder_of(path)
+}
+
+/// Hidden and not ending in `.conf`, so that nobody takes it for a setting.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.new", std::process::id()))
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,179 @@
+//! What the checks know of a host.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::runtime::{Feature, RingError, features};
+use crate::sys::ethtool::{self, Channels, Switch};
+use crate::sys::link;
+
+/// What the person asked about.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// CPUs that would have a shard.
+    pub cpus: Vec<usize>,
+    /// Backlog that the listeners would ask for.
+    pub backlog: u32,
+    /// Connections that the server would take at most.
+    pub connections: u64,
+    /// Profile of settings to compare with.
+    pub profile: String,
+}
+
+/// What only a system call tells of a network card. `None`: it could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nic {
+    pub name: String,
+    pub channels: Option<Channels>,
+    /// The switches that could be read, by the name that ethtool -K has for them.
+    pub switches: Vec<(&'static str, bool)>,
+    pub qdisc: Option<String>,
+    pub gso_max_bytes: Option<u32>,
+    pub gro_max_bytes: Option<u32>,
+    pub tso_max_bytes: Option<u32>,
+}
+
+/// A host to be examined.
+#[derive(Debug)]
+pub struct Host {
+    root: PathBuf,
+    pub asked: Asked,
+    /// The ring's features, or why there is no ring; `None`: not tried.
+    pub ring: Option<Result<Vec<Feature>, String>>,
+    /// Cards about which the kernel was asked.
+    pub nics: Vec<Nic>,
+}
+
+impl Host {
+    /// A tree with `proc` and `sys` in it, about which nothing else is known.
+    pub fn tree(root: impl Into<PathBuf>, asked: Asked) -> Self {
+        Self {
+            root: root.into(),
+            asked,
+            ring: None,
+            nics: Vec::new(),
+        }
+    }
+
+    /// This host: builds a ring to try it and asks the kernel about the network cards.
+    pub fn here(asked: Asked) -> Self {
+        let mut host = Self::tree("/", asked);
+        host.ring = Some(features().map_err(|error: RingError| error.to_string()));
+        let links = link::all().unwrap_or_default();
+        for name in host.cards() {
+            let link = links.iter().find(|link| link.name == name);
+            let link = link.cloned().unwrap_or_default();
+            host.nics.push(Nic {
+                channels: ethtool::channels(&name).ok(),
+                switches: SWITCHES
+                    .iter()
+                    .filter_map(|(flag, switch)| {
+                        Some((*flag, ethtool::switch(&name, *switch).ok()?))
+                    })
+                    .collect(),
+                name,
+                qdisc: link.qdisc,
+                gso_max_bytes: link.gso_max_bytes,
+                gro_max_bytes: link.gro_max_bytes,
+                tso_max_bytes: link.tso_max_bytes,
+            });
+        }
+        host
+    }
+
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// A file's text without the white space around it.
+    pub(super) fn text(&self, path: &str) -> Option<String> {
+        Some(fs::read_to_string(self.path(path)).ok()?.trim().to_owned())
+    }
+
+    pub(super) fn number(&self, path: &str) -> Option<u64> {
+        self.text(path)?.parse().ok()
+    }
+
+    /// The names in a folder, in order; none where there is no such folder.
+    pub(super) fn names(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(path))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let names: BTreeSet<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// Network interfaces with hardware, or a virtual machine's idea of it, behind them.
+    pub(super) fn cards(&self) -> Vec<String> {
+        let mut names = self.names("/sys/class/net");
+        names.retain(|name| self.path(&format!("/sys/class/net/{name}/device")).exists());
+        names
+    }
+
+    /// The last part of what a link in `/sys` leads to.
+    pub(super) fn target(&self, path: &str) -> Option<String> {
+        let target = fs::canonicalize(self.path(path)).ok()?;
+        Some(
+            Path::new(&target)
+                .file_name()?
+                .to_string_lossy()
+                .into_owned(),
+        )
+    }
+}
+
+const SWITCHES: [(&str, Switch); 5] = [
+    ("tso", Switch::SegmentationOffload),
+    ("gso", Switch::GenericSegmentation),
+    ("gro", Switch::GenericReceive),
+    ("sg", Switch::ScatterGather),
+    ("tx", Switch::Checksums),
+];
+
+/// The CPUs of a mask as `/sys` and `/proc/irq` write it: `ff` or `00000000,000000ff`.
+pub(super) fn cpus_of_mask(mask: &str) -> BTreeSet<usize> {
+    let mut cpus = BTreeSet::new();
+    let digits = mask.trim().bytes().rev().filter(|&b| b != b',');
+    for (index, digit) in digits.enumerate() {
+        let value = (digit as char).to_digit(16).unwrap_or(0) as usize;
+        cpus.extend(
+            (0..4)
+                .filter(|bit| value >> bit & 1 == 1)
+                .map(|bit| index * 4 + bit),
+        );
+    }
+    cpus
+}
+
+/// The mask of some CPUs, as `/sys` takes it: groups of 32 from the highest.
+pub(super) fn mask_of(cpus: &[usize]) -> String {
+    let groups = cpus.iter().max().map_or(1, |highest| highest / 32 + 1);
+    let group = |index: usize| -> u32 {
+        let of_group = cpus.iter().filter(|&&cpu| cpu / 32 == index);
+        of_group.fold(0, |mask, cpu| mask | 1 << (cpu % 32))
+    };
+    let mut text = format!("{:x}", group(groups - 1));
+    for index in (0..groups - 1).rev() {
+        text += &format!(",{:08x}", group(index));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_are_read_and_written() {
+        assert_eq!(cpus_of_mask("3"), BTreeSet::from([0, 1]));
+        assert_eq!(cpus_of_mask("00000000,00000000"), BTreeSet::new());
+        assert_eq!(cpus_of_mask("1,00000002"), BTreeSet::from([1, 32]));
+        assert_eq!(mask_of(&[0, 1]), "3");
+        assert_eq!(mask_of(&[1, 32]), "1,00000002");
+        assert_eq!(mask_of(&[]), "0");
+    }
+}
