@@ -297,6 +297,14 @@ pub const TASK_HELD_NS: u64 = 9_000_000;
 pub const TASKS_REPORTED: usize = 20;
 /// How often a pool that is stopped looks whether its tasks are done.
 pub const TASK_STOP_LOOK_MS: u64 = 1;
+/// How long a batch of short tasks should take, which is noted with one look at the clock…
+pub const TASK_BATCH_NS: u64 = 32_000;
+/// …and how many it may have.
+pub const TASK_BATCH_MAX: u32 = 64;
+/// Tasks that one task makes runnable and that each have their scheduling latency taken.
+pub const TASK_STAMPS: u32 = 4;
+/// Of short tasks, and of all others, one of so many has its scheduling latency taken.
+pub const TASK_SAMPLE: u32 = 64;
 
 // ---- load generator -------------------------------------------------------------
 

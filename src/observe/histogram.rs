@@ -19,8 +19,8 @@ const STEPS: usize = 1 << KEPT_BITS;
 /// Values from here on are counted as this one less 1: 18 minutes in ns.
 const VALUES: u64 = 1 << 40;
 const PLACES: usize = STEPS * (40 - KEPT_BITS as usize + 1);
-/// Of the distributions that are given out: 0.1%, finer than the array.
-const SIGNIFICANT_DIGITS: u8 = 3;
+/// Of the distributions that are given out: 0.8%, finer than the array.
+const SIGNIFICANT_DIGITS: u8 = 2;
 
 /// Counts of values of one thread. A record from a second thread would be lost, no more.
 pub struct Histogram {

@@ -16,8 +16,10 @@
 //!
 //! `tests/recorder_model.rs` tries every order. On x86 both fences are only for the compiler.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -33,6 +35,9 @@ pub enum Event {
     Spawn = 1,
     /// A task spawned at `site` ran from the record's time on for `value` ns; `id` is the task.
     Run,
+    /// `id` short tasks, the last of them spawned at `site`, ran one after the other from the record's time
+    /// on, together for `value` ns.
+    RunBatch,
     /// The thread took `value` tasks from the worker `id`.
     Steal,
     /// The thread waited from the record's time on for `value` ns. A shard waits in its ring,
@@ -52,9 +57,10 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Event; 9] = [
+    const ALL: [Event; 10] = [
         Event::Spawn,
         Event::Run,
+        Event::RunBatch,
         Event::Steal,
         Event::Park,
         Event::HandOff,
@@ -144,6 +150,20 @@ impl Track {
     }
 }
 
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Writer>>> = const { RefCell::new(None) };
+}
+
+/// Records something by the writer that the calling thread has entered, if it has.
+pub fn note(record: impl FnOnce(&Writer)) {
+    // A thread that ends has none any more.
+    let _ = CURRENT.try_with(|current| {
+        if let Some(writer) = &*current.borrow() {
+            record(writer);
+        }
+    });
+}
+
 /// Records what one thread does. Without a recorder it does nothing, at the cost of a branch.
 pub struct Writer {
     track: Option<Arc<Track>>,
@@ -170,6 +190,11 @@ impl Writer {
 
     pub fn is_on(&self) -> bool {
         self.track.is_some()
+    }
+
+    /// Makes this the writer of the calling thread, for [`note`].
+    pub fn enter(self: &Rc<Self>) {
+        CURRENT.set(Some(Rc::clone(self)));
     }
 
     /// Reads `CLOCK_MONOTONIC`, and keeps what it shows for [`now_ns`](Self::now_ns).
@@ -223,6 +248,21 @@ struct Inner {
     /// Records of each track; 0 when it is off.
     capacity: usize,
     tracks: Mutex<Vec<Arc<Track>>>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let capacity = self.0.capacity;
+        f.debug_struct("Recorder")
+            .field("capacity", &capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::off()
+    }
 }
 
 impl Recorder {

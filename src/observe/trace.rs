@@ -98,7 +98,7 @@ impl Names {
 /// How long a record's event took, for those that are noted at their end.
 fn duration(record: &Record) -> Option<u64> {
     match record.event {
-        Event::Run | Event::Park | Event::Stall => Some(record.value),
+        Event::Run | Event::RunBatch | Event::Park | Event::Stall => Some(record.value),
         _ => None,
     }
 }
@@ -180,7 +180,11 @@ impl<W: Write> Lines<'_, W> {
             }
             _ => {
                 let name = self.names.get(site).to_owned();
-                self.span(record, &name, "task", json!({"task": id}))
+                let args = match record.event {
+                    Event::RunBatch => json!({"tasks": id}),
+                    _ => json!({"task": id}),
+                };
+                self.span(record, &name, "task", args)
             }
         }
     }

@@ -334,6 +334,7 @@ impl Seat {
             })?;
         }
         let writer = Rc::new(self.recorder.track(format!("shard-{}", self.index)));
+        writer.enter();
         let driver = RingDriver::new(self.ring, Rc::clone(&writer)).map_err(RuntimeError::Ring)?;
         let activity = Arc::clone(&self.activity);
         Shard::new(Parts {

@@ -120,9 +120,8 @@ impl Shared {
 
 /// What a connection may be doing, as reports of stalls call it.
 pub(super) struct Doing {
-    pub parse: Site,
+    /// From the request's head to the response.
     pub answer: Site,
-    pub send: Site,
     pub send_file: Site,
     pub look_in_page_cache: Site,
 }
@@ -130,9 +129,7 @@ pub(super) struct Doing {
 impl Doing {
     fn new() -> Self {
         Self {
-            parse: Site::named("parse"),
             answer: Site::named("answer"),
-            send: Site::named("send"),
             send_file: Site::named("sendfile"),
             look_in_page_cache: Site::named("look in the page cache"),
         }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::context;
-use super::meta::{Owner, Stamp};
+use super::meta::Owner;
+use super::notes;
 use super::once::Once;
 use super::shared::Shared;
 use super::{ClassOptions, Priority, Saturated, Task, arena};
-use crate::sys::time;
 
 /// A class of work, to spawn tasks of. Cheap to clone.
 #[derive(Clone)]
@@ -148,12 +148,13 @@ impl Class {
             class.give_back(1);
             return Err(class.refuse());
         };
-        let stamp = Stamp {
-            ns: time::monotonic_ns(),
-            exact: true,
-        };
-        vacant.meta().set(site, self.shared.owner(class), stamp);
+        let stamp = notes::stamp_outside(&self.shared);
+        let now_ns = self.shared.now_ns();
+        vacant
+            .meta()
+            .set(site, self.shared.owner(class), now_ns, stamp);
         let (slot, handle) = vacant.fill(work);
+        notes::spawned_outside(slot, site);
         let generation = slot.generation();
         self.shared.inject.push(class.priority, slot);
         self.shared.wake_one();

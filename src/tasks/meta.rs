@@ -4,9 +4,11 @@
 //! atomics: a reader compares the slot's generation before and after, as with a sequence lock.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::Priority;
+use crate::limits;
 use crate::sys::atomic_ref::AtomicRef;
 
 /// Which pool and class a task belongs to.
@@ -19,8 +21,10 @@ pub(super) struct Owner {
 
 pub(super) struct Meta {
     site: AtomicRef<Location<'static>>,
-    /// Nanoseconds of the monotonic clock; the lowest bit says that they are exact.
-    spawned: AtomicU64,
+    /// When it was spawned, in [`AGE_UNIT_NS`] of the monotonic clock; wraps in half a year.
+    spawned: AtomicU32,
+    /// A [`Stamp`] of when it last became runnable.
+    runnable: AtomicU32,
     /// Pool, class, [`OVERRUN`], [`BACKGROUND`].
     owner: AtomicU32,
 }
@@ -30,27 +34,66 @@ const OVERRUN: u32 = 1;
 /// Its class is of [`Priority::Background`].
 const BACKGROUND: u32 = 2;
 
-/// When a task was spawned.
+const AGE_UNIT_NS: u64 = 4_000_000;
+
+/// When a task became runnable: in 64 ns of the monotonic clock, modulo 69 s, above two bits that
+/// say for how many tasks it stands.
 #[derive(Clone, Copy)]
-pub(super) struct Stamp {
-    pub ns: u64,
-    /// Read from the clock for this task; else the pool's time, as old as the monitor's last look.
-    pub exact: bool,
+pub(super) struct Stamp(u32);
+
+const STAMP_UNIT_SHIFT: u32 = 6;
+const WEIGHTS: [u32; 3] = [0, 1, limits::TASK_SAMPLE];
+
+impl Stamp {
+    /// Of a task that no latency is taken of.
+    pub fn none() -> Self {
+        Self(0)
+    }
+
+    /// Of a task that stands for itself.
+    pub fn of_one(now_ns: u64) -> Self {
+        Self(Self::units(now_ns) << 2 | 1)
+    }
+
+    /// Of a task that stands for [`limits::TASK_SAMPLE`].
+    pub fn of_sample(now_ns: u64) -> Self {
+        Self(Self::units(now_ns) << 2 | 2)
+    }
+
+    fn units(ns: u64) -> u32 {
+        (ns >> STAMP_UNIT_SHIFT) as u32
+    }
+
+    /// For how many tasks the latency of this one is taken.
+    pub fn stands_for(self) -> u32 {
+        WEIGHTS.get((self.0 & 3) as usize).copied().unwrap_or(0)
+    }
+
+    /// How long ago that was, in ns.
+    pub fn waited_ns(self, now_ns: u64) -> u64 {
+        let passed = (Self::units(now_ns) << 2).wrapping_sub(self.0 & !3) >> 2;
+        // A clock that was read earlier, within the unit.
+        let passed = if passed > u32::MAX >> 3 { 0 } else { passed };
+        u64::from(passed) << STAMP_UNIT_SHIFT
+    }
 }
 
 impl Meta {
     pub const fn empty() -> Self {
         Self {
             site: AtomicRef::empty(),
-            spawned: AtomicU64::new(0),
+            spawned: AtomicU32::new(0),
+            runnable: AtomicU32::new(0),
             owner: AtomicU32::new(0),
         }
     }
 
-    pub fn set(&self, site: &'static Location<'static>, owner: Owner, spawned: Stamp) {
+    /// `now_ns` may be some milliseconds old.
+    pub fn set(&self, site: &'static Location<'static>, owner: Owner, now_ns: u64, stamp: Stamp) {
         self.site.store(Some(site), Ordering::Relaxed);
-        let stamp = spawned.ns & !1 | u64::from(spawned.exact);
-        self.spawned.store(stamp, Ordering::Relaxed);
+        self.spawned
+            .store((now_ns / AGE_UNIT_NS) as u32, Ordering::Relaxed);
+        self.set_runnable(stamp);
         let background = match owner.priority {
             Priority::Interactive => 0,
             Priority::Background => BACKGROUND,
@@ -64,12 +107,21 @@ impl Meta {
         self.site.load(Ordering::Relaxed)
     }
 
-    pub fn spawned(&self) -> Stamp {
-        let stamp = self.spawned.load(Ordering::Relaxed);
-        Stamp {
-            ns: stamp & !1,
-            exact: stamp & 1 == 1,
-        }
+    /// How long ago it was spawned.
+    pub fn age(&self, now_ns: u64) -> Duration {
+        let now = (now_ns / AGE_UNIT_NS) as u32;
+        let passed = now.wrapping_sub(self.spawned.load(Ordering::Relaxed));
+        // Spawned while the reader was on its way.
+        let passed = if passed > u32::MAX >> 1 { 0 } else { passed };
+        Duration::from_nanos(u64::from(passed) * AGE_UNIT_NS)
+    }
+
+    pub fn runnable(&self) -> Stamp {
+        Stamp(self.runnable.load(Ordering::Relaxed))
+    }
+
+    pub fn set_runnable(&self, stamp: Stamp) {
+        self.runnable.store(stamp.0, Ordering::Relaxed);
     }
 
     pub fn owner(&self) -> Owner {
@@ -91,5 +143,49 @@ impl Meta {
 
     pub fn overrun(&self) -> bool {
         self.owner.load(Ordering::Relaxed) & OVERRUN != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_tells_how_long_ago_it_was_made_across_its_wrap() {
+        let wrap_ns = 1_u64 << (30 + STAMP_UNIT_SHIFT);
+        for now_ns in [0, 1000, wrap_ns - 1000, 5 * wrap_ns - 64, u64::MAX / 2] {
+            for waited_ns in [0, 640, 1_000_000, 10_000_000_000] {
+                let then = Stamp::of_one(now_ns);
+                let found = then.waited_ns(now_ns + waited_ns);
+                assert!(found.abs_diff(waited_ns) <= 64, "{found} for {waited_ns}");
+                assert_eq!(then.stands_for(), 1);
+            }
+            // Read a little before.
+            assert_eq!(Stamp::of_one(now_ns + 100).waited_ns(now_ns), 0);
+        }
+        assert_eq!(Stamp::of_sample(9).stands_for(), limits::TASK_SAMPLE);
+        assert_eq!(Stamp::none().stands_for(), 0);
+    }
+
+    #[test]
+    fn an_age_is_true_to_its_unit() {
+        let meta = Meta::empty();
+        let site = Location::caller();
+        let owner = Owner {
+            pool: 1,
+            class: 2,
+            priority: Priority::Interactive,
+        };
+        let now_ns = 7 << 60;
+        meta.set(site, owner, now_ns, Stamp::none());
+        for age in [0, 1000, 86_400_000] {
+            let age = Duration::from_millis(age);
+            let found = meta.age(now_ns + age.as_nanos() as u64);
+            assert!(
+                found.abs_diff(age) <= Duration::from_nanos(AGE_UNIT_NS),
+                "{found:?}"
+            );
+        }
+        assert_eq!(meta.age(now_ns - AGE_UNIT_NS), Duration::ZERO);
     }
 }

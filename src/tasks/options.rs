@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::limits;
+use crate::observe::Recorder;
 pub use crate::sys::scheduling::Scheduling;
 use crate::sys::{cpu, scheduling};
 
@@ -22,6 +23,8 @@ pub struct Options {
     /// The niceness of its threads, -20 to 19 (see `nice(2)`); less than the process has is
     /// allowed with CAP_SYS_NICE only. `None` leaves it.
     pub nice: Option<i32>,
+    /// What its threads' events go to; by default nothing is recorded.
+    pub recorder: Recorder,
 }
 
 impl Default for Options {
@@ -33,6 +36,7 @@ impl Default for Options {
             cpus: Vec::new(),
             scheduling: Scheduling::Normal,
             nice: None,
+            recorder: Recorder::off(),
         }
     }
 }

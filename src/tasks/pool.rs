@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::class::ClassState;
+use super::notes::Distributions;
 use super::registry::PoolId;
 use super::shared::{Shared, Signal};
 use super::snapshot::{LiveTasks, Snapshot, TaskState};
@@ -172,6 +173,11 @@ impl Handle {
     /// Has the monitor call now whatever it was given to [`watch`](Self::watch).
     pub fn wake_monitor(&self) {
         self.shared.monitor.call_all();
+    }
+
+    /// How long tasks waited and ran, and how long the queues were, since the start.
+    pub fn distributions(&self) -> Distributions {
+        Distributions::take(&self.shared)
     }
 
     /// The unfinished tasks that were spawned longer than `age` ago, the `most` oldest by name:

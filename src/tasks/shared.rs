@@ -16,6 +16,7 @@ use super::class::ClassState;
 use super::idle::Idle;
 use super::inject::Inject;
 use super::monitor::MonitorSleep;
+use super::notes::{self, Figures};
 use super::queue::Queue;
 use super::registry::PoolId;
 use super::worker::Counters;
@@ -87,6 +88,7 @@ pub(super) struct Worker {
     signal: AtomicU8,
     thread: Mutex<Option<Thread>>,
     pub counters: Counters,
+    pub figures: Figures,
 }
 
 impl Worker {
@@ -103,7 +105,13 @@ impl Worker {
             signal: AtomicU8::new(Signal::Nothing as u8),
             thread: Mutex::new(None),
             counters: Counters::default(),
+            figures: Figures::default(),
         }
+    }
+
+    /// Tasks in its own queue, with the one that is to run next.
+    pub fn queued(&self) -> usize {
+        self.queue.len() + usize::from(self.next.load(Ordering::Relaxed).is_some())
     }
 
     pub fn place(&self) -> u32 {
@@ -176,6 +184,8 @@ pub(super) struct Shared {
     now_ns: AtomicU64,
     pub overruns: AtomicU64,
     pub hand_offs: AtomicU64,
+    /// Tasks are short now: not each has its latency taken.
+    pub short_tasks: AtomicBool,
 }
 
 impl Shared {
@@ -203,6 +213,7 @@ impl Shared {
             now_ns: AtomicU64::new(crate::sys::time::monotonic_ns()),
             overruns: AtomicU64::new(0),
             hand_offs: AtomicU64::new(0),
+            short_tasks: AtomicBool::new(false),
             options,
         }
     }
@@ -287,6 +298,7 @@ impl Shared {
 
     /// A task of this pool was woken: queues it.
     pub fn schedule(&self, slot: &'static Slot, generation: u32) {
+        slot.meta.set_runnable(notes::stamp_outside(self));
         self.inject.push(slot.meta.owner().priority, slot);
         self.wake_one();
         self.stop_if_ended(slot, generation);

@@ -58,7 +58,7 @@ pub struct TaskSnapshot {
     pub site: &'static Location<'static>,
     /// The name of its class.
     pub class: String,
-    /// How long ago it was spawned, to a millisecond or two.
+    /// How long ago it was spawned, to some milliseconds.
     pub age: Duration,
     /// It has held its worker for longer than 10 ms.
     pub overrun: bool,
@@ -223,7 +223,7 @@ fn task(shared: &Shared, slot: &'static Slot, now: u64) -> Option<TaskSnapshot> 
         state,
         site: slot.meta.site()?,
         class: shared.class(owner.class)?.name.clone(),
-        age: Duration::from_nanos(now.saturating_sub(slot.meta.spawned().ns)),
+        age: slot.meta.age(now),
         overrun: slot.meta.overrun(),
     };
     // If the slot was used anew meanwhile, the parts don't belong together.
@@ -267,7 +267,6 @@ impl Snapshot {
 fn thread(shared: &Shared, worker: &Worker, now: u64) -> WorkerSnapshot {
     let place = worker.place();
     let state = worker.state();
-    let next = worker.next.load(Ordering::Relaxed).is_some();
     let current = worker.current.load(Ordering::Relaxed);
     let mut task = current.and_then(|slot| task(shared, slot, now));
     if let Some(task) = &mut task
@@ -279,7 +278,7 @@ fn thread(shared: &Shared, worker: &Worker, now: u64) -> WorkerSnapshot {
         number: worker.number,
         place: (place != NONE).then_some(place as usize),
         state,
-        queued: worker.queue.len() + usize::from(next),
+        queued: worker.queued(),
         polls: worker.counters.polls.get(),
         steals: worker.counters.steals.get(),
         parks: worker.counters.parks.get(),

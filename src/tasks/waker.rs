@@ -47,7 +47,10 @@ impl WakeWord for TaskName {
             return;
         }
         context::with(|local| match local {
-            Some(local) if local.shared.id() == pool => local.queue(slot, true),
+            Some(local) if local.shared.id() == pool => {
+                slot.meta.set_runnable(local.notes.stamp());
+                local.queue(slot, true);
+            }
             _ => {
                 if let Some(pool) = registry::find(pool) {
                     pool.schedule(slot, generation);

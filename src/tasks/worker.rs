@@ -11,7 +11,7 @@ use std::thread;
 use super::cell::{Polled, Slot};
 use super::class::ClassState;
 use super::inject::Entry;
-use super::meta::Stamp;
+use super::notes::Notes;
 use super::once::Once;
 use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
 use super::waker::TaskName;
@@ -55,6 +55,7 @@ pub(super) struct Local {
     random: Cell<u32>,
     /// When the task that it runs began or went on; 0 for an interactive one.
     began_ns: Cell<u64>,
+    pub notes: Notes,
     /// Places for tasks set aside, by class.
     aside: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
 }
@@ -74,6 +75,7 @@ pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
             tick: Cell::new(0),
             next_budget: Cell::new(limits::TASK_NEXT_BUDGET),
             random: Cell::new(seed),
+            notes: Notes::new(&shared, &worker),
             began_ns: Cell::new(0),
             aside: RefCell::new([0; limits::TASK_CLASSES_MAX]),
         };
@@ -174,6 +176,7 @@ impl Local {
 
     /// Looks for work elsewhere, for a while.
     fn search(&self) -> Option<Entry> {
+        self.notes.pause(&self.me);
         if !self.searching.get() {
             if !self.shared.idle.start_search() {
                 return self.common(Priority::Background, false);
@@ -217,6 +220,7 @@ impl Local {
             });
             if stolen.is_some() {
                 self.me.counters.steals.add(1);
+                self.notes.stole(number, self.me.queue.len() + 1);
                 return stolen;
             }
         }
@@ -250,10 +254,14 @@ impl Local {
         self.count_tick();
         me.set_state(WorkerState::Running);
         me.counters.polls.add(1);
+        self.notes.begins(me, slot);
+        let before_ns = self.shared.now_ns();
         let waker = name.waker();
         let polled = running.poll(&mut Context::from_waker(&waker), || {
             self.give_back(owner.class)
         });
+        let long = self.shared.now_ns() != before_ns;
+        self.notes.ends(&self.shared, me, long);
         me.current.store(None, Ordering::Relaxed);
         me.set_state(WorkerState::Searching);
         match polled {
@@ -264,7 +272,10 @@ impl Local {
             }
             Polled::Waiting => {}
             // At the end of the queue, or who yields would never let others go first.
-            Polled::Again(slot) => self.queue(slot, false),
+            Polled::Again(slot) => {
+                slot.meta.set_runnable(self.notes.stamp());
+                self.queue(slot, false);
+            }
         }
     }
 
@@ -297,12 +308,11 @@ impl Local {
             self.give_back(class.index);
             return Err(class.refuse());
         };
-        let stamp = Stamp {
-            ns: self.shared.now_ns(),
-            exact: false,
-        };
-        vacant.meta().set(site, self.shared.owner(class), stamp);
+        let (now_ns, stamp) = (self.shared.now_ns(), self.notes.stamp());
+        let owner = self.shared.owner(class);
+        vacant.meta().set(site, owner, now_ns, stamp);
         let (slot, handle) = vacant.fill(work);
+        self.notes.spawned(slot, site);
         self.queue(slot, true);
         Ok(Task::spawned(handle))
     }
@@ -363,14 +373,11 @@ impl Local {
             self.give_back(class.index);
             return None;
         };
-        let stamp = Stamp {
-            ns: self.shared.now_ns(),
-            exact: false,
-        };
+        let (now_ns, stamp) = (self.shared.now_ns(), self.notes.stamp());
         let mut owner = self.shared.owner(class);
         // Its other half runs already, and waits for it.
         owner.priority = Priority::Interactive;
-        vacant.meta().set(site, owner, stamp);
+        vacant.meta().set(site, owner, now_ns, stamp);
         let (slot, handle) = vacant.fill(Once::new(half));
         self.queue(slot, false);
         // Who offers what it has to others does not hold its worker.
@@ -398,7 +405,7 @@ impl Local {
             return false;
         };
         let outer = self.me.current.load(Ordering::Relaxed);
-        self.execute(slot);
+        self.notes.nested(&self.me, || self.execute(slot));
         self.me.current.store(outer, Ordering::Relaxed);
         self.me.set_state(WorkerState::Running);
         true
@@ -468,7 +475,7 @@ impl Local {
         }
         me.counters.parks.add(1);
         me.set_state(WorkerState::Parked);
-        if self.wait() == Signal::Search {
+        if self.notes.park(|| self.wait()) == Signal::Search {
             self.searching.set(true);
         }
         me.set_state(WorkerState::Searching);
@@ -491,6 +498,7 @@ impl Local {
 
     /// Without a place: leaves what it has to others and waits for one. False: end.
     fn be_spare(&self) -> bool {
+        self.notes.pause(&self.me);
         if self.searching.replace(false) && self.shared.idle.end_search() {
             self.shared.wake_one();
         }
@@ -567,7 +575,7 @@ impl Local {
             self.flush();
             shared.inject.push_resume(priority, me.number);
             if shared.give_place(place, Signal::Run).is_ok() {
-                self.wait();
+                self.notes.park(|| self.wait());
             } else if shared.inject.take_back(priority, me.number) {
                 // There are as many threads as there may be.
                 shared.take_place(me, place);

@@ -101,6 +101,7 @@ fn each_event_has_its_form() {
         record(1000, Event::Spawn, "src/a.rs:1:2", 7, 0),
         record(1500, Event::Submit, "receive", 0x1_0000_0002, 0),
         record(2000, Event::Run, "src/a.rs:1:2", 7, 500),
+        record(2100, Event::RunBatch, "src/b.rs:3:4", 12, 300),
         record(2500, Event::Progress, "receive", 0x1_0000_0002, 100),
         record(2600, Event::Park, "", 3, 400),
         record(
@@ -134,6 +135,7 @@ fn each_event_has_its_form() {
     );
     let run = find("src/a.rs:1:2", "X");
     assert_eq!((&run["ts"], &run["dur"]), (&json!(2.0), &json!(0.5)));
+    assert_eq!(find("src/b.rs:3:4", "X")["args"]["tasks"], 12);
     assert_eq!(find("park", "X")["args"]["completions"], 3);
     assert_eq!(find("receive", "b")["id"], "1:100000002");
     assert_eq!(find("receive", "n")["args"]["result"], 100);
@@ -190,6 +192,7 @@ fn any_record() -> impl Strategy<Value = Record> {
     let event = prop::sample::select(vec![
         Event::Spawn,
         Event::Run,
+        Event::RunBatch,
         Event::Steal,
         Event::Park,
         Event::HandOff,

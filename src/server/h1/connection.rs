@@ -218,7 +218,6 @@ impl<S: Service> Connection<S> {
     /// Takes the next request as far as it goes without waiting.
     fn step(&mut self) -> Step {
         let options = self.state.options();
-        self.stream.shard().doing(self.state.doing.parse);
         let parsed = match parse_request(self.input.bytes(), &options.head) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => {
@@ -303,7 +302,6 @@ impl<S: Service> Connection<S> {
     fn put(&mut self, response: Response, exchange: Exchange) -> Option<Rest> {
         self.in_head = false;
         self.state.counters.count_response(response.status);
-        self.stream.shard().doing(self.state.doing.send);
         let date = self.state.clock.date(self.stream.shard().now_ms());
         self.output.put(&self.stream, response, exchange, &date)
     }

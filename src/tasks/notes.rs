@@ -1,0 +1,267 @@
+//! What the pool notes of its tasks: events for the flight recorder, and distributions of how long
+//! tasks waited and ran, and how long a worker's queue was.
+//!
+//! Reading the clock costs about as much as running a short task, so it is not read for each:
+//!
+//! - **Run time.** A worker reads the clock when a *batch* of tasks is over, which is as many as
+//!   have lately fitted in [`limits::TASK_BATCH_NS`]: one, unless they are short. A batch also ends
+//!   when the pool's own time has moved on during a task, which shows that this one was long.
+//!   It is one record, and its tasks count with their mean.
+//! - **Scheduling latency**, from runnable to running, is taken of a sample: a [`Stamp`] says how
+//!   many tasks it stands for, or that it is inexact and stands for none. Where tasks are not short
+//!   each has a stamp.
+//! - **Queue depth** is looked at whenever the clock is read.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::cell::Slot;
+use super::meta::Stamp;
+use super::shared::{Shared, Worker};
+use super::waker::TaskName;
+use crate::limits;
+use crate::observe::histogram::Total;
+use crate::observe::{Event, Histogram, Site, Writer, recorder};
+use crate::sys::time;
+
+/// What one worker has counted, for others to read.
+#[derive(Default)]
+pub(super) struct Figures {
+    latency: Histogram,
+    run_time: Histogram,
+    queue_depth: Histogram,
+}
+
+/// Distributions of a pool since its start.
+#[derive(Clone, Debug)]
+pub struct Distributions {
+    /// From runnable to running, in ns.
+    pub latency: Total,
+    /// Of one poll of a task, in ns.
+    pub run_time: Total,
+    /// Tasks in the queues of workers, whenever one of them looked.
+    pub queue_depth: Total,
+}
+
+impl Distributions {
+    pub(super) fn take(shared: &Shared) -> Self {
+        let of = |histogram: fn(&Figures) -> &Histogram| {
+            Total::of(
+                shared
+                    .all_workers()
+                    .map(|worker| histogram(&worker.figures)),
+            )
+        };
+        Self {
+            latency: of(|figures| &figures.latency),
+            run_time: of(|figures| &figures.run_time),
+            queue_depth: of(|figures| &figures.queue_depth),
+        }
+    }
+}
+
+/// A worker's notes, as its own thread has them.
+pub(super) struct Notes {
+    writer: Rc<Writer>,
+    /// When the batch began; 0: none has.
+    began_ns: Cell<u64>,
+    tasks: Cell<u32>,
+    /// So many make a batch.
+    quota: Cell<u32>,
+    /// Of the tasks of the last batch.
+    mean_ns: Cell<u64>,
+    /// Counts the stamps of a task, to choose those that are exact.
+    stamps: Cell<u32>,
+    last: Cell<(u64, Option<&'static Location<'static>>)>,
+}
+
+/// The stamp of a task that becomes runnable from outside the pool.
+pub(super) fn stamp_outside(shared: &Shared) -> Stamp {
+    thread_local! {
+        static STAMPS: Cell<u32> = const { Cell::new(0) };
+    }
+    if !shared.short_tasks.load(Ordering::Relaxed) {
+        return Stamp::of_one(time::monotonic_ns());
+    }
+    STAMPS.try_with(sample).unwrap_or(Stamp::none())
+}
+
+/// A stamp for one of [`limits::TASK_SAMPLE`] tasks.
+fn sample(stamps: &Cell<u32>) -> Stamp {
+    let count = stamps.get().wrapping_add(1);
+    stamps.set(count);
+    match count.is_multiple_of(limits::TASK_SAMPLE) {
+        true => Stamp::of_sample(time::monotonic_ns()),
+        false => Stamp::none(),
+    }
+}
+
+/// A task was spawned on a thread outside the pool.
+pub(super) fn spawned_outside(slot: &Slot, site: &'static Location<'static>) {
+    recorder::note(|writer| {
+        if writer.is_on() {
+            let id = TaskName::of(slot).id();
+            writer.record(time::monotonic_ns(), Event::Spawn, Site::of(site), id, 0);
+        }
+    });
+}
+
+impl Notes {
+    pub fn new(shared: &Shared, me: &Worker) -> Self {
+        let options = &shared.options;
+        let name = format!("{}-{}", options.name, me.number);
+        let writer = Rc::new(options.recorder.track(name));
+        writer.enter();
+        Self {
+            writer,
+            began_ns: Cell::new(0),
+            tasks: Cell::new(0),
+            quota: Cell::new(1),
+            mean_ns: Cell::new(0),
+            stamps: Cell::new(0),
+            last: Cell::new((0, None)),
+        }
+    }
+
+    /// Tasks are so short that they are noted in batches.
+    fn are_short(&self) -> bool {
+        self.quota.get() > 1
+    }
+
+    /// When a task becomes runnable on this thread. Who makes many runnable does so in no time, and
+    /// they may be short.
+    pub fn stamp(&self) -> Stamp {
+        if self.are_short() || self.stamps.get() >= limits::TASK_STAMPS {
+            return sample(&self.stamps);
+        }
+        self.stamps.set(self.stamps.get() + 1);
+        Stamp::of_one(time::monotonic_ns())
+    }
+
+    /// A task was spawned on this thread.
+    pub fn spawned(&self, slot: &Slot, site: &'static Location<'static>) {
+        // Of short tasks only those whose latency is taken.
+        if self.writer.is_on() && slot.meta.runnable().stands_for() > 0 {
+            let id = TaskName::of(slot).id();
+            let now_ns = time::monotonic_ns();
+            self.writer
+                .record(now_ns, Event::Spawn, Site::of(site), id, 0);
+        }
+    }
+
+    /// A task is about to run.
+    pub fn begins(&self, me: &Worker, slot: &Slot) {
+        let stamp = slot.meta.runnable();
+        if stamp.stands_for() > 0 {
+            let waited_ns = stamp.waited_ns(self.close(me, false));
+            let count = stamp.stands_for().into();
+            me.figures.latency.record_n(waited_ns, count);
+        } else if self.began_ns.get() == 0 {
+            self.began_ns.set(time::monotonic_ns());
+        }
+        if !self.are_short() {
+            self.stamps.set(0);
+        }
+        self.last.set((TaskName::of(slot).id(), slot.meta.site()));
+    }
+
+    /// It has run; `long`: the pool's time has moved on meanwhile.
+    pub fn ends(&self, shared: &Shared, me: &Worker, long: bool) {
+        let tasks = self.tasks.get() + 1;
+        self.tasks.set(tasks);
+        if tasks < self.quota.get() && !long {
+            return;
+        }
+        let were_short = self.are_short();
+        self.close(me, long);
+        if self.are_short() != were_short {
+            shared.short_tasks.store(!were_short, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs other tasks in the middle of one, whose time before and after that counts as two runs.
+    pub fn nested<T>(&self, me: &Worker, others: impl FnOnce() -> T) -> T {
+        let outer = self.last.get();
+        self.tasks.set(self.tasks.get() + 1);
+        self.close(me, false);
+        let value = others();
+        self.pause(me);
+        self.began_ns.set(time::monotonic_ns());
+        self.last.set(outer);
+        value
+    }
+
+    /// What comes next is no task.
+    pub fn pause(&self, me: &Worker) {
+        if self.tasks.get() > 0 {
+            self.close(me, false);
+        }
+        self.began_ns.set(0);
+    }
+
+    /// Ends the batch, of which `long` says that its last task was, and begins another. Returns the time.
+    fn close(&self, me: &Worker, long: bool) -> u64 {
+        let now_ns = time::monotonic_ns();
+        let began_ns = self.began_ns.replace(now_ns);
+        let tasks = self.tasks.replace(0);
+        if tasks == 0 {
+            return now_ns;
+        }
+        let took_ns = now_ns.saturating_sub(began_ns);
+        let run_time = &me.figures.run_time;
+        let mean_ns = took_ns / u64::from(tasks);
+        if long && tasks > 1 {
+            // All but the last one were as short as those before.
+            let others = u64::from(tasks - 1);
+            let short_ns = self.mean_ns.get();
+            run_time.record_n(short_ns, others);
+            run_time.record(took_ns.saturating_sub(short_ns * others));
+        } else {
+            run_time.record_n(mean_ns, tasks.into());
+        }
+        self.mean_ns.set(mean_ns);
+        let quota = limits::TASK_BATCH_NS / mean_ns.max(1);
+        self.quota
+            .set(quota.clamp(1, limits::TASK_BATCH_MAX.into()) as u32);
+        me.figures.queue_depth.record(me.queued() as u64);
+        if self.writer.is_on() {
+            let (id, site) = self.last.get();
+            let site = site.map_or(Site::UNKNOWN, Site::of);
+            match tasks {
+                1 => self.writer.record(began_ns, Event::Run, site, id, took_ns),
+                _ => self
+                    .writer
+                    .record(began_ns, Event::RunBatch, site, tasks.into(), took_ns),
+            }
+        }
+        now_ns
+    }
+
+    /// Took tasks from another worker.
+    pub fn stole(&self, from: u32, tasks: usize) {
+        if self.writer.is_on() {
+            self.writer.record(
+                time::monotonic_ns(),
+                Event::Steal,
+                Site::UNKNOWN,
+                from.into(),
+                tasks as u64,
+            );
+        }
+    }
+
+    /// Runs `wait`, in which the worker is parked.
+    pub fn park<T>(&self, wait: impl FnOnce() -> T) -> T {
+        if !self.writer.is_on() {
+            return wait();
+        }
+        let began_ns = time::monotonic_ns();
+        let value = wait();
+        let took_ns = time::monotonic_ns().saturating_sub(began_ns);
+        self.writer
+            .record(began_ns, Event::Park, Site::UNKNOWN, 0, took_ns);
+        value
+    }
+}
