@@ -1,12 +1,12 @@
 //! What a pool tells of its tasks: events, and distributions.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use headwater::observe::Recorder;
 use headwater::observe::recorder::{Event, Record, TrackSnapshot};
-use headwater::tasks::{self, Class, ClassOptions, Options, Pool};
+use headwater::tasks::{self, Class, ClassOptions, Options, Pool, SchedTrace};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -142,4 +142,69 @@ fn a_spawn_from_a_recorded_thread_is_on_its_track() {
     assert_eq!(track, "outside");
     assert!(done.load(Ordering::Relaxed));
     pool.stop(PATIENCE);
+}
+
+#[test]
+fn schedtrace_has_the_fields_of_gos() {
+    let (pool, class) = pool(2, &Recorder::off());
+    let (lines, told) = mpsc::channel();
+    let (release, wait) = mpsc::channel::<()>();
+    let (started, is_up) = mpsc::channel();
+    let task = class.run(move || {
+        started.send(()).unwrap();
+        let _ = wait.recv();
+    });
+    is_up.recv().unwrap();
+    let trace = SchedTrace {
+        period: Duration::from_millis(5),
+        detail: true,
+    };
+    trace.start(&pool.handle(), move |text: &str| {
+        let _ = lines.send(text.to_owned());
+    });
+    let first = told.recv_timeout(PATIENCE).unwrap();
+    let second = told.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        first.starts_with("SCHED 0ms: gomaxprocs=2 idleprocs="),
+        "{first}"
+    );
+    for text in [first, second] {
+        let mut lines = text.lines();
+        let summary = lines.next().unwrap();
+        let names: Vec<&str> = summary
+            .split(' ')
+            .filter_map(|word| word.split_once('=').map(|(name, _)| name))
+            .collect();
+        let gos = [
+            "gomaxprocs",
+            "idleprocs",
+            "threads",
+            "spinningthreads",
+            "needspinning",
+            "idlethreads",
+            "runqueue",
+            "schedticks",
+        ];
+        assert_eq!(names, gos, "{summary}");
+        let queues = summary
+            .split_once('[')
+            .unwrap()
+            .1
+            .split_once(']')
+            .unwrap()
+            .0;
+        assert_eq!(queues.split(' ').count(), 2, "{summary}");
+        let of = |kind: char| {
+            text.lines()
+                .filter(move |line| line.trim_start().starts_with(kind))
+        };
+        assert_eq!(of('P').count(), 2, "{text}");
+        assert!(of('M').count() >= 1, "{text}");
+        let tasks: Vec<&str> = of('G').collect();
+        assert_eq!(tasks.len(), 1, "{text}");
+        assert!(tasks[0].contains("class=work") && tasks[0].contains("tests/tasks_observed.rs:"));
+    }
+    release.send(()).unwrap();
+    task.unwrap().join().unwrap();
+    assert!(pool.stop(PATIENCE).is_clean());
 }

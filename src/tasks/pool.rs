@@ -1,7 +1,7 @@
 //! A pool of workers: its start, its handles, its end.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -141,7 +141,20 @@ impl Drop for Pool {
     }
 }
 
+/// A [`Handle`] that doesn't keep the pool's memory, for those that the pool itself keeps.
+pub(super) struct WeakHandle(Weak<Shared>);
+
+impl WeakHandle {
+    pub fn upgrade(&self) -> Option<Handle> {
+        self.0.upgrade().map(|shared| Handle { shared })
+    }
+}
+
 impl Handle {
+    pub(super) fn downgrade(&self) -> WeakHandle {
+        WeakHandle(Arc::downgrade(&self.shared))
+    }
+
     /// A class of work for this pool.
     pub fn class(&self, options: ClassOptions) -> Result<Class, PoolError> {
         if options.queue_limit == 0 {

@@ -1,0 +1,160 @@
+//! A line about the scheduler every so often, as `GODEBUG=schedtrace` prints in Go, in the same
+//! words, so that what reads those reads these: `gomaxprocs` are the workers, a P is a worker's
+//! place, an M a thread, a G a task.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use super::snapshot::{Snapshot, WorkerSnapshot};
+use super::{Handle, WorkerState};
+
+/// How the lines are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedTrace {
+    /// The time between two.
+    pub period: Duration,
+    /// With a line for each worker, thread and running task.
+    pub detail: bool,
+}
+
+impl SchedTrace {
+    /// Has the pool's monitor pass the lines to `print`, the first one at once.
+    pub fn start(self, pool: &Handle, mut print: impl FnMut(&str) + Send + 'static) {
+        // Not the pool itself: it would never end.
+        let watched = pool.downgrade();
+        let mut began_ns = None;
+        pool.watch(move |now_ns| {
+            let began_ns = *began_ns.get_or_insert(now_ns);
+            let since = Duration::from_nanos(now_ns.saturating_sub(began_ns));
+            let snapshot = watched.upgrade()?.snapshot();
+            print(&self.text(&snapshot, since));
+            Some(self.period)
+        });
+    }
+
+    /// The lines about one moment, so long after the start.
+    pub fn text(self, snapshot: &Snapshot, since: Duration) -> String {
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = write_summary(&mut out, snapshot, since);
+        if self.detail {
+            let _ = write_detail(&mut out, snapshot);
+        }
+        out
+    }
+}
+
+/// The threads that have a place, in the order of the places.
+fn by_place(snapshot: &Snapshot) -> Vec<Option<&WorkerSnapshot>> {
+    let mut places = vec![None; snapshot.workers];
+    for thread in &snapshot.threads_by_number {
+        if let Some(place) = thread.place.and_then(|place| places.get_mut(place)) {
+            *place = Some(thread);
+        }
+    }
+    places
+}
+
+fn write_list(out: &mut String, numbers: impl Iterator<Item = u64>) -> fmt::Result {
+    out.push('[');
+    for (index, number) in numbers.enumerate() {
+        let space = if index > 0 { " " } else { "" };
+        write!(out, "{space}{number}")?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn write_summary(out: &mut String, snapshot: &Snapshot, since: Duration) -> fmt::Result {
+    let Snapshot {
+        workers,
+        idle,
+        threads,
+        searching,
+        ..
+    } = snapshot;
+    let places = by_place(snapshot);
+    let queued: usize = places.iter().flatten().map(|thread| thread.queued).sum();
+    let common = snapshot.interactive + snapshot.background;
+    // Somebody ought to search: there is work, a worker is idle, and none does.
+    let needed = *idle > 0 && *searching == 0 && queued + common > 0;
+    write!(
+        out,
+        "SCHED {}ms: gomaxprocs={workers} idleprocs={idle} threads={threads} spinningthreads={searching} \
+         needspinning={} idlethreads={} runqueue={common} ",
+        since.as_millis(),
+        u8::from(needed),
+        snapshot.spare + idle,
+    )?;
+    let of = |count: fn(&WorkerSnapshot) -> u64| {
+        let places = places.clone();
+        places
+            .into_iter()
+            .map(move |thread| thread.map_or(0, count))
+    };
+    write_list(out, of(|thread| thread.queued as u64))?;
+    out.push_str(" schedticks=");
+    write_list(out, of(|thread| thread.polls))?;
+    out.push('\n');
+    Ok(())
+}
+
+fn write_detail(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
+    for (place, thread) in by_place(snapshot).into_iter().enumerate() {
+        match thread {
+            Some(thread) => writeln!(
+                out,
+                "  P{place}: status={} schedtick={} m={} runqsize={}",
+                state(thread.state),
+                thread.polls,
+                thread.number,
+                thread.queued
+            )?,
+            None => writeln!(out, "  P{place}: status=idle schedtick=0 m=nil runqsize=0")?,
+        }
+    }
+    for thread in &snapshot.threads_by_number {
+        let place = thread
+            .place
+            .map_or("nil".to_owned(), |place| place.to_string());
+        let task = thread.task.as_ref();
+        let task = task.map_or("nil".to_owned(), |task| task.id.to_string());
+        let spinning = thread.state == WorkerState::Searching;
+        let blocked = thread.state == WorkerState::Blocked;
+        writeln!(
+            out,
+            "  M{}: p={place} curg={task} spinning={spinning} blocked={blocked} status={} steals={} parks={}",
+            thread.number,
+            state(thread.state),
+            thread.steals,
+            thread.parks
+        )?;
+    }
+    for thread in &snapshot.threads_by_number {
+        let Some(task) = &thread.task else { continue };
+        writeln!(
+            out,
+            "  G{}: status={} m={} class={} age={}ms site={}{}",
+            task.id,
+            task.state.name(),
+            thread.number,
+            task.class,
+            task.age.as_millis(),
+            task.site,
+            if task.overrun { " overrun" } else { "" }
+        )?;
+    }
+    Ok(())
+}
+
+fn state(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Running => "running",
+        WorkerState::Searching => "searching",
+        WorkerState::Parked => "idle",
+        WorkerState::Held => "held",
+        WorkerState::Blocked => "blocked",
+        WorkerState::Waiting => "waiting",
+        WorkerState::Spare => "spare",
+    }
+}
