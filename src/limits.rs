@@ -252,7 +252,7 @@ pub const TASK_WORKERS_MAX: usize = 1024;
 /// Threads of a pool beyond its workers, for tasks that hold or block theirs.
 pub const TASK_SPARES_MAX: usize = 64;
 /// How long a thread beyond the workers is kept without work.
-pub const TASK_SPARE_IDLE_MS: u64 = 10_000;
+pub const TASK_SPARE_IDLE_MS: u64 = 2_000;
 /// Pools in one process.
 pub const TASK_POOLS_MAX: usize = 1024;
 /// Classes of work in one pool.

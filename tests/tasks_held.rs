@@ -204,3 +204,27 @@ fn more_blocked_tasks_than_there_may_be_threads_end() {
         .for_each(|task| assert_eq!(task.join(), Ok(true)));
     assert!(pool.stop(Duration::from_secs(60)).is_clean());
 }
+
+#[test]
+fn a_spare_thread_ends_without_a_trace() {
+    let (pool, class) = pool(1);
+    let (wake, woken) = mpsc::channel();
+    let mut told = false;
+    let waits = class.spawn(std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut told, true) {
+            return std::task::Poll::Ready(7);
+        }
+        wake.send(cx.waker().clone()).expect("somebody listens");
+        std::task::Poll::Pending
+    }));
+    let waker = woken.recv().expect("it waits");
+    // Needs a thread beside the worker.
+    let inner = class.clone();
+    let joins = class.run(move || inner.run(|| 1).unwrap().join());
+    assert_eq!(joins.unwrap().join(), Ok(Ok(1)));
+    while pool.snapshot().threads > 1 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    waker.wake();
+    assert_eq!(waits.unwrap().join(), Ok(7));
+}

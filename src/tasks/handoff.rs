@@ -33,7 +33,7 @@ impl Shared {
     /// awake. False if none does.
     pub(super) fn take_free_place(&self, worker: &Worker) -> bool {
         let free = |place: u32| self.places[place as usize].load(Ordering::Acquire) == NONE;
-        let taken = self.idle.unpark(free);
+        let taken = self.idle.unpark(false, free);
         if let Some(place) = taken {
             self.take_place(worker, place);
         }
@@ -43,7 +43,8 @@ impl Shared {
     /// Has another thread work at a place whose thread has left it, if there is work.
     pub(super) fn fill_or_park(&self, place: u32) {
         let filled = self.work_waits() && self.give_place(place, Signal::Run).is_ok();
-        if !filled && self.idle.park(place, false, || true) == Some(true) && self.work_waits() {
+        // Whoever takes the place takes one task; there may be more.
+        if filled || self.idle.park(place, false, || true) == Some(true) && self.work_waits() {
             self.wake_one();
         }
     }
@@ -69,6 +70,7 @@ impl Shared {
         }
         if self.give_place(place, Signal::Run).is_ok() {
             self.hand_offs.fetch_add(1, Ordering::Relaxed);
+            self.wake_one();
         } else {
             // There are as many threads as there may be. The place waits for one of them.
             self.idle.park(place, false, || true);

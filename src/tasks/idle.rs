@@ -12,14 +12,15 @@
 //!   counts as searching from that moment, so that a burst of tasks wakes one worker, not all.
 //! - Who parks: *leave the count, under the lock of the list of parked workers; fence; unless
 //!   somebody else still searches, look at all queues once more*. While somebody does, that one
-//!   looks after what comes.
+//!   looks after what comes. Who sees something takes himself off the list as a searcher: those
+//!   who queued it relied on him to wake others for the rest of it.
 //!
 //! A searcher who finds work leaves the search, and if he was the last one, wakes another: there
 //! may be more where it came from. So a burst wakes worker after worker, as fast as they find
 //! something to do and no faster.
 //!
-//! After tokio's `multi_thread/idle.rs` and the comment
-//! on worker parking at the top of Go's proc.go.
+//! tests/tasks_model.rs tries every order. After tokio's `multi_thread/idle.rs` and the comment on
+//! worker parking at the top of Go's proc.go.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -107,12 +108,14 @@ impl Idle {
         Some(before & SEARCHING == searched)
     }
 
-    /// Takes a place for which `fits` off the list, without a search: its worker is awake.
-    pub fn unpark(&self, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
+    /// Takes a place for which `fits` off the list, because its worker is awake; whether it
+    /// counts as searching is up to the caller.
+    pub fn unpark(&self, searches: bool, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut parked = lock(&self.parked);
         let at = parked.iter().rposition(|place| fits(*place))?;
         let place = parked.remove(at);
-        self.word.fetch_add(AWAKE_ONE, Ordering::SeqCst);
+        let enter = AWAKE_ONE + usize::from(searches);
+        self.word.fetch_add(enter, Ordering::SeqCst);
         Some(place)
     }
 

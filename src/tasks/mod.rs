@@ -30,6 +30,7 @@
 //! docs/tasks.md tells how it works, and what happens to work that misbehaves.
 
 mod arena;
+mod aside;
 mod cell;
 mod class;
 mod context;

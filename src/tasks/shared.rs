@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cell::{Slot, Stage};
 use super::class::ClassState;
@@ -435,8 +435,7 @@ impl Shared {
         if self.work_waits() {
             self.wake_one();
         }
-        let idle = Duration::from_millis(limits::TASK_SPARE_IDLE_MS);
-        let mut waited = false;
+        let until = Instant::now() + Duration::from_millis(limits::TASK_SPARE_IDLE_MS);
         loop {
             match worker.take_signal() {
                 Signal::Nothing => {}
@@ -446,7 +445,8 @@ impl Shared {
             if self.ended() {
                 return None;
             }
-            if waited {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 let mut threads = lock(&self.threads);
                 let spare = &mut threads.spare;
                 // If it is not there any more, somebody is about to wake it.
@@ -455,8 +455,7 @@ impl Shared {
                     return None;
                 }
             }
-            thread::park_timeout(idle);
-            waited = true;
+            thread::park_timeout(left.max(Duration::from_millis(1)));
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) struct Local {
     next_budget: Cell<u32>,
     random: Cell<u32>,
     /// When the task that it runs began or went on; 0 for an interactive one.
-    began_ns: Cell<u64>,
+    pub(super) began_ns: Cell<u64>,
     pub notes: Notes,
     /// Places for tasks set aside, by class.
     aside: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
@@ -109,8 +109,10 @@ impl Local {
             }
         }
         self.return_aside();
-        // Nobody will run what was spawned or woken here since the end.
-        self.shared.stop_unfinished();
+        if self.shared.ended() {
+            // Nobody will run what was spawned or woken here since the end.
+            self.shared.stop_unfinished();
+        }
     }
 
     fn take_on(&self, entry: Entry) {
@@ -440,7 +442,7 @@ impl Local {
     }
 
     /// Gives back all places for tasks that were set aside.
-    fn return_aside(&self) {
+    pub(super) fn return_aside(&self) {
         let mut all = self.aside.borrow_mut();
         for class in self.shared.classes() {
             let aside = std::mem::take(&mut all[usize::from(class.index)]);
@@ -467,7 +469,8 @@ impl Local {
                 return;
             }
             Some(true) if shared.work_waits() => {
-                if shared.idle.unpark(|other| other == place).is_some() {
+                if shared.idle.unpark(true, |other| other == place).is_some() {
+                    self.searching.set(true);
                     return;
                 }
             }
@@ -486,7 +489,7 @@ impl Local {
     }
 
     /// Sleeps until somebody gives a signal.
-    fn wait(&self) -> Signal {
+    pub(super) fn wait(&self) -> Signal {
         loop {
             match self.me.take_signal() {
                 Signal::Nothing if self.shared.ended() => return Signal::End,
@@ -511,7 +514,7 @@ impl Local {
     }
 
     /// Moves what waits here to the front of the common queue. True if there was something.
-    fn flush(&self) -> bool {
+    pub(super) fn flush(&self) -> bool {
         let mut waiting = self.me.queue.take_all();
         waiting.extend(self.me.next.swap(None, Ordering::AcqRel));
         if !waiting.is_empty() {
@@ -520,89 +523,5 @@ impl Local {
                 .push_front(Priority::Interactive, &waiting);
         }
         !waiting.is_empty()
-    }
-
-    /// Runs `wait`, which blocks this thread, while another has its place.
-    pub fn block<T>(&self, wait: impl FnOnce() -> T) -> T {
-        let (shared, me) = (&*self.shared, &*self.me);
-        let before = me.state();
-        self.return_aside();
-        let place = shared.leave_place(me);
-        me.set_state(WorkerState::Blocked);
-        if let Some(place) = place {
-            self.flush();
-            shared.fill_or_park(place);
-        }
-        let value = wait();
-        let back = place.is_some() && shared.take_free_place(me);
-        me.set_state(match (back, place) {
-            (true, _) => WorkerState::Running,
-            (false, Some(_)) => WorkerState::Held,
-            (false, None) => before,
-        });
-        value
-    }
-
-    /// Whether the current task has run for long enough to let others go first, and others wait.
-    pub fn should_give_way(&self) -> bool {
-        if self.me.yield_wanted.load(Ordering::Relaxed) {
-            return true;
-        }
-        let began = self.began_ns.get();
-        began != 0
-            && self.interactive_waits()
-            && time::monotonic_ns().saturating_sub(began) >= limits::TASK_GIVE_WAY_NS
-    }
-
-    fn interactive_waits(&self) -> bool {
-        self.me.has_work() || self.shared.inject.len(Priority::Interactive) > 0
-    }
-
-    /// Leaves the place to another thread and waits in line for one.
-    #[cold]
-    pub fn give_way(&self) {
-        let (shared, me) = (&*self.shared, &*self.me);
-        me.yield_wanted.store(false, Ordering::Relaxed);
-        // Each task that has given way keeps a thread, so there are not many of them.
-        if !self.interactive_waits() || !shared.may_give_way() {
-            return;
-        }
-        let current = me.current.load(Ordering::Relaxed);
-        let priority = current.map_or(Priority::Interactive, |slot| slot.meta.owner().priority);
-        if let Some(place) = shared.leave_place(me) {
-            me.set_state(WorkerState::Waiting);
-            self.return_aside();
-            self.flush();
-            shared.inject.push_resume(priority, me.number);
-            if shared.give_place(place, Signal::Run).is_ok() {
-                self.notes.park(|| self.wait());
-            } else if shared.inject.take_back(priority, me.number) {
-                // There are as many threads as there may be.
-                shared.take_place(me, place);
-            } else {
-                // It is about to be given another place.
-                shared.idle.park(place, false, || true);
-                self.wait();
-            }
-            me.set_state(WorkerState::Running);
-        }
-        shared.has_given_way();
-        if self.began_ns.get() != 0 {
-            self.began_ns.set(time::monotonic_ns());
-        }
-    }
-
-    /// Gives the place to a thread that waits in the middle of a task.
-    fn resume(&self, number: u32) {
-        let (shared, me) = (&*self.shared, &*self.me);
-        let Some(other) = shared.worker(number) else {
-            return;
-        };
-        let Some(place) = shared.leave_place(me) else {
-            return shared.inject.push_resume(Priority::Background, number);
-        };
-        self.flush();
-        shared.take_place(other, place);
-        other.signal(Signal::Run);
     }
 }
