@@ -11,10 +11,8 @@ servers; figures are medians over the rounds. "alone" is the same without
 downloads. The disk is the one under --folder, as fast as it is. Run by cold.sh.
 """
 import argparse
-import collections
 import multiprocessing
 import os
-import select
 import selectors
 import socket
 import statistics
@@ -22,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import open_loop
 import servers
 
 SERVER_CPU, CLIENT_CPU = 0, 1
@@ -91,34 +90,8 @@ def download(address, count, size, parallel, report):
 
 
 def hot(address, interval, is_over):
-    """Latencies in seconds of small requests that leave at a fixed rate, answered or not."""
-    request = b"GET /hot.txt HTTP/1.1\r\nHost: x\r\n\r\n"
-    latencies, due = [], collections.deque()
-    with socket.create_connection(address, ROUND_SECONDS_MAX) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(request)
-        first = b""
-        while not first.endswith(b"x" * HOT_FILE_BYTES):
-            first += connection.recv(65536)
-        answer_bytes, received = len(first), 0  # every answer is as long
-        next_due = time.perf_counter()
-        while due or not is_over():
-            now = time.perf_counter()
-            if now >= next_due and not is_over():
-                connection.sendall(request)
-                due.append(next_due)
-                next_due += interval
-                continue
-            if not select.select([connection], [], [], max(0.0, next_due - now) if not is_over() else 1)[0]:
-                continue
-            piece = connection.recv(65536)
-            if not piece:
-                sys.exit("the server closed the connection of the small requests")
-            received += len(piece)
-            while received >= answer_bytes:
-                received -= answer_bytes
-                latencies.append(time.perf_counter() - due.popleft())
-    return sorted(latencies)
+    """Latencies in seconds of small requests that leave at a fixed rate on one connection."""
+    return open_loop.latencies(address, "/hot.txt", HOT_FILE_BYTES, interval, 1, is_over)
 
 
 def beside_downloads(server, options):
@@ -142,7 +115,7 @@ def one_round(server, options):
     drop(options.folder, options.files, options.size)
     found["cold downloads"] = beside_downloads(server, options)
     found["the same, cached"] = beside_downloads(server, options)
-    at = lambda latencies, share: latencies[min(len(latencies) - 1, int(share * len(latencies)))] * 1e3
+    at = open_loop.percentile
     return {state: (at(latencies, 0.5), at(latencies, 0.99), latencies[-1] * 1e3, rate)
             for state, (latencies, rate) in found.items()}
 
@@ -171,16 +144,12 @@ def main():
         try:
             for name in names:
                 running.append(servers.Server(name, options.folder, work, SERVER_CPU))
-            try:
-                # The one who measures goes before the downloads on their CPU.
-                os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-            except PermissionError:
-                print("without the right to a real-time priority; latencies include waits for CPU 1")
+            open_loop.go_first()  # before the downloads on their CPU
             for _ in range(options.rounds):
                 for server in running:
                     rounds[server.name].append(one_round(server, options))
         finally:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            open_loop.go_with_others()
             for server in running:
                 server.stop()
     print(f"{options.files} cold files of {options.megabytes} MB, {options.parallel} downloads at a time; a request "

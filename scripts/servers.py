@@ -1,6 +1,6 @@
 """Starts headwater and other servers on one folder, pinned to one CPU, each as
 its own documentation would have it for static files: the ground that compare.py,
-cold.py and idle_memory.py stand on."""
+cold.py, compress_burst.py and idle_memory.py stand on."""
 import os
 import shutil
 import socket
@@ -90,15 +90,17 @@ def installed(name):
 
 
 class Server:
-    """A server at work on a port of its own. Use it in a `with`, which ends it."""
+    """A server at work on a port of its own, on this CPU or, headwater alone, on a set of them."""
 
     def __init__(self, name, folder, work, cpu, arguments=()):
+        cpus = cpu if isinstance(cpu, set) else {cpu}
+        cpu = ",".join(map(str, sorted(cpus)))
         self.name, self.port = name, free_port()
         command = COMMANDS[name](folder, work, cpu, self.port, *([arguments] if name == "headwater" else []))
         self.log = f"{work}/{name}.err"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log,
-                                            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+                                            preexec_fn=lambda: os.sched_setaffinity(0, cpus))
         end = time.monotonic() + START_SECONDS_MAX
         while True:
             try:
