@@ -5,13 +5,16 @@ Small cached requests go to the server at a fixed rate, answered or not, first
 alone, then beside a burst of requests that each cost CPU time: files that are
 compressed for the first time (--with compress), large ones whose digest is
 wanted (--with digest), listings of a folder of 50,000 files (--with listing).
-"sent again" is the same burst where its answers are there already: what sending
-them costs, and, for listings, which are never kept, another burst.
+They leave at a fixed rate, too. "sent again" is the same burst where its answers
+are there already: what sending them costs; for listings, which are never kept,
+it is another burst.
 
 Server and clients share the CPUs of --cpus, with a shard on each of them. The
 one who measures goes before all others there (SCHED_FIFO), so that it sees how
-late answers are, not how late it is itself. Figures are medians over the
-rounds; a ratio is the median of the rounds' ratios. Run by compress-burst.sh.
+late answers are, not how late it is itself; the one who sends the burst takes
+what all others leave (SCHED_IDLE), as if it were elsewhere. Figures are medians
+over the rounds; a ratio is the median of the rounds' ratios. Run by
+compress-burst.sh.
 """
 import argparse
 import multiprocessing
@@ -63,7 +66,7 @@ def make_files(folder, options):
 
 
 def requests_of(kind, options):
-    get = lambda method, path, field: f"{method} {path} HTTP/1.1\r\nHost: x\r\n{field}\r\nConnection: close\r\n\r\n".encode()
+    get = lambda method, path, field: f"{method} {path} HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n".encode()
     if kind == "compress":
         field = f"Accept-Encoding: {options.coding}"
         return [get("GET", f"/burst-{index}.html", field) for index in range(options.files)]
@@ -81,49 +84,77 @@ def touch(folder, kind, options):
     time.sleep(SETTLE_SECONDS)  # a cached file is looked at once a second
 
 
-def burst(address, requests, parallel, repeat, report):
-    """Sends all requests, so many at a time; reports seconds, answers by status and coding, and bytes."""
-    waiting = requests * repeat
-    polls, seen, received, start = selectors.DefaultSelector(), {}, 0, time.monotonic()
+class Line:
+    """A connection of the burst with one request on it at a time."""
 
-    def begin():
-        connection = socket.create_connection(address)
-        connection.sendall(waiting.pop())
-        polls.register(connection, selectors.EVENT_READ, bytearray())
+    def __init__(self, address):
+        self.socket = socket.create_connection(address)
+        self.head, self.left = b"", None
 
-    for _ in range(min(parallel, len(waiting))):
-        begin()
-    while polls.get_map() and time.monotonic() - start < BURST_SECONDS_MAX:
-        for key, _ in polls.select(1):
-            piece = key.fileobj.recv(PIECE)
-            received += len(piece)
-            if len(key.data) < 1024:
-                key.data.extend(piece[:1024])
-            if not piece:
-                head = bytes(key.data).split(b"\r\n\r\n")[0].decode("latin-1").lower()
-                what = head.split(" ")[1] if " " in head else "nothing"
-                if "content-encoding: " in head:
-                    what += " " + head.split("content-encoding: ")[1].split("\r\n")[0]
-                if "repr-digest: " in head:
-                    what += " with digest"
+    def ask(self, request):
+        self.socket.sendall(request)
+        self.head, self.left = b"", None
+
+    def take(self, is_head):
+        """Whether the answer is whole now."""
+        piece = self.socket.recv(PIECE)
+        if not piece:
+            sys.exit("the server closed a connection of the burst")
+        if self.left is None:
+            self.head += piece
+            if b"\r\n\r\n" not in self.head:
+                return False
+            self.head, piece = self.head.split(b"\r\n\r\n", 1)
+            self.head = self.head.decode("latin-1").lower()
+            self.left = 0 if is_head else int(self.head.split("content-length: ")[1].split("\r\n")[0])
+        self.left -= len(piece)
+        return self.left <= 0
+
+    def what(self):
+        what = self.head.split(" ")[1]
+        if "content-encoding: " in self.head:
+            what += " " + self.head.split("content-encoding: ")[1].split("\r\n")[0]
+        return what + (" with digest" if "repr-digest: " in self.head else "")
+
+
+def burst(address, requests, rate, parallel, report):
+    """Sends all requests at a rate, at most so many at a time; reports seconds and what came."""
+    open_loop.go_last()
+    waiting, seen, start = requests[::-1], {}, time.monotonic()
+    is_head = requests[0].startswith(b"HEAD")
+    idle = [Line(address) for _ in range(parallel)]
+    polls, sent = selectors.DefaultSelector(), 0
+    while (waiting or polls.get_map()) and time.monotonic() - start < BURST_SECONDS_MAX:
+        due = start + sent / rate
+        if waiting and idle and time.monotonic() >= due:
+            line = idle.pop(0)
+            line.ask(waiting.pop())
+            polls.register(line.socket, selectors.EVENT_READ, line)
+            sent += 1
+            continue
+        patience = max(0.0, due - time.monotonic()) if waiting and idle else 1.0
+        if not polls.get_map():
+            time.sleep(patience)
+            continue
+        for key, _ in polls.select(patience):
+            if key.data.take(is_head):
+                what = key.data.what()
                 seen[what] = seen.get(what, 0) + 1
                 polls.unregister(key.fileobj)
-                key.fileobj.close()
-                if waiting:
-                    begin()
-    report.send((time.monotonic() - start, seen, received))
+                idle.append(key.data)
+    report.send((time.monotonic() - start, seen))
 
 
-def beside(server, options, requests, repeat):
+def beside(server, kind, options):
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    arguments = (server.address, requests, options.parallel, repeat, sender)
+    arguments = (server.address, requests_of(kind, options), options.rates[kind], options.parallel, sender)
     other = multiprocessing.Process(target=burst, args=arguments, daemon=True)
     before = server.cpu_seconds()
     other.start()
     found = hot(server, options, receiver.poll)
-    seconds, seen, received = receiver.recv()
+    seconds, seen = receiver.recv()
     other.join()
-    return found, dict(seconds=seconds, seen=seen, received=received, cpu=server.cpu_seconds() - before)
+    return found, dict(seconds=seconds, seen=seen, cpu=server.cpu_seconds() - before)
 
 
 def hot(server, options, is_over):
@@ -134,11 +165,9 @@ def one_round(server, kind, options):
     end = time.monotonic() + QUIET_SECONDS
     found = {"quiet": (hot(server, options, lambda: time.monotonic() > end), None)}
     touch(options.folder, kind, options)
-    requests = requests_of(kind, options)
-    found["burst"] = beside(server, options, requests, 1)
+    found["burst"] = beside(server, kind, options)
     time.sleep(SETTLE_SECONDS)
-    repeat = 4 if kind == "compress" else 1
-    found["sent again"] = beside(server, options, requests, repeat)
+    found["sent again"] = beside(server, kind, options)
     return found
 
 
@@ -164,11 +193,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", help="where to put the files; default: a temporary folder in TMPDIR")
     parser.add_argument("--with", dest="kinds", default="compress,digest,listing", help="of compress, digest, listing")
-    parser.add_argument("--files", type=int, default=400, help="files to compress")
+    parser.add_argument("--files", type=int, default=600, help="files to compress")
     parser.add_argument("--kilobytes", type=int, default=256, help="of each")
+    parser.add_argument("--files-rate", type=float, default=200, help="of these a second")
     parser.add_argument("--coding", default="gzip", help="what the burst accepts")
-    parser.add_argument("--digests", type=int, default=8, help="files to digest, of 256 MB")
-    parser.add_argument("--listings", type=int, default=16, help="requests for the listing")
+    parser.add_argument("--digests", type=int, default=16, help="files to digest, of 256 MB")
+    parser.add_argument("--digests-rate", type=float, default=5, help="of these a second")
+    parser.add_argument("--listings", type=int, default=30, help="requests for the listing")
+    parser.add_argument("--listings-rate", type=float, default=6, help="of these a second")
     parser.add_argument("--parallel", type=int, default=32, help="requests of the burst at a time")
     parser.add_argument("--rate", type=int, default=2000, help="small requests a second")
     parser.add_argument("--connections", type=int, default=8, help="of the small requests")
@@ -177,6 +209,7 @@ def main():
     parser.add_argument("--arguments", default="", help="more arguments for `headwater serve`")
     options = parser.parse_args()
     options.kinds = options.kinds.split(",")
+    options.rates = dict(compress=options.files_rate, digest=options.digests_rate, listing=options.listings_rate)
     if unknown := [kind for kind in options.kinds if kind not in ("compress", "digest", "listing")]:
         parser.error(f"no kind of burst {unknown[0]}; choose from compress, digest, listing")
     cpus = {int(cpu) for cpu in options.cpus.split(",")}
@@ -191,7 +224,7 @@ def main():
         arguments = ["--browse", *options.arguments.split()]
         server = servers.Server("headwater", options.folder, work, cpus, arguments)
         print(f"{options.rate} requests a second for 1 KB on {options.connections} connections, CPUs {options.cpus}; "
-              f"bursts of {options.parallel} requests at a time; medians of {options.rounds} rounds")
+              f"bursts of at most {options.parallel} requests at a time; medians of {options.rounds} rounds")
         try:
             open_loop.go_first()
             for kind in options.kinds:

@@ -220,8 +220,10 @@ pub const DIGESTS_MAX: usize = 16 * 1024;
 pub const WORK_WAIT_MS: u64 = 100;
 /// Jobs that are remembered before those that ended are looked for.
 pub const JOBS_BEFORE_SWEEP: usize = 64;
-/// Piece in which work reads a file.
-pub const TASK_PIECE_BYTES: usize = 256 * 1024;
+/// Piece in which work reads a file; after each, others may go first.
+pub const TASK_PIECE_BYTES: usize = 64 * 1024;
+/// How long work may go on when the last shard has ended, which nobody waits for any more.
+pub const WORK_STOP_MS: u64 = 250;
 /// Smallest file that is compressed: below this, nothing is saved but a part of a packet.
 pub const COMPRESS_BYTES_MIN: u64 = 1024;
 /// Largest file that is compressed.

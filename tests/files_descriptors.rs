@@ -3,10 +3,11 @@
 use std::fs;
 use std::sync::Arc;
 
-use headwater::files::{Files, FilesOptions};
+use headwater::files::{Files, FilesOptions, Workshop};
 use headwater::http::{ParseLimits, Response, Status, parse_request};
 use headwater::runtime::{Runtime, Shard};
 use headwater::sys::cpu;
+use headwater::tasks::{Options, Pool};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 async fn get(files: &Files, path: &str) -> Response {
@@ -30,7 +31,9 @@ async fn descriptors_run_out(shard: Shard) {
         revalidate_ms: 3_600_000,
         ..FilesOptions::default()
     };
-    let files = Files::new(&shard, folder.path(), options, &Arc::default()).unwrap();
+    let pool = Pool::start(Options::default()).unwrap();
+    let workshop = Arc::new(Workshop::new(&pool.handle()).unwrap());
+    let files = Files::new(&shard, folder.path(), options, &workshop).unwrap();
     for number in 0..10 {
         assert_eq!(get(&files, &format!("/f{number}")).await.status, Status::OK);
     }

@@ -6,11 +6,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::files::{Files, FilesOptions};
+use headwater::files::{Files, FilesOptions, Workshop};
 use headwater::http::{ParseLimits, parse_request};
 use headwater::limits;
 use headwater::runtime::{Runtime, sleep};
 use headwater::sys::cpu;
+use headwater::tasks::{Options, Pool};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -82,7 +83,9 @@ fn hits_allocate_nothing() {
                 work_wait_ms: 60_000,
                 ..FilesOptions::default()
             };
-            let files = Files::new(&shard, folder.path(), options, &Arc::default()).unwrap();
+            let pool = Pool::start(Options::default()).unwrap();
+            let workshop = Arc::new(Workshop::new(&pool.handle()).unwrap());
+            let files = Files::new(&shard, folder.path(), options, &workshop).unwrap();
             for (method, path, accepted) in [
                 ("GET", "/a/index.html", "identity"),
                 ("HEAD", "/a/index.html?x", "identity"),

@@ -80,6 +80,7 @@ fn requests_for_small_cached_files_allocate_nothing() {
         }],
         admin: None,
         cpus: headwater::sys::cpu::allowed().unwrap()[..1].to_vec(),
+        task_cpus: headwater::sys::cpu::allowed().unwrap(),
     };
     let (server, banner) = site::start(&config, place, |_| {}).unwrap();
     let ListenAddr::Tcp(address) = banner.addresses[0] else {

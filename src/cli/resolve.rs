@@ -19,6 +19,8 @@ pub struct Resolved {
     pub admin: Option<ListenAddr>,
     /// CPUs of the shards, ascending, each once.
     pub cpus: Vec<usize>,
+    /// CPUs of the threads for tasks.
+    pub task_cpus: Vec<usize>,
 }
 
 /// Reads the addresses and the CPU list of `effective`; opens nothing.
@@ -61,33 +63,37 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
         };
         return Err(refused(key, Refusal::AdminIsPublic(admin.clone())));
     }
-    let cpus = cpus(effective)?;
+    let config = &effective.config;
+    const CORES: &str = "server.cores";
+    let cpus = cpus(effective, CORES, config.server.cores.as_deref())?;
+    if cpus.len() > limits::SHARDS_MAX {
+        return Err(refused(CORES, Refusal::TooManyCpus(cpus.len())));
+    }
+    let task_cpus = match config.tasks.cores.as_deref() {
+        None => cpus.clone(),
+        cores => self::cpus(effective, "tasks.cores", cores)?,
+    };
     Ok(Resolved {
         listen: places,
         admin,
         cpus,
+        task_cpus,
     })
 }
 
-fn cpus(effective: &Effective) -> Result<Vec<usize>, ConfigError> {
-    const KEY: &str = "server.cores";
+/// The CPUs of a list, or all that this process may use.
+fn cpus(effective: &Effective, key: &str, list: Option<&str>) -> Result<Vec<usize>, ConfigError> {
     let allowed =
-        cpu::allowed().map_err(|error| effective.error(KEY, Problem::Refused(error.into())))?;
-    let cpus = match &effective.config.server.cores {
-        None => allowed,
-        Some(list) => {
-            let cpus = cpu::parse_list(list)
-                .map_err(|error| effective.error(KEY, Problem::Refused(error.into())))?;
-            if let Some(&cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-                return Err(refuse(effective, KEY, Refusal::NoSuchCpu { cpu, allowed }));
-            }
-            cpus
-        }
+        cpu::allowed().map_err(|error| effective.error(key, Problem::Refused(error.into())))?;
+    let Some(list) = list else {
+        return Ok(allowed);
     };
-    if cpus.len() > limits::SHARDS_MAX {
-        return Err(refuse(effective, KEY, Refusal::TooManyCpus(cpus.len())));
+    let cpus = cpu::parse_list(list)
+        .map_err(|error| effective.error(key, Problem::Refused(error.into())))?;
+    match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        Some(&cpu) => Err(refuse(effective, key, Refusal::NoSuchCpu { cpu, allowed })),
+        None => Ok(cpus),
     }
-    Ok(cpus)
 }
 
 fn parse<T: FromStr>(effective: &Effective, key: &str, text: &str) -> Result<T, ConfigError>

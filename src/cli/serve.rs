@@ -96,6 +96,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
         listen,
         admin,
         cpus,
+        task_cpus,
     } = resolved;
     let shards = cpus.clone();
     let (running, banner) = match site::start(
@@ -104,6 +105,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
             listen,
             admin,
             cpus,
+            task_cpus,
         },
         |line| eprintln!("headwater: {line}"),
     ) {
@@ -118,7 +120,12 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
     let drain_ms = config.timeouts.drain_ms;
     thread::spawn(move || obey_signals(&stopper, drain_ms));
     match running.join() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(left) => {
+            if !left.is_clean() {
+                eprintln!("headwater: {left}");
+            }
+            ExitCode::SUCCESS
+        }
         Err(error) => fail(&error, 1),
     }
 }

@@ -95,6 +95,7 @@ const TIMEOUTS: &str = "Timeouts";
 const CACHE: &str = "Cache";
 const COMPRESSION: &str = "Compression";
 const OBSERVING: &str = "Observing";
+const TASKS: &str = "Work off the shards";
 
 const fn count(min: u64, max: usize) -> Kind {
     number(Unit::Count, min, max as u64)
@@ -478,6 +479,33 @@ pub static FIELDS: &[Field] = &[
         about: "Largest file that is compressed",
         kind: number(Unit::Bytes, 1, limits::COMPRESS_BYTES_CEILING),
         slot: |c| Slot::Long(&mut c.compression.bytes_max),
+    },
+    Field {
+        section: "tasks",
+        key: "workers",
+        flag: "task-workers",
+        heading: TASKS,
+        about: "Threads that compress, digest and list; 0: one for each of their CPUs",
+        kind: count(0, limits::TASK_WORKERS_MAX),
+        slot: |c| Slot::Size(&mut c.tasks.workers),
+    },
+    Field {
+        section: "tasks",
+        key: "cores",
+        flag: "task-cores",
+        heading: TASKS,
+        about: "CPUs of these threads as in taskset; same: those of the shards",
+        kind: Kind::Optional("LIST", "same"),
+        slot: |c| Slot::Optional(&mut c.tasks.cores),
+    },
+    Field {
+        section: "tasks",
+        key: "scheduling",
+        flag: "task-scheduling",
+        heading: TASKS,
+        about: "Policy of these threads: idle gives way to shards at once, batch in time, normal shares with them",
+        kind: Kind::Optional("POLICY", "normal"),
+        slot: |c| Slot::Optional(&mut c.tasks.scheduling),
     },
     Field {
         section: "socket",

@@ -163,7 +163,7 @@ impl Effective {
         Ok(())
     }
 
-    /// Lowers a default that would contradict a smaller bound that was written.
+    /// Moves a default that would contradict a bound that was written.
     fn fit_defaults(&mut self) {
         let limits = &mut self.config.limits;
         if !self.origins.contains_key("limits.uri_bytes") && limits.uri_bytes >= limits.head_bytes {
@@ -172,6 +172,13 @@ impl Effective {
         let cache = &mut self.config.cache;
         if !self.origins.contains_key("cache.body_bytes") {
             cache.body_bytes = cache.body_bytes.min(cache.bodies_bytes);
+        }
+        let compression = &mut self.config.compression;
+        if !self.origins.contains_key("compression.bytes_min") {
+            compression.bytes_min = compression.bytes_min.min(compression.bytes_max);
+        }
+        if !self.origins.contains_key("compression.bytes_max") {
+            compression.bytes_max = compression.bytes_max.max(compression.bytes_min);
         }
     }
 

@@ -34,6 +34,11 @@ const UNIX_MODE: u32 = 0o660;
 /// The congestion control that isn't one: see [`Socket::congestion`].
 pub const CONGESTION_AUTO: &str = "auto";
 
+/// SCHED_IDLE: see [`Tasks::scheduling`].
+pub const SCHEDULING_IDLE: &str = "idle";
+/// SCHED_BATCH: see [`Tasks::scheduling`].
+pub const SCHEDULING_BATCH: &str = "batch";
+
 /// Everything an operator may choose. Plain data: nothing is opened or resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Config {
@@ -49,6 +54,8 @@ pub struct Config {
     pub cache: Cache,
     /// What is compressed and how.
     pub compression: Compression,
+    /// The threads that do what would hold up a shard.
+    pub tasks: Tasks,
     /// Options of the listening sockets.
     pub socket: Socket,
     /// What is told of how it runs.
@@ -165,6 +172,17 @@ pub struct Compression {
     pub bytes_min: u64,
     /// Largest file that is compressed, in bytes.
     pub bytes_max: u64,
+}
+
+/// The threads that do what would hold up a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tasks {
+    /// How many; 0: one for each of their CPUs.
+    pub workers: usize,
+    /// Their CPUs as a taskset list; `None`: those of the shards.
+    pub cores: Option<String>,
+    /// Their policy by the kernel's name, [`SCHEDULING_IDLE`] or [`SCHEDULING_BATCH`]; `None`: normal.
+    pub scheduling: Option<String>,
 }
 
 /// Options of the listening sockets; accepted ones inherit them.
@@ -304,6 +322,16 @@ impl Default for Compression {
             gzip_level: limits::GZIP_LEVEL,
             bytes_min: limits::COMPRESS_BYTES_MIN,
             bytes_max: limits::COMPRESS_BYTES_MAX,
+        }
+    }
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            cores: None,
+            scheduling: Some(SCHEDULING_IDLE.to_owned()),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The rules that a [`Config`] must keep, however it was made.
 
-use super::Config;
 use super::error::{ConfigError, Origin, Problem};
 use super::field::{FIELDS, Field, Kind};
 use super::print::Value;
+use super::{Config, SCHEDULING_BATCH, SCHEDULING_IDLE};
 use crate::limits;
 
 /// Length of a congestion control's name: TCP_CA_NAME_MAX of the kernel, less its NUL.
@@ -92,6 +92,15 @@ impl Config {
                 ));
             }
         }
+        if let Some(scheduling) = &self.tasks.scheduling
+            && ![SCHEDULING_IDLE, SCHEDULING_BATCH].contains(&scheduling.as_str())
+        {
+            return Err(invalid(
+                "tasks.scheduling",
+                scheduling,
+                "\"idle\", \"batch\" or \"normal\"",
+            ));
+        }
         if self.socket.unix_mode > 0o777 {
             return Err(invalid(
                 "socket.unix_mode",
@@ -110,6 +119,16 @@ impl Config {
                 format!(
                     "a request target of {uri} bytes cannot fit a head of {head}; \
                      keep limits.uri_bytes below limits.head_bytes"
+                ),
+            ));
+        }
+        let (least, most) = (self.compression.bytes_min, self.compression.bytes_max);
+        if least > most {
+            return Err(conflict(
+                "compression.bytes_min",
+                format!(
+                    "no file has at least {least} bytes and at most {most}; \
+                     keep compression.bytes_min within compression.bytes_max"
                 ),
             ));
         }

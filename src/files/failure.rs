@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::offload::OffloadError;
 use crate::http::{Response, Status};
+use crate::tasks::TaskError;
 
 /// Seconds after which a client may hope for more luck.
 const RETRY_AFTER_S: &str = "1";
@@ -19,7 +20,7 @@ pub enum Failure {
     Forbidden,
     /// It is a folder.
     Folder,
-    /// Descriptors, memory or threads ran out; this passes.
+    /// Descriptors, memory or room in the pool of tasks ran out; this passes.
     Exhausted,
     /// The file system failed.
     Broken,
@@ -45,8 +46,8 @@ impl From<io::Error> for Failure {
 impl From<OffloadError> for Failure {
     fn from(error: OffloadError) -> Failure {
         match error {
-            OffloadError::Busy(_) | OffloadError::Thread(_) => Failure::Exhausted,
-            OffloadError::Panicked => Failure::Broken,
+            OffloadError::Busy(_) | OffloadError::Lost(TaskError::Stopped) => Failure::Exhausted,
+            OffloadError::Lost(TaskError::Panicked(_)) => Failure::Broken,
         }
     }
 }

@@ -145,7 +145,8 @@ impl Fetch<'_> {
     }
 }
 
-fn needs_the_disk(error: &io::Error) -> bool {
+/// Whether a read that must not wait could not be done without.
+pub fn needs_the_disk(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported

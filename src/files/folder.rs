@@ -14,7 +14,7 @@ use super::listing::{
     render_json, wants_json,
 };
 use super::lookup;
-use super::offload::{Kind as Work, Offload};
+use super::offload::{Kind as Work, Offload, checkpoint};
 use super::options::FilesOptions;
 use super::root::Served;
 use super::source::Source;
@@ -158,6 +158,7 @@ fn render(root: &Root, dir: &OwnedFd, path: &[u8], form: Form) -> Result<Rendere
         .filter(|entry| entry.kind != EntryKind::Other && shown(&entry.name))
         // What vanished meanwhile, leaves the root, or is no file is left out.
         .filter_map(|entry| {
+            checkpoint();
             let (kind, stamp) = stat_entry(root, dir.as_fd(), path, &entry.name).ok()?;
             (kind != Kind::Other).then(|| Entry {
                 name: entry.name,

@@ -9,8 +9,11 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 
 use super::entry::Content;
+use super::fetch::needs_the_disk;
+use super::offload::{blocking, checkpoint};
 use crate::limits;
 use crate::sys::file::{self, Stamp};
+use crate::sys::transfer::pread_nowait;
 
 /// Bytes that may be read from any thread.
 pub enum Source {
@@ -42,14 +45,23 @@ impl Source {
             Source::Memory(bytes) => {
                 return bytes
                     .chunks(limits::TASK_PIECE_BYTES)
-                    .try_for_each(&mut each);
+                    .try_for_each(|piece| {
+                        checkpoint();
+                        each(piece)
+                    });
             }
             Source::File(open, stamp) => (open, stamp),
         };
         let mut piece = vec![0; limits::TASK_PIECE_BYTES];
         let mut offset = 0;
         while offset < stamp.size {
-            let read = open.read_at(&mut piece, offset)?;
+            checkpoint();
+            let read = match pread_nowait(open.as_fd(), &mut piece, offset) {
+                Err(error) if needs_the_disk(&error) => {
+                    blocking(|| open.read_at(&mut piece, offset))
+                }
+                read => read,
+            }?;
             if read == 0 {
                 break;
             }

@@ -5,10 +5,10 @@ use super::digest::Digests;
 use super::offload::Offload;
 use super::once::Once;
 use super::representation::Identity;
+use crate::tasks::{Handle, PoolError};
 
 /// Where the shards of one server have work done that would hold them up. It is looked at when
 /// something is made, never for what is cached.
-#[derive(Default)]
 pub struct Workshop {
     pub(super) offload: Offload,
     pub(super) compressed: Once<Identity, Compressed>,
@@ -16,11 +16,15 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// One whose work goes to `offload`.
-    pub fn new(offload: Offload) -> Workshop {
-        Workshop {
-            offload,
-            ..Workshop::default()
-        }
+    /// One whose work goes to this pool.
+    ///
+    /// # Errors
+    /// When the pool has no room for its classes of work.
+    pub fn new(pool: &Handle) -> Result<Workshop, PoolError> {
+        Ok(Workshop {
+            offload: Offload::to(pool)?,
+            compressed: Once::default(),
+            digests: Digests::default(),
+        })
     }
 }

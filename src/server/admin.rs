@@ -6,10 +6,10 @@ use super::observation::Observation;
 use super::service::{Request, Service};
 use super::state::Shared;
 use super::stop::Stopper;
-use crate::files::offload::{Kind, Offload};
 use crate::http::{Body, Head, Known, Method, Response, Status};
 use crate::observe::metrics::Exposition;
 use crate::runtime::ShardHandle;
+use crate::tasks::Class;
 
 mod metrics;
 mod query;
@@ -37,7 +37,8 @@ pub(super) struct Sources {
     pub shards: Vec<ShardHandle>,
     pub shared: Arc<Shared>,
     pub observation: Observation,
-    pub offload: Offload,
+    /// Where the pages are made.
+    pub pages: Class,
 }
 
 impl Admin {
@@ -82,11 +83,16 @@ impl Admin {
             _ => trace::json(&sources.observation.recorder, query.seconds)
                 .map(|json| ("application/json", json)),
         };
-        match self.sources.offload.run(Kind::Admin, work).await {
-            Ok(Ok((content_type, body))) => page(Status::OK, content_type, body),
-            Ok(Err(sentence)) => Response::error(Status::NOT_FOUND, &sentence),
-            Err(busy) => Response::error(Status::SERVICE_UNAVAILABLE, &busy.to_string())
-                .with("retry-after", "1"),
+        let unavailable = |why: &dyn std::error::Error| {
+            Response::error(Status::SERVICE_UNAVAILABLE, &why.to_string()).with("retry-after", "1")
+        };
+        match self.sources.pages.run(work) {
+            Err(busy) => unavailable(&busy),
+            Ok(task) => match task.await {
+                Ok(Ok((content_type, body))) => page(Status::OK, content_type, body),
+                Ok(Err(sentence)) => Response::error(Status::NOT_FOUND, &sentence),
+                Err(lost) => unavailable(&lost),
+            },
         }
     }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 
 use crate::net::listener::ListenError;
 use crate::runtime::RuntimeError;
+use crate::tasks::PoolError;
 
 /// One sentence for the person who started the server.
 #[derive(Debug)]
 pub enum ServeError {
     Listen(ListenError),
     Runtime(RuntimeError),
+    Tasks(PoolError),
     /// A shard's service could not be made.
     Service(String),
 }
@@ -19,6 +21,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Listen(e) => e.fmt(f),
             Self::Runtime(e) => e.fmt(f),
+            Self::Tasks(e) => e.fmt(f),
             Self::Service(e) => f.write_str(e),
         }
     }
@@ -35,5 +38,11 @@ impl From<ListenError> for ServeError {
 impl From<RuntimeError> for ServeError {
     fn from(e: RuntimeError) -> Self {
         Self::Runtime(e)
+    }
+}
+
+impl From<PoolError> for ServeError {
+    fn from(e: PoolError) -> Self {
+        Self::Tasks(e)
     }
 }

@@ -44,6 +44,7 @@ mod state;
 mod stop;
 mod transfer;
 mod turnstile;
+mod work;
 
 pub use error::ServeError;
 pub use observation::Observation;

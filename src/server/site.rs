@@ -10,8 +10,9 @@ use super::observation::Observation;
 use super::options::ServerOptions;
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
+use super::work::start_pool;
 use crate::config::{CONGESTION_AUTO, Config};
-use crate::files::{Files, FilesOptions};
+use crate::files::{Files, FilesOptions, Workshop};
 use crate::http::{Coding, Head, ParseLimits, Response};
 use crate::keepalive::{Policy, check};
 use crate::limits;
@@ -47,6 +48,7 @@ pub struct Place {
     pub listen: Vec<Listen>,
     pub admin: Option<ListenAddr>,
     pub cpus: Vec<usize>,
+    pub task_cpus: Vec<usize>,
 }
 
 /// What an operator wants to see when the server is up.
@@ -158,7 +160,10 @@ pub fn start(
     if let Some(admin) = &place.admin {
         server = server.with_admin(admin)?;
     }
-    server = server.observed(observation(config, report));
+    let observation = observation(config, report);
+    let pool = start_pool(&config.tasks, &place.task_cpus, &observation.recorder)?;
+    let workshop = Arc::new(Workshop::new(&pool.handle())?);
+    server = server.observed(observation).with_tasks(pool);
     let root = config.server.root.clone();
     let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
     let banner = Banner {
@@ -176,7 +181,6 @@ pub fn start(
     // Cached files may take half of the descriptors that connections leave.
     let spare = usize::try_from(descriptors).unwrap_or(usize::MAX) - room;
     files.cache_files = files.cache_files.min(spare / 2 / place.cpus.len().max(1));
-    let workshop = Arc::default();
     let running = server.start(move |shard| {
         let files = Files::new(shard, &root, files.clone(), &workshop);
         files

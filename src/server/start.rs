@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::admin::{Admin, Sources};
 use super::error::ServeError;
@@ -13,12 +14,12 @@ use super::root::{Seat, serve};
 use super::service::Service;
 use super::state::Shared;
 use super::stop::Stopper;
-use crate::files::offload::Offload;
 use crate::limits;
 use crate::net::address::ListenAddr;
 use crate::net::listener::{ListenOptions, Listener, ListenerGroup};
 use crate::observe::Site;
 use crate::runtime::{Running, Runtime, Shard};
+use crate::tasks::{self, ClassOptions, Pool, StopReport};
 
 /// A server whose listeners are bound and whose shards are about to start.
 pub struct Server {
@@ -28,6 +29,7 @@ pub struct Server {
     shards: usize,
     options: ServerOptions,
     observation: Observation,
+    tasks: Option<Pool>,
 }
 
 impl Server {
@@ -72,6 +74,7 @@ impl Server {
             shards,
             options,
             observation: Observation::default(),
+            tasks: None,
         })
     }
 
@@ -80,6 +83,13 @@ impl Server {
         let runtime = self.runtime.recorder(&observation.recorder);
         self.runtime = runtime.stall_limit(observation.stall_limit);
         self.observation = observation;
+        self
+    }
+
+    /// Gives it the pool that its services have work done by; stopped once no shard serves.
+    /// Without one it starts one of a single worker for its own needs.
+    pub fn with_tasks(mut self, pool: Pool) -> Self {
+        self.tasks = Some(pool);
         self
     }
 
@@ -132,6 +142,7 @@ impl Server {
             shards,
             options,
             observation,
+            tasks,
         } = self;
         let stopper = Stopper::default();
         let idle_timeouts = groups.iter().filter_map(ListenerGroup::idle_timeout_ms);
@@ -162,11 +173,22 @@ impl Server {
             .collect();
         let listeners = Mutex::new(listeners);
         let admin_listener = Mutex::new(admin.as_mut().and_then(|group| group.take(0)));
+        let tasks = match tasks {
+            Some(pool) => pool,
+            None => Pool::start(tasks::Options {
+                workers: 1,
+                ..tasks::Options::default()
+            })?,
+        };
         let sources = Arc::new(Sources {
             shards: runtime.handles().to_vec(),
             shared: Arc::clone(&shared),
             observation: observation.clone(),
-            offload: Offload::default(),
+            pages: tasks.handle().class(ClassOptions {
+                name: "admin".to_owned(),
+                queue_limit: limits::ADMIN_PAGES_MAX,
+                ..ClassOptions::default()
+            })?,
         });
         let monitor = runtime
             .stall_monitor()
@@ -238,6 +260,7 @@ impl Server {
             shared,
             failure,
             _monitor: monitor,
+            tasks,
             _groups: groups,
             _admin: admin,
         })
@@ -266,6 +289,7 @@ pub struct RunningServer {
     shared: Arc<Shared>,
     failure: Arc<Mutex<Option<ServeError>>>,
     _monitor: Option<Monitor>,
+    tasks: Pool,
     /// They unlink Unix sockets when they go.
     _groups: Vec<ListenerGroup>,
     _admin: Option<ListenerGroup>,
@@ -293,9 +317,12 @@ impl RunningServer {
         self.shared.sheds()
     }
 
-    /// Waits until every shard has ended.
-    pub fn join(self) -> Result<(), ServeError> {
+    /// Waits until every shard has ended, and then stops the pool of tasks. Says what
+    /// that had left to do.
+    pub fn join(self) -> Result<StopReport, ServeError> {
         self.running.join()?;
+        let patience = Duration::from_millis(limits::WORK_STOP_MS);
+        let left = self.tasks.stop(patience);
         match self
             .failure
             .lock()
@@ -303,7 +330,7 @@ impl RunningServer {
             .take()
         {
             Some(e) => Err(e),
-            None => Ok(()),
+            None => Ok(left),
         }
     }
 }

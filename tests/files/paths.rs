@@ -5,13 +5,12 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 
 use headwater::files::{Files, FilesOptions};
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
-use crate::site::{Site, always_look, on_shard};
+use crate::site::{Site, always_look, on_shard, workshop};
 
 #[test]
 fn a_file_and_its_fields() {
@@ -178,13 +177,9 @@ fn what_is_no_file_is_never_opened() {
         for path in ["/fifo", "/socket", "/fifo/"] {
             assert_eq!(site.get(path).await.status, 404, "{path}");
         }
-        site.files = Files::new(
-            &shard,
-            "/dev".as_ref(),
-            FilesOptions::default(),
-            &Arc::default(),
-        )
-        .unwrap();
+        let (_pool, work) = workshop();
+        let options = FilesOptions::default();
+        site.files = Files::new(&shard, "/dev".as_ref(), options, &work).unwrap();
         assert_eq!(site.get("/null").await.status, 404);
         assert_eq!(site.get("/zero").await.status, 404);
     });
@@ -225,7 +220,8 @@ fn a_root_that_cannot_be_served_is_told() {
     on_shard(async |shard| {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("none");
-        let Err(error) = Files::new(&shard, &root, FilesOptions::default(), &Arc::default()) else {
+        let (_pool, work) = workshop();
+        let Err(error) = Files::new(&shard, &root, FilesOptions::default(), &work) else {
             panic!("there is no such folder");
         };
         let message = error.to_string();

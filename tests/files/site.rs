@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::files::{Files, FilesOptions};
+use headwater::files::{Files, FilesOptions, Workshop};
 use headwater::http::{Body, FileSlice, ParseLimits, Part, Response, parse_request};
 use headwater::limits;
 use headwater::runtime::{Runtime, Shard, sleep};
 use headwater::sys::cpu;
+use headwater::tasks::{Options, Pool};
 use tempfile::TempDir;
 
 /// Bodies up to this size are read for the assertions.
@@ -44,23 +45,40 @@ pub fn always_look() -> FilesOptions {
 pub struct Site {
     folder: Rc<TempDir>,
     pub files: Files,
+    _pool: Pool,
+}
+
+/// A pool for a site's work, and the work.
+pub fn workshop() -> (Pool, Arc<Workshop>) {
+    let options = Options {
+        workers: 2,
+        ..Options::default()
+    };
+    let pool = Pool::start(options).unwrap();
+    let workshop = Workshop::new(&pool.handle()).unwrap();
+    (pool, Arc::new(workshop))
 }
 
 impl Site {
     pub fn new(shard: &Shard, options: FilesOptions) -> Site {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("www")).unwrap();
-        let files =
-            Files::new(shard, &folder.path().join("www"), options, &Arc::default()).unwrap();
-        let folder = Rc::new(folder);
-        Site { folder, files }
+        Site::of(shard, Rc::new(folder), options)
     }
 
     /// The same folder, served by somebody who knows nothing of it yet.
     pub fn another(&self, shard: &Shard, options: FilesOptions) -> Site {
-        let files = Files::new(shard, &self.path(""), options, &Arc::default()).unwrap();
-        let folder = Rc::clone(&self.folder);
-        Site { folder, files }
+        Site::of(shard, Rc::clone(&self.folder), options)
+    }
+
+    fn of(shard: &Shard, folder: Rc<TempDir>, options: FilesOptions) -> Site {
+        let (pool, workshop) = workshop();
+        let files = Files::new(shard, &folder.path().join("www"), options, &workshop).unwrap();
+        Site {
+            folder,
+            files,
+            _pool: pool,
+        }
     }
 
     /// A path outside of what is served.

@@ -6,6 +6,7 @@ use super::{Kind, Offload, OffloadError};
 use crate::limits;
 use crate::runtime::{Runtime, Shard, timeout, yield_now};
 use crate::sys::cpu;
+use crate::tasks::{Options, Pool, TaskError};
 
 fn on_pinned_shard<F: Future<Output = ()> + 'static>(
     test: impl Fn(Shard) -> F + Send + Sync + 'static,
@@ -17,37 +18,30 @@ fn on_pinned_shard<F: Future<Output = ()> + 'static>(
 #[test]
 fn work_runs_elsewhere_within_its_bound() {
     on_pinned_shard(async |shard| {
-        let house = Offload::default();
-        let name = house
-            .run(Kind::Listing, || {
-                thread::current().name().map(str::to_owned)
-            })
-            .await;
-        assert_eq!(name.unwrap().as_deref(), Some("offload"));
-        let cpus = house
-            .run(Kind::Listing, || cpu::allowed().unwrap())
-            .await
-            .unwrap();
-        assert_eq!(cpus, cpu::allowed_of_process().unwrap());
-
-        assert!(matches!(
-            house.run(Kind::Listing, || panic!("on purpose")).await,
-            Err::<(), _>(OffloadError::Panicked)
-        ));
+        let pool = Pool::start(Options {
+            workers: 1,
+            ..Options::default()
+        });
+        let pool = pool.unwrap();
+        let offload = Offload::to(&pool.handle()).unwrap();
+        let name = || thread::current().name().map(str::to_owned);
+        let elsewhere = offload.run(Kind::Compress, name).await.unwrap();
+        assert_ne!(elsewhere, name());
+        let lost = offload.run(Kind::Compress, || panic!("on purpose")).await;
+        let panicked = TaskError::Panicked("on purpose".to_owned());
+        assert_eq!(lost, Err::<(), _>(OffloadError::Lost(panicked)));
 
         let mut releases = Vec::new();
         let mut running = Vec::new();
         for number in 0..limits::LISTINGS_MAX {
-            let (started, is_up) = mpsc::channel();
             let (release, wait) = mpsc::channel::<()>();
-            let house = house.clone();
+            let offload = offload.clone();
             let work = async move {
                 let wait = move || {
-                    started.send(()).unwrap();
                     wait.recv().unwrap();
                     number
                 };
-                house.run(Kind::Listing, wait).await
+                offload.run(Kind::Listing, wait).await
             };
             // One that nobody waits for any more keeps its place until it ends.
             let patience = match number {
@@ -56,24 +50,19 @@ fn work_runs_elsewhere_within_its_bound() {
             };
             running.push(shard.spawn(timeout(patience, work)));
             yield_now().await;
-            releases.push((release, is_up));
-        }
-        for (_, is_up) in &releases {
-            is_up.recv().unwrap();
+            releases.push(release);
         }
         assert!(running.remove(0).await.unwrap().is_err());
-        assert!(matches!(
-            house.run(Kind::Listing, || ()).await,
-            Err(OffloadError::Busy(Kind::Listing))
-        ));
+        let refused = offload.run(Kind::Listing, || ()).await;
+        assert!(matches!(refused, Err(OffloadError::Busy(_))), "{refused:?}");
         // Each kind has a bound of its own.
-        assert!(house.run(Kind::Compress, || ()).await.is_ok());
-        for (release, _) in &releases {
+        assert!(offload.start(Kind::Digest, || ()).is_ok());
+        for release in &releases {
             release.send(()).unwrap();
         }
         for (number, work) in (1..).zip(running) {
-            assert_eq!(work.await.unwrap().unwrap().unwrap(), number);
+            assert_eq!(work.await.unwrap().unwrap(), Ok(number));
         }
-        assert!(house.run(Kind::Listing, || ()).await.is_ok());
+        assert!(offload.run(Kind::Listing, || ()).await.is_ok());
     });
 }

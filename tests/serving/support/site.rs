@@ -118,6 +118,7 @@ impl Site {
             }],
             admin: None,
             cpus: vec![an_allowed_cpu()],
+            task_cpus: headwater::sys::cpu::allowed().expect("the affinity"),
         };
         let (server, banner) = site::start(&config, place, |_| {}).expect("a server");
         Site {
