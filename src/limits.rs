@@ -329,6 +329,12 @@ pub const LOAD_TIMEOUT_MS: u64 = 10_000;
 pub const LOAD_REPORT_MS: u64 = 1_000;
 /// How often it looks whether it is to stop.
 pub const LOAD_LOOK_MS: u64 = 50;
+/// A closed loop gathers the answers of one in so many connections…
+pub const LOAD_GATHER_PARTS: usize = 4;
+/// …for one part in so many of the time that they take…
+pub const LOAD_GATHER_SHARE: u64 = 10;
+/// …and this at the most.
+pub const LOAD_GATHER_NS_MAX: u64 = 50_000;
 /// Times above this are recorded as this: an hour.
 pub const LOAD_TIME_NS_MAX: u64 = 3_600_000_000_000;
 /// Steps of a rate.

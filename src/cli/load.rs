@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::fail;
 use crate::config::Unit;
@@ -16,6 +16,10 @@ use crate::load::{
 };
 use crate::sys::signal::{self, Signal};
 use crate::sys::{cpu, process};
+use hdr::HdrLog;
+
+mod compare;
+mod hdr;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -26,6 +30,8 @@ EXAMPLES:
   headwater load http://localhost:8080/ -c 64 --pipeline 16
   headwater load http://localhost:8080/ -X POST --data @body.json -H 'Content-Type: application/json'
   headwater load http://localhost:8080/ --pid $(pidof nginx)
+  headwater load --self-test
+  headwater load compare before.json after.json             is it faster, or is that noise?
 
 Without --rate every connection waits for its answer before it asks again (a closed loop): that finds
 the most a server gives. With --rate requests are due at their time whatever the server does (an open
@@ -43,9 +49,10 @@ EXIT STATUS:
 /// Load an HTTP server and measure how it answers
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct LoadArgs {
     /// What to ask for; several, of one server, take turns at random
-    #[arg(required = true, value_name = "URL")]
+    #[arg(required_unless_present = "self_test", value_name = "URL")]
     urls: Vec<String>,
 
     /// Connections
@@ -110,6 +117,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
 
+    /// Compare every body, by length and checksum, with the first one that the URL gave
+    #[arg(long)]
+    check: bool,
+
     /// CPUs for the threads, as taskset takes them
     #[arg(long, value_name = "LIST")]
     cores: Option<String>,
@@ -118,9 +129,27 @@ pub struct LoadArgs {
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
 
+    /// Check that the generator tells the truth: load a small server of its own that stands still
+    /// for 1.4 s, and see whether the P99 shows it
+    #[arg(long, exclusive = true)]
+    self_test: bool,
+
     /// Write the figures as JSON to this file, - for standard output in place of the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Write the times of every second to this file, as a histogram log (HdrHistogram's V2 format,
+    /// values in milliseconds; tags `response` and `service`)
+    #[arg(long, value_name = "FILE")]
+    hdr: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<LoadCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum LoadCommand {
+    Compare(compare::CompareArgs),
 }
 
 fn time(text: &str) -> Result<u64, String> {
@@ -151,14 +180,25 @@ fn usage(error: impl ToString) -> Refusal {
 
 /// Runs the load and reports.
 pub fn run(args: &LoadArgs) -> ExitCode {
+    if let Some(LoadCommand::Compare(args)) = &args.command {
+        return compare::run(args);
+    }
+    if args.self_test {
+        return self_test();
+    }
     let plan = match plan(args) {
         Ok(plan) => plan,
         Err(Refusal::Usage(text)) => return fail(&text, 2),
         Err(Refusal::Load(error)) => return fail(&error, 1),
     };
-    match measure(args, plan) {
+    let log = match args.hdr.as_deref().map(HdrLog::create).transpose() {
+        Ok(log) => log,
+        Err(text) => return fail(&text, 1),
+    };
+    match measure(args, plan, log) {
         Ok(summary) => report(args, &summary),
-        Err(error) => fail(&error, 1),
+        Err(Refusal::Usage(text)) => fail(&text, 1),
+        Err(Refusal::Load(error)) => fail(&error, 1),
     }
 }
 
@@ -213,6 +253,7 @@ fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
             (rate, spacing)
         }),
         seed: args.seed,
+        check: args.check,
         ..defaults
     })
 }
@@ -275,7 +316,7 @@ fn body(data: &str) -> Result<Vec<u8>, Refusal> {
     std::fs::read(path).map_err(fail)
 }
 
-fn measure(args: &LoadArgs, plan: Plan) -> Result<Summary, LoadError> {
+fn measure(args: &LoadArgs, plan: Plan, log: Option<HdrLog>) -> Result<Summary, Refusal> {
     // Before the first thread, so that all of them leave the signals to one.
     signal::block().map_err(|error| LoadError::Io {
         what: "taking over the signals",
@@ -284,22 +325,27 @@ fn measure(args: &LoadArgs, plan: Plan) -> Result<Summary, LoadError> {
     let load = load::start(plan, args.pid.clone())?;
     let stop = load.stopper();
     thread::spawn(move || obey_signals(&stop));
-    let live = std::io::stderr().is_terminal();
+    let mut log = log;
     let mut summary = load.finish(|progress| {
-        if live {
-            show(progress);
+        show(progress);
+        if let Some(log) = &mut log {
+            log.write(progress);
         }
     })?;
-    if live {
-        eprint!("\r\x1b[K");
+    clear();
+    if let Some(log) = log {
+        log.finish().map_err(usage)?;
     }
     summary.urls.clone_from(&args.urls);
     summary.command = std::env::args().collect::<Vec<_>>().join(" ");
     Ok(summary)
 }
 
-/// One line that is written over every second.
-fn show(progress: &Progress) {
+/// One line on a terminal, that is written over every second.
+fn show(progress: &Progress<'_>) {
+    if progress.short || !std::io::stderr().is_terminal() {
+        return;
+    }
     let second = &progress.second;
     eprint!(
         "\r\x1b[K{:>5.0} s  {:>10}/s  P99 {:>8}  errors {}",
@@ -309,6 +355,40 @@ fn show(progress: &Progress) {
         load::grouped(progress.errors)
     );
     let _ = std::io::stderr().flush();
+}
+
+/// Takes the last such line away.
+fn clear() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}
+
+fn self_test() -> ExitCode {
+    let test = match load::self_test(show) {
+        Ok(test) => test,
+        Err(error) => return fail(&error, 1),
+    };
+    clear();
+    let (response, service) = (
+        &test.summary.response_time_us,
+        &test.summary.service_time_us,
+    );
+    let text = format!(
+        "{}\n  The server stood still for {:.1} s: for the requests that were due meanwhile the P99 is \
+         {} at least.\n  P99 of the response time {}, of the service time {}: the self-test {}.\n",
+        test.summary,
+        test.stop_s,
+        load::timed(test.expected_p99_us),
+        load::timed(response.p99),
+        load::timed(service.p99),
+        if test.passed() { "passed" } else { "FAILED" }
+    );
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) if test.passed() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), 1),
+    }
 }
 
 /// The first SIGINT or SIGTERM stops sending, the second waits for nothing.

@@ -34,6 +34,14 @@ impl Rate {
         &self.0
     }
 
+    /// The rate at a moment, as a share of a load's time from 0 to 1.
+    pub fn at(&self, share: f64) -> f64 {
+        let place = share.clamp(0.0, 1.0) * self.0.len() as f64;
+        let step = (place as usize).min(self.0.len() - 1);
+        let (from, to) = self.0[step];
+        from + (to - from) * (place - step as f64)
+    }
+
     /// Its mean over a load's time.
     pub fn mean_per_s(&self) -> f64 {
         let sum: f64 = self.0.iter().map(|(from, to)| (from + to) / 2.0).sum();
@@ -346,6 +354,15 @@ mod tests {
         assert_eq!(arrivals.take_due(50), Some(50));
         assert_eq!(arrivals.peek(), Some(100_000_050));
         assert_eq!(arrivals.take_due(100_000_000), None);
+    }
+
+    #[test]
+    fn a_rate_at_a_moment() {
+        let rate: Rate = "100,200..400".parse().unwrap();
+        for (share, wanted) in [(0.0, 100.0), (0.4, 100.0), (0.75, 300.0), (1.0, 400.0)] {
+            assert_eq!(rate.at(share), wanted, "{share}");
+        }
+        assert_eq!(rate.mean_per_s(), 200.0);
     }
 
     #[test]

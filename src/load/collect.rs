@@ -1,6 +1,7 @@
 //! Puts together what the shards tell.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::error::{ErrorClass, PORTS_ADVICE};
 use super::plan::Plan;
@@ -30,31 +31,32 @@ pub(super) struct CpuUse {
 
 /// Gathers the intervals of all shards.
 pub(super) struct Collector {
-    shards: usize,
-    asked_per_s: Option<f64>,
+    plan: Arc<Plan>,
     total: Record,
-    /// Intervals that not all shards have told yet, from number `timeline.len()` on.
+    /// Intervals that not all shards have told yet, from number `merged` on.
     open: VecDeque<(usize, f64, Record)>,
     merged: usize,
     at_s: f64,
     timeline: Vec<Second>,
+    /// What was merged last.
+    last: Record,
 }
 
 impl Collector {
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: Arc<Plan>) -> Self {
         Self {
-            shards: plan.threads,
-            asked_per_s: plan.rate.as_ref().map(|(rate, _)| rate.mean_per_s()),
+            plan,
             total: Record::new(),
             open: VecDeque::new(),
             merged: 0,
             at_s: 0.0,
             timeline: Vec::new(),
+            last: Record::new(),
         }
     }
 
     /// Takes a shard's interval; gives the progress when it was the last shard's.
-    pub fn add(&mut self, interval: Interval) -> Option<Progress> {
+    pub fn add(&mut self, interval: Interval) -> Option<Progress<'_>> {
         let at = interval.number.checked_sub(self.merged)?;
         while self.open.len() <= at {
             self.open.push_back((0, 0.0, Record::new()));
@@ -64,45 +66,63 @@ impl Collector {
         *seconds = seconds.max(interval.length.as_secs_f64());
         record.add(&interval.record);
         match self.open.front() {
-            Some((told, ..)) if *told == self.shards => self.merge(),
+            Some((told, ..)) if *told == self.plan.threads => self.merge(),
             _ => None,
         }
     }
 
-    fn merge(&mut self) -> Option<Progress> {
+    fn merge(&mut self) -> Option<Progress<'_>> {
         let (_, seconds, record) = self.open.pop_front()?;
         self.merged += 1;
+        let begin_s = self.at_s;
         self.at_s += seconds;
         let in_flight_max = self.total.in_flight_max.max(record.in_flight_max);
         self.total.add(&record);
         self.total.in_flight_max = in_flight_max;
-        if seconds < SHORT_S {
-            return None;
-        }
         let response = Times::of(&record.response);
         let second = Second {
             at_s: self.at_s,
-            rate_per_s: record.tally.requests as f64 / seconds,
-            asked_rate_per_s: self.asked_per_s,
+            rate_per_s: record.tally.requests as f64 / seconds.max(1e-9),
+            asked_rate_per_s: self.asked_per_s((begin_s + self.at_s) / 2.0),
             errors: record.tally.errors_total(),
             response_p50_us: response.p50,
             response_p99_us: response.p99,
             response_max_us: response.max,
             service_p99_us: Times::of(&record.service).p99,
         };
-        self.timeline.push(second);
+        let short = seconds < SHORT_S;
+        if !short {
+            self.timeline.push(second);
+        }
+        self.last = record;
         Some(Progress {
             second,
+            short,
+            length_s: seconds,
             requests: self.total.tally.requests,
             errors: self.total.tally.errors_total(),
+            response: &self.last.response,
+            service: &self.last.service,
         })
     }
 
+    /// The rate asked for at a moment of the measured time.
+    fn asked_per_s(&self, at_s: f64) -> Option<f64> {
+        let (rate, _) = self.plan.rate.as_ref()?;
+        let warmup_s = self.plan.warmup_ns as f64 / 1e9;
+        let share = match self.plan.duration_ns {
+            Some(ns) => (warmup_s + at_s) / (warmup_s + ns as f64 / 1e9),
+            None => 0.0,
+        };
+        Some(rate.at(share))
+    }
+
     /// The summary of all that was told. Facts of the command line are left to the caller.
-    pub fn finish(mut self, plan: &Plan, ends: &[ShardEnd], cpu: CpuUse, stopped: bool) -> Summary {
+    pub fn finish(mut self, ends: &[ShardEnd], cpu: CpuUse, stopped: bool) -> Summary {
         while !self.open.is_empty() {
             self.merge();
         }
+        let plan = &self.plan;
         let Record {
             tally,
             response,
@@ -135,7 +155,7 @@ impl Collector {
             requests: tally.requests,
             seconds,
             rate_per_s: tally.requests as f64 / seconds.max(1e-9),
-            asked_rate_per_s: self.asked_per_s,
+            asked_rate_per_s: plan.rate.as_ref().map(|(rate, _)| rate.mean_per_s()),
             bytes: tally.bytes,
             errors: errors.into(),
             errors_total: tally.errors_total(),
@@ -154,7 +174,7 @@ impl Collector {
             interrupted: stopped,
             host: host::facts(),
             percentiles: percentiles(response, service),
-            timeline: std::mem::take(&mut self.timeline),
+            timeline: self.timeline,
             ..Summary::default()
         };
         verdict::judge(&mut summary);

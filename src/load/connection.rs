@@ -8,9 +8,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crc32fast::Hasher;
+
 use super::engine::{Due, Engine, Next, Seat};
 use super::error::ErrorClass;
-use crate::http::h1::response::ResponseReader;
+use crate::http::h1::response::{Answer, ResponseReader};
 use crate::limits;
 use crate::runtime::{PendingSend, Receiver, SendBuf, Stream, Timer, sleep};
 use crate::sys::time::monotonic_ns;
@@ -107,6 +109,8 @@ struct Connection<'a> {
     stream: Rc<Stream>,
     receiver: Receiver,
     reader: ResponseReader,
+    /// Of the body so far, if bodies are compared.
+    checksum: Option<Hasher>,
     /// Handed to the ring, which says so only if it could not take all.
     pending: Option<PendingSend>,
     /// What the socket had no room for.
@@ -136,6 +140,7 @@ impl<'a> Connection<'a> {
             receiver: stream.receiver(),
             stream: Rc::new(stream),
             reader: ResponseReader::default(),
+            checksum: engine.plan.check.then(Hasher::new),
             pending: None,
             rest: None,
             in_flight: VecDeque::new(),
@@ -300,16 +305,20 @@ impl<'a> Connection<'a> {
             };
             let due = front.due;
             let no_body = self.engine.plan.requests[due.request as usize].0.no_body;
-            let step = self
-                .reader
-                .read(bytes, no_body, |_| {})
-                .map_err(|_| ErrorClass::BadResponse)?;
+            let step = match &mut self.checksum {
+                Some(checksum) => self
+                    .reader
+                    .read(bytes, no_body, |data| checksum.update(data)),
+                None => self.reader.read(bytes, no_body, |_| {}),
+            };
+            let step = step.map_err(|_| ErrorClass::BadResponse)?;
             bytes = &bytes[step.consumed..];
             let Some(answer) = step.answer else {
                 continue;
             };
             self.engine
                 .answered(due, front.sent_ns, now_ns, answer.status);
+            self.check(due, answer);
             self.in_flight.pop_front();
             self.answers += 1;
             if let Some(front) = self.in_flight.front() {
@@ -327,6 +336,14 @@ impl<'a> Connection<'a> {
             }
         }
         Ok(())
+    }
+
+    fn check(&mut self, due: Due, answer: Answer) {
+        if let Some(checksum) = &mut self.checksum {
+            let crc = std::mem::take(checksum).finalize();
+            self.engine
+                .check(due, (answer.status, answer.body_bytes, crc));
+        }
     }
 
     // ---- the end -----------------------------------------------------------------
@@ -351,12 +368,12 @@ impl<'a> Connection<'a> {
 
     /// The server has closed.
     fn ended(&mut self) -> End {
-        if let (Some(answer), Some(Sent { due, sent_ns })) =
-            (self.reader.end(), self.in_flight.front())
+        if let Some(answer) = self.reader.end()
+            && let Some(Sent { due, sent_ns }) = self.in_flight.pop_front()
         {
             self.engine
-                .answered(*due, *sent_ns, monotonic_ns(), answer.status);
-            self.in_flight.pop_front();
+                .answered(due, sent_ns, monotonic_ns(), answer.status);
+            self.check(due, answer);
             self.answers += 1;
             self.carry_all();
             return End::Closed;

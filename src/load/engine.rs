@@ -1,7 +1,7 @@
 //! One shard's part of a load: what is due, who is free to send it, and what came of it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::error::ErrorClass;
 use super::plan::Plan;
 use super::record::Record;
 use crate::limits;
-use crate::runtime::{Shard, Stream, sleep_until, timeout};
+use crate::runtime::{Pacing, Shard, Stream, sleep_until, timeout};
 use crate::sys::time::monotonic_ns;
 
 /// A request that is due.
@@ -54,6 +54,9 @@ pub(super) struct Seat {
     handed: Cell<Option<u64>>,
 }
 
+/// What is compared of an answer: its status, the length of its body and its CRC-32.
+pub(super) type Body = (u16, u64, u32);
+
 /// One shard's part of a load.
 pub(super) struct Engine {
     pub shard: Shard,
@@ -65,6 +68,9 @@ pub(super) struct Engine {
     measure_ns: Cell<u64>,
     end_ns: Cell<u64>,
     last_answer_ns: Cell<u64>,
+    /// Service times and their number since [`Engine::pace`] last looked.
+    served_ns: Cell<u64>,
+    served: Cell<u64>,
     /// In an open loop.
     arrivals: RefCell<Option<Arrivals>>,
     /// Requests that a closed loop may still send.
@@ -74,6 +80,8 @@ pub(super) struct Engine {
     line: RefCell<VecDeque<(Rc<Seat>, Waker)>>,
     dispatcher: RefCell<Option<Waker>>,
     in_flight: Cell<u64>,
+    /// The first body of each request and status.
+    bodies: RefCell<HashMap<(u32, u16), Body>>,
     /// Connections that have not ended for good.
     live: Cell<usize>,
     root: RefCell<Option<Waker>>,
@@ -105,6 +113,8 @@ impl Engine {
             measure_ns: Cell::new(0),
             end_ns: Cell::new(u64::MAX),
             last_answer_ns: Cell::new(0),
+            served_ns: Cell::new(0),
+            served: Cell::new(0),
             arrivals: RefCell::default(),
             budget: Cell::new(u64::MAX),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
@@ -113,6 +123,7 @@ impl Engine {
             line: RefCell::default(),
             dispatcher: RefCell::default(),
             in_flight: Cell::new(0),
+            bodies: RefCell::default(),
             live: Cell::new(0),
             root: RefCell::default(),
             connecting: Connecting::default(),
@@ -200,6 +211,20 @@ impl Engine {
                 record.tally.unsent += 1;
                 record.response.saturating_record(now_ns - due_ns);
             }
+        });
+    }
+
+    /// Lets a closed loop of many connections gather answers, for a small share of what they take:
+    /// a wake-up for each costs this CPU and the server's.
+    pub fn pace(&self) {
+        let (served, served_ns) = (self.served.take(), self.served_ns.take());
+        if self.plan.rate.is_some() {
+            return;
+        }
+        let wait_ns = served_ns / served.max(1) / limits::LOAD_GATHER_SHARE;
+        self.shard.set_pacing(Pacing {
+            batch: (self.live.get() / limits::LOAD_GATHER_PARTS).max(1) as u32,
+            batch_wait: Duration::from_nanos(wait_ns.min(limits::LOAD_GATHER_NS_MAX)),
         });
     }
 
@@ -375,6 +400,9 @@ impl Engine {
     #[inline]
     pub fn answered(&self, due: Due, sent_ns: u64, now_ns: u64, status: u16) {
         self.in_flight.set(self.in_flight.get() - 1);
+        self.served_ns
+            .set(self.served_ns.get() + (now_ns - sent_ns));
+        self.served.set(self.served.get() + 1);
         if due.due_ns < self.measure_ns.get() {
             return;
         }
@@ -387,6 +415,18 @@ impl Engine {
             400..=499 => record.tally.error(ErrorClass::Status4xx),
             500..=599 => record.tally.error(ErrorClass::Status5xx),
             _ => {}
+        }
+    }
+
+    /// Compares a body with the first of that request and status.
+    pub fn check(&self, due: Due, body: Body) {
+        let mut firsts = self.bodies.borrow_mut();
+        let first = firsts.entry((due.request, body.0)).or_insert(body);
+        if *first != body && due.due_ns >= self.measure_ns.get() {
+            self.record
+                .borrow_mut()
+                .tally
+                .error(ErrorClass::BodyMismatch);
         }
     }
 

@@ -28,10 +28,12 @@ pub enum ErrorClass {
     BadResponse,
     Status4xx,
     Status5xx,
+    /// The answer's body is another than the first one's.
+    BodyMismatch,
 }
 
 impl ErrorClass {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -44,6 +46,7 @@ impl ErrorClass {
         Self::BadResponse,
         Self::Status4xx,
         Self::Status5xx,
+        Self::BodyMismatch,
     ];
 
     /// Its key in a summary.
@@ -61,6 +64,7 @@ impl ErrorClass {
             Self::BadResponse => "bad_response",
             Self::Status4xx => "status_4xx",
             Self::Status5xx => "status_5xx",
+            Self::BodyMismatch => "body_mismatch",
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod arrivals;
 mod collect;
+mod compare;
 mod connection;
 mod engine;
 mod error;
@@ -19,16 +20,19 @@ mod plan;
 mod record;
 mod request;
 mod run;
+mod self_test;
 mod summary;
 mod table;
 mod target;
 mod verdict;
 
 pub use arrivals::{Rate, RateError, Spacing};
+pub use compare::{Comparison, Figure, Judgement, Row, compare};
 pub use error::{ErrorClass, LoadError};
 pub use plan::Plan;
 pub use request::{Prepared, RequestError, RequestSpec};
 pub use run::{Load, Progress, Stop, start};
+pub use self_test::{SelfTest, self_test};
 pub use summary::{Host, Second, Summary, Times};
 pub use table::{grouped, timed};
 pub use target::{Origin, Target, TargetError};

@@ -33,6 +33,9 @@ pub struct Plan {
     /// `None`: a closed loop, each connection sends when it has its answer.
     pub rate: Option<(Rate, Spacing)>,
     pub seed: u64,
+    /// Compares each body, by length and CRC-32, with the first one that the same request got with
+    /// the same status.
+    pub check: bool,
 }
 
 impl Plan {
@@ -52,6 +55,7 @@ impl Plan {
             timeout_ms: limits::LOAD_TIMEOUT_MS,
             rate: None,
             seed: 0,
+            check: false,
         }
     }
 

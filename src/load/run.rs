@@ -11,6 +11,8 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use hdrhistogram::Histogram;
+
 use super::arrivals::Share;
 use super::collect::{Collector, CpuUse, ShardEnd};
 use super::connection;
@@ -28,11 +30,17 @@ const GO_ON: u8 = 0;
 const STOP: u8 = 1;
 const STOP_NOW: u8 = 2;
 
-/// How a load is doing.
+/// How a load is doing, told every second.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// The last second.
     pub second: Second,
+    /// That was what is left at the end, and too short for a rate.
+    pub short: bool,
+    pub length_s: f64,
+    /// Times of this second, in nanoseconds.
+    pub response: &'a Histogram<u64>,
+    pub service: &'a Histogram<u64>,
     /// Requests answered so far.
     pub requests: u64,
     /// Errors so far.
@@ -137,8 +145,8 @@ impl Load {
     ///
     /// # Errors
     /// When not one connection could be made, or a shard failed.
-    pub fn finish(self, mut each: impl FnMut(&Progress)) -> Result<Summary, LoadError> {
-        let mut collector = Collector::new(&self.plan);
+    pub fn finish(self, mut each: impl FnMut(&Progress<'_>)) -> Result<Summary, LoadError> {
+        let mut collector = Collector::new(Arc::clone(&self.plan));
         let mut ends = Vec::new();
         let mut unconnected = None;
         let mut cpu_before = None;
@@ -176,7 +184,7 @@ impl Load {
                 .zip(before.server_ns)
                 .map(|(after, before)| after.saturating_sub(before)),
         };
-        let mut summary = collector.finish(&self.plan, &ends, cpu, self.stop.is_told());
+        let mut summary = collector.finish(&ends, cpu, self.stop.is_told());
         summary.started_unix_s = self.started_unix_s;
         Ok(summary)
     }
@@ -233,6 +241,7 @@ async fn drive(
         let all_ended = ended_before(&engine, until_ns).await;
         let now_ns = monotonic_ns();
         reporter.look(now_ns);
+        engine.pace();
         if all_ended || told.0.load(Ordering::Relaxed) == STOP_NOW {
             break;
         }

@@ -1,10 +1,11 @@
 //! Servers that misbehave: each is counted under its own name.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::server::{OK, Server, Then};
+use crate::server::{OK, Server, Then, next_if};
 use crate::{run, summary};
 
 /// Exit status and the errors that were counted.
@@ -174,4 +175,26 @@ fn a_server_that_hangs_for_good_shows_in_the_response_time() {
         "{:?}",
         summary.response_time_us
     );
+}
+
+#[test]
+fn a_body_that_changes_is_an_error_when_bodies_are_compared() {
+    let answered = AtomicUsize::new(0);
+    let server = Server::new(move |connection| {
+        let body = match answered.fetch_add(1, Ordering::Relaxed) {
+            0..10 => "hello",
+            _ => "jello",
+        };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}");
+        next_if(connection.write_all(answer.as_bytes()))
+    });
+    let url = server.url();
+    let (code, got) = summary(&[&url, "-n", "15", "-c", "1", "--check"]);
+    assert_eq!(
+        (code, got.requests, got.errors["body_mismatch"]),
+        (3, 15, 5)
+    );
+    // From now on they are all the same.
+    let (_, got) = summary(&[&url, "-n", "15", "-c", "3", "--check"]);
+    assert_eq!(got.errors_total, 0);
 }

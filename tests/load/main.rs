@@ -3,7 +3,9 @@
 mod bad_servers;
 mod models;
 mod refused;
+mod scripts;
 mod server;
+mod written;
 
 use std::process::{Command, Output};
 

@@ -157,3 +157,12 @@ fn json_has_the_keys_that_others_rely_on() {
     assert_eq!(json["requests"], 20);
     assert_eq!(json["bytes"], 20 * OK.len());
 }
+
+#[test]
+fn the_self_test_passes() {
+    let output = run(&["--self-test"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("stood still for 1.4 s"), "{text}");
+    assert!(text.contains("the self-test passed"), "{text}");
+}

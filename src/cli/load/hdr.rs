@@ -1,0 +1,91 @@
+//! `--hdr`: a histogram log, as HdrHistogram's own tools read it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+
+use crate::load::Progress;
+
+/// Values are nanoseconds, shown as milliseconds.
+const MAX_VALUE_DIVISOR: f64 = 1e6;
+
+/// A histogram log being written.
+pub(super) struct HdrLog {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    file: BufWriter<File>,
+    serializer: V2DeflateSerializer,
+    begun: bool,
+    failed: Option<String>,
+}
+
+impl HdrLog {
+    /// Creates the file.
+    pub fn create(path: &Path) -> Result<Self, String> {
+        let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes: Vec::new(),
+            file: BufWriter::new(file),
+            serializer: V2DeflateSerializer::new(),
+            begun: false,
+            failed: None,
+        })
+    }
+
+    /// Adds what a second has told. A failure is kept for [`finish`](Self::finish).
+    pub fn write(&mut self, progress: &Progress<'_>) {
+        if self.failed.is_none() {
+            self.failed = self.try_write(progress).err();
+        }
+    }
+
+    fn try_write(&mut self, progress: &Progress<'_>) -> Result<(), String> {
+        let length = Duration::from_secs_f64(progress.length_s);
+        let begin = Duration::from_secs_f64((progress.second.at_s - progress.length_s).max(0.0));
+        self.bytes.clear();
+        let mut builder = IntervalLogWriterBuilder::new();
+        let mut log = builder
+            .add_comment("[Histogram log format version 1.3]")
+            .with_start_time(SystemTime::now() - begin - length)
+            .with_max_value_divisor(MAX_VALUE_DIVISOR)
+            .begin_log_with(&mut self.bytes, &mut self.serializer)
+            .map_err(|error| cannot_write(&self.path, &error))?;
+        for (name, histogram) in [
+            ("response", progress.response),
+            ("service", progress.service),
+        ] {
+            log.write_histogram(histogram, begin, length, Tag::new(name))
+                .map_err(|error| format!("cannot write a histogram: {error:?}"))?;
+        }
+        // Each second is written by a writer of its own; only the first one's head is kept.
+        let lines = String::from_utf8_lossy(&self.bytes);
+        for line in lines
+            .lines()
+            .filter(|line| !(self.begun && line.starts_with('#')))
+        {
+            writeln!(self.file, "{line}").map_err(|error| cannot_write(&self.path, &error))?;
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Ends the file; the first failure since its beginning.
+    pub fn finish(mut self) -> Result<(), String> {
+        match self.failed {
+            Some(failed) => Err(failed),
+            None => self
+                .file
+                .flush()
+                .map_err(|error| cannot_write(&self.path, &error)),
+        }
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot write \"{}\": {error}", path.display())
+}

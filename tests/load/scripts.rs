@@ -1,0 +1,93 @@
+//! `scripts/load-*.sh`: whom they refuse. What they run is tried elsewhere.
+
+use std::process::{Command, Output};
+
+use crate::server::{OK, Server};
+
+const SCRIPTS: [&str; 5] = ["smoke", "million", "churn", "soak", "idle"];
+
+fn script(name: &str, args: &[&str]) -> Output {
+    Command::new("bash")
+        .arg(format!(
+            "{}/scripts/load-{name}.sh",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .args(args)
+        .env("HEADWATER", "/does/not/exist")
+        .output()
+        .expect("bash runs")
+}
+
+#[test]
+fn every_script_has_help() {
+    for name in SCRIPTS {
+        let output = script(name, &["--help"]);
+        let help = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        assert!(
+            help.contains(&format!("scripts/load-{name}.sh [URL]")),
+            "{help}"
+        );
+    }
+}
+
+#[test]
+fn strangers_are_not_loaded() {
+    for url in [
+        "http://example.org/",
+        "http://8.8.8.8/",
+        "http://[2001:db8::1]:80/",
+        "http://127.0.0.1.example.org/",
+        "http://10.example.org/",
+        "http://172.32.0.1/",
+    ] {
+        for name in SCRIPTS {
+            let output = script(name, &[url]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{name} {url}: {said}");
+            assert!(said.contains("--i-own-this-host"), "{name} {url}: {said}");
+        }
+    }
+}
+
+#[test]
+fn loopback_private_networks_and_ones_own_hosts_are() {
+    for args in [
+        &["http://localhost:8080/"][..],
+        &["http://127.0.0.1/"],
+        &["http://[::1]:8080/"],
+        &["http://10.1.2.3/"],
+        &["http://172.31.0.1/"],
+        &["http://[fd00::1]/"],
+        &["http://example.org/", "--i-own-this-host"],
+    ] {
+        // As far as the program, which is not there.
+        let output = script("smoke", args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("is not there; build it"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_script_leaves_a_report() {
+    let server = Server::answering(OK);
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("report");
+    let output = Command::new("bash")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/scripts/load-million.sh"
+        ))
+        .args([&server.url(), "--out", out.to_str().expect("UTF-8")])
+        .env("HEADWATER", env!("CARGO_BIN_EXE_headwater"))
+        // Ten requests say as much as ten seconds of them.
+        .env("HEADWATER_LOAD_ARGUMENTS", "--requests 10")
+        .output()
+        .expect("bash runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("requests"), "{said}");
+    for file in ["million.txt", "million.json", "million.hlog"] {
+        assert!(out.join(file).metadata().expect(file).len() > 0, "{file}");
+    }
+}
