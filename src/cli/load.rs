@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use clap::{Args, Subcommand};
@@ -11,8 +12,8 @@ use super::fail;
 use crate::config::Unit;
 use crate::limits;
 use crate::load::{
-    self, LoadError, Origin, Plan, Prepared, Progress, Rate, RequestSpec, Spacing, Stop, Summary,
-    Target, Verdict,
+    self, KneeSearch, LoadError, Origin, Plan, Prepared, Progress, Rate, RequestSpec, Spacing,
+    Step, Stop, Summary, Target, Verdict,
 };
 use crate::sys::signal::{self, Signal};
 use crate::sys::{cpu, process};
@@ -20,6 +21,11 @@ use hdr::HdrLog;
 
 mod compare;
 mod hdr;
+
+/// Length of a load that looks for the knee.
+const KNEE_STEP_NS: u64 = 3_000_000_000;
+/// The rate at which that begins.
+const KNEE_FROM_PER_S: f64 = 1000.0;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -30,6 +36,7 @@ EXAMPLES:
   headwater load http://localhost:8080/ -c 64 --pipeline 16
   headwater load http://localhost:8080/ -X POST --data @body.json -H 'Content-Type: application/json'
   headwater load http://localhost:8080/ --pid $(pidof nginx)
+  headwater load http://localhost:8080/ -c 64 --find-knee 10ms
   headwater load --self-test
   headwater load compare before.json after.json             is it faster, or is that noise?
 
@@ -76,8 +83,13 @@ pub struct LoadArgs {
     rate: Option<Rate>,
 
     /// Let requests fall due at random, as from many independent clients, and not evenly
-    #[arg(long, requires = "rate")]
+    #[arg(long)]
     poisson: bool,
+
+    /// Find the highest rate at which the P99 of the response time stays within this: loads of
+    /// --duration each [default: 3s], from 1,000 requests per second on
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["rate", "requests", "hdr"])]
+    find_knee: Option<u64>,
 
     /// Requests that may be under way on one connection
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -215,6 +227,11 @@ fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
     if let Some(pid) = args.pid.iter().find(|&&pid| !process::exists(pid)) {
         return Err(usage(format_args!("--pid: there is no process {pid}")));
     }
+    if args.poisson && args.rate.is_none() && args.find_knee.is_none() {
+        return Err(usage(
+            "--poisson is about a rate; add --rate or --find-knee",
+        ));
+    }
     let spec = RequestSpec {
         method: args.method.clone(),
         headers: args.headers.clone(),
@@ -240,22 +257,24 @@ fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
         duration_ns: match (args.duration, args.requests) {
             (Some(ms), _) => Some(ms * 1_000_000),
             (None, Some(_)) => None,
+            (None, None) if args.find_knee.is_some() => Some(KNEE_STEP_NS),
             (None, None) => defaults.duration_ns,
         },
         warmup_ns: args.warmup.unwrap_or(0) * 1_000_000,
         requests_max: args.requests,
         timeout_ms: args.timeout,
-        rate: args.rate.clone().map(|rate| {
-            let spacing = match args.poisson {
-                true => Spacing::Poisson,
-                false => Spacing::Constant,
-            };
-            (rate, spacing)
-        }),
+        rate: args.rate.clone().map(|rate| (rate, spacing(args))),
         seed: args.seed,
         check: args.check,
         ..defaults
     })
+}
+
+fn spacing(args: &LoadArgs) -> Spacing {
+    match args.poisson {
+        true => Spacing::Poisson,
+        false => Spacing::Constant,
+    }
 }
 
 fn targets(urls: &[String]) -> Result<(Origin, Vec<Target>), Refusal> {
@@ -322,23 +341,77 @@ fn measure(args: &LoadArgs, plan: Plan, log: Option<HdrLog>) -> Result<Summary, 
         what: "taking over the signals",
         error,
     })?;
-    let load = load::start(plan, args.pid.clone())?;
-    let stop = load.stopper();
-    thread::spawn(move || obey_signals(&stop));
+    let stop = Arc::new(Mutex::new(None));
+    let told = Arc::clone(&stop);
+    thread::spawn(move || obey_signals(&told));
     let mut log = log;
-    let mut summary = load.finish(|progress| {
-        show(progress);
-        if let Some(log) = &mut log {
-            log.write(progress);
-        }
-    })?;
+    let mut one = |plan: Plan| {
+        let load = load::start(plan, args.pid.clone())?;
+        *lock(&stop) = Some(load.stopper());
+        load.finish(|progress| {
+            show(progress);
+            if let Some(log) = &mut log {
+                log.write(progress);
+            }
+        })
+    };
+    let summary = match args.find_knee {
+        None => one(plan),
+        Some(ms) => find_knee(&plan, spacing(args), ms as f64 * 1e3, one),
+    };
     clear();
+    let mut summary = summary?;
     if let Some(log) = log {
         log.finish().map_err(usage)?;
     }
     summary.urls.clone_from(&args.urls);
     summary.command = std::env::args().collect::<Vec<_>>().join(" ");
     Ok(summary)
+}
+
+/// The summary of the load at the highest rate with a P99 within `p99_us`, or of the last one
+/// where none is; with all that were tried.
+fn find_knee(
+    plan: &Plan,
+    spacing: Spacing,
+    p99_us: f64,
+    mut one: impl FnMut(Plan) -> Result<Summary, LoadError>,
+) -> Result<Summary, LoadError> {
+    let mut search = KneeSearch::from(KNEE_FROM_PER_S);
+    let (mut steps, mut best, mut last) = (Vec::new(), None, None);
+    while let Some(rate) = search.next() {
+        let mut plan = plan.clone();
+        plan.rate = Some((Rate::constant(rate), spacing));
+        let summary = one(plan)?;
+        let p99 = summary.response_time_us.p99;
+        let good = summary.verdict == Verdict::Good && p99 <= p99_us;
+        let over = summary.interrupted || summary.verdict == Verdict::SaturatedClient;
+        steps.push(Step {
+            asked_rate_per_s: rate,
+            rate_per_s: summary.rate_per_s,
+            response_p99_us: p99,
+            good,
+        });
+        match good {
+            true => best = Some(summary),
+            false => last = Some(summary),
+        }
+        if over {
+            break;
+        }
+        search.tell(good);
+    }
+    // What ended the search matters more than what it found before.
+    let ended = last.as_ref().filter(|last| {
+        best.is_none() || last.interrupted || last.verdict == Verdict::SaturatedClient
+    });
+    let mut summary = ended.cloned().or(best).unwrap_or_default();
+    summary.knee_steps = steps;
+    Ok(summary)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One line on a terminal, that is written over every second.
@@ -392,12 +465,12 @@ fn self_test() -> ExitCode {
 }
 
 /// The first SIGINT or SIGTERM stops sending, the second waits for nothing.
-fn obey_signals(stop: &Stop) {
+fn obey_signals(stop: &Mutex<Option<Stop>>) {
     while let Ok(signal) = signal::wait() {
-        match signal {
-            Signal::Hangup | Signal::User1 | Signal::User2 => {}
-            _ if stop.is_told() => stop.now(),
-            _ => stop.soon(),
+        match (signal, &*lock(stop)) {
+            (Signal::Hangup | Signal::User1 | Signal::User2, _) | (_, None) => {}
+            (_, Some(stop)) if stop.is_told() => stop.now(),
+            (_, Some(stop)) => stop.soon(),
         }
     }
 }

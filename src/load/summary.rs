@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::knee::Step;
 use super::verdict::Verdict;
 
 /// What a load has found. Its JSON is what `--json` writes.
@@ -67,6 +68,8 @@ pub struct Summary {
     /// What a reader should know before believing the figures.
     pub notes: Vec<String>,
     pub host: Host,
+    /// The rates that were tried for the knee, of which this is a summary.
+    pub knee_steps: Vec<Step>,
     pub timeline: Vec<Second>,
     /// (percentile, response time in us, service time in us), for plots.
     pub percentiles: Vec<(f64, f64, f64)>,

@@ -11,6 +11,7 @@ type Row = (&'static str, fn(&Times) -> f64);
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.head(f)?;
+        self.knee(f)?;
         self.rates(f)?;
         self.times(f)?;
         self.rest(f)?;
@@ -141,6 +142,23 @@ impl Summary {
             self.client_busy * 100.0
         );
         line(f, "CPU", &cpu)
+    }
+
+    fn knee(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.knee_steps {
+            writeln!(
+                f,
+                "  {:>12}/s asked {:>12}/s got  P99 {:>8}  {}",
+                grouped(step.asked_rate_per_s.round() as u64),
+                grouped(step.rate_per_s.round() as u64),
+                timed(step.response_p99_us),
+                if step.good { "good" } else { "too much" }
+            )?;
+        }
+        if !self.knee_steps.is_empty() {
+            writeln!(f, "\n  the load at the highest good rate:\n")?;
+        }
+        Ok(())
     }
 
     fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -88,6 +88,29 @@ fn a_rate_that_can_not_be_reached_is_said_so() {
 }
 
 #[test]
+fn a_knee_lies_below_what_the_server_can_do() {
+    let server = Server::new(|connection| {
+        thread::sleep(Duration::from_millis(5));
+        next_if(connection.write_all(OK.as_bytes()))
+    });
+    let url = server.url();
+    let (_, found) = summary(&[&url, "-c", "2", "-d", "300ms", "--find-knee", "100ms"]);
+    let steps = &found.knee_steps;
+    // Two connections with 5 ms a request: 400 a second at most.
+    assert!(
+        steps[0].asked_rate_per_s == 1000.0 && !steps[0].good,
+        "{steps:?}"
+    );
+    for step in steps.iter().filter(|step| step.good) {
+        assert!(
+            step.asked_rate_per_s <= 420.0 && step.response_p99_us <= 100_000.0,
+            "{steps:?}"
+        );
+    }
+    assert!(found.asked_rate_per_s.is_some_and(|asked| asked <= 1000.0));
+}
+
+#[test]
 fn ctrl_c_gives_the_report_so_far() {
     let server = Server::answering(OK);
     let child = load(&[&server.url(), "-d", "1h", "-c", "2", "--json", "-"])

@@ -1,0 +1,101 @@
+//! The search for the knee: the highest rate at which the response time stays within a bound.
+
+use serde::{Deserialize, Serialize};
+
+/// The knee is found when what is too much is at most this times what is not.
+const EXACT: f64 = 1.05;
+/// Rates between which it is looked for.
+const RATE_MIN: f64 = 1.0;
+const RATE_MAX: f64 = 1e8;
+
+/// A load at one rate, and whether it stayed within the bound.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub asked_rate_per_s: f64,
+    pub rate_per_s: f64,
+    pub response_p99_us: f64,
+    pub good: bool,
+}
+
+/// Doubles or halves the rate until one is good and one is not, and then goes between them.
+#[derive(Clone, Debug)]
+pub struct KneeSearch {
+    next: f64,
+    good: Option<f64>,
+    bad: Option<f64>,
+}
+
+impl KneeSearch {
+    /// Begins at a rate.
+    pub fn from(rate_per_s: f64) -> Self {
+        Self {
+            next: rate_per_s,
+            good: None,
+            bad: None,
+        }
+    }
+
+    /// The rate to try next; `None` when the knee is found, or is not between the bounds.
+    pub fn next(&self) -> Option<f64> {
+        match (self.good, self.bad) {
+            (Some(good), Some(bad)) if bad <= good * EXACT => None,
+            _ => Some(self.next).filter(|rate| (RATE_MIN..=RATE_MAX).contains(rate)),
+        }
+    }
+
+    /// Takes in how the rate of [`next`](Self::next) went.
+    pub fn tell(&mut self, good: bool) {
+        match good {
+            true => self.good = Some(self.next),
+            false => self.bad = Some(self.next),
+        }
+        self.next = match (self.good, self.bad) {
+            (Some(good), Some(bad)) => (good * bad).sqrt(),
+            (Some(good), None) => good * 2.0,
+            (None, Some(bad)) => bad / 2.0,
+            (None, None) => self.next,
+        };
+    }
+
+    /// The highest rate that was good.
+    pub fn knee(&self) -> Option<f64> {
+        self.good
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(from: f64, knee: f64) -> (Option<f64>, usize) {
+        let mut search = KneeSearch::from(from);
+        let mut steps = 0;
+        while let Some(rate) = search.next() {
+            steps += 1;
+            assert!(steps < 60, "it does not end");
+            search.tell(rate <= knee);
+        }
+        (search.knee(), steps)
+    }
+
+    #[test]
+    fn the_knee_is_found_from_below_and_from_above() {
+        for (from, knee) in [
+            (1000.0, 105_000.0),
+            (1000.0, 7.0),
+            (1000.0, 1000.0),
+            (64.0, 100.0),
+        ] {
+            let (found, steps) = search(from, knee);
+            let found = found.unwrap();
+            assert!(found <= knee && knee <= found * EXACT, "{knee}: {found}");
+            assert!(steps <= 20, "{steps}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_never_good_or_always_ends_it_too() {
+        assert_eq!(search(1000.0, 0.0).0, None);
+        assert!(search(1000.0, f64::INFINITY).0.unwrap() > RATE_MAX / 2.0);
+    }
+}
