@@ -297,6 +297,10 @@ pub const TASK_GIVE_WAY_NS: u64 = 100_000;
 pub const TASK_HELD_NS: u64 = 9_000_000;
 /// Tasks that the report of a stopped pool names.
 pub const TASKS_REPORTED: usize = 20;
+/// A task that lives for longer is listed among those that may never end.
+pub const TASK_OLD_MS: u64 = 1_000;
+/// Tasks that a page lists.
+pub const TASKS_SHOWN_MAX: usize = 1_000;
 /// How often a pool that is stopped looks whether its tasks are done.
 pub const TASK_STOP_LOOK_MS: u64 = 1;
 /// How long a batch of short tasks should take, which is noted with one look at the clock…

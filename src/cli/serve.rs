@@ -107,7 +107,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
             cpus,
             task_cpus,
         },
-        |line| eprintln!("headwater: {line}"),
+        |line| eprintln!("{line}"),
     ) {
         Ok(started) => started,
         Err(error) => return fail(&error, 1),

@@ -570,4 +570,22 @@ pub static FIELDS: &[Field] = &[
         kind: time(0),
         slot: |c| Slot::Long(&mut c.observe.stall_ms),
     },
+    Field {
+        section: "observe",
+        key: "schedtrace",
+        flag: "schedtrace",
+        heading: OBSERVING,
+        about: "Print a line about the pool of tasks every so many milliseconds, as GODEBUG=schedtrace does in Go; 0: off",
+        kind: number(Unit::Count, 0, limits::TIMEOUT_MS_CEILING),
+        slot: |c| Slot::Long(&mut c.observe.schedtrace),
+    },
+    Field {
+        section: "observe",
+        key: "scheddetail",
+        flag: "scheddetail",
+        heading: OBSERVING,
+        about: "With --schedtrace: also a line for each worker, thread and running task",
+        kind: Kind::Switch,
+        slot: |c| Slot::Switch(&mut c.observe.scheddetail),
+    },
 ];

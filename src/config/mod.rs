@@ -209,6 +209,10 @@ pub struct Observe {
     pub trace_dir: Option<String>,
     /// A turn of a shard's loop that takes longer is a stall, in milliseconds; 0: none is.
     pub stall_ms: u64,
+    /// Milliseconds between two lines about the pool of tasks; 0: there are none.
+    pub schedtrace: u64,
+    /// With lines for each worker, thread and running task.
+    pub scheddetail: bool,
 }
 
 impl Default for Server {
@@ -353,6 +357,8 @@ impl Default for Observe {
             trace_buffer_bytes: limits::RECORDER_BYTES,
             trace_dir: None,
             stall_ms: limits::STALL_LIMIT_MS,
+            schedtrace: 0,
+            scheddetail: false,
         }
     }
 }

@@ -9,20 +9,23 @@ use super::stop::Stopper;
 use crate::http::{Body, Head, Known, Method, Response, Status};
 use crate::observe::metrics::Exposition;
 use crate::runtime::ShardHandle;
-use crate::tasks::Class;
+use crate::tasks::{Class, Handle};
 
 mod metrics;
 mod query;
 mod shards;
+mod tasks;
 mod trace;
 
 use query::Query;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const PAGES: &str = "\
 /healthz        ok, or 503 while the server drains
 /metrics        for Prometheus
 /debug/shards   the shards' loops and what has stalled them
+/debug/tasks    the pool of tasks, and tasks that are old (?age=10&format=json)
 /debug/trace    the last events, for ui.perfetto.dev (?seconds=2)
 ";
 
@@ -39,6 +42,7 @@ pub(super) struct Sources {
     pub observation: Observation,
     /// Where the pages are made.
     pub pages: Class,
+    pub tasks: Handle,
 }
 
 impl Admin {
@@ -57,7 +61,7 @@ impl Admin {
                 "draining\n".to_owned(),
             )),
             "/healthz" => Some(text("ok\n".to_owned())),
-            "/debug/shards" | "/debug/trace" | "/metrics" => None,
+            "/debug/shards" | "/debug/tasks" | "/debug/trace" | "/metrics" => None,
             _ => Some(Response::error(
                 Status::NOT_FOUND,
                 "there is no such admin page; / lists them",
@@ -68,7 +72,7 @@ impl Admin {
     /// Makes the other pages away from the shard: a trace is tens of thousands of lines.
     async fn make(&self, head: &Head<'_>) -> Response {
         let query = match Query::of(head) {
-            Ok(query) => query,
+            Ok(query) => query.accepting(head.headers.get(Known::Accept)),
             Err(sentence) => return Response::error(Status::BAD_REQUEST, &sentence),
         };
         let sources = Arc::clone(&self.sources);
@@ -80,8 +84,11 @@ impl Admin {
                 metrics::text(&sources, exposition),
             )),
             "/debug/shards" => Ok((TEXT, shards::text(&sources))),
-            _ => trace::json(&sources.observation.recorder, query.seconds)
-                .map(|json| ("application/json", json)),
+            "/debug/tasks" => {
+                let content_type = if query.json { JSON } else { TEXT };
+                Ok((content_type, tasks::page(&sources.tasks, &query)))
+            }
+            _ => trace::json(&sources.observation.recorder, query.seconds).map(|json| (JSON, json)),
         };
         let unavailable = |why: &dyn std::error::Error| {
             Response::error(Status::SERVICE_UNAVAILABLE, &why.to_string()).with("retry-after", "1")

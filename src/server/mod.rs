@@ -30,7 +30,6 @@ mod h1;
 mod idle;
 mod inbox;
 mod line;
-mod monitor;
 mod observation;
 mod options;
 mod pace;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crate::limits;
@@ -53,9 +54,9 @@ impl StallReporter {
     }
 
     /// A shard has stalled, or stalls, at `now_ns` by `CLOCK_MONOTONIC`.
-    pub fn tell(&mut self, stall: &Stall, now_ns: u64) {
+    pub fn tell(&mut self, stall: Stall, now_ns: u64) {
         let observation = &self.observation;
-        let Some(dir) = &observation.trace_dir else {
+        let Some(dir) = observation.trace_dir.clone() else {
             return;
         };
         if !observation.recorder.is_on() || now_ns < self.next_ns {
@@ -63,23 +64,36 @@ impl StallReporter {
         }
         self.next_ns = now_ns + limits::TRACE_FILE_PAUSE_MS * 1_000_000;
         let mut snapshot = observation.recorder.snapshot();
-        add_ongoing(&mut snapshot, stall);
-        let report = &observation.report;
-        let Stall {
-            shard,
-            task,
-            doing,
-            lasted,
-            ..
-        } = stall;
-        let held = format_args!("shard {shard} was held up for {lasted:?} by {task}, {doing}");
-        match write_trace(dir, &snapshot) {
-            Ok(path) => report(format_args!("{held}; see {}", path.display())),
-            Err(error) => report(format_args!(
-                "{held}; no trace could be written to {}: {error}",
-                dir.display()
-            )),
-        }
+        add_ongoing(&mut snapshot, &stall);
+        let report = Arc::clone(&observation.report);
+        // Who looks for stalls has others to look at. Without a thread there is no trace; the
+        // stall is counted all the same.
+        let _ = thread::Builder::new()
+            .name("trace".to_owned())
+            .spawn(move || write_and_tell(&dir, &snapshot, &stall, &*report));
+    }
+}
+
+fn write_and_tell(
+    dir: &Path,
+    snapshot: &Snapshot,
+    stall: &Stall,
+    report: &(dyn Fn(fmt::Arguments<'_>) + Send + Sync),
+) {
+    let Stall {
+        shard,
+        task,
+        doing,
+        lasted,
+        ..
+    } = stall;
+    let held = format!("headwater: shard {shard} was held up for {lasted:?} by {task}, {doing}");
+    match write_trace(dir, snapshot) {
+        Ok(path) => report(format_args!("{held}; see {}", path.display())),
+        Err(error) => report(format_args!(
+            "{held}; no trace could be written to {}: {error}",
+            dir.display()
+        )),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::net::address::ListenAddr;
 use crate::net::listener::{ListenOptions, ListenerGroup};
 use crate::observe::Recorder;
 use crate::sys;
+use crate::tasks::SchedTrace;
 
 /// Serves a folder.
 struct Site(Files);
@@ -162,6 +163,16 @@ pub fn start(
     }
     let observation = observation(config, report);
     let pool = start_pool(&config.tasks, &place.task_cpus, &observation.recorder)?;
+    if config.observe.schedtrace > 0 {
+        let trace = SchedTrace {
+            period: Duration::from_millis(config.observe.schedtrace),
+            detail: config.observe.scheddetail,
+        };
+        let report = Arc::clone(&observation.report);
+        trace.start(&pool.handle(), move |text| {
+            text.lines().for_each(|line| report(format_args!("{line}")));
+        });
+    }
     let workshop = Arc::new(Workshop::new(&pool.handle())?);
     server = server.observed(observation).with_tasks(pool);
     let root = config.server.root.clone();

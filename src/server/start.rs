@@ -7,8 +7,7 @@ use std::time::Duration;
 use super::admin::{Admin, Sources};
 use super::error::ServeError;
 use super::inbox::Inbox;
-use super::monitor::Monitor;
-use super::observation::Observation;
+use super::observation::{Observation, StallReporter};
 use super::options::ServerOptions;
 use super::root::{Seat, serve};
 use super::service::Service;
@@ -189,11 +188,14 @@ impl Server {
                 queue_limit: limits::ADMIN_PAGES_MAX,
                 ..ClassOptions::default()
             })?,
+            tasks: tasks.handle(),
         });
-        let monitor = runtime
-            .stall_monitor()
-            .map(|stalls| Monitor::start(stalls, observation))
-            .transpose()?;
+        if let Some(mut stalls) = runtime.stall_monitor() {
+            let mut reporter = StallReporter::new(observation);
+            tasks.handle().watch(move |now_ns| {
+                Some(stalls.look(now_ns, |stall| reporter.tell(*stall, now_ns)))
+            });
+        }
         let stop = stopper.clone();
         let failed = Arc::clone(&failure);
         let running = runtime.start({
@@ -259,7 +261,6 @@ impl Server {
             stopper,
             shared,
             failure,
-            _monitor: monitor,
             tasks,
             _groups: groups,
             _admin: admin,
@@ -288,7 +289,6 @@ pub struct RunningServer {
     stopper: Stopper,
     shared: Arc<Shared>,
     failure: Arc<Mutex<Option<ServeError>>>,
-    _monitor: Option<Monitor>,
     tasks: Pool,
     /// They unlink Unix sockets when they go.
     _groups: Vec<ListenerGroup>,

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Priority;
+use super::notes;
 use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
 
 impl Shared {
@@ -71,6 +72,7 @@ impl Shared {
         if self.give_place(place, Signal::Run).is_ok() {
             self.hand_offs.fetch_add(1, Ordering::Relaxed);
             self.wake_one();
+            notes::handed_off(worker.number, waiting.len());
         } else {
             // There are as many threads as there may be. The place waits for one of them.
             self.idle.park(place, false, || true);

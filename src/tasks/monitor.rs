@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::lock;
 use super::shared::{Shared, Worker, WorkerState};
+use super::{lock, notes};
 use crate::limits;
 use crate::sys::time;
 
@@ -87,6 +87,7 @@ struct Seen {
 /// Watches until the pool ends.
 pub(super) fn run(shared: Arc<Shared>) {
     shared.monitor.thread.get_or_init(thread::current);
+    notes::enter_monitor(&shared);
     let mut seen = vec![Seen::default(); shared.places.len()];
     let mut idle_looks = 0;
     while !shared.ended() {
@@ -157,6 +158,7 @@ fn held(shared: &Shared, worker: &Worker, tick: u32, held_ns: u64) {
         && task.meta.mark_overrun()
     {
         shared.overruns.fetch_add(1, Ordering::Relaxed);
+        notes::overrun(shared, task, held_ns);
     }
     if all_awake && shared.work_waits() {
         shared.replace(worker, tick);

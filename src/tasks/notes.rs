@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::cell::Slot;
+use super::lock;
 use super::meta::Stamp;
 use super::shared::{Shared, Worker};
 use super::waker::TaskName;
@@ -105,6 +106,36 @@ pub(super) fn spawned_outside(slot: &Slot, site: &'static Location<'static>) {
             let id = TaskName::of(slot).id();
             writer.record(time::monotonic_ns(), Event::Spawn, Site::of(site), id, 0);
         }
+    });
+}
+
+/// Makes the calling thread the monitor, which notes what it finds on a track of its own.
+pub(super) fn enter_monitor(shared: &Shared) {
+    let options = &shared.options;
+    Rc::new(options.recorder.track(format!("{}-monitor", options.name))).enter();
+}
+
+/// A task has held its worker for too long.
+pub(super) fn overrun(shared: &Shared, task: &Slot, held_ns: u64) {
+    let site = task.meta.site().map_or(Site::UNKNOWN, Site::of);
+    *lock(&shared.overrun_sites).entry(site).or_default() += 1;
+    recorder::note(|writer| {
+        let began_ns = time::monotonic_ns().saturating_sub(held_ns);
+        writer.record(began_ns, Event::Stall, site, 0, held_ns);
+    });
+}
+
+/// The queue of a worker went to another thread.
+pub(super) fn handed_off(worker: u32, tasks: usize) {
+    recorder::note(|writer| {
+        let now_ns = time::monotonic_ns();
+        writer.record(
+            now_ns,
+            Event::HandOff,
+            Site::UNKNOWN,
+            worker.into(),
+            tasks as u64,
+        );
     });
 }
 

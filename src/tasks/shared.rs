@@ -5,6 +5,7 @@
 //! place to another, a **spare**, and becomes a spare itself when its task is over. Every change
 //! of who has which place is made under the lock of `Idle`.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,6 +23,7 @@ use super::registry::PoolId;
 use super::worker::Counters;
 use super::{Options, arena, lock, worker};
 use crate::limits;
+use crate::observe::Site;
 use crate::sys::atomic_ref::AtomicRef;
 
 /// No place, or a place without a thread.
@@ -183,6 +185,8 @@ pub(super) struct Shared {
     /// Nanoseconds of the monotonic clock, as old as the monitor's last look.
     now_ns: AtomicU64,
     pub overruns: AtomicU64,
+    /// By where they were spawned.
+    pub overrun_sites: Mutex<HashMap<Site, u64>>,
     pub hand_offs: AtomicU64,
     /// Tasks are short now: not each has its latency taken.
     pub short_tasks: AtomicBool,
@@ -212,6 +216,7 @@ impl Shared {
             given_way: AtomicUsize::new(0),
             now_ns: AtomicU64::new(crate::sys::time::monotonic_ns()),
             overruns: AtomicU64::new(0),
+            overrun_sites: Mutex::default(),
             hand_offs: AtomicU64::new(0),
             short_tasks: AtomicBool::new(false),
             options,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::arena;
 use super::cell::{Slot, Stage};
 use super::shared::{NONE, Shared, Worker, WorkerState};
-use super::{Priority, waker::TaskName};
+use super::{Priority, lock, waker::TaskName};
+use crate::observe::Site;
 use crate::sys::time;
 
 /// What a task is doing.
@@ -133,6 +134,8 @@ pub struct Snapshot {
     pub background: usize,
     /// Tasks that have held their worker for longer than 10 ms.
     pub overruns: u64,
+    /// Where those were spawned, the most frequent place first.
+    pub overrun_sites: Vec<(Site, u64)>,
     /// Times another thread took a held worker's place.
     pub hand_offs: u64,
     /// The threads that have a place or a task, by number.
@@ -244,6 +247,7 @@ impl Snapshot {
             interactive: shared.inject.len(Priority::Interactive),
             background: shared.inject.len(Priority::Background),
             overruns: shared.overruns.load(Ordering::Relaxed),
+            overrun_sites: overrun_sites(shared),
             hand_offs: shared.hand_offs.load(Ordering::Relaxed),
             threads_by_number: shared
                 .all_workers()
@@ -262,6 +266,15 @@ impl Snapshot {
                 .collect(),
         }
     }
+}
+
+fn overrun_sites(shared: &Shared) -> Vec<(Site, u64)> {
+    let mut sites: Vec<_> = lock(&shared.overrun_sites)
+        .iter()
+        .map(|(site, count)| (*site, *count))
+        .collect();
+    sites.sort_by_key(|(site, count)| (std::cmp::Reverse(*count), *site));
+    sites
 }
 
 fn thread(shared: &Shared, worker: &Worker, now: u64) -> WorkerSnapshot {

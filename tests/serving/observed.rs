@@ -165,6 +165,66 @@ fn the_trace_page_has_the_last_events() {
 }
 
 #[test]
+fn the_tasks_page_has_the_pool_as_text_and_as_json() {
+    let watched = watched(&[]);
+    let text = watched.page("/debug/tasks");
+    assert_eq!(text.field("content-type"), "text/plain; charset=utf-8");
+    for words in [
+        "tasks ",
+        "workers ",
+        "scheduling latency p50 ",
+        "overruns 0",
+        "older than 1s 0",
+    ] {
+        let mut lines = text.text().lines();
+        assert!(
+            lines.any(|line| line.starts_with(words)),
+            "{words}: {}",
+            text.text()
+        );
+    }
+    let asked = "GET /debug/tasks HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\r\n";
+    let by_field = Client::connect(watched.admin).ask(asked);
+    for reply in [watched.page("/debug/tasks?format=json&age=0"), by_field] {
+        assert_eq!(reply.field("content-type"), "application/json");
+        let page: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        assert!(page["workers"]["count"].as_u64() >= Some(1), "{page}");
+        assert!(page["run_time_ns"]["p99.9"].is_u64(), "{page}");
+        // The page itself is a task.
+        assert_eq!(page["tasks"]["running"], 1, "{page}");
+    }
+    let page = watched.page("/debug/tasks?format=json&age=0");
+    let page: Value = serde_json::from_slice(&page.body).expect("JSON");
+    let task = &page["old"]["tasks"][0];
+    assert_eq!(
+        (&task["state"], &task["class"]),
+        (&"running".into(), &"admin".into())
+    );
+    assert!(
+        task["site"]
+            .as_str()
+            .is_some_and(|site| site.contains("src/server/admin.rs:"))
+    );
+    assert_eq!(watched.page("/debug/tasks?age=old").status, 400);
+}
+
+#[test]
+fn schedtrace_is_printed_where_it_is_asked_for_in_gos_way() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut command = headwater();
+    command
+        .arg("serve")
+        .arg(dir.path())
+        .args(["--listen=127.0.0.1:0", "--admin=off"])
+        .env("HEADWATER_SCHEDTRACE", "20")
+        .env("HEADWATER_SCHEDDETAIL", "1");
+    let mut server = Binary::spawn(command);
+    assert!(server.line("SCHED 0ms: ").starts_with("gomaxprocs="));
+    assert!(server.line("P0: ").contains("runqsize="));
+    assert!(server.line("M0: ").contains("spinning="));
+}
+
+#[test]
 fn a_recorder_that_is_off_says_how_to_turn_it_on() {
     let watched = watched(&["--trace-buffer=0"]);
     let reply = watched.page("/debug/trace");

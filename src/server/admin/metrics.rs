@@ -1,7 +1,11 @@
 //! `/metrics`: all counters, for Prometheus.
 
+use std::time::Duration;
+
 use super::Sources;
+use crate::observe::histogram::Total;
 use crate::observe::metrics::{Exposition, Family};
+use crate::tasks::{Handle, TaskState};
 
 pub(super) fn text(sources: &Sources, exposition: Exposition) -> String {
     let mut families = vec![
@@ -10,6 +14,7 @@ pub(super) fn text(sources: &Sources, exposition: Exposition) -> String {
     ];
     families.extend(server(sources));
     families.extend(shards(sources));
+    families.extend(tasks(&sources.tasks));
     exposition.write(families)
 }
 
@@ -139,4 +144,84 @@ fn shards(sources: &Sources) -> Vec<Family> {
         stalls,
         stalled,
     ]
+}
+
+/// The pool of tasks.
+fn tasks(pool: &Handle) -> Vec<Family> {
+    let snapshot = pool.snapshot();
+    let live = pool.live_tasks(Duration::ZERO, 0);
+    let distributions = pool.distributions();
+    let mut states = Family::gauge("headwater_tasks", "Live tasks by state");
+    for state in TaskState::ALL {
+        states = states.value(&[("state", &state.name())], live.in_state(state) as u64);
+    }
+    let gauge = |name, help, value: usize| Family::gauge(name, help).value(&[], value as u64);
+    let mut queue = Family::gauge("headwater_tasks_queue", "Tasks in the common queue");
+    for (priority, count) in [
+        ("interactive", snapshot.interactive),
+        ("background", snapshot.background),
+    ] {
+        queue = queue.value(&[("priority", &priority)], count as u64);
+    }
+    let mut unfinished = Family::gauge("headwater_tasks_unfinished", "Unfinished tasks by class");
+    let mut refused = Family::counter(
+        "headwater_tasks_refused",
+        "Tasks refused since their class had as many as it may",
+    );
+    for class in &snapshot.classes {
+        unfinished = unfinished.value(&[("class", &class.name)], class.unfinished as u64);
+        refused = refused.value(&[("class", &class.name)], class.refused);
+    }
+    vec![
+        states,
+        queue,
+        unfinished,
+        refused,
+        gauge("headwater_tasks_workers", "Workers", snapshot.workers),
+        gauge(
+            "headwater_tasks_workers_idle",
+            "Parked workers",
+            snapshot.idle,
+        ),
+        gauge(
+            "headwater_tasks_threads",
+            "Threads of the pool",
+            snapshot.threads,
+        ),
+        Family::counter(
+            "headwater_tasks_overruns",
+            "Tasks that held their worker for more than 10 ms",
+        )
+        .value(&[], snapshot.overruns),
+        Family::counter(
+            "headwater_tasks_hand_offs",
+            "Times another thread took the place of a held worker",
+        )
+        .value(&[], snapshot.hand_offs),
+        Family::histogram(
+            "headwater_tasks_scheduling_latency",
+            "From runnable to running",
+        )
+        .seconds()
+        .times(&[], distributions.latency.clone()),
+        Family::histogram("headwater_tasks_run_time", "Of one poll of a task")
+            .seconds()
+            .times(&[], distributions.run_time.clone()),
+        Family::histogram("headwater_tasks_queue_depth", "Tasks in a worker's queue")
+            .numbers(&[], distributions.queue_depth.clone()),
+        quantiles(
+            "headwater_tasks_scheduling_latency_quantile",
+            &distributions.latency,
+        ),
+        quantiles("headwater_tasks_run_time_quantile", &distributions.run_time),
+    ]
+}
+
+/// As a page tells them: since the start, and exact where buckets are coarse.
+fn quantiles(name: &'static str, total: &Total) -> Family {
+    let mut family = Family::gauge(name, "Quantiles since the start").seconds();
+    for (quantile, ns) in total.quantiles() {
+        family = family.real(&[("quantile", &quantile)], ns as f64 / 1e9);
+    }
+    family
 }

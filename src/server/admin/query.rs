@@ -8,9 +8,21 @@ use crate::http::Head;
 pub(super) struct Query {
     /// `seconds=2`: how far back.
     pub seconds: Option<Duration>,
+    /// `age=10`: only tasks older than so many seconds.
+    pub age: Option<Duration>,
+    /// `format=json`.
+    pub json: bool,
 }
 
 impl Query {
+    /// With what the client asks for in its `Accept` field, where the query doesn't say.
+    pub fn accepting(mut self, accept: Option<&[u8]>) -> Self {
+        const JSON: &[u8] = b"application/json";
+        let asked = |accept: &[u8]| accept.windows(JSON.len()).any(|part| part == JSON);
+        self.json |= accept.is_some_and(asked);
+        self
+    }
+
     /// # Errors
     /// A sentence about what can't be understood.
     pub fn of(head: &Head<'_>) -> Result<Self, String> {
@@ -20,9 +32,11 @@ impl Query {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             match name {
                 "seconds" => query.seconds = Some(seconds(value)?),
+                "age" => query.age = Some(seconds(value)?),
+                "format" => query.json = json(value)?,
                 _ => {
                     return Err(format!(
-                        "\"{name}\" is unknown here; seconds=2 is understood"
+                        "\"{name}\" is unknown here; seconds=2, age=10 and format=json are understood"
                     ));
                 }
             }
@@ -36,4 +50,12 @@ fn seconds(value: &str) -> Result<Duration, String> {
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| format!("\"{value}\" is no number of seconds; write 2 or 0.5"))
+}
+
+fn json(value: &str) -> Result<bool, String> {
+    match value {
+        "json" => Ok(true),
+        "text" => Ok(false),
+        _ => Err(format!("\"{value}\" is no format here; write json or text")),
+    }
 }
