@@ -29,7 +29,6 @@ pub(super) fn start_pool(
             Some(SCHEDULING_BATCH) => Scheduling::Batch,
             _ => Scheduling::Normal,
         },
-        recorder: recorder.clone(),
         ..Options::default()
     };
     Ok(Pool::start(options)?)
