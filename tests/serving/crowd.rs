@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tempfile::TempDir;
 
 use crate::support::{
-    Binary, Client, cpu_time, descriptor_numbers, descriptors, eventually, get, limit_descriptors,
+    Binary, Client, an_allowed_cpu, cpu_time, descriptor_numbers, descriptors, eventually, get,
     memory_bytes,
 };
 
@@ -131,30 +131,44 @@ fn only_listeners(pid: u32) -> bool {
     sockets <= 1 + cpus
 }
 
-/// Connections that a server still has descriptors for.
+/// Connections that a server has descriptors for.
 const SPARE: u64 = 4;
+
+/// The first client of a server, and the server's descriptors while that one is there.
+fn first_client(server: &mut Binary) -> (Client, Vec<u64>) {
+    let mut client = server.client();
+    assert_eq!(client.get("/a.txt").status, 200);
+    let numbers = descriptor_numbers(server.pid);
+    (client, numbers)
+}
 
 #[test]
 fn without_descriptors_accepting_pauses_and_recovers() {
     let dir = folder();
-    let mut server = Binary::serve(dir.path(), &["--keepalive-adaptive=false"]);
-    let address = server.address();
     // A file that was just written is not remembered.
     let modified = fs::metadata(dir.path().join("a.txt")).and_then(|m| m.modified());
     let modified = modified.expect("a time");
     eventually("the file is settled", || {
         modified.elapsed().is_ok_and(|age| age.as_millis() > 100)
     });
-    let mut first = Client::connect(address);
-    assert_eq!(first.get("/a.txt").status, 200);
-    let own = descriptors(server.pid) - 1;
-    // Lowered once it runs, since the limit on connections follows from what it finds at its
-    // start. The numbers count, whatever it has inherited from whoever runs the tests.
-    let mut numbers = descriptor_numbers(server.pid);
-    numbers.sort_unstable();
-    let gaps = |limit: &u64| limit - numbers.iter().filter(|&n| n < limit).count() as u64;
-    let limit = (0..).find(|limit| gaps(limit) == SPARE).expect("a limit");
-    limit_descriptors(server.pid, limit);
+    let cores = format!("--cores={}", an_allowed_cpu());
+    let args = [cores.as_str(), "--keepalive-adaptive=false"];
+    // What a server has open depends on what it inherits from whoever runs the tests, so one
+    // without a limit tells where it must be for the next one. (It can't be lowered later: an
+    // accept keeps to the limit that it was submitted under.)
+    let mut model = Binary::serve(dir.path(), &args);
+    let (_client, numbers) = first_client(&mut model);
+    let used_below = |limit: u64| numbers.iter().filter(|&&n| n < limit).count() as u64;
+    let limit = (0..).find(|&limit| limit == used_below(limit) + SPARE);
+    let limit = limit.expect("a limit");
+    assert!(
+        limit / 2 > SPARE + 1,
+        "the limit on connections comes first"
+    );
+    let mut server = Binary::serve_within(limit, dir.path(), &args);
+    let address = server.address();
+    let (mut first, numbers) = first_client(&mut server);
+    let own = numbers.len() - 1;
     // The kernel completes these, whether they are accepted or not.
     let mut waiting: Vec<Client> = (0..60).map(|_| Client::connect(address)).collect();
     for client in &mut waiting {
@@ -165,6 +179,7 @@ fn without_descriptors_accepting_pauses_and_recovers() {
         let open = descriptor_numbers(server.pid);
         open.iter().filter(|&&n| n < limit).count() as u64 == limit
     });
+    assert!(descriptors(server.pid) < own + waiting.len());
     let (start, used) = (Instant::now(), cpu_time(server.pid));
     while start.elapsed() < Duration::from_millis(1500) {
         assert_eq!(first.get("/a.txt").status, 200);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 pub use binary::{Binary, headwater};
 pub use client::{Client, Reply, get, is_reset};
-pub use process::{cpu_time, descriptor_numbers, descriptors, limit_descriptors, memory_bytes};
+pub use process::{cpu_time, descriptor_numbers, descriptors, memory_bytes};
 pub use site::{Running, Site, an_allowed_cpu, serve, two_cpus};
 
 /// What is waited for at most, so that a broken server fails a test instead of hanging it.

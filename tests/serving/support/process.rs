@@ -18,19 +18,6 @@ pub fn descriptor_numbers(pid: u32) -> Vec<u64> {
         .collect()
 }
 
-/// Lowers what a running process may open: new descriptors have numbers below the limit.
-pub fn limit_descriptors(pid: u32, limit: u64) {
-    let limits = libc::rlimit {
-        rlim_cur: limit,
-        rlim_max: limit,
-    };
-    let pid = libc::pid_t::try_from(pid).expect("a pid");
-    // SAFETY: prlimit(2) reads one `rlimit`, which lives until it returns, and is not asked for
-    // the old one.
-    let done = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &limits, std::ptr::null_mut()) };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
-}
-
 /// Resident memory that is the process's own (RssAnon).
 pub fn memory_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the status");
