@@ -156,7 +156,8 @@ impl Summary {
             )?;
         }
         if !self.knee_steps.is_empty() {
-            writeln!(f, "\n  the load at the highest good rate:\n")?;
+            let asked = self.asked_rate_per_s.unwrap_or(0.0).round();
+            writeln!(f, "\n  the load at {}/s:\n", grouped(asked as u64))?;
         }
         Ok(())
     }
