@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks headwater against the clients that people use: curl, wget, aria2c,
-# ffmpeg, ab, wrk and Python's http.client, by checksum of what they received.
+# ffmpeg, ab, wrk and Python's http.client, by checksum of what they received, and
+# what it compresses against brotli, zstd, gzip and openssl.
 #
 #   scripts/interop.sh              builds the release binary if need be
 #   HEADWATER=path scripts/interop.sh
@@ -38,10 +39,10 @@ same() {
 bounded() { timeout --kill-after=5s "$CLIENT_SECONDS_MAX" "$@"; }
 bytes_of() { dd if="$1" bs=1M iflag=skip_bytes,count_bytes skip="$2" count="$3" status=none; }
 
-for tool in curl wget aria2c ffmpeg ffprobe ab wrk python3; do
+for tool in curl wget aria2c ffmpeg ffprobe ab wrk python3 brotli zstd openssl; do
   command -v "$tool" >/dev/null || {
     echo "$tool is missing; .ci/run installs it, or: apt-get install" \
-      "curl wget aria2 ffmpeg apache2-utils wrk python3" >&2
+      "curl wget aria2 ffmpeg apache2-utils wrk python3 brotli zstd openssl" >&2
     exit 1
   }
 done
@@ -174,6 +175,43 @@ same "over a Unix socket" "$site/medium.bin" "$got/file"
 head -c 200000000 "$site/big.bin" >"$got/file"
 fetch -C - -o "$got/file" "$url/big.bin" || true
 same "-C - finishes a part of a download" "$site/big.bin" "$got/file"
+
+# ---- content codings and digests ----------------------------------------------
+
+section "brotli, zstd, gzip, sha256sum"
+seq 1 200000 >"$site/text.html"
+sleep 0.2 # a file that was just written may still change, and is not compressed yet
+expanded() {
+  local coding=$1
+  shift
+  fetch -D "$got/head" -H "Accept-Encoding: $coding" -o "$got/coded" "$url/text.html" || true
+  "$@" <"$got/coded" >"$got/file" 2>/dev/null || true
+  contains "$coding: content-encoding" "content-encoding: $coding" "$(tr -d '\r' <"$got/head")"
+  same "$coding: expanded by $1" "$site/text.html" "$got/file"
+}
+# The first requests may be answered before the file is compressed.
+for coding in br zstd gzip; do
+  for ((try = 0; try < 100; try++)); do
+    [[ $(fetch -o /dev/null -D - -H "Accept-Encoding: $coding" "$url/text.html") != *content-encoding* ]] || break
+    sleep 0.05
+  done
+done
+expanded br brotli -dc
+expanded zstd zstd -dqc
+expanded gzip gzip -dc
+digest() { openssl dgst -sha256 -binary "$1" | base64; }
+told() { fetch -o "$got/file" -D - -H 'Want-Repr-Digest: sha-256=1' "$@" | tr -d '\r' | sed -n 's/^repr-digest: //p'; }
+for ((try = 0; try < 100; try++)); do [[ -z $(told "$url/text.html") ]] || break; sleep 0.05; done
+is "Repr-Digest of a file" "sha-256=:$(digest "$site/text.html"):" "$(told "$url/text.html")"
+for ((try = 0; try < 100; try++)); do [[ -z $(told -H 'Accept-Encoding: gzip' "$url/text.html") ]] || break; sleep 0.05; done
+found=$(told -H 'Accept-Encoding: gzip' "$url/text.html")
+is "Repr-Digest of a compressed one is of what was sent" "sha-256=:$(digest "$got/file"):" "$found"
+fetch --compressed -o "$got/file" "$url/text.html" || true
+same "curl --compressed" "$site/text.html" "$got/file"
+gzip -9 -kc "$site/text.html" >"$site/text.html.gz"
+sleep 1.2 # what lies beside a file is looked for once a second
+fetch -H 'Accept-Encoding: gzip' -o "$got/file" "$url/text.html" || true
+same "what lies compressed beside a file" "$site/text.html.gz" "$got/file"
 
 # ---- wget -------------------------------------------------------------------
 
