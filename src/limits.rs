@@ -272,8 +272,10 @@ pub const TASK_QUEUE: usize = 256;
 /// Every so many tasks, a worker looks at the common queue before its own: a prime, as in Go,
 /// so that it doesn't fall in step with anything.
 pub const TASK_GLOBAL_TICK: u32 = 61;
-/// Every so many tasks, a worker takes a background task before all others.
+/// Every so many tasks, a worker looks whether background work has waited for long…
 pub const TASK_BACKGROUND_TICK: u32 = 16;
+/// …which is when it has taken none for so long. Then it goes before all others.
+pub const TASK_BACKGROUND_WAIT_NS: u64 = 5_000_000;
 /// Tasks that a worker runs one after the other because they were the last to become ready,
 /// while others wait in its queue.
 pub const TASK_NEXT_BUDGET: u32 = 3;
@@ -290,8 +292,8 @@ pub const TASK_MONITOR_IDLE_LOOKS: u32 = 20;
 /// A task that runs for longer is asked to let others go first at its next checkpoint.
 pub const TASK_SLICE_NS: u64 = 1_000_000;
 /// A background task that has run for this long lets interactive ones go first at its next
-/// checkpoint. To change threads costs some 10 us.
-pub const TASK_GIVE_WAY_NS: u64 = 100_000;
+/// checkpoint. To change threads costs some 10 us, and an idle CPU until it has woken.
+pub const TASK_GIVE_WAY_NS: u64 = 300_000;
 /// A task that has been seen to hold its worker for this long is an overrun, and another worker
 /// takes what waits behind it: 10 ms with the time until it was first seen.
 pub const TASK_HELD_NS: u64 = 9_000_000;

@@ -63,8 +63,8 @@ pub enum Priority {
     /// Somebody waits for it.
     #[default]
     Interactive,
-    /// It may wait for others, though not for ever: of [`limits::TASK_BACKGROUND_TICK`] tasks
-    /// that a worker takes one is such a one, if one waits.
+    /// It may wait for others, though not for ever: a worker that has taken none for
+    /// [`limits::TASK_BACKGROUND_WAIT_NS`] takes one before all others, if one waits.
     Background,
 }
 

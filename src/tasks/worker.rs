@@ -55,6 +55,8 @@ pub(super) struct Local {
     random: Cell<u32>,
     /// When the task that it runs began or went on; 0 for an interactive one.
     pub(super) began_ns: Cell<u64>,
+    /// When it last took background work or saw that there is none, by the pool's time.
+    background_ns: Cell<u64>,
     pub notes: Notes,
     /// Places for tasks set aside, by class.
     aside: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
@@ -77,6 +79,7 @@ pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
             random: Cell::new(seed),
             notes: Notes::new(&shared, &worker),
             began_ns: Cell::new(0),
+            background_ns: Cell::new(shared.now_ns()),
             aside: RefCell::new([0; limits::TASK_CLASSES_MAX]),
         };
         context::enter(local, Local::work);
@@ -137,7 +140,7 @@ impl Local {
             return Some(entry);
         }
         if tick.is_multiple_of(limits::TASK_BACKGROUND_TICK)
-            && let Some(entry) = self.common(Priority::Background, false)
+            && let Some(entry) = self.overdue()
         {
             return Some(entry);
         }
@@ -165,6 +168,26 @@ impl Local {
         self.me.queue.pop()
     }
 
+    /// Background work that has waited for long while others went first. By time and not by a
+    /// count of tasks: short ones would leave long background work most of the worker.
+    fn overdue(&self) -> Option<Entry> {
+        let now_ns = self.shared.now_ns();
+        let since_ns = self.background_ns.get();
+        if self.shared.inject.len(Priority::Background) == 0 {
+            self.background_ns.set(now_ns);
+            return None;
+        }
+        if now_ns.saturating_sub(since_ns) < limits::TASK_BACKGROUND_WAIT_NS {
+            return None;
+        }
+        self.background()
+    }
+
+    fn background(&self) -> Option<Entry> {
+        self.background_ns.set(self.shared.now_ns());
+        self.common(Priority::Background, false)
+    }
+
     /// From the common queue, where `several` with a fair share of it for the own queue.
     fn common(&self, priority: Priority, several: bool) -> Option<Entry> {
         let places = self.shared.places.len();
@@ -181,7 +204,7 @@ impl Local {
         self.notes.pause(&self.me);
         if !self.searching.get() {
             if !self.shared.idle.start_search() {
-                return self.common(Priority::Background, false);
+                return self.background();
             }
             self.searching.set(true);
         }
@@ -191,7 +214,7 @@ impl Local {
                 .steal(last)
                 .map(Entry::Run)
                 .or_else(|| self.common(Priority::Interactive, true))
-                .or_else(|| self.common(Priority::Background, false));
+                .or_else(|| self.background());
             if found.is_some() {
                 return found;
             }
