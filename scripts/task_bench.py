@@ -19,6 +19,8 @@ latency  from a task's intended start to its first instruction: an open loop of
 feed     requests a second and their latency; each gathers 50 posts, ranks them
          and renders them as JSON; clients ask again as soon as they are answered
 
+`recorded` is headwater with its flight recorder on.
+
 Builds what it measures (cargo build --release --bench task_bench), or takes the
 program named in TASK_BENCH. Go is measured where `go` is found.
 """
@@ -34,7 +36,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CONTENDERS = ["headwater", "tokio", "rayon", "threads", "go"]
+CONTENDERS = ["headwater", "recorded", "tokio", "rayon", "threads", "go"]
 # Told no more of its tasks than the others: for latency alone.
 UNTOLD = ", untold"
 # What each contender could be beaten by: the ratio is to the best of them.

@@ -35,7 +35,7 @@ fn every_contender_does_every_shape_that_it_knows() {
             let unknown = match name {
                 Name::Rayon => matches!(shape, Shape::PingPong | Shape::Yield),
                 Name::Threads => shape == Shape::ForkJoin,
-                Name::Headwater | Name::Tokio => false,
+                Name::Headwater | Name::Recorded | Name::Tokio => false,
             };
             let time = pool.time(shape, tasks);
             assert_eq!(time.is_none(), unknown, "{name:?} {shape:?}");

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use headwater::observe::Recorder;
 use headwater::tasks::{self, Class, ClassOptions, Options, Pool, Priority};
 
-use crate::shapes::Name;
+use crate::shapes::{self, Name};
 
 /// Threads that live at one time, where each job has one.
 const THREADS_MAX: u64 = 2_000;
@@ -42,9 +43,14 @@ impl Offload {
     /// wait nor where they can be interrupted.
     pub fn start(name: Name, workers: usize, untold: bool) -> Offload {
         match name {
-            Name::Headwater => {
+            Name::Headwater | Name::Recorded => {
+                let recorder = match name {
+                    Name::Recorded => shapes::recorder(),
+                    _ => Recorder::off(),
+                };
                 let options = Options {
                     workers,
+                    recorder,
                     ..Options::default()
                 };
                 let pool = Pool::start(options).expect("threads can be started");

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::headwater::observe::Recorder;
 use ::headwater::tasks::{self, Class, ClassOptions, Options, Pool};
 use ::tokio::sync::oneshot;
 
@@ -19,9 +20,10 @@ pub struct Headwater {
 }
 
 impl Headwater {
-    pub fn start(workers: usize) -> Headwater {
+    pub fn start(workers: usize, recorder: Recorder) -> Headwater {
         let options = Options {
             workers,
+            recorder,
             ..Options::default()
         };
         let pool = Pool::start(options).expect("threads can be started");

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use ::headwater::observe::Recorder;
 use clap::ValueEnum;
 
 /// A pool, or what stands in for one, that is ready to work.
@@ -22,6 +23,8 @@ pub trait Contender {
 pub enum Name {
     /// headwater::tasks, a closure or a future per task
     Headwater,
+    /// the same with its flight recorder on
+    Recorded,
     /// tokio's multi-thread runtime, a future per task
     Tokio,
     /// rayon, a closure per task
@@ -32,11 +35,17 @@ pub enum Name {
 
 pub fn start(name: Name, workers: usize) -> Box<dyn Contender> {
     match name {
-        Name::Headwater => Box::new(headwater::Headwater::start(workers)),
+        Name::Headwater => Box::new(headwater::Headwater::start(workers, Recorder::off())),
+        Name::Recorded => Box::new(headwater::Headwater::start(workers, recorder())),
         Name::Tokio => Box::new(tokio::Tokio::start(workers)),
         Name::Rayon => Box::new(rayon::Rayon::start(workers)),
         Name::Threads => Box::new(threads::Threads),
     }
+}
+
+/// As a server has it.
+pub fn recorder() -> Recorder {
+    Recorder::new(::headwater::limits::RECORDER_BYTES)
 }
 
 /// Six are those of tokio's scheduler benchmark, rayon's joins, and uneven load.
