@@ -71,7 +71,7 @@ pub struct LoadArgs {
     threads: usize,
 
     /// How long to measure, after the warm-up [default: 10s, or until --requests are sent]
-    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    #[arg(short, long, value_name = "TIME", value_parser = time, overrides_with = "duration")]
     duration: Option<u64>,
 
     /// Stop after so many requests
@@ -99,8 +99,9 @@ pub struct LoadArgs {
     #[arg(long, conflicts_with = "pipeline")]
     connection_per_request: bool,
 
-    /// Send so long before measuring
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Send so long before measuring; not with --requests, which may all be sent by then
+    #[arg(long, value_name = "TIME", value_parser = time, overrides_with = "warmup")]
+    #[arg(conflicts_with = "requests")]
     warmup: Option<u64>,
 
     /// Give up a request without its whole answer after so long

@@ -182,7 +182,10 @@ fn every_field_is_set_by_flag_variable_and_key() {
             Kind::Number { min, .. } => ((min + 1).to_string(), (min + 1).to_string()),
             Kind::Mode => ("0600".to_owned(), "0o600".to_owned()),
             Kind::Preset => ("lan".to_owned(), "\"lan\"".to_owned()),
-            _ => ("/x1".to_owned(), "\"/x1\"".to_owned()),
+            Kind::Path => ("/x1".to_owned(), "\"/x1\"".to_owned()),
+            // One of a few words.
+            _ if field.flag == "task-scheduling" => ("batch".to_owned(), "\"batch\"".to_owned()),
+            _ => ("x1".to_owned(), "\"x1\"".to_owned()),
         };
         let text = match field.kind {
             Kind::Number {
@@ -192,22 +195,7 @@ fn every_field_is_set_by_flag_variable_and_key() {
                 unit: Unit::Seconds,
                 ..
             } => format!("{text}s"),
-            // A name without a folder.
-            Kind::Optional(..) => "x1".to_owned(),
             _ => text,
-        };
-        let toml = toml.replace(
-            "/x1",
-            if field.kind == Kind::Path {
-                "/x1"
-            } else {
-                "x1"
-            },
-        );
-        let text = if field.kind == Kind::List {
-            "x1".to_owned()
-        } else {
-            text
         };
         let keys = format!("[{}]\n{} = {toml}\n", field.section, field.key);
         let flags = [flag(&field.path(), &[&text])];

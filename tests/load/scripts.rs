@@ -81,8 +81,8 @@ fn a_script_leaves_a_report() {
         ))
         .args([&server.url(), "--out", out.to_str().expect("UTF-8")])
         .env("HEADWATER", env!("CARGO_BIN_EXE_headwater"))
-        // Ten requests say as much as ten seconds of them.
-        .env("HEADWATER_LOAD_ARGUMENTS", "--requests 10")
+        // A moment says as much as ten seconds.
+        .env("HEADWATER_LOAD_ARGUMENTS", "--warmup 1ms --duration 100ms")
         .output()
         .expect("bash runs");
     let said = String::from_utf8_lossy(&output.stdout);
