@@ -1,6 +1,6 @@
 //! The flight recorder: the last events of each thread, in a fixed buffer per thread.
 //!
-//! A [`Track`] is a ring of records that one thread writes, its [`Writer`], and anybody may read
+//! A track is a ring of records that one thread writes, its [`Writer`], and anybody may read
 //! while it is written. Nothing is locked and nobody waits:
 //!
 //! - The writer keeps `head`, the number of records that it has finished. Record `n` lies in

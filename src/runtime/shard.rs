@@ -250,8 +250,8 @@ impl Shard {
         self.0.yielded.borrow_mut().push(waker.clone());
     }
 
-    /// Nanoseconds that this shard has looked at its ring in vain, awake for a [`sleep_until`]
-    /// (super::sleep_until) about to end: CPU time in which it had nothing to do.
+    /// Nanoseconds that this shard has looked at its ring in vain, awake for the end of a
+    /// [`sleep_until`](super::sleep_until): CPU time in which it had nothing to do.
     pub fn spun_ns(&self) -> u64 {
         self.0.alarms.borrow().spun_ns()
     }
