@@ -430,7 +430,10 @@ impl Local {
             return false;
         };
         let outer = self.me.current.load(Ordering::Relaxed);
+        let began_ns = self.began_ns.get();
         self.notes.nested(&self.me, || self.execute(slot));
+        // The one that waits is still what it was: a background one goes on giving way.
+        self.began_ns.set(began_ns);
         self.me.current.store(outer, Ordering::Relaxed);
         self.me.set_state(WorkerState::Running);
         true
