@@ -1,0 +1,158 @@
+//! The flags of `headwater load`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::compare;
+use crate::config::Unit;
+use crate::limits;
+use crate::load::Rate;
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  headwater load http://localhost:8080/                    10 connections for 10 s, as fast as they go
+  headwater load http://localhost:8080/ -c 64 -d 30s -t 2 --cores 2,3
+  headwater load http://localhost:8080/ -c 64 --rate 20k    20,000 requests/s, come what may
+  headwater load http://localhost:8080/ --rate 1k..10k --poisson -d 60s --json run.json
+  headwater load http://localhost:8080/ -c 64 --pipeline 16
+  headwater load http://localhost:8080/ -X POST --data @body.json -H 'Content-Type: application/json'
+  headwater load http://localhost:8080/ --pid $(pidof nginx)
+  headwater load http://localhost:8080/ -c 64 --find-knee 10ms
+  headwater load --self-test
+  headwater load compare before.json after.json             is it faster, or is that noise?
+
+Without --rate every connection waits for its answer before it asks again (a closed loop): that finds
+the most a server gives. With --rate requests are due at their time whatever the server does (an open
+loop): that finds what clients would see, and the response time counts from when a request was due.
+
+EXIT STATUS:
+  0  every request was answered, at the rate that was asked for
+  1  the load could not be run: nothing listens, the name does not resolve, a limit is too low
+  2  the command line is mistyped
+  3  requests failed, or were answered with 4xx or 5xx
+  4  the rate was not reached
+  5  the generator itself was the bottleneck
+  130  stopped by Ctrl-C; the report is of what was measured so far";
+
+/// Load an HTTP server and measure how it answers
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct LoadArgs {
+    /// What to ask for; several, of one server, take turns at random
+    #[arg(required_unless_present = "self_test", value_name = "URL")]
+    pub(super) urls: Vec<String>,
+
+    /// Connections
+    #[arg(short, long, value_name = "N", default_value_t = 10)]
+    pub(super) connections: usize,
+
+    /// Threads, each with an io_uring of its own and its share of the connections
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    pub(super) threads: usize,
+
+    /// How long to measure, after the warm-up [default: 10s, or until --requests are sent]
+    #[arg(short, long, value_name = "TIME", value_parser = time, overrides_with = "duration")]
+    pub(super) duration: Option<u64>,
+
+    /// Stop after so many requests
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) requests: Option<u64>,
+
+    /// Requests per second, due whatever the server does: 20k, a ramp 1k..10k, or steps 1k,2k,4k
+    #[arg(short = 'R', long, value_name = "RATE")]
+    pub(super) rate: Option<Rate>,
+
+    /// Let requests fall due at random, as from many independent clients, and not evenly
+    #[arg(long)]
+    pub(super) poisson: bool,
+
+    /// Find the highest rate at which the P99 of the response time stays within this: loads of
+    /// --duration each [default: 3s], from 1,000 requests per second on
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["rate", "requests", "hdr"])]
+    pub(super) find_knee: Option<u64>,
+
+    /// Requests that may be under way on one connection
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) pipeline: usize,
+
+    /// Make a new connection for every request
+    #[arg(long, conflicts_with = "pipeline")]
+    pub(super) connection_per_request: bool,
+
+    /// Send so long before measuring; not with --requests, which may all be sent by then
+    #[arg(long, value_name = "TIME", value_parser = time, overrides_with = "warmup")]
+    #[arg(conflicts_with = "requests")]
+    pub(super) warmup: Option<u64>,
+
+    /// Give up a request without its whole answer after so long
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
+    pub(super) timeout: u64,
+
+    /// Seed of all that is random; a run with the same seed sends the same
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+
+    /// Request method [default: GET, or POST with --data]
+    #[arg(
+        short = 'X',
+        visible_short_alias = 'm',
+        long,
+        visible_alias = "request",
+        value_name = "NAME"
+    )]
+    pub(super) method: Option<String>,
+
+    /// Header line such as 'Accept: text/html'; 'Accept:' leaves it out
+    #[arg(short = 'H', long = "header", value_name = "LINE")]
+    pub(super) headers: Vec<String>,
+
+    /// Request body, or @FILE to read it from; in chunks with -H 'Transfer-Encoding: chunked'
+    #[arg(long, value_name = "DATA")]
+    pub(super) data: Option<String>,
+
+    /// Compare every body, by length and checksum, with the first one that the URL gave
+    #[arg(long)]
+    pub(super) check: bool,
+
+    /// CPUs for the threads, as taskset takes them
+    #[arg(long, value_name = "LIST")]
+    pub(super) cores: Option<String>,
+
+    /// Measure the CPU time of this local server and its children too
+    #[arg(long, value_name = "PID")]
+    pub(super) pid: Vec<u32>,
+
+    /// Check that the generator tells the truth: load a small server of its own that stands still
+    /// for 1.4 s, and see whether the P99 shows it
+    #[arg(long, exclusive = true)]
+    pub(super) self_test: bool,
+
+    /// Write the figures as JSON to this file, - for standard output in place of the table
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+
+    /// Write the times of every second to this file, as a histogram log (HdrHistogram's V2 format,
+    /// values in milliseconds; tags `response` and `service`)
+    #[arg(long, value_name = "FILE")]
+    pub(super) hdr: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(super) command: Option<LoadCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LoadCommand {
+    Compare(compare::CompareArgs),
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    let ms = Unit::Millis
+        .parse(text)
+        .map_err(|error| error.to_string())?;
+    match ms {
+        1..=limits::TIMEOUT_MS_CEILING => Ok(ms),
+        _ => Err("is out of range; choose from 1ms to 24h".to_owned()),
+    }
+}

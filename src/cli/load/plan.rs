@@ -1,0 +1,147 @@
+//! Makes a plan of the command line.
+
+use super::args::LoadArgs;
+use crate::cli::resolve;
+use crate::limits;
+use crate::load::{LoadError, Origin, Plan, Prepared, RequestSpec, Spacing, Target};
+use crate::sys::{cpu, process};
+
+/// Length of a load that looks for the knee.
+const KNEE_STEP_NS: u64 = 3_000_000_000;
+
+/// Why no plan can be made of the command line.
+pub(super) enum Refusal {
+    Usage(String),
+    Load(LoadError),
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+pub(super) fn usage(error: impl ToString) -> Refusal {
+    Refusal::Usage(error.to_string())
+}
+
+pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
+    let (origin, targets) = targets(&args.urls)?;
+    within(
+        "connections",
+        args.connections,
+        limits::LOAD_CONNECTIONS_MAX,
+    )?;
+    within("threads", args.threads, limits::SHARDS_MAX)?;
+    within("pipeline", args.pipeline, limits::LOAD_PIPELINE_MAX)?;
+    let cpus = args.cores.as_deref().map(cpus).transpose()?;
+    if let Some(pid) = args.pid.iter().find(|&&pid| !process::exists(pid)) {
+        return Err(usage(format_args!("--pid: there is no process {pid}")));
+    }
+    if args.poisson && args.rate.is_none() && args.find_knee.is_none() {
+        return Err(usage(
+            "--poisson is about a rate; add --rate or --find-knee",
+        ));
+    }
+    let spec = RequestSpec {
+        method: args.method.clone(),
+        headers: args.headers.clone(),
+        body: args.data.as_deref().map(body).transpose()?,
+        close: args.connection_per_request,
+    };
+    let mut requests = Vec::with_capacity(targets.len());
+    for target in &targets {
+        let prepared = Prepared::new(target, &spec, args.pipeline).map_err(usage)?;
+        requests.push((prepared, 1.0));
+    }
+    let addresses = origin.resolve().map_err(|error| LoadError::Resolve {
+        host: origin.host.clone(),
+        error,
+    })?;
+    let defaults = Plan::new(addresses, requests);
+    Ok(Plan {
+        connections: args.connections,
+        threads: args.threads.min(args.connections),
+        cpus,
+        pipeline: args.pipeline,
+        connection_per_request: args.connection_per_request,
+        duration_ns: match (args.duration, args.requests) {
+            (Some(ms), _) => Some(ms * 1_000_000),
+            (None, Some(_)) => None,
+            (None, None) if args.find_knee.is_some() => Some(KNEE_STEP_NS),
+            (None, None) => defaults.duration_ns,
+        },
+        warmup_ns: args.warmup.unwrap_or(0) * 1_000_000,
+        requests_max: args.requests,
+        timeout_ms: args.timeout,
+        rate: args.rate.clone().map(|rate| (rate, spacing(args))),
+        seed: args.seed,
+        check: args.check,
+        ..defaults
+    })
+}
+
+pub(super) fn spacing(args: &LoadArgs) -> Spacing {
+    match args.poisson {
+        true => Spacing::Poisson,
+        false => Spacing::Constant,
+    }
+}
+
+fn targets(urls: &[String]) -> Result<(Origin, Vec<Target>), Refusal> {
+    let targets = urls
+        .iter()
+        .map(|url| Target::parse(url))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(usage)?;
+    let Some(first) = targets.first() else {
+        return Err(usage("name a URL"));
+    };
+    if let Some(other) = targets.iter().find(|target| target.origin != first.origin) {
+        return Err(usage(format_args!(
+            "the URLs are of two servers, {} and {}; run one load for each",
+            first.origin, other.origin
+        )));
+    }
+    Ok((first.origin.clone(), targets))
+}
+
+fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {
+    match (1..=max).contains(&value) {
+        true => Ok(()),
+        false => Err(usage(format_args!(
+            "--{flag}: {value} is out of range; choose from 1 to {max}"
+        ))),
+    }
+}
+
+fn cpus(list: &str) -> Result<Vec<usize>, Refusal> {
+    let cpus = cpu::parse_list(list).map_err(|error| usage(format_args!("--cores: {error}")))?;
+    let allowed = cpu::allowed().map_err(|error| LoadError::Io {
+        what: "asking for the allowed CPUs",
+        error,
+    })?;
+    match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        None => Ok(cpus),
+        Some(cpu) => Err(usage(format_args!(
+            "--cores: this process may not run on CPU {cpu}; choose from {}",
+            resolve::ranges(&allowed)
+        ))),
+    }
+}
+
+fn body(data: &str) -> Result<Vec<u8>, Refusal> {
+    let Some(path) = data.strip_prefix('@') else {
+        return Ok(data.as_bytes().to_vec());
+    };
+    let fail =
+        |error: std::io::Error| usage(format_args!("--data: cannot read \"{path}\": {error}"));
+    let bytes = std::fs::metadata(path).map_err(fail)?.len();
+    if bytes > limits::LOAD_BODY_BYTES_MAX as u64 {
+        return Err(usage(format_args!(
+            "--data: \"{path}\" has {bytes} bytes; a body may have {}",
+            limits::LOAD_BODY_BYTES_MAX
+        )));
+    }
+    std::fs::read(path).map_err(fail)
+}
