@@ -68,18 +68,18 @@ struct Group {
 impl Memory {
     fn open(shard: &Shard) -> Self {
         let open = |path: &Path| File::open(path).ok().map(Rc::new);
-        let group = |folder: &Path| {
+        let group = |group: &sys::memory::Group| {
             Some(Group {
-                max: open(&folder.join("memory.max"))?,
-                current: open(&folder.join("memory.current"))?,
-                stat: open(&folder.join("memory.stat"))?,
+                max: open(&group.max)?,
+                current: open(&group.current)?,
+                stat: open(&group.stat)?,
             })
         };
         let groups = sys::memory::bounded_groups();
         Self {
             shard: shard.clone(),
             host: open(Path::new("/proc/meminfo")),
-            groups: groups.iter().filter_map(|folder| group(folder)).collect(),
+            groups: groups.iter().filter_map(group).collect(),
             buf: Vec::with_capacity(limits::PROC_FILE_BYTES_MAX),
         }
     }

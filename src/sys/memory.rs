@@ -7,8 +7,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the groups of the unified hierarchy are (cgroups(7)).
-const GROUPS: &str = "/sys/fs/cgroup";
+/// Where groups are: those of the unified hierarchy, and those of the memory controller's own, as
+/// older hosts still have them (cgroups(7), "Cgroups version 1").
+const UNIFIED: &str = "/sys/fs/cgroup";
+const OWN: &str = "/sys/fs/cgroup/memory";
+/// The old hierarchy writes a bound beyond all memory, rounded to a page, for none.
+const BOUND_BYTES_MAX: u64 = 1 << 62;
+
+/// The files of a group that has a bound on memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub max: PathBuf,
+    pub current: PathBuf,
+    pub stat: PathBuf,
+}
 
 /// Used memory of the host, in thousandths: what `/proc/meminfo` counts as not available
 /// (MemAvailable: the kernel's own estimate, with the caches taken off). `None` where the
@@ -19,34 +31,62 @@ pub fn host_used_permille(meminfo: &str) -> Option<u64> {
     Some(total.saturating_sub(available) * 1000 / total.max(1))
 }
 
-/// Used memory of a group, in thousandths of its bound: `memory.current` without the file
-/// pages and the slabs of `memory.stat` that can be reclaimed, over `memory.max`. `None` where
-/// it has no bound.
+/// Used memory of a group, in thousandths of its bound: what it uses without the file pages and
+/// the slabs that can be reclaimed, over the bound. `None` where it has no bound.
 pub fn group_used_permille(max: &str, current: &str, stat: &str) -> Option<u64> {
-    let max: u64 = max.trim().parse().ok()?;
+    let max = bound(max)?;
     let current: u64 = current.trim().parse().ok()?;
-    let bytes = |name: &str| value_after(stat, name).unwrap_or(0);
+    // The old hierarchy has the sums over the groups below under names of their own.
+    let bytes = |name: &str| {
+        let total = value_after(stat, &format!("total_{name}"));
+        total.or_else(|| value_after(stat, name)).unwrap_or(0)
+    };
     let reclaimable = bytes("active_file") + bytes("inactive_file") + bytes("slab_reclaimable");
     Some(current.saturating_sub(reclaimable) * 1000 / max.max(1))
 }
 
-/// The folders of this process's group and of those that it is in, as far as they have a bound
-/// on memory; none under the old hierarchy.
-pub fn bounded_groups() -> Vec<PathBuf> {
+/// This process's group and those that it is in, as far as they have a bound on memory.
+pub fn bounded_groups() -> Vec<Group> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else {
-        return Vec::new();
-    };
-    let root = Path::new(GROUPS);
-    let own = root.join(path);
-    own.ancestors()
-        .take_while(|folder| folder.starts_with(root))
-        .filter(|folder| {
-            let max = fs::read_to_string(folder.join("memory.max"));
-            max.is_ok_and(|max| max.trim().parse::<u64>().is_ok())
-        })
-        .map(Path::to_owned)
-        .collect()
+    let mut groups = groups_of(&own, Path::new(UNIFIED), Path::new(OWN));
+    groups.retain(|group| {
+        let max = fs::read_to_string(&group.max);
+        max.is_ok_and(|max| bound(&max).is_some())
+    });
+    groups
+}
+
+/// The groups that a `/proc/self/cgroup` names, and all above them.
+fn groups_of(own: &str, unified: &Path, old: &Path) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let (root, max, current) = match controllers {
+            "" => (unified, "memory.max", "memory.current"),
+            _ if controllers.split(',').any(|one| one == "memory") => {
+                (old, "memory.limit_in_bytes", "memory.usage_in_bytes")
+            }
+            _ => continue,
+        };
+        let folder = root.join(path.trim_start_matches('/'));
+        let with_those_above = folder.ancestors().take_while(|one| one.starts_with(root));
+        groups.extend(with_those_above.map(|folder| Group {
+            max: folder.join(max),
+            current: folder.join(current),
+            stat: folder.join("memory.stat"),
+        }));
+    }
+    groups
+}
+
+/// A group's bound in bytes, if the text is one.
+fn bound(text: &str) -> Option<u64> {
+    let bytes = text.trim().parse().ok()?;
+    (bytes < BOUND_BYTES_MAX).then_some(bytes)
 }
 
 /// The number behind a name at the beginning of a line.
@@ -78,5 +118,38 @@ mod tests {
         assert_eq!(group_used_permille("max\n", "1000\n", stat), None);
         let anonymous = "anon 960\ninactive_file 20\nactive_file 0\n";
         assert_eq!(group_used_permille("1000\n", "980\n", anonymous), Some(960));
+    }
+
+    #[test]
+    fn the_old_hierarchy_counts_the_groups_below_too() {
+        let stat = "cache 900\nactive_file 1\ninactive_file 2\n\
+                    total_active_file 300\ntotal_inactive_file 200\n";
+        assert_eq!(group_used_permille("1000\n", "900\n", stat), Some(400));
+        let none = "9223372036854771712\n";
+        assert_eq!(group_used_permille(none, "900\n", stat), None);
+    }
+
+    #[test]
+    fn groups_of_both_hierarchies_are_found_up_to_their_roots() {
+        let own = "4:memory:/a/b\n3:cpuset:/x\n2:cpu,cpuacct:/y\n0::/u\nno line\n";
+        let groups = groups_of(own, Path::new("/c"), Path::new("/c/memory"));
+        let stats: Vec<_> = groups.iter().map(|group| group.stat.display()).collect();
+        let stats: Vec<_> = stats.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            stats,
+            [
+                "/c/memory/a/b/memory.stat",
+                "/c/memory/a/memory.stat",
+                "/c/memory/memory.stat",
+                "/c/u/memory.stat",
+                "/c/memory.stat",
+            ]
+        );
+        let first = &groups[0];
+        assert!(
+            first.max.ends_with("a/b/memory.limit_in_bytes"),
+            "{first:?}"
+        );
+        assert!(groups[3].current.ends_with("u/memory.current"));
     }
 }
