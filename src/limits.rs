@@ -351,6 +351,18 @@ pub const LOAD_BURST_BYTES_MAX: usize = 64 * 1024;
 pub const LOAD_RECV_BUFFER_BYTES: usize = 16 * 1024;
 /// What a request body given on the command line may have.
 pub const LOAD_BODY_BYTES_MAX: usize = 1 << 30;
+/// URLs of a load, from its command line, a file or a log: some 300 bytes each.
+pub const LOAD_URLS_MAX: usize = 1_000_000;
+/// Bytes of a file of URLs.
+pub const LOAD_URLS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// URLs that are kept ready in copies for pipelining; with more, neighbours are rarely the same.
+pub const LOAD_BURST_URLS_MAX: usize = 64;
+/// URLs that a report has a line of its own for.
+pub const LOAD_URLS_TOLD: usize = 32;
+/// Requests of a log that is replayed: 12 bytes each, and 28 while it is read.
+pub const LOAD_REPLAY_MAX: usize = 10_000_000;
+/// A line of a log; a longer one is none.
+pub const LOAD_LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
 /// Descriptors that a load needs besides its connections.
 pub const LOAD_DESCRIPTORS_RESERVED: usize = 32;
 

@@ -250,6 +250,11 @@ fn the_curl_examples_work() {
 fn the_load_examples_work() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start();
+    // The files that the examples name.
+    let urls = "/README.md 3\n/docs/load.md\n";
+    let line = "::1 - - [01/Jan/2026:00:00:00 +0000] \"GET /README.md HTTP/1.1\" 200 5\n";
+    fs::write(folder.path().join("urls.txt"), urls).expect("written");
+    fs::write(folder.path().join("access.log"), line.repeat(20)).expect("written");
     let mut tried = 0;
     for (path, page) in pages() {
         for (_, line) in shell_lines(&page) {

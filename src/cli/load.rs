@@ -15,6 +15,7 @@ mod compare;
 mod hdr;
 mod measure;
 mod plan;
+mod targets;
 
 pub use args::LoadArgs;
 

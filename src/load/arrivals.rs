@@ -7,7 +7,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::plan::Plan;
 use crate::limits;
 
 /// How requests are spread over time at a rate.
@@ -182,16 +184,41 @@ impl Profile {
 
 /// The moments at which one shard's requests are due, in ascending order.
 pub(super) struct Arrivals {
+    source: Source,
+    start_ns: u64,
+    left: Option<u64>,
+    next_ns: Option<u64>,
+}
+
+enum Source {
+    Rate(Paced),
+    /// Every `step`-th of a list, in nanoseconds from the start.
+    Listed {
+        moments_ns: Arc<[u64]>,
+        at: usize,
+        end: usize,
+        step: usize,
+    },
+}
+
+/// A rate that is spread over time.
+struct Paced {
     profile: Profile,
     segment: usize,
-    start_ns: u64,
     spacing: Spacing,
     random: fastrand::Rng,
     /// Requests due, of all shards, up to the next one of this shard.
     count: f64,
     step: f64,
-    left: Option<u64>,
-    next_ns: Option<u64>,
+}
+
+impl Paced {
+    fn gap(&mut self) -> f64 {
+        match self.spacing {
+            Spacing::Constant => self.step,
+            Spacing::Poisson => -(1.0 - self.random.f64()).ln() * self.step,
+        }
+    }
 }
 
 /// Which share of all arrivals a shard takes: every `of`-th, from the `index`-th.
@@ -202,31 +229,28 @@ pub(super) struct Share {
 }
 
 impl Arrivals {
-    /// The arrivals of a share from `start_ns` on, at most `requests_max` of them.
-    pub fn new(
-        rate: &Rate,
-        spacing: Spacing,
-        duration_s: Option<f64>,
-        start_ns: u64,
-        share: Share,
-        seed: u64,
-        requests_max: Option<u64>,
-    ) -> Self {
+    /// A share of the arrivals of an open loop that begins at `start_ns`, at most `requests_max`.
+    pub fn of(plan: &Plan, start_ns: u64, share: Share, requests_max: Option<u64>) -> Option<Self> {
+        let duration_ns = plan.duration_ns.map(|ns| ns + plan.warmup_ns);
+        let listed = plan.replay.as_ref().and_then(|r| r.moments_ns.as_ref());
+        let source = match (listed, &plan.rate) {
+            (Some(moments_ns), _) => Source::listed(moments_ns, duration_ns, share),
+            (None, Some((rate, spacing))) => {
+                let duration_s = duration_ns.map(|ns| ns as f64 / 1e9);
+                Source::rate(rate, *spacing, duration_s, share, plan.seed)
+            }
+            (None, None) => return None,
+        };
+        Some(Self::new(source, start_ns, requests_max))
+    }
+
+    fn new(source: Source, start_ns: u64, requests_max: Option<u64>) -> Self {
         let mut arrivals = Self {
-            profile: Profile::new(rate, duration_s),
-            segment: 0,
+            source,
             start_ns,
-            spacing,
-            random: fastrand::Rng::with_seed(seed ^ (share.index as u64) << 48),
-            count: 0.0,
-            step: share.of as f64,
             left: requests_max,
             next_ns: None,
         };
-        match spacing {
-            Spacing::Constant => arrivals.count = share.index as f64,
-            Spacing::Poisson => arrivals.count = arrivals.gap(),
-        }
         arrivals.next_ns = arrivals.find();
         arrivals
     }
@@ -239,7 +263,10 @@ impl Arrivals {
     /// Takes the next moment if it is not after `now_ns`.
     pub fn take_due(&mut self, now_ns: u64) -> Option<u64> {
         let due = self.next_ns.filter(|&next| next <= now_ns)?;
-        self.count += self.gap();
+        match &mut self.source {
+            Source::Rate(paced) => paced.count += paced.gap(),
+            Source::Listed { at, step, .. } => *at += *step,
+        }
         self.next_ns = self.find();
         Some(due)
     }
@@ -251,21 +278,59 @@ impl Arrivals {
         }
     }
 
-    fn gap(&mut self) -> f64 {
-        match self.spacing {
-            Spacing::Constant => self.step,
-            Spacing::Poisson => -(1.0 - self.random.f64()).ln() * self.step,
-        }
-    }
-
     fn find(&mut self) -> Option<u64> {
         match &mut self.left {
             Some(0) => return None,
             Some(left) => *left -= 1,
             None => {}
         }
-        let seconds = self.profile.moment(&mut self.segment, self.count)?;
-        Some(self.start_ns + (seconds * 1e9) as u64)
+        let offset_ns = match &mut self.source {
+            Source::Rate(paced) => {
+                let seconds = paced.profile.moment(&mut paced.segment, paced.count)?;
+                (seconds * 1e9) as u64
+            }
+            Source::Listed {
+                moments_ns,
+                at,
+                end,
+                ..
+            } => *moments_ns.get(..*end)?.get(*at)?,
+        };
+        Some(self.start_ns + offset_ns)
+    }
+}
+
+impl Source {
+    fn rate(
+        rate: &Rate,
+        spacing: Spacing,
+        duration_s: Option<f64>,
+        share: Share,
+        seed: u64,
+    ) -> Self {
+        let mut paced = Paced {
+            profile: Profile::new(rate, duration_s),
+            segment: 0,
+            spacing,
+            random: fastrand::Rng::with_seed(seed ^ (share.index as u64) << 48),
+            count: 0.0,
+            step: share.of as f64,
+        };
+        paced.count = match spacing {
+            Spacing::Constant => share.index as f64,
+            Spacing::Poisson => paced.gap(),
+        };
+        Self::Rate(paced)
+    }
+
+    fn listed(moments_ns: &Arc<[u64]>, duration_ns: Option<u64>, share: Share) -> Self {
+        let end_ns = duration_ns.unwrap_or(u64::MAX);
+        Self::Listed {
+            moments_ns: Arc::clone(moments_ns),
+            at: share.index,
+            end: moments_ns.partition_point(|&ns| ns < end_ns),
+            step: share.of,
+        }
     }
 }
 
@@ -279,7 +344,8 @@ mod tests {
 
     fn all(rate: &str, spacing: Spacing, seconds: f64, share: Share, seed: u64) -> Vec<u64> {
         let rate = rate.parse().unwrap();
-        let mut arrivals = Arrivals::new(&rate, spacing, Some(seconds), 7, share, seed, None);
+        let source = Source::rate(&rate, spacing, Some(seconds), share, seed);
+        let mut arrivals = Arrivals::new(source, 7, None);
         let mut moments = Vec::new();
         arrivals.drain_due(u64::MAX, |moment| moments.push(moment));
         moments
@@ -340,7 +406,8 @@ mod tests {
     #[test]
     fn a_number_of_requests_ends_it() {
         let rate = Rate::constant(10.0);
-        let mut arrivals = Arrivals::new(&rate, Spacing::Constant, None, 0, ALL, 0, Some(3));
+        let source = Source::rate(&rate, Spacing::Constant, None, ALL, 0);
+        let mut arrivals = Arrivals::new(source, 0, Some(3));
         let mut moments = Vec::new();
         arrivals.drain_due(u64::MAX, |moment| moments.push(moment));
         assert_eq!(moments, [0, 100_000_000, 200_000_000]);
@@ -349,11 +416,30 @@ mod tests {
     #[test]
     fn only_what_is_due_is_taken() {
         let rate = Rate::constant(10.0);
-        let mut arrivals = Arrivals::new(&rate, Spacing::Constant, Some(1.0), 50, ALL, 0, None);
+        let source = Source::rate(&rate, Spacing::Constant, Some(1.0), ALL, 0);
+        let mut arrivals = Arrivals::new(source, 50, None);
         assert_eq!(arrivals.take_due(49), None);
         assert_eq!(arrivals.take_due(50), Some(50));
         assert_eq!(arrivals.peek(), Some(100_000_050));
         assert_eq!(arrivals.take_due(100_000_000), None);
+    }
+
+    #[test]
+    fn listed_moments_are_shared_in_turn_and_cut_at_the_end() {
+        let moments: Arc<[u64]> = [0, 5, 5, 9, 10].into();
+        let part = |index, duration_ns| {
+            let source = Source::listed(&moments, duration_ns, Share { index, of: 2 });
+            let mut arrivals = Arrivals::new(source, 100, None);
+            let mut found = Vec::new();
+            arrivals.drain_due(u64::MAX, |moment| found.push(moment));
+            found
+        };
+        assert_eq!(part(0, None), [100, 105, 110]);
+        assert_eq!(part(1, None), [105, 109]);
+        assert_eq!(
+            (part(0, Some(9)), part(1, Some(9))),
+            (vec![100, 105], vec![105])
+        );
     }
 
     #[test]

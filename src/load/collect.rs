@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::error::{ErrorClass, PORTS_ADVICE};
 use super::plan::Plan;
-use super::record::{Interval, Record};
+use super::record::{Interval, Record, UrlRecord};
 use super::run::Progress;
-use super::summary::{Second, Summary, Times, percentiles};
+use super::summary::{ByUrl, Second, Summary, Times, percentiles};
 use super::{Spacing, host, verdict};
 use crate::limits;
 
@@ -15,11 +15,12 @@ use crate::limits;
 const SHORT_S: f64 = 0.25;
 
 /// What one shard tells at its end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct ShardEnd {
     pub seconds: f64,
     /// Share of the time that its thread worked.
     pub busy: f64,
+    pub by_url: Vec<UrlRecord>,
 }
 
 /// Figures of whole processes.
@@ -83,7 +84,7 @@ impl Collector {
         let second = Second {
             at_s: self.at_s,
             rate_per_s: record.tally.requests as f64 / seconds.max(1e-9),
-            asked_rate_per_s: self.asked_per_s((begin_s + self.at_s) / 2.0),
+            asked_rate_per_s: self.plan.asked_per_s(begin_s, self.at_s),
             errors: record.tally.errors_total(),
             response_p50_us: response.p50,
             response_p99_us: response.p99,
@@ -106,17 +107,6 @@ impl Collector {
         })
     }
 
-    /// The rate asked for at a moment of the measured time.
-    fn asked_per_s(&self, at_s: f64) -> Option<f64> {
-        let (rate, _) = self.plan.rate.as_ref()?;
-        let warmup_s = self.plan.warmup_ns as f64 / 1e9;
-        let share = match self.plan.duration_ns {
-            Some(ns) => (warmup_s + at_s) / (warmup_s + ns as f64 / 1e9),
-            None => 0.0,
-        };
-        Some(rate.at(share))
-    }
-
     /// The summary of all that was told. Facts of the command line are left to the caller.
     pub fn finish(mut self, ends: &[ShardEnd], cpu: CpuUse, stopped: bool) -> Summary {
         while !self.open.is_empty() {
@@ -137,6 +127,7 @@ impl Collector {
             ErrorClass::ALL.map(|class| (class.key().to_owned(), tally.errors[class as usize]));
         let status = (1..=5).map(|class| (format!("{class}xx"), tally.status[class]));
         let model = match &plan.rate {
+            None if plan.moments_ns().is_some() => "open loop, at the log's own times",
             None => "closed loop",
             Some((_, Spacing::Constant)) => "open loop, constant arrivals",
             Some((_, Spacing::Poisson)) => "open loop, Poisson arrivals",
@@ -155,7 +146,7 @@ impl Collector {
             requests: tally.requests,
             seconds,
             rate_per_s: tally.requests as f64 / seconds.max(1e-9),
-            asked_rate_per_s: plan.rate.as_ref().map(|(rate, _)| rate.mean_per_s()),
+            asked_rate_per_s: plan.asked_mean_per_s(),
             bytes: tally.bytes,
             errors: errors.into(),
             errors_total: tally.errors_total(),
@@ -164,7 +155,7 @@ impl Collector {
             unsent: tally.unsent,
             response_time_us: Times::of(response),
             service_time_us: Times::of(service),
-            generator_lag_us: plan.rate.is_some().then(|| Times::of(lag)),
+            generator_lag_us: plan.is_open().then(|| Times::of(lag)),
             connect_time_us: Times::of(connect),
             connects: tally.connects,
             in_flight_max: *in_flight_max,
@@ -172,15 +163,43 @@ impl Collector {
             server_cpu_us_per_request: cpu.server_ns.map(per_request),
             client_busy: ends.iter().map(|end| end.busy).fold(0.0, f64::max),
             interrupted: stopped,
+            urls: plan.urls.clone(),
+            urls_total: plan.requests.len(),
+            by_url: by_url(plan, ends),
             host: host::facts(),
             percentiles: percentiles(response, service),
             timeline: self.timeline,
             ..Summary::default()
         };
+        summary.notes.clone_from(&plan.notes);
         verdict::judge(&mut summary);
         notes(&mut summary);
         summary
     }
+}
+
+/// What came of each request, of all shards.
+fn by_url(plan: &Plan, ends: &[ShardEnd]) -> Vec<ByUrl> {
+    let Some(mut all) = UrlRecord::of(plan) else {
+        return Vec::new();
+    };
+    for end in ends {
+        for (all, one) in all.iter_mut().zip(&end.by_url) {
+            all.add(one);
+        }
+    }
+    let row = |(at, record): (usize, &UrlRecord)| {
+        let times = Times::of(&record.response);
+        ByUrl {
+            url: plan.urls.get(at).cloned(),
+            requests: record.requests,
+            errors: record.errors,
+            response_p50_us: times.p50,
+            response_p99_us: times.p99,
+            response_max_us: times.max,
+        }
+    };
+    all.iter().enumerate().map(row).collect()
 }
 
 /// What the errors are about, where that can be told.

@@ -74,7 +74,7 @@ pub(super) async fn run(engine: Rc<Engine>) {
             }
         }
     }
-    for due in carried.into_iter().chain(engine.take_handed(&seat)) {
+    for due in carried.into_iter().chain(seat.take_handed()) {
         engine.unanswered(due, None);
     }
     engine.connection_ends();

@@ -3,8 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,11 +10,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::arrivals::{Arrivals, Share};
+use super::choice::Choice;
+use super::connecting::Connecting;
 use super::error::ErrorClass;
 use super::plan::Plan;
-use super::record::Record;
+use super::record::{Record, UrlRecord};
 use crate::limits;
-use crate::runtime::{Pacing, Shard, Stream, sleep_until, timeout};
+use crate::runtime::{Pacing, Shard, sleep_until};
 use crate::sys::time::monotonic_ns;
 
 /// A request that is due.
@@ -50,8 +50,15 @@ enum Phase {
 #[derive(Default)]
 pub(super) struct Seat {
     in_line: Cell<bool>,
-    /// A request that it was handed, with the moment at which that was due.
-    handed: Cell<Option<u64>>,
+    /// A request that it was handed.
+    handed: Cell<Option<Due>>,
+}
+
+impl Seat {
+    /// A request that was handed to the connection and not taken.
+    pub fn take_handed(&self) -> Option<Due> {
+        self.handed.take()
+    }
 }
 
 /// What is compared of an answer: its status, the length of its body and its CRC-32.
@@ -75,31 +82,18 @@ pub(super) struct Engine {
     arrivals: RefCell<Option<Arrivals>>,
     /// Requests that a closed loop may still send.
     budget: Cell<u64>,
-    random: RefCell<fastrand::Rng>,
-    weights_total: f64,
+    choice: RefCell<Choice>,
     line: RefCell<VecDeque<(Rc<Seat>, Waker)>>,
     dispatcher: RefCell<Option<Waker>>,
     in_flight: Cell<u64>,
+    /// If there are several requests: what came of each, of the first ones and of all others.
+    by_url: Option<RefCell<Vec<UrlRecord>>>,
     /// The first body of each request and status.
     bodies: RefCell<HashMap<(u32, u16), Body>>,
     /// Connections that have not ended for good.
     live: Cell<usize>,
     root: RefCell<Option<Waker>>,
     pub connecting: Connecting,
-}
-
-/// What is known of making connections.
-#[derive(Default)]
-pub(super) struct Connecting {
-    /// Index of the address that was last connected to.
-    address: Cell<usize>,
-    started: Cell<usize>,
-    /// Connections that were tried at least once.
-    tried: Cell<usize>,
-    /// Connections made since the start, warm-up included.
-    pub made: Cell<u64>,
-    pub failed: Cell<u64>,
-    pub first_error: RefCell<Option<(SocketAddr, io::Error)>>,
 }
 
 impl Engine {
@@ -117,8 +111,8 @@ impl Engine {
             served: Cell::new(0),
             arrivals: RefCell::default(),
             budget: Cell::new(u64::MAX),
-            random: RefCell::new(fastrand::Rng::with_seed(seed)),
-            weights_total: plan.requests.iter().map(|(_, weight)| weight).sum(),
+            choice: RefCell::new(Choice::new(&plan, share, seed)),
+            by_url: UrlRecord::of(&plan).map(RefCell::new),
             plan,
             line: RefCell::default(),
             dispatcher: RefCell::default(),
@@ -147,20 +141,8 @@ impl Engine {
         if let Some(ns) = warm_and_measured {
             self.end_ns.set(start_ns + ns);
         }
-        match &plan.rate {
-            Some((rate, spacing)) => {
-                let seconds = warm_and_measured.map(|ns| ns as f64 / 1e9);
-                let arrivals = Arrivals::new(
-                    rate,
-                    *spacing,
-                    seconds,
-                    start_ns,
-                    self.share,
-                    plan.seed,
-                    requests_max,
-                );
-                *self.arrivals.borrow_mut() = Some(arrivals);
-            }
+        match Arrivals::of(plan, start_ns, self.share, requests_max) {
+            Some(arrivals) => *self.arrivals.borrow_mut() = Some(arrivals),
             None => self.budget.set(requests_max.unwrap_or(u64::MAX)),
         }
         self.phase.set(Phase::Sending);
@@ -218,7 +200,7 @@ impl Engine {
     /// a wake-up for each costs this CPU and the server's.
     pub fn pace(&self) {
         let (served, served_ns) = (self.served.take(), self.served_ns.take());
-        if self.plan.rate.is_some() {
+        if self.plan.is_open() {
             return;
         }
         let wait_ns = served_ns / served.max(1) / limits::LOAD_GATHER_SHARE;
@@ -233,8 +215,12 @@ impl Engine {
         if self.live.get() == 0 {
             return Poll::Ready(());
         }
-        *self.root.borrow_mut() = Some(cx.waker().clone());
+        self.set_root(cx);
         Poll::Pending
+    }
+
+    pub fn connection_begins(&self) {
+        self.live.set(self.live.get() + 1);
     }
 
     pub fn connection_ends(&self) {
@@ -244,7 +230,12 @@ impl Engine {
         }
     }
 
-    fn wake_root(&self) {
+    /// The task that waits for all connections is woken by the next change of their number.
+    pub fn set_root(&self, cx: &Context<'_>) {
+        *self.root.borrow_mut() = Some(cx.waker().clone());
+    }
+
+    pub fn wake_root(&self) {
         if let Some(waker) = self.root.take() {
             waker.wake();
         }
@@ -266,9 +257,9 @@ impl Engine {
     /// What a connection with room for a request should do.
     #[inline]
     pub fn next(&self, seat: &Rc<Seat>, now_ns: u64, cx: &mut Context<'_>) -> Next {
-        if let Some(due_ns) = seat.handed.take() {
-            self.lag(due_ns, now_ns);
-            return Next::Send(self.pick(due_ns));
+        if let Some(due) = seat.handed.take() {
+            self.lag(due.due_ns, now_ns);
+            return Next::Send(due);
         }
         match self.phase.get() {
             Phase::Preparing => return Next::Wait,
@@ -313,24 +304,10 @@ impl Engine {
         }
     }
 
-    /// A request that was handed to a connection and not taken.
-    pub fn take_handed(&self, seat: &Seat) -> Option<Due> {
-        seat.handed.take().map(|due_ns| self.pick(due_ns))
-    }
-
     fn pick(&self, due_ns: u64) -> Due {
-        let requests = &self.plan.requests;
-        let mut request = 0;
-        if requests.len() > 1 {
-            let mut at = self.random.borrow_mut().f64() * self.weights_total;
-            while request + 1 < requests.len() && at >= requests[request].1 {
-                at -= requests[request].1;
-                request += 1;
-            }
-        }
         Due {
             due_ns,
-            request: request as u32,
+            request: self.choice.borrow_mut().next(),
         }
     }
 
@@ -377,7 +354,7 @@ impl Engine {
                 && let Some((seat, waker)) = line.pop_front()
             {
                 seat.in_line.set(false);
-                seat.handed.set(Some(due_ns));
+                seat.handed.set(Some(self.pick(due_ns)));
                 waker.wake();
             }
         }
@@ -411,11 +388,28 @@ impl Engine {
         record.times(now_ns - due.due_ns, now_ns - sent_ns);
         record.tally.requests += 1;
         record.tally.status[usize::from(status / 100 % 10)] += 1;
+        drop(record);
+        if let Some(by_url) = &self.by_url {
+            UrlRecord::at(&mut by_url.borrow_mut(), due.request).answered(now_ns - due.due_ns);
+        }
         match status {
-            400..=499 => record.tally.error(ErrorClass::Status4xx),
-            500..=599 => record.tally.error(ErrorClass::Status5xx),
+            400..=499 => self.error(due, ErrorClass::Status4xx),
+            500..=599 => self.error(due, ErrorClass::Status5xx),
             _ => {}
         }
+    }
+
+    /// Counts an error of a request that counts.
+    fn error(&self, due: Due, class: ErrorClass) {
+        self.record.borrow_mut().tally.error(class);
+        if let Some(by_url) = &self.by_url {
+            UrlRecord::at(&mut by_url.borrow_mut(), due.request).errors += 1;
+        }
+    }
+
+    /// What came of each request, at the end.
+    pub fn take_by_url(&self) -> Vec<UrlRecord> {
+        self.by_url.as_ref().map_or_else(Vec::new, RefCell::take)
     }
 
     /// Compares a body with the first of that request and status.
@@ -423,10 +417,7 @@ impl Engine {
         let mut firsts = self.bodies.borrow_mut();
         let first = firsts.entry((due.request, body.0)).or_insert(body);
         if *first != body && due.due_ns >= self.measure_ns.get() {
-            self.record
-                .borrow_mut()
-                .tally
-                .error(ErrorClass::BodyMismatch);
+            self.error(due, ErrorClass::BodyMismatch);
         }
     }
 
@@ -445,9 +436,9 @@ impl Engine {
             return;
         }
         let now_ns = monotonic_ns();
-        let mut record = self.record.borrow_mut();
-        record.tally.error(class);
+        self.error(due, class);
         if class == ErrorClass::Timeout {
+            let mut record = self.record.borrow_mut();
             record.times(now_ns - due.due_ns, now_ns - sent_ns.unwrap_or(due.due_ns));
         }
     }
@@ -474,81 +465,5 @@ impl Engine {
         if monotonic_ns() >= self.measure_ns.get() {
             self.record.borrow_mut().tally.error(class);
         }
-    }
-
-    // ---- making connections ------------------------------------------------------------
-
-    /// Notes that a connection was tried for the first time.
-    pub fn tried(&self) {
-        self.connecting.tried.set(self.connecting.tried.get() + 1);
-        self.wake_root();
-    }
-
-    /// Starts all connections, not too many at a time; ready when every one was tried.
-    pub fn poll_all_tried(
-        &self,
-        cx: &mut Context<'_>,
-        connections: usize,
-        mut start: impl FnMut(),
-    ) -> Poll<()> {
-        let tried = self.connecting.tried.get();
-        let wanted = connections.min(tried + limits::LOAD_CONNECTING_MAX);
-        while self.connecting.started.get() < wanted {
-            self.connecting
-                .started
-                .set(self.connecting.started.get() + 1);
-            self.live.set(self.live.get() + 1);
-            start();
-        }
-        if tried >= connections {
-            return Poll::Ready(());
-        }
-        *self.root.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Connects to the server.
-    pub async fn connect(&self) -> io::Result<Stream> {
-        let connecting = &self.connecting;
-        let addresses = &self.plan.addresses;
-        let wait = Duration::from_millis(self.plan.timeout_ms);
-        // Once one has answered it is stayed with.
-        let attempts = if connecting.made.get() > 0 {
-            1
-        } else {
-            addresses.len()
-        };
-        let mut at = connecting.address.get();
-        let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
-        for _ in 0..attempts {
-            let address = addresses[at];
-            let began_ns = monotonic_ns();
-            result = match timeout(wait, Stream::connect(address)).await {
-                Ok(result) => result,
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            };
-            if result.is_ok() {
-                connecting.address.set(at);
-                connecting.made.set(connecting.made.get() + 1);
-                let took_ns = monotonic_ns() - began_ns;
-                let mut record = self.record.borrow_mut();
-                record.connect.saturating_record(took_ns);
-                record.tally.connects += 1;
-                return result;
-            }
-            if let Err(error) = &result {
-                let mut first = connecting.first_error.borrow_mut();
-                if first.is_none() {
-                    let copy = match error.raw_os_error() {
-                        Some(number) => io::Error::from_raw_os_error(number),
-                        None => error.kind().into(),
-                    };
-                    *first = Some((address, copy));
-                }
-            }
-            at = (at + 1) % addresses.len();
-        }
-        connecting.failed.set(connecting.failed.get() + 1);
-        result
     }
 }

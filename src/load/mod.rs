@@ -10,8 +10,10 @@
 //! second's worth of requests wait. In a closed loop both are the same, and such a stop is one slow request.
 
 mod arrivals;
+mod choice;
 mod collect;
 mod compare;
+mod connecting;
 mod connection;
 mod engine;
 mod error;
@@ -19,23 +21,27 @@ mod host;
 mod knee;
 mod plan;
 mod record;
+mod replay;
 mod request;
 mod run;
 mod self_test;
 mod summary;
 mod table;
 mod target;
+mod urls;
 mod verdict;
 
 pub use arrivals::{Rate, RateError, Spacing};
 pub use compare::{Comparison, Figure, Judgement, Row, compare};
 pub use error::{ErrorClass, LoadError};
 pub use knee::{KneeSearch, Step};
-pub use plan::Plan;
+pub use plan::{Plan, Replay};
+pub use replay::{Log, LogError};
 pub use request::{Prepared, RequestError, RequestSpec};
 pub use run::{Load, Progress, Stop, start};
 pub use self_test::{SelfTest, self_test};
-pub use summary::{Host, Second, Summary, Times};
+pub use summary::{ByUrl, Host, Second, Summary, Times};
 pub use table::{grouped, timed};
 pub use target::{Origin, Target, TargetError};
+pub use urls::{ListedUrl, UrlsError, read_urls};
 pub use verdict::Verdict;

@@ -1,6 +1,7 @@
 //! What a load is to do.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::arrivals::{Rate, Spacing};
 use super::error::LoadError;
@@ -32,10 +33,25 @@ pub struct Plan {
     pub timeout_ms: u64,
     /// `None`: a closed loop, each connection sends when it has its answer.
     pub rate: Option<(Rate, Spacing)>,
+    /// The order of a log in place of weights.
+    pub replay: Option<Replay>,
     pub seed: u64,
     /// Compares each body, by length and CRC-32, with the first one that the same request got with
     /// the same status.
     pub check: bool,
+    /// The first requests as a report names them.
+    pub urls: Vec<String>,
+    /// What a reader of the report should know of how this was made.
+    pub notes: Vec<String>,
+}
+
+/// Requests in the order of a log.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Indices of [`Plan::requests`]; behind the last one comes the first again.
+    pub requests: Arc<[u32]>,
+    /// When each is due, in ascending nanoseconds from the start; `None` leaves that to the rate.
+    pub moments_ns: Option<Arc<[u64]>>,
 }
 
 impl Plan {
@@ -54,9 +70,51 @@ impl Plan {
             requests_max: None,
             timeout_ms: limits::LOAD_TIMEOUT_MS,
             rate: None,
+            replay: None,
             seed: 0,
             check: false,
+            urls: Vec::new(),
+            notes: Vec::new(),
         }
+    }
+
+    /// Whether requests are due at moments of their own.
+    pub fn is_open(&self) -> bool {
+        self.rate.is_some() || self.moments_ns().is_some()
+    }
+
+    /// The moments of a log that is replayed at its own times.
+    pub(super) fn moments_ns(&self) -> Option<&[u64]> {
+        self.replay.as_ref()?.moments_ns.as_deref()
+    }
+
+    /// The mean rate from one moment to another, in seconds of the measured time, that is asked for.
+    pub(super) fn asked_per_s(&self, begin_s: f64, end_s: f64) -> Option<f64> {
+        let warmup_s = self.warmup_ns as f64 / 1e9;
+        if let Some(moments_ns) = self.moments_ns() {
+            let before =
+                |s: f64| moments_ns.partition_point(|&ns| (ns as f64) < (warmup_s + s) * 1e9);
+            let due = before(end_s) - before(begin_s);
+            return Some(due as f64 / (end_s - begin_s).max(1e-9));
+        }
+        let (rate, _) = self.rate.as_ref()?;
+        let share = match self.duration_ns {
+            Some(ns) => (warmup_s + (begin_s + end_s) / 2.0) / (warmup_s + ns as f64 / 1e9),
+            None => 0.0,
+        };
+        Some(rate.at(share))
+    }
+
+    /// The mean rate of all that is asked for.
+    pub(super) fn asked_mean_per_s(&self) -> Option<f64> {
+        let Some(moments_ns) = self.moments_ns() else {
+            return self.rate.as_ref().map(|(rate, _)| rate.mean_per_s());
+        };
+        // Where the number of requests ends it, that is when the next one would be due.
+        let count = self.requests_max.unwrap_or(u64::MAX) as usize;
+        let cut_ns = moments_ns.get(count).copied().unwrap_or(u64::MAX);
+        let ns = self.duration_ns.unwrap_or(u64::MAX).min(cut_ns);
+        self.asked_per_s(0.0, ns as f64 / 1e9)
     }
 
     /// Whether this process may open so many connections; raises its limit of descriptors.

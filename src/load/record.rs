@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::error::ErrorClass;
+use super::plan::Plan;
 use crate::limits;
 
 /// A histogram of nanoseconds, exact to three digits.
@@ -12,6 +13,51 @@ pub(super) fn histogram() -> Histogram<u64> {
     match Histogram::new_with_bounds(64, limits::LOAD_TIME_NS_MAX, 3) {
         Ok(histogram) => histogram,
         Err(_) => unreachable!("the bounds are constants, which a test has tried"),
+    }
+}
+
+/// What came of one of several requests. Its times are kept to two digits: there are many of these.
+#[derive(Clone)]
+pub(super) struct UrlRecord {
+    pub requests: u64,
+    pub errors: u64,
+    pub response: Histogram<u64>,
+}
+
+impl UrlRecord {
+    /// One for each of the first requests of a plan, and one for all others; `None` when there is
+    /// one request only, of which the whole record tells.
+    pub fn of(plan: &Plan) -> Option<Vec<Self>> {
+        let kinds = plan.requests.len().min(limits::LOAD_URLS_TOLD + 1);
+        (kinds > 1).then(|| vec![Self::new(); kinds])
+    }
+
+    fn new() -> Self {
+        let Ok(response) = Histogram::new_with_bounds(64, limits::LOAD_TIME_NS_MAX, 2) else {
+            unreachable!("the bounds are constants, which a test has tried")
+        };
+        Self {
+            requests: 0,
+            errors: 0,
+            response,
+        }
+    }
+
+    /// The one of a request.
+    pub fn at(records: &mut [Self], request: u32) -> &mut Self {
+        let last = records.len() - 1;
+        &mut records[last.min(request as usize)]
+    }
+
+    pub fn answered(&mut self, response_ns: u64) {
+        self.requests += 1;
+        self.response.saturating_record(response_ns);
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.response += &other.response;
     }
 }
 

@@ -220,7 +220,7 @@ async fn drive(
     }
 
     engine.begin(monotonic_ns());
-    if engine.plan.rate.is_some() {
+    if engine.plan.is_open() {
         shard.spawn_detached(Rc::clone(&engine).dispatch());
     }
     let mut reporter = Reporter {
@@ -361,6 +361,7 @@ impl Reporter<'_> {
         ShardEnd {
             seconds,
             busy: worked_ns as f64 / measured_ns as f64,
+            by_url: self.engine.take_by_url(),
         }
     }
 }

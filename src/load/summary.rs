@@ -16,7 +16,11 @@ pub struct Summary {
     pub version: String,
     /// When it was started, in seconds since the epoch.
     pub started_unix_s: u64,
+    /// The first of what was asked for…
     pub urls: Vec<String>,
+    /// …and how many there are.
+    #[serde(default)]
+    pub urls_total: usize,
     /// `closed loop`, or `open loop` with its spacing.
     pub model: String,
     /// The rate as written, with ramps and steps.
@@ -70,6 +74,9 @@ pub struct Summary {
     pub host: Host,
     /// The rates that were tried for the knee, of which this is a summary.
     pub knee_steps: Vec<Step>,
+    /// What came of each of several URLs: of the first ones, and of all others in the last line.
+    #[serde(default)]
+    pub by_url: Vec<ByUrl>,
     pub timeline: Vec<Second>,
     /// (percentile, response time in us, service time in us), for plots.
     pub percentiles: Vec<(f64, f64, f64)>,
@@ -142,6 +149,18 @@ pub(super) fn percentiles(
     }
     points.push((100.0, micros(response.max()), micros(service.max())));
     points
+}
+
+/// What came of one of several URLs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ByUrl {
+    /// `None`: all that have no line of their own.
+    pub url: Option<String>,
+    pub requests: u64,
+    pub errors: u64,
+    pub response_p50_us: f64,
+    pub response_p99_us: f64,
+    pub response_max_us: f64,
 }
 
 /// The host that a load was run on.

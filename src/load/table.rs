@@ -5,6 +5,9 @@ use std::fmt::{self, Write};
 use super::summary::{Summary, Times};
 use super::verdict::Verdict;
 
+/// URLs in the head line; the rest is counted.
+const URLS_SHOWN: usize = 3;
+
 /// A line of the table of times.
 type Row = (&'static str, fn(&Times) -> f64);
 
@@ -16,6 +19,7 @@ impl fmt::Display for Summary {
         self.times(f)?;
         self.rest(f)?;
         self.failures(f)?;
+        self.by_url(f)?;
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
         }
@@ -28,7 +32,12 @@ impl fmt::Display for Summary {
 
 impl Summary {
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.urls.join(" "))?;
+        let shown = &self.urls[..self.urls.len().min(URLS_SHOWN)];
+        write!(f, "{}", shown.join(" "))?;
+        match self.urls_total.saturating_sub(shown.len()) {
+            0 => writeln!(f)?,
+            more => writeln!(f, " and {} more", grouped(more as u64))?,
+        }
         write!(
             f,
             "  {}, {}, {}",
@@ -160,6 +169,30 @@ impl Summary {
             writeln!(f, "\n  the load at {}/s:\n", grouped(asked as u64))?;
         }
         Ok(())
+    }
+
+    fn by_url(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.by_url.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n  {:>12}{:>10}{:>11}{:>11}{:>11}",
+            "requests", "errors", "P50", "P99", "max"
+        )?;
+        for row in &self.by_url {
+            writeln!(
+                f,
+                "  {:>12}{:>10}{:>11}{:>11}{:>11}  {}",
+                grouped(row.requests),
+                grouped(row.errors),
+                timed(row.response_p50_us),
+                timed(row.response_p99_us),
+                timed(row.response_max_us),
+                row.url.as_deref().unwrap_or("all others")
+            )?;
+        }
+        writeln!(f)
     }
 
     fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ mod models;
 mod refused;
 mod scripts;
 mod server;
+mod targets;
 mod written;
 
 use std::process::{Command, Output};

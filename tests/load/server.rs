@@ -35,6 +35,11 @@ pub struct Server {
 impl Server {
     /// `each` gets a connection whenever a request's head has come.
     pub fn new(each: impl Fn(&mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
+        Self::reading(move |_, connection| each(connection))
+    }
+
+    /// `each` gets a request's head, and the connection.
+    pub fn reading(each: impl Fn(&str, &mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let address = listener.local_addr().expect("an address");
         let over = Arc::new(AtomicBool::new(false));
@@ -98,15 +103,19 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut connection: TcpStream, each: &dyn Fn(&mut TcpStream) -> Then, seen: &AtomicUsize) {
+fn serve(
+    mut connection: TcpStream,
+    each: &dyn Fn(&str, &mut TcpStream) -> Then,
+    seen: &AtomicUsize,
+) {
     let _ = connection.set_nodelay(true);
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {
         while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            bytes.drain(..end + 4);
+            let head: Vec<u8> = bytes.drain(..end + 4).collect();
             seen.fetch_add(1, Ordering::Relaxed);
-            match each(&mut connection) {
+            match each(&String::from_utf8_lossy(&head), &mut connection) {
                 Then::Next => {}
                 Then::Close => {
                     // Unread bytes would make a reset of the close.

@@ -17,6 +17,9 @@ EXAMPLES:
   headwater load http://localhost:8080/ --rate 1k..10k --poisson -d 60s --json run.json
   headwater load http://localhost:8080/ -c 64 --pipeline 16
   headwater load http://localhost:8080/ -X POST --data @body.json -H 'Content-Type: application/json'
+  headwater load http://localhost:8080/a http://localhost:8080/b --weights 3,1
+  headwater load --urls urls.txt -c 64                      a line each: [METHOD] URL [WEIGHT]
+  headwater load http://localhost:8080 --replay access.log --speed 10x
   headwater load http://localhost:8080/ --pid $(pidof nginx)
   headwater load http://localhost:8080/ -c 64 --find-knee 10ms
   headwater load --self-test
@@ -41,8 +44,32 @@ EXIT STATUS:
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct LoadArgs {
     /// What to ask for; several, of one server, take turns at random
-    #[arg(required_unless_present = "self_test", value_name = "URL")]
+    #[arg(required_unless_present_any = ["self_test", "urls_file"], value_name = "URL")]
     pub(super) urls: Vec<String>,
+
+    /// How often each URL is asked for beside the others, in their order: 3,1 [default: all alike]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive)]
+    #[arg(conflicts_with_all = ["urls_file", "replay"])]
+    pub(super) weights: Vec<f64>,
+
+    /// Read what to ask for from this file, - for standard input: a line each with
+    /// [METHOD] URL [WEIGHT]; a URL may be a path of the server on the command line; # for comments
+    #[arg(
+        long = "urls",
+        visible_alias = "urls-from-file",
+        value_name = "FILE",
+        conflicts_with = "replay"
+    )]
+    pub(super) urls_file: Option<PathBuf>,
+
+    /// Replay the GET and HEAD requests of this access log (common or combined format, - for
+    /// standard input) on the server of the URL, at their own times, or in their order at --rate
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["find_knee", "warmup"])]
+    pub(super) replay: Option<PathBuf>,
+
+    /// Replay so many times as fast: 10x, 0.5x
+    #[arg(long, value_name = "FACTOR", value_parser = factor, requires = "replay", conflicts_with = "rate")]
+    pub(super) speed: Option<f64>,
 
     /// Connections
     #[arg(short, long, value_name = "N", default_value_t = 10)]
@@ -154,5 +181,20 @@ fn time(text: &str) -> Result<u64, String> {
     match ms {
         1..=limits::TIMEOUT_MS_CEILING => Ok(ms),
         _ => Err("is out of range; choose from 1ms to 24h".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
+        _ => Err("is not a number above 0, such as 3 or 0.5".to_owned()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix(['x', 'X']).unwrap_or(text);
+    match number.trim().parse() {
+        Ok(number) if (1e-3..=1e6).contains(&number) => Ok(number),
+        _ => Err("is not a factor from 0.001x to 1000000x, such as 10x or 0.5x".to_owned()),
     }
 }

@@ -48,7 +48,6 @@ pub(super) fn measure(
     if let Some(log) = log {
         log.finish().map_err(usage)?;
     }
-    summary.urls.clone_from(&args.urls);
     summary.command = std::env::args().collect::<Vec<_>>().join(" ");
     Ok(summary)
 }

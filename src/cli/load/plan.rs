@@ -1,9 +1,10 @@
 //! Makes a plan of the command line.
 
 use super::args::LoadArgs;
+use super::targets::targets;
 use crate::cli::resolve;
 use crate::limits;
-use crate::load::{LoadError, Origin, Plan, Prepared, RequestSpec, Spacing, Target};
+use crate::load::{LoadError, Plan, RequestSpec, Spacing};
 use crate::sys::{cpu, process};
 
 /// Length of a load that looks for the knee.
@@ -26,7 +27,6 @@ pub(super) fn usage(error: impl ToString) -> Refusal {
 }
 
 pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
-    let (origin, targets) = targets(&args.urls)?;
     within(
         "connections",
         args.connections,
@@ -49,34 +49,42 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
         body: args.data.as_deref().map(body).transpose()?,
         close: args.connection_per_request,
     };
-    let mut requests = Vec::with_capacity(targets.len());
-    for target in &targets {
-        let prepared = Prepared::new(target, &spec, args.pipeline).map_err(usage)?;
-        requests.push((prepared, 1.0));
-    }
+    let targets = targets(args, &spec)?;
+    let origin = &targets.origin;
     let addresses = origin.resolve().map_err(|error| LoadError::Resolve {
         host: origin.host.clone(),
         error,
     })?;
-    let defaults = Plan::new(addresses, requests);
+    let defaults = Plan::new(addresses, targets.requests);
     Ok(Plan {
         connections: args.connections,
         threads: args.threads.min(args.connections),
         cpus,
         pipeline: args.pipeline,
         connection_per_request: args.connection_per_request,
-        duration_ns: match (args.duration, args.requests) {
-            (Some(ms), _) => Some(ms * 1_000_000),
+        duration_ns: match (args.duration.map(|ms| ms * 1_000_000), args.requests) {
+            (given, _) if targets.length_ns.is_some() => {
+                targets.length_ns.min(given.or(Some(u64::MAX)))
+            }
+            (Some(ns), _) => Some(ns),
             (None, Some(_)) => None,
+            (None, None) if targets.length.is_some() => None,
             (None, None) if args.find_knee.is_some() => Some(KNEE_STEP_NS),
             (None, None) => defaults.duration_ns,
         },
         warmup_ns: args.warmup.unwrap_or(0) * 1_000_000,
-        requests_max: args.requests,
+        requests_max: match args.duration {
+            // A log at a rate is gone through once, unless more is asked for.
+            None => args.requests.or(targets.length),
+            Some(_) => args.requests,
+        },
         timeout_ms: args.timeout,
         rate: args.rate.clone().map(|rate| (rate, spacing(args))),
         seed: args.seed,
         check: args.check,
+        replay: targets.replay,
+        urls: targets.urls,
+        notes: targets.notes,
         ..defaults
     })
 }
@@ -86,24 +94,6 @@ pub(super) fn spacing(args: &LoadArgs) -> Spacing {
         true => Spacing::Poisson,
         false => Spacing::Constant,
     }
-}
-
-fn targets(urls: &[String]) -> Result<(Origin, Vec<Target>), Refusal> {
-    let targets = urls
-        .iter()
-        .map(|url| Target::parse(url))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(usage)?;
-    let Some(first) = targets.first() else {
-        return Err(usage("name a URL"));
-    };
-    if let Some(other) = targets.iter().find(|target| target.origin != first.origin) {
-        return Err(usage(format_args!(
-            "the URLs are of two servers, {} and {}; run one load for each",
-            first.origin, other.origin
-        )));
-    }
-    Ok((first.origin.clone(), targets))
 }
 
 fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {
