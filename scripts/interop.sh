@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks headwater against the clients that people use: curl, wget, aria2c,
-# ffmpeg, ab, wrk and Python's http.client, by checksum of what they received, and
-# what it compresses against brotli, zstd, gzip and openssl.
+# ffmpeg, ab, wrk and Python's http.client, by checksum of what they received,
+# what it compresses against brotli, zstd, gzip and openssl, and its metrics
+# against promtool.
 #
 #   scripts/interop.sh              builds the release binary if need be
 #   HEADWATER=path scripts/interop.sh
@@ -39,10 +40,10 @@ same() {
 bounded() { timeout --kill-after=5s "$CLIENT_SECONDS_MAX" "$@"; }
 bytes_of() { dd if="$1" bs=1M iflag=skip_bytes,count_bytes skip="$2" count="$3" status=none; }
 
-for tool in curl wget aria2c ffmpeg ffprobe ab wrk python3 brotli zstd openssl; do
+for tool in curl wget aria2c ffmpeg ffprobe ab wrk python3 brotli zstd openssl promtool; do
   command -v "$tool" >/dev/null || {
     echo "$tool is missing; .ci/run installs it, or: apt-get install" \
-      "curl wget aria2 ffmpeg apache2-utils wrk python3 brotli zstd openssl" >&2
+      "curl wget aria2 ffmpeg apache2-utils wrk python3 brotli zstd openssl prometheus" >&2
     exit 1
   }
 done
@@ -87,7 +88,7 @@ ffmpeg -v error -f lavfi -i testsrc=duration=20:size=640x360:rate=25 -f lavfi -i
 
 : >"$work/server.err"
 "$HEADWATER" serve "$site" --browse --listen 127.0.0.1:0 --listen "unix:$work/http.sock" \
-  --admin off --cores 0 2>"$work/server.err" &
+  --admin 127.0.0.1:0 --cores 0 2>"$work/server.err" &
 server=$!
 address=
 for ((try = 0; try < 100 && ${#address} == 0; try++)); do
@@ -100,6 +101,7 @@ done
   exit 1
 }
 url=http://$address
+admin=http://$(sed -n 's/^ *admin *\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$work/server.err")
 
 fetch() { bounded curl -sS --fail-with-body "$@"; }
 code() { bounded curl -sS -o /dev/null -w '%{http_code}' "$@"; }
@@ -272,6 +274,13 @@ busy() {
 busy "wrk: 64 connections" -c64 "$url/hello.txt"
 busy "wrk: 64 connections, 100 KB" -c64 "$url/medium.bin"
 busy "wrk: 64 connections, each closed after its request" -c64 -H 'Connection: close' "$url/hello.txt"
+
+# ---- promtool ---------------------------------------------------------------
+
+section "promtool $(promtool --version 2>&1 | sed -n '1s/promtool, version \([^ ]*\).*/\1/p')"
+fetch -o "$got/metrics" "$admin/metrics" || true
+contains "the metrics are there" "headwater_requests_total" "$(head -c 100000 "$got/metrics")"
+is "check metrics finds nothing wrong" "" "$(bounded promtool check metrics <"$got/metrics" 2>&1 || true)"
 
 # ---- Python -----------------------------------------------------------------
 

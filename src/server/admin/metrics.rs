@@ -209,19 +209,24 @@ fn tasks(pool: &Handle) -> Vec<Family> {
             .times(&[], distributions.run_time.clone()),
         Family::histogram("headwater_tasks_queue_depth", "Tasks in a worker's queue")
             .numbers(&[], distributions.queue_depth.clone()),
-        quantiles(
-            "headwater_tasks_scheduling_latency_quantile",
+        percentiles(
+            "headwater_tasks_scheduling_latency_percentile",
             &distributions.latency,
         ),
-        quantiles("headwater_tasks_run_time_quantile", &distributions.run_time),
+        percentiles(
+            "headwater_tasks_run_time_percentile",
+            &distributions.run_time,
+        ),
     ]
 }
 
-/// As a page tells them: since the start, and exact where buckets are coarse.
-fn quantiles(name: &'static str, total: &Total) -> Family {
-    let mut family = Family::gauge(name, "Quantiles since the start").seconds();
+/// As a page tells them: since the start, and exact where buckets are coarse. The label is not
+/// `quantile`, which is a summary's own.
+fn percentiles(name: &'static str, total: &Total) -> Family {
+    let mut family = Family::gauge(name, "Percentiles since the start").seconds();
     for (quantile, ns) in total.quantiles() {
-        family = family.real(&[("quantile", &quantile)], ns as f64 / 1e9);
+        let percent = (1000.0 * quantile).round() / 10.0;
+        family = family.real(&[("percentile", &percent)], ns as f64 / 1e9);
     }
     family
 }
