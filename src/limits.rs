@@ -122,6 +122,10 @@ pub const HEADERS_MAX: usize = 100;
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// Request method (501); the longest registered one has 17 bytes.
 pub const METHOD_BYTES_MAX: usize = 32;
+/// Bytes of a WebSocket message, its fragments added up (1009)…
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// …and frames of one (1009).
+pub const WEBSOCKET_FRAGMENTS_MAX: u32 = 16 * 1024;
 /// Empty lines before a request line.
 pub const EMPTY_LINES_MAX: usize = 2;
 /// Request body (413).

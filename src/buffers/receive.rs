@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -291,6 +291,24 @@ impl Deref for ReceiveBuf {
     }
 }
 
+impl DerefMut for ReceiveBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let all = match &mut self.bytes {
+            Bytes::Copied(bytes) => &mut **bytes,
+            Bytes::Lent { pool, id, len } => {
+                let offset = usize::from(*id) * pool.buffer_bytes;
+                // SAFETY: as in `deref`; and `held` lets no other `ReceiveBuf` have this buffer,
+                // so that `&mut self` makes this the only reference to its bytes.
+                unsafe {
+                    let at = pool.memory.at.as_ptr().add(offset);
+                    std::slice::from_raw_parts_mut(at, *len as usize)
+                }
+            }
+        };
+        &mut all[self.start as usize..]
+    }
+}
+
 impl Drop for ReceiveBuf {
     fn drop(&mut self) {
         if let Bytes::Lent { pool, id, .. } = &self.bytes {
@@ -319,6 +337,8 @@ mod tests {
         assert_eq!((buf.len(), pool.held(), pool.lent()), (10, 1, 3));
         buf.advance(4);
         assert_eq!(buf.len(), 6);
+        buf.fill(7);
+        assert_eq!(buf[..], [7; 6]);
         drop(buf);
         assert_eq!((tail(&pool), pool.held(), pool.lent()), (5, 0, 4));
     }

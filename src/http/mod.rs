@@ -22,6 +22,7 @@ pub mod range;
 mod scan;
 mod status;
 pub mod target;
+pub mod websocket;
 
 pub use coding::{AcceptEncoding, Choice, Coding, Offers};
 pub use conditional::{Precondition, Validators};

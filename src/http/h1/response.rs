@@ -316,33 +316,21 @@ fn parse_head(
     no_body: bool,
     limits: &ParseLimits,
 ) -> Result<Option<Head>, ResponseError> {
-    let bytes = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
-    let Some((version, status, block_start)) = status_line(bytes)? else {
-        return match bytes.len() >= limits.head_bytes_max {
-            true => Err(ResponseError::Head(ParseError::HeadTooLarge)),
-            false => Ok(None),
-        };
-    };
-    if status == 101 {
-        return Err(ResponseError::Upgrade);
-    }
     let mut fields = Fields::default();
-    let lines = parse_lines(bytes, block_start, limits, |name, value| {
+    let lines = read_lines(bytes, limits, |version, name, value| {
         if let Some(known @ (Known::ContentLength | Known::TransferEncoding | Known::Connection)) =
             Known::of(name)
         {
             fields.note(known, value, version)?;
         }
         Ok(())
-    });
-    let block_end = match lines {
-        Ok(end) => end,
-        Err(Stop::Refused(error)) => return Err(ResponseError::Head(error)),
-        Err(Stop::Incomplete) if bytes.len() >= limits.head_bytes_max => {
-            return Err(ResponseError::Head(ParseError::HeadTooLarge));
-        }
-        Err(Stop::Incomplete) => return Ok(None),
+    })?;
+    let Some((version, status, head_bytes)) = lines else {
+        return Ok(None);
     };
+    if status == 101 {
+        return Err(ResponseError::Upgrade);
+    }
     let keep_alive = fields.keep_alive(version);
     let framing = match fields.framing().map_err(ResponseError::Head)? {
         _ if no_body || status < 200 || status == 204 || status == 304 => BodyEnd::Length(0),
@@ -354,8 +342,33 @@ fn parse_head(
         status,
         framing,
         keep_alive: keep_alive && framing != BodyEnd::Close,
-        head_bytes: block_end + 2,
+        head_bytes,
     }))
+}
+
+/// The version, the status and the length of the head at the start of `bytes`; `None` when more
+/// are needed. Names and untrimmed values go to `each`.
+pub(in crate::http) fn read_lines<'a>(
+    bytes: &'a [u8],
+    limits: &ParseLimits,
+    mut each: impl FnMut(Version, &'a [u8], &'a [u8]) -> Result<(), ParseError>,
+) -> Result<Option<(Version, u16, usize)>, ResponseError> {
+    let bytes = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
+    let whole = bytes.len() >= limits.head_bytes_max;
+    let Some((version, status, block_start)) = status_line(bytes)? else {
+        return match whole {
+            true => Err(ResponseError::Head(ParseError::HeadTooLarge)),
+            false => Ok(None),
+        };
+    };
+    match parse_lines(bytes, block_start, limits, |name, value| {
+        each(version, name, value)
+    }) {
+        Ok(end) => Ok(Some((version, status, end + 2))),
+        Err(Stop::Refused(error)) => Err(ResponseError::Head(error)),
+        Err(Stop::Incomplete) if whole => Err(ResponseError::Head(ParseError::HeadTooLarge)),
+        Err(Stop::Incomplete) => Ok(None),
+    }
 }
 
 /// The version, the status and where the header lines begin; `None` when the line is not whole.
