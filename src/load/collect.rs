@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::error::{ErrorClass, PORTS_ADVICE};
 use super::plan::Plan;
-use super::record::{Interval, Record, UrlRecord};
+use super::record::{Record, UrlRecord};
 use super::run::Progress;
+use super::shards::{CpuUse, Interval};
 use super::summary::{ByUrl, Second, Summary, Times, percentiles};
 use super::{Spacing, host, verdict};
 use crate::limits;
@@ -21,13 +22,6 @@ pub(super) struct ShardEnd {
     /// Share of the time that its thread worked.
     pub busy: f64,
     pub by_url: Vec<UrlRecord>,
-}
-
-/// Figures of whole processes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CpuUse {
-    pub client_ns: u64,
-    pub server_ns: Option<u64>,
 }
 
 /// Gathers the intervals of all shards.
@@ -57,7 +51,7 @@ impl Collector {
     }
 
     /// Takes a shard's interval; gives the progress when it was the last shard's.
-    pub fn add(&mut self, interval: Interval) -> Option<Progress<'_>> {
+    pub fn add(&mut self, interval: Interval<Record>) -> Option<Progress<'_>> {
         let at = interval.number.checked_sub(self.merged)?;
         while self.open.len() <= at {
             self.open.push_back((0, 0.0, Record::new()));

@@ -1,7 +1,5 @@
 //! What a shard has seen since it last told.
 
-use std::time::Duration;
-
 use hdrhistogram::Histogram;
 
 use super::error::ErrorClass;
@@ -143,14 +141,6 @@ impl Record {
         self.response.saturating_record(response_ns);
         self.service.saturating_record(service_ns);
     }
-}
-
-/// What a shard tells of a while.
-pub(super) struct Interval {
-    pub record: Record,
-    /// Which of the shard's intervals it is, from 0.
-    pub number: usize,
-    pub length: Duration,
 }
 
 #[cfg(test)]
