@@ -1,11 +1,11 @@
 //! The answer to a request for a small cached file allocates nothing.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use counting::Counting;
 use headwater::files::{Files, FilesOptions, Workshop};
 use headwater::http::{ParseLimits, parse_request};
 use headwater::limits;
@@ -13,40 +13,20 @@ use headwater::runtime::{Runtime, sleep};
 use headwater::sys::cpu;
 use headwater::tasks::{Options, Pool};
 
+#[path = "support/counting.rs"]
+mod counting;
+
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
-
-/// The system's allocator, counting what each thread asks of it.
-struct Counting;
 
 fn count() {
     // A thread that ends may allocate after its counter is gone.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block came from `System` with this layout.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the block came from `System` with this layout.
-        unsafe { System.realloc(block, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(count);
 
 /// Allocations of `work` on this thread.
 fn allocations(work: impl FnOnce()) -> usize {

@@ -1,16 +1,19 @@
 //! A running server allocates nothing for a request for a small cached file,
 //! from the receive to the send.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use counting::Counting;
 use headwater::config::Config;
 use headwater::net::address::ListenAddr;
 use headwater::server::site::{self, Listen, Place};
+
+#[path = "support/counting.rs"]
+mod counting;
 
 /// Allocations of every thread but the client's.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -19,37 +22,14 @@ thread_local! {
     static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The system's allocator, counting what the server asks of it.
-struct Counting;
-
 fn count() {
     if !IS_CLIENT.try_with(Cell::get).unwrap_or(true) {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block came from `System` with this layout.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the block came from `System` with this layout.
-        unsafe { System.realloc(block, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(count);
 
 const REQUESTS: usize = 2000;
 const PLAIN: &[u8] = b"GET /small.html HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n\r\n";

@@ -10,16 +10,10 @@ use std::sync::Arc as Plain;
 use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use orders::every_order;
 
-/// More switches in the middle of a thread than these have never been needed to show a fault,
-/// and to try them would take hours.
-const PREEMPTIONS_MAX: usize = 2;
-
-fn every_order(test: impl Fn() + Send + Sync + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(PREEMPTIONS_MAX);
-    model.check(test);
-}
+#[path = "support/orders.rs"]
+mod orders;
 
 /// An eventfd: a read of it waits until something was written, and takes it all.
 struct EventFd {

@@ -10,11 +10,12 @@ use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use descriptors::{alone, descriptors};
 use headwater::runtime::driver::{Handle, Interest, OpenFlags};
 use headwater::runtime::{
     JoinError, Listener, RingOptions, Runtime, SendBuf, Shard, Stream, open, poll_ready, read_at,
@@ -23,23 +24,13 @@ use headwater::runtime::{
 use headwater::sys::eventfd::EventFd;
 use headwater::sys::transfer::{MSG_DONTWAIT, pipe, send};
 
+#[path = "support/descriptors.rs"]
+mod descriptors;
+
 const BUFFERS: u16 = 4;
 const BUFFER_BYTES: usize = 1024;
 /// Turns in which an abandoned operation must be gone.
 const TURNS_MAX: usize = 1000;
-
-/// Descriptors are counted process-wide, so the tests take turns.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
 
 /// Runs a test on a shard of its own; afterwards no descriptor may be left.
 fn on_shard<F, Fut>(root: F)

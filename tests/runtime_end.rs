@@ -8,28 +8,19 @@ use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, mpsc};
+use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
+use descriptors::{alone, descriptors};
 use headwater::runtime::driver::{Handle, Interest};
 use headwater::runtime::{
     JoinError, MailboxError, Receiver, RingOptions, Runtime, RuntimeError, Shard, Stream,
     poll_ready, timeout, yield_now,
 };
 
-/// Descriptors are counted process-wide, so the tests take turns.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
+#[path = "support/descriptors.rs"]
+mod descriptors;
 
 /// Runs a test on a shard of its own; afterwards no descriptor may be left.
 fn on_shard<F, Fut>(root: F) -> Result<(), RuntimeError>

@@ -1,6 +1,5 @@
 //! The runtime's streams at work: sockets, buffers and files.
 
-use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -8,28 +7,11 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use headwater::runtime::{
-    Elapsed, Listener, RingOptions, Runtime, Shard, Stream, sleep, timeout, yield_now,
-};
+use headwater::runtime::{Elapsed, Listener, RingOptions, Stream, sleep, timeout, yield_now};
+use one_shard::on_shard;
 
-/// Runs a test on one shard.
-fn on_shard<F, Fut>(ring: RingOptions, root: F)
-where
-    F: Fn(Shard) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ()> + 'static,
-{
-    let runtime = Runtime::new(vec![0]).unwrap().unpinned().ring_options(ring);
-    runtime
-        .run(move |shard| {
-            let test = root(shard);
-            async move {
-                timeout(Duration::from_secs(20), test)
-                    .await
-                    .expect("the test hangs")
-            }
-        })
-        .unwrap();
-}
+#[path = "support/one_shard.rs"]
+mod one_shard;
 
 fn receive_buffers(receive_buffers: u16) -> RingOptions {
     RingOptions {

@@ -1,7 +1,6 @@
 //! Shards, their tasks, time, and the ways in from other threads.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -14,29 +13,14 @@ use headwater::limits;
 use headwater::runtime::{
     Elapsed, MailboxError, RingOptions, Runtime, Shard, Stream, sleep, timeout, yield_now,
 };
+use one_shard::on_shard;
 
-/// Runs a test on one shard.
-fn on_shard<F, Fut>(root: F)
-where
-    F: Fn(Shard) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ()> + 'static,
-{
-    let runtime = Runtime::new(vec![0]).unwrap().unpinned();
-    runtime
-        .run(move |shard| {
-            let test = root(shard);
-            async move {
-                timeout(Duration::from_secs(20), test)
-                    .await
-                    .expect("the test hangs")
-            }
-        })
-        .unwrap();
-}
+#[path = "support/one_shard.rs"]
+mod one_shard;
 
 #[test]
 fn sleeps_are_never_short_and_timeouts_end_what_they_bound() {
-    on_shard(|shard| async move {
+    on_shard(RingOptions::default(), |shard| async move {
         let spin = |ms| {
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(ms) {}
@@ -91,7 +75,7 @@ fn sleeps_are_never_short_and_timeouts_end_what_they_bound() {
 
 #[test]
 fn a_task_that_yields_lets_others_and_the_ring_have_their_turn() {
-    on_shard(|shard| async move {
+    on_shard(RingOptions::default(), |shard| async move {
         let stop = Rc::new(Cell::new(false));
         let (stopped, rounds) = (Rc::clone(&stop), Rc::new(Cell::new(0_u32)));
         let counted = Rc::clone(&rounds);
@@ -119,7 +103,7 @@ fn a_task_that_yields_lets_others_and_the_ring_have_their_turn() {
 
 #[test]
 fn a_handle_of_a_task_gives_its_result_once() {
-    on_shard(|shard| async move {
+    on_shard(RingOptions::default(), |shard| async move {
         let handle = shard.spawn(async { "done" });
         assert!(handle.try_take().is_none());
         yield_now().await;
@@ -162,7 +146,7 @@ impl Given {
 
 #[test]
 fn wakers_work_from_any_thread_and_after_their_task() {
-    on_shard(|shard| async move {
+    on_shard(RingOptions::default(), |shard| async move {
         let (there, back) = (Given::default(), Given::default());
         let (theirs, ours) = (there.clone(), back.clone());
         let other = Runtime::new(vec![0]).unwrap().unpinned();

@@ -5,17 +5,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use headwater::limits;
-use headwater::tasks::{self, Class, ClassOptions, Options, Pool, TaskState, WorkerState};
+use headwater::tasks::{self, ClassOptions, TaskState, WorkerState};
+use pool::pool;
 
-fn pool(workers: usize) -> (Pool, Class) {
-    let pool = Pool::start(Options {
-        workers,
-        ..Options::default()
-    })
-    .expect("a pool");
-    let class = pool.handle().class(ClassOptions::default());
-    (pool, class.expect("a class"))
-}
+#[path = "support/pool.rs"]
+mod pool;
 
 /// Computes until it is told to end.
 fn compute(until: &AtomicBool) {

@@ -7,44 +7,13 @@
 use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use orders::every_order;
+use permit::Permit;
 
-/// More switches in the middle of a thread than these have never been needed to show a fault,
-/// and to try them would take hours.
-const PREEMPTIONS_MAX: usize = 2;
-
-fn every_order(test: impl Fn() + Send + Sync + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(PREEMPTIONS_MAX);
-    model.check(test);
-}
-
-/// A thread's permit to go on, as `thread::park` and `unpark` have it.
-struct Permit {
-    given: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Permit {
-    fn new() -> Self {
-        Self {
-            given: Mutex::new(false),
-            changed: Condvar::new(),
-        }
-    }
-
-    fn give(&self) {
-        *self.given.lock().unwrap() = true;
-        self.changed.notify_one();
-    }
-
-    fn wait(&self) {
-        let mut given = self.given.lock().unwrap();
-        while !*given {
-            given = self.changed.wait(given).unwrap();
-        }
-        *given = false;
-    }
-}
+#[path = "support/orders.rs"]
+mod orders;
+#[path = "support/permit.rs"]
+mod permit;
 
 // ---- src/tasks/idle.rs ------------------------------------------------------------------------
 

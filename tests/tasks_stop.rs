@@ -3,17 +3,11 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use headwater::tasks::{ClassOptions, Options, Pool, TaskError, TaskState};
+use headwater::tasks::{TaskError, TaskState};
+use pool::pool;
 
-fn pool(workers: usize) -> (Pool, headwater::tasks::Class) {
-    let pool = Pool::start(Options {
-        workers,
-        ..Options::default()
-    })
-    .expect("a pool");
-    let class = pool.handle().class(ClassOptions::default());
-    (pool, class.expect("a class"))
-}
+#[path = "support/pool.rs"]
+mod pool;
 
 #[test]
 fn a_full_pool_that_is_stopped_in_time_does_all_its_work() {
