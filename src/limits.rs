@@ -369,6 +369,18 @@ pub const LOAD_REPLAY_MAX: usize = 10_000_000;
 pub const LOAD_LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
 /// Descriptors that a load needs besides its connections.
 pub const LOAD_DESCRIPTORS_RESERVED: usize = 32;
+/// Steps of a line over time on a report's page; more seconds than that are drawn together.
+pub const LOAD_REPORT_POINTS_MAX: usize = 240;
+/// Rows of its table of seconds.
+pub const LOAD_REPORT_ROWS_MAX: usize = 48;
+/// URLs that are named at its head beside the first.
+pub const LOAD_REPORT_LIST_MAX: usize = 20;
+/// Loads, and other files, on the page of a folder.
+pub const LOAD_INDEX_FILES_MAX: usize = 1000;
+/// What a text file in a folder of loads may have to be shown on its page.
+pub const LOAD_INDEX_TEXT_BYTES_MAX: u64 = 64 * 1024;
+/// What `headwater load --json` may have written; larger is taken for something else.
+pub const LOAD_JSON_BYTES_MAX: u64 = 256 << 20;
 
 // ---- configuration --------------------------------------------------------------
 

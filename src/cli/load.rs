@@ -1,10 +1,11 @@
 //! `headwater load`: drive an HTTP server and measure it.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::fail;
-use crate::load::{self, Summary, Verdict};
+use crate::load::{self, Report, Summary, Verdict};
 use args::LoadCommand;
 use hdr::HdrLog;
 use measure::{clear, measure, show};
@@ -13,19 +14,28 @@ use plan::{Refusal, plan};
 mod args;
 mod compare;
 mod hdr;
+mod index;
 mod measure;
 mod plan;
 mod targets;
 
 pub use args::LoadArgs;
 
+/// The file that is standard output.
+const STDOUT: &str = "-";
+
 /// Runs the load and reports.
 pub fn run(args: &LoadArgs) -> ExitCode {
-    if let Some(LoadCommand::Compare(args)) = &args.command {
-        return compare::run(args);
+    match &args.command {
+        Some(LoadCommand::Compare(args)) => return compare::run(args),
+        Some(LoadCommand::Index(args)) => return index::run(args),
+        None => {}
     }
     if args.self_test {
         return self_test();
+    }
+    if args.json.as_deref() == Some(Path::new(STDOUT)) && args.report == args.json {
+        return fail(&"--json and --report cannot both go to standard output", 2);
     }
     let plan = match plan(args) {
         Ok(plan) => plan,
@@ -36,6 +46,11 @@ pub fn run(args: &LoadArgs) -> ExitCode {
         Ok(log) => log,
         Err(text) => return fail(&text, 1),
     };
+    for path in [&args.json, &args.report].into_iter().flatten() {
+        if let Err(text) = writable(path) {
+            return fail(&text, 1);
+        }
+    }
     match measure(args, plan, log) {
         Ok(summary) => report(args, &summary),
         Err(Refusal::Usage(text)) => fail(&text, 1),
@@ -71,25 +86,18 @@ fn self_test() -> ExitCode {
 }
 
 fn report(args: &LoadArgs, summary: &Summary) -> ExitCode {
-    let to_stdout = args
-        .json
-        .as_deref()
-        .is_some_and(|path| path.as_os_str() == "-");
-    let mut written = Ok(());
-    if let Some(path) = &args.json {
-        written = json(summary).and_then(|text| match to_stdout {
-            true => std::io::stdout().write_all(text.as_bytes()),
-            false => std::fs::write(path, text),
-        });
-    }
-    if !to_stdout && let Err(error) = write!(std::io::stdout(), "{summary}") {
-        return fail(&format_args!("cannot write to standard output: {error}"), 1);
-    }
-    if let (Err(error), Some(path)) = (written, &args.json) {
-        return fail(
-            &format_args!("cannot write \"{}\": {error}", path.display()),
-            1,
-        );
+    let page = || Ok(Report(summary).to_string());
+    let json = args.json.as_deref().map(|path| write(path, json(summary)));
+    let page = args.report.as_deref().map(|path| write(path, page()));
+    let table = match to_stdout(args) {
+        true => Ok(()),
+        false => write(Path::new(STDOUT), Ok(summary.to_string())),
+    };
+    // The table comes first: it is what a full disk does not take away.
+    for written in [Some(table), json, page].into_iter().flatten() {
+        if let Err(text) = written {
+            return fail(&text, 1);
+        }
     }
     ExitCode::from(match summary.verdict {
         _ if summary.interrupted => 130,
@@ -103,4 +111,37 @@ fn report(args: &LoadArgs, summary: &Summary) -> ExitCode {
 
 fn json(summary: &Summary) -> std::io::Result<String> {
     Ok(serde_json::to_string_pretty(summary)? + "\n")
+}
+
+/// Whether something else takes the table's place.
+fn to_stdout(args: &LoadArgs) -> bool {
+    let files = [&args.json, &args.report].into_iter().flatten();
+    files.into_iter().any(|path| path.as_os_str() == STDOUT)
+}
+
+/// Writes what was made to a file, or to standard output.
+fn write(path: &Path, made: std::io::Result<String>) -> Result<(), String> {
+    let stdout = path.as_os_str() == STDOUT;
+    made.and_then(|text| match stdout {
+        true => std::io::stdout().write_all(text.as_bytes()),
+        false => std::fs::write(path, text),
+    })
+    .map_err(|error| match stdout {
+        true => format!("cannot write to standard output: {error}"),
+        false => cannot_write(path, &error),
+    })
+}
+
+/// Whether a file can be written, asked before a load of hours.
+fn writable(path: &Path) -> Result<(), String> {
+    if path.as_os_str() == STDOUT {
+        return Ok(());
+    }
+    let options = &mut std::fs::OpenOptions::new();
+    let opened = options.create(true).append(true).open(path);
+    opened.map(drop).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot write \"{}\": {error}", path.display())
 }

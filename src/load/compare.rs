@@ -40,8 +40,8 @@ pub enum Judgement {
 
 /// Two runs and their figures.
 pub struct Comparison<'a> {
-    a: (&'a str, &'a Summary),
-    b: (&'a str, &'a Summary),
+    pub(super) a: (&'a str, &'a Summary),
+    pub(super) b: (&'a str, &'a Summary),
     pub rows: Vec<Row>,
 }
 
@@ -156,39 +156,61 @@ impl fmt::Display for Comparison<'_> {
         }
         writeln!(f, "\n  {:16}{:>26}{:>26}{:>10}", "", "A", "B", "B to A")?;
         for row in &self.rows {
-            let change = match row.a.value {
-                0.0 => String::new(),
-                a => format!("{:+.1}%", (row.b.value / a - 1.0) * 100.0),
-            };
-            let said = match row.judgement {
-                Judgement::Different => "larger than the noise",
-                Judgement::WithinNoise => "within the noise",
-                Judgement::NoSpread => "",
-            };
-            let (a, b) = (row.shown(&row.a), row.shown(&row.b));
-            let line = format!("  {:16}{a:>26}{b:>26}{change:>10}  {said}", row.name);
+            let (a, b, change) = (row.shown(&row.a), row.shown(&row.b), row.change());
+            let line = format!(
+                "  {:16}{a:>26}{b:>26}{change:>10}  {}",
+                row.name, row.judgement
+            );
             writeln!(f, "{}", line.trim_end())?;
         }
-        let (a, b) = (self.a.1, self.b.1);
-        let set_up = |s: &Summary| (s.model.clone(), s.rate.clone(), s.connections, s.pipeline);
-        if set_up(a) != set_up(b) || a.urls != b.urls {
-            writeln!(f, "  note: the runs differ in what was asked of the server")?;
-        }
-        if a.host.name != b.host.name {
-            writeln!(f, "  note: the runs were made on different hosts")?;
-        }
-        if a.timeline.len() < SECONDS_MIN || b.timeline.len() < SECONDS_MIN {
-            writeln!(
-                f,
-                "  note: a run of less than {SECONDS_MIN} s does not show its noise; measure longer"
-            )?;
+        for note in self.notes() {
+            writeln!(f, "  note: {note}")?;
         }
         Ok(())
     }
 }
 
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Different => "larger than the noise",
+            Self::WithinNoise => "within the noise",
+            Self::NoSpread => "",
+        })
+    }
+}
+
+impl Comparison<'_> {
+    /// What a reader should know before believing the differences.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let (a, b) = (self.a.1, self.b.1);
+        let set_up = |s: &Summary| (s.model.clone(), s.rate.clone(), s.connections, s.pipeline);
+        if set_up(a) != set_up(b) || a.urls != b.urls {
+            notes.push("the runs differ in what was asked of the server".to_owned());
+        }
+        if a.host.name != b.host.name {
+            notes.push("the runs were made on different hosts".to_owned());
+        }
+        if a.timeline.len() < SECONDS_MIN || b.timeline.len() < SECONDS_MIN {
+            notes.push(format!(
+                "a run of less than {SECONDS_MIN} s does not show its noise; measure longer"
+            ));
+        }
+        notes
+    }
+}
+
 impl Row {
-    fn shown(&self, figure: &Figure) -> String {
+    /// By how much the second figure is larger.
+    pub(super) fn change(&self) -> String {
+        match self.a.value {
+            0.0 => String::new(),
+            a => format!("{:+.1}%", (self.b.value / a - 1.0) * 100.0),
+        }
+    }
+
+    pub(super) fn shown(&self, figure: &Figure) -> String {
         match figure.spread {
             Some(spread) => format!("{} +- {}", (self.show)(figure.value), (self.show)(spread)),
             None => (self.show)(figure.value),

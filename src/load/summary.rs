@@ -72,6 +72,8 @@ pub struct Summary {
     /// What a reader should know before believing the figures.
     pub notes: Vec<String>,
     pub host: Host,
+    /// The P99 that the knee was to keep.
+    pub knee_p99_limit_us: Option<f64>,
     /// The rates that were tried for the knee, of which this is a summary.
     pub knee_steps: Vec<Step>,
     /// What came of each of several URLs: of the first ones, and of all others in the last line.

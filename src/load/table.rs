@@ -9,7 +9,7 @@ use super::verdict::Verdict;
 const URLS_SHOWN: usize = 3;
 
 /// A line of the table of times.
-type Row = (&'static str, fn(&Times) -> f64);
+pub(super) type Row = (&'static str, fn(&Times) -> f64);
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,29 +32,38 @@ impl fmt::Display for Summary {
 
 impl Summary {
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.urls[..self.urls.len().min(URLS_SHOWN)];
-        write!(f, "{}", shown.join(" "))?;
-        match self.urls_total.saturating_sub(shown.len()) {
-            0 => writeln!(f)?,
-            more => writeln!(f, " and {} more", grouped(more as u64))?,
+        writeln!(f, "{}\n  {}\n", self.targets(URLS_SHOWN), self.set_up())
+    }
+
+    /// The first URLs, and how many there are besides.
+    pub(super) fn targets(&self, max: usize) -> String {
+        let shown = &self.urls[..self.urls.len().min(max)];
+        let mut text = shown.join(" ");
+        let more = self.urls_total.max(self.urls.len()) - shown.len();
+        if more > 0 {
+            let _ = write!(text, " and {} more", grouped(more as u64));
         }
-        write!(
-            f,
-            "  {}, {}, {}",
+        text
+    }
+
+    /// How it was loaded.
+    pub(super) fn set_up(&self) -> String {
+        let mut text = format!(
+            "{}, {}, {}",
             self.model,
             counted(self.connections as u64, "connection"),
             counted(self.threads as u64, "thread")
-        )?;
+        );
         if self.pipeline > 1 {
-            write!(f, ", {} requests deep", self.pipeline)?;
+            let _ = write!(text, ", {} requests deep", self.pipeline);
         }
         if self.connection_per_request {
-            write!(f, ", a connection per request")?;
+            text += ", a connection per request";
         }
         if self.interrupted {
-            write!(f, ", stopped early")?;
+            text += ", stopped early";
         }
-        writeln!(f, "\n")
+        text
     }
 
     fn rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,7 +235,7 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     writeln!(f, "  {name:14}{text}")
 }
 
-fn counted(count: u64, thing: &str) -> String {
+pub(super) fn counted(count: u64, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", grouped(count))
 }
@@ -259,7 +268,7 @@ pub fn timed(us: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-fn sized(bytes: f64) -> String {
+pub(super) fn sized(bytes: f64) -> String {
     let units = ["B", "KB", "MB", "GB", "TB"];
     let mut value = bytes;
     let mut unit = 0;

@@ -33,6 +33,22 @@ pub enum Verdict {
     SaturatedClient,
 }
 
+impl Verdict {
+    /// The verdict as a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Good => "Every request was answered, at the rate that was asked for.",
+            Self::RateNotReached => {
+                "The server did not keep up with the rate, or had too few connections to be asked on."
+            }
+            Self::Errors => "Requests failed, or were answered with 4xx or 5xx.",
+            Self::SaturatedClient => {
+                "The generator was the bottleneck: the figures are its own, not the server's."
+            }
+        }
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -3,6 +3,7 @@
 mod bad_servers;
 mod models;
 mod refused;
+mod report;
 mod scripts;
 mod server;
 mod targets;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::compare;
+use super::{compare, index};
 use crate::config::Unit;
 use crate::limits;
 use crate::load::Rate;
@@ -22,8 +22,10 @@ EXAMPLES:
   headwater load http://localhost:8080 --replay access.log --speed 10x
   headwater load http://localhost:8080/ --pid $(pidof nginx)
   headwater load http://localhost:8080/ -c 64 --find-knee 10ms
+  headwater load http://localhost:8080/ --rate 5k -d 30s --report run.html
   headwater load --self-test
   headwater load compare before.json after.json             is it faster, or is that noise?
+  headwater load compare before.json after.json --report both.html
 
 Without --rate every connection waits for its answer before it asks again (a closed loop): that finds
 the most a server gives. With --rate requests are due at their time whatever the server does (an open
@@ -165,6 +167,11 @@ pub struct LoadArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) hdr: Option<PathBuf>,
 
+    /// Write a page with plots and all facts of the run to this file, to be looked at, mailed or
+    /// printed; - for standard output in place of the table
+    #[arg(long, value_name = "FILE.html")]
+    pub(super) report: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(super) command: Option<LoadCommand>,
 }
@@ -172,6 +179,7 @@ pub struct LoadArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum LoadCommand {
     Compare(compare::CompareArgs),
+    Index(index::IndexArgs),
 }
 
 fn time(text: &str) -> Result<u64, String> {

@@ -1,13 +1,14 @@
 //! `headwater load compare`: two runs side by side.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::{STDOUT, write};
 use crate::cli::fail;
-use crate::load::{self, Summary};
+use crate::limits;
+use crate::load::{self, ComparisonReport, Summary};
 
 /// Put two runs side by side: which differences are larger than the noise?
 ///
@@ -20,6 +21,10 @@ pub struct CompareArgs {
     /// The run to compare
     #[arg(value_name = "B.json")]
     b: PathBuf,
+    /// Write a page with both runs over each other to this file; - for standard output in place of the
+    /// table
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// Prints the comparison.
@@ -30,15 +35,32 @@ pub(super) fn run(args: &CompareArgs) -> ExitCode {
     };
     let (name_a, name_b) = (args.a.to_string_lossy(), args.b.to_string_lossy());
     let comparison = load::compare((&name_a, &a), (&name_b, &b));
-    match write!(std::io::stdout(), "{comparison}") {
+    let stdout = Path::new(STDOUT);
+    let page = args.report.as_deref();
+    let written = page.map_or(Ok(()), |path| {
+        write(path, Ok(ComparisonReport(&comparison).to_string()))
+    });
+    let table = match page == Some(stdout) {
+        true => Ok(()),
+        false => write(stdout, Ok(comparison.to_string())),
+    };
+    match table.and(written) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), 1),
+        Err(text) => fail(&text, 1),
     }
 }
 
-fn read(path: &Path) -> Result<Summary, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read \"{}\": {error}", path.display()))?;
+/// The summary in a file.
+pub(super) fn read(path: &Path) -> Result<Summary, String> {
+    let cannot = |error| format!("cannot read \"{}\": {error}", path.display());
+    let bytes = std::fs::metadata(path).map_err(cannot)?.len();
+    if bytes > limits::LOAD_JSON_BYTES_MAX {
+        return Err(format!(
+            "\"{}\" has {bytes} bytes, more than headwater load --json writes",
+            path.display()
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(cannot)?;
     serde_json::from_str(&text).map_err(|error| {
         format!(
             "\"{}\" is not what headwater load --json writes: {error}",

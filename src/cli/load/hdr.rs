@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
+use super::cannot_write;
 use crate::load::Progress;
 
 /// Values are nanoseconds, shown as milliseconds.
@@ -84,8 +85,4 @@ impl HdrLog {
                 .map_err(|error| cannot_write(&self.path, &error)),
         }
     }
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot write \"{}\": {error}", path.display())
 }

@@ -90,6 +90,7 @@ fn find_knee(
     });
     let mut summary = ended.cloned().or(best).unwrap_or_default();
     summary.knee_steps = steps;
+    summary.knee_p99_limit_us = Some(p99_us);
     Ok(summary)
 }
 

@@ -1,0 +1,156 @@
+//! The page of a folder of loads.
+
+use std::fmt::{self, Display};
+
+use super::page::{Document, Escaped, time};
+use crate::load::table::grouped;
+use crate::load::{Summary, Verdict};
+
+/// A load in a folder.
+pub struct Entry {
+    /// Of its files, without what follows the dot.
+    pub name: String,
+    pub summary: Summary,
+    /// The endings of its files, such as `html`.
+    pub files: Vec<String>,
+}
+
+/// What a folder of loads holds.
+pub struct Index {
+    pub title: String,
+    pub entries: Vec<Entry>,
+    /// Other files, and of those that are text what they say.
+    pub others: Vec<(String, Option<String>)>,
+}
+
+impl Display for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let document = Document {
+            title: &self.title,
+            body: Body(self),
+        };
+        document.fmt(f)
+    }
+}
+
+struct Body<'a>(&'a Index);
+
+impl Display for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = self.0;
+        write!(
+            f,
+            "<header>\n<p class=\"kind\">headwater load</p>\n<h1>{}</h1>\n</header>\n<main>\n",
+            Escaped(&index.title)
+        )?;
+        if !index.entries.is_empty() {
+            f.write_str("<section><div class=\"wide\"><table class=\"numbers\">\n<thead><tr>")?;
+            for (class, name) in COLUMNS {
+                write!(f, "<th scope=\"col\" class=\"{class}\">{name}</th>")?;
+            }
+            f.write_str("</tr></thead>\n<tbody>\n")?;
+            for entry in &index.entries {
+                row(f, entry)?;
+            }
+            f.write_str("</tbody></table></div>\n<p>Times are response times; CPU is a request's.</p></section>\n")?;
+        }
+        let texts = index
+            .others
+            .iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        for (name, text) in texts {
+            writeln!(
+                f,
+                "<section><h2>{}</h2>\n<pre>{}</pre></section>",
+                Link(name, name),
+                Escaped(text)
+            )?;
+        }
+        let files = index.others.iter().filter(|(_, text)| text.is_none());
+        let mut files = files.peekable();
+        if files.peek().is_some() {
+            f.write_str("<section><h2>Other files</h2>\n<ul>\n")?;
+            for (name, _) in files {
+                writeln!(f, "<li>{}</li>", Link(name, name))?;
+            }
+            f.write_str("</ul></section>\n")?;
+        }
+        f.write_str("</main>\n")
+    }
+}
+
+const COLUMNS: [(&str, &str); 12] = [
+    ("", "load"),
+    ("text", "verdict"),
+    ("", "answered"),
+    ("", "asked"),
+    ("", "P50"),
+    ("", "P99"),
+    ("", "P99.9"),
+    ("", "max"),
+    ("", "errors"),
+    ("", "client CPU"),
+    ("", "server CPU"),
+    ("text", "files"),
+];
+
+fn row(f: &mut fmt::Formatter<'_>, entry: &Entry) -> fmt::Result {
+    let (summary, times) = (&entry.summary, &entry.summary.response_time_us);
+    let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
+    let none = || "–".to_owned();
+    let class = if summary.verdict == Verdict::Good {
+        "good"
+    } else {
+        "bad"
+    };
+    f.write_str("<tr><th scope=\"row\">")?;
+    match entry.files.iter().any(|ending| ending == "html") {
+        true => write!(f, "{}", Link(&format!("{}.html", entry.name), &entry.name))?,
+        false => write!(f, "{}", Escaped(&entry.name))?,
+    }
+    write!(
+        f,
+        "</th><td class=\"text {class}\">{}</td>",
+        summary.verdict
+    )?;
+    for cell in [
+        rate(summary.rate_per_s),
+        summary.asked_rate_per_s.map_or_else(none, rate),
+        time(times.p50),
+        time(times.p99),
+        time(times.p999),
+        time(times.max),
+        grouped(summary.errors_total),
+        time(summary.client_cpu_us_per_request),
+        summary.server_cpu_us_per_request.map_or_else(none, time),
+    ] {
+        write!(f, "<td>{cell}</td>")?;
+    }
+    f.write_str("<td class=\"text\">")?;
+    for (index, ending) in entry
+        .files
+        .iter()
+        .filter(|ending| *ending != "html")
+        .enumerate()
+    {
+        let space = if index == 0 { "" } else { " " };
+        write!(
+            f,
+            "{space}{}",
+            Link(&format!("{}.{ending}", entry.name), ending)
+        )?;
+    }
+    f.write_str("</td></tr>\n")
+}
+
+/// To a file of the same folder, with its words.
+struct Link<'a>(&'a str, &'a str);
+
+impl Display for Link<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `./`: a name with a colon is no scheme.
+        let name =
+            percent_encoding::utf8_percent_encode(self.0, percent_encoding::NON_ALPHANUMERIC);
+        write!(f, "<a href=\"./{name}\">{}</a>", Escaped(self.1))
+    }
+}

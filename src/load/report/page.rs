@@ -1,0 +1,97 @@
+//! What all pages share: head, style, tables, and text that is only text.
+
+use std::fmt::{self, Display, Write};
+
+use crate::load::timed;
+
+const STYLE: &str = include_str!("style.css");
+
+/// A page by itself. Nothing is fetched and nothing runs, whatever stands on it: the policy says so
+/// too (Content Security Policy, as a meta element).
+pub(super) struct Document<'a, B> {
+    pub title: &'a str,
+    pub body: B,
+}
+
+impl<B: Display> Display for Document<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"/>\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+             <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+             <link rel=\"icon\" href=\"data:,\"/>\n\
+             <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+            Escaped(self.title),
+            self.body
+        )
+    }
+}
+
+/// Text from anywhere, as text: for elements and for quoted attributes.
+pub(super) struct Escaped<'a>(pub &'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '<' => f.write_str("&lt;"),
+                '>' => f.write_str("&gt;"),
+                '&' => f.write_str("&amp;"),
+                '"' => f.write_str("&quot;"),
+                '\'' => f.write_str("&#39;"),
+                '\n' | '\t' => f.write_char(character),
+                // Neither a control character, nor one that turns the line's direction, is text.
+                c if c.is_control() || "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{fffe}\u{ffff}".contains(c) => {
+                    f.write_char(char::REPLACEMENT_CHARACTER)
+                }
+                c => f.write_char(c),
+            }?;
+        }
+        Ok(())
+    }
+}
+
+/// A table whose first column names the rows.
+pub(super) struct Table<'a> {
+    pub class: &'static str,
+    pub caption: &'a str,
+    pub head: &'a [&'a str],
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "<div class=\"wide\"><table class=\"{}\">\n<caption>{}</caption>",
+            self.class,
+            Escaped(self.caption)
+        )?;
+        if !self.head.is_empty() {
+            f.write_str("<thead><tr>")?;
+            for name in self.head {
+                write!(f, "<th scope=\"col\">{}</th>", Escaped(name))?;
+            }
+            f.write_str("</tr></thead>\n")?;
+        }
+        f.write_str("<tbody>\n")?;
+        for row in &self.rows {
+            f.write_str("<tr>")?;
+            for (index, cell) in row.iter().enumerate() {
+                match index {
+                    0 => write!(f, "<th scope=\"row\">{}</th>", Escaped(cell))?,
+                    _ => write!(f, "<td>{}</td>", Escaped(cell))?,
+                }
+            }
+            f.write_str("</tr>\n")?;
+        }
+        f.write_str("</tbody></table></div>\n")
+    }
+}
+
+/// Microseconds with the unit that suits them.
+pub(super) fn time(us: f64) -> String {
+    timed(us).replace("us", "µs")
+}
