@@ -50,7 +50,7 @@ impl KneeSearch {
             false => self.bad = Some(self.next),
         }
         self.next = match (self.good, self.bad) {
-            (Some(good), Some(bad)) => (good * bad).sqrt(),
+            (Some(good), Some(bad)) => plain((good * bad).sqrt()),
             (Some(good), None) => good * 2.0,
             (None, Some(bad)) => bad / 2.0,
             (None, None) => self.next,
@@ -60,6 +60,16 @@ impl KneeSearch {
     /// The highest rate that was good.
     pub fn knee(&self) -> Option<f64> {
         self.good
+    }
+}
+
+/// To three digits: a rate that can be typed again.
+fn plain(rate: f64) -> f64 {
+    let digits = 2 - rate.log10().floor() as i32;
+    let scale = 10f64.powi(digits.abs());
+    match digits > 0 {
+        true => (rate * scale).round() / scale,
+        false => (rate / scale).round() * scale,
     }
 }
 
@@ -90,6 +100,19 @@ mod tests {
             let found = found.unwrap();
             assert!(found <= knee && knee <= found * EXACT, "{knee}: {found}");
             assert!(steps <= 20, "{steps}");
+        }
+    }
+
+    #[test]
+    fn rates_can_be_typed() {
+        for (rate, text) in [
+            (145_764.945, "146000"),
+            (1.23456, "1.23"),
+            (99.96, "100"),
+            (1024.0, "1020"),
+            (70.71, "70.7"),
+        ] {
+            assert_eq!(plain(rate).to_string(), text);
         }
     }
 
