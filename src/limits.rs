@@ -367,6 +367,24 @@ pub const LOAD_URLS_TOLD: usize = 32;
 pub const LOAD_REPLAY_MAX: usize = 10_000_000;
 /// A line of a log; a longer one is none.
 pub const LOAD_LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
+/// What is asked for at a time where ranges are, unless it is said…
+pub const LOAD_PIECE_BYTES: u64 = 1024 * 1024;
+/// …and what may be said.
+pub const LOAD_PIECE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bodies that one shard of a load remembers to compare others with.
+pub const LOAD_BODIES_MAX: usize = 1_000_000;
+/// Boxes that a player looks at on its way to a file's movie box.
+pub const LOAD_MP4_BOXES_MAX: usize = 1000;
+/// What a player plays of a file that does not state its duration.
+pub const LOAD_PLAYER_BITS_PER_S: u64 = 4_000_000;
+/// A player begins to play, or goes on after a stall, with so much in its buffer…
+pub const LOAD_PLAYER_START_MS: u64 = 1_000;
+/// …which holds so much, unless it is said.
+pub const LOAD_PLAYER_BUFFER_MS: u64 = 10_000;
+/// The mean time between a player's seeks, unless it is said.
+pub const LOAD_PLAYER_SEEK_MS: u64 = 30_000;
+/// How long a player waits before it asks again for what was refused.
+pub const LOAD_PLAYER_RETRY_MS: u64 = 1_000;
 /// Descriptors that a load needs besides its connections.
 pub const LOAD_DESCRIPTORS_RESERVED: usize = 32;
 /// Steps of a line over time on a report's page; more seconds than that are drawn together.

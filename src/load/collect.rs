@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::error::{ErrorClass, PORTS_ADVICE};
 use super::plan::Plan;
-use super::record::{Record, UrlRecord};
+use super::record::{PlayerRecord, Record, UrlRecord};
 use super::run::Progress;
 use super::shards::{CpuUse, Interval};
-use super::summary::{ByUrl, Second, Summary, Times, percentiles};
+use super::summary::{ByUrl, Players, Second, Summary, Times, percentiles};
 use super::{Spacing, host, verdict};
 use crate::limits;
 
@@ -22,6 +22,8 @@ pub(super) struct ShardEnd {
     /// Share of the time that its thread worked.
     pub busy: f64,
     pub by_url: Vec<UrlRecord>,
+    /// If the connections are players.
+    pub players: Option<PlayerRecord>,
 }
 
 /// Gathers the intervals of all shards.
@@ -122,6 +124,7 @@ impl Collector {
         let status = (1..=5).map(|class| (format!("{class}xx"), tally.status[class]));
         let model = match &plan.rate {
             None if plan.moments_ns().is_some() => "open loop, at the log's own times",
+            None if plan.players().is_some() => "video players",
             None => "closed loop",
             Some((_, Spacing::Constant)) => "open loop, constant arrivals",
             Some((_, Spacing::Poisson)) => "open loop, Poisson arrivals",
@@ -159,13 +162,22 @@ impl Collector {
             interrupted: stopped,
             urls: plan.urls.clone(),
             urls_total: plan.requests.len(),
+            ranges: plan.ranges.as_ref().map(|ranges| ranges.spec.to_string()),
             by_url: by_url(plan, ends),
+            players: players(plan, ends),
             host: host::facts(),
             percentiles: percentiles(response, service),
             timeline: self.timeline,
             ..Summary::default()
         };
         summary.notes.clone_from(&plan.notes);
+        if tally.unchecked > 0 {
+            summary.notes.push(format!(
+                "{} bodies were not compared: each thread remembers {} to compare with",
+                tally.unchecked,
+                limits::LOAD_BODIES_MAX
+            ));
+        }
         verdict::judge(&mut summary);
         notes(&mut summary);
         summary
@@ -196,6 +208,30 @@ fn by_url(plan: &Plan, ends: &[ShardEnd]) -> Vec<ByUrl> {
     all.iter().enumerate().map(row).collect()
 }
 
+/// What the players of all shards have met with.
+fn players(plan: &Plan, ends: &[ShardEnd]) -> Option<Players> {
+    plan.players()?;
+    let mut all = PlayerRecord::new();
+    for end in ends.iter().filter_map(|end| end.players.as_ref()) {
+        all.add(end);
+    }
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let watched_ns = all.played_ns + all.stalled_ns;
+    Some(Players {
+        opened: all.opened,
+        started: all.startup.len(),
+        startup_time_us: Times::of(&all.startup),
+        seeks: all.seeks,
+        seek_time_us: Times::of(&all.seek),
+        stalls: all.stalls,
+        stalled_s: seconds(all.stalled_ns),
+        played_s: seconds(all.played_ns),
+        stalled_share: all.stalled_ns as f64 / watched_ns.max(1) as f64,
+        ended: all.ended,
+        without_moov: all.without_moov,
+    })
+}
+
 /// What the errors are about, where that can be told.
 fn notes(summary: &mut Summary) {
     let count = |class: ErrorClass| summary.errors.get(class.key()).copied().unwrap_or(0);
@@ -207,6 +243,22 @@ fn notes(summary: &mut Summary) {
     }
     if count(ErrorClass::NoDescriptors) > 0 {
         notes.push("no descriptor was left for more connections: raise ulimit -n".to_owned());
+    }
+    if count(ErrorClass::BadRange) > 0 {
+        notes.push(
+            "answers were not the range that was asked for, by status, Content-Range or length"
+                .to_owned(),
+        );
+    }
+    if let Some(players) = &summary.players
+        && players.without_moov > 0
+    {
+        notes.push(format!(
+            "{} of the files that were opened have no movie box (moov): they were played at {} Mbit/s \
+             unless --player-bitrate says otherwise",
+            players.without_moov,
+            limits::LOAD_PLAYER_BITS_PER_S as f64 / 1e6
+        ));
     }
     if count(ErrorClass::Timeout) > 0 {
         notes.push(format!(

@@ -12,6 +12,7 @@ use crc32fast::Hasher;
 
 use super::engine::{Due, Engine, Next, Seat};
 use super::error::ErrorClass;
+use super::ranges::WHOLE;
 use crate::http::h1::response::{Answer, ResponseReader};
 use crate::limits;
 use crate::runtime::{PendingSend, Receiver, SendBuf, Stream, Timer, sleep};
@@ -28,7 +29,7 @@ enum End {
 
 /// Keeps one connection of the load going.
 pub(super) async fn run(engine: Rc<Engine>) {
-    let seat = Rc::new(Seat::default());
+    let seat = engine.seat();
     let mut carried = VecDeque::new();
     let mut tried = false;
     loop {
@@ -77,7 +78,7 @@ pub(super) async fn run(engine: Rc<Engine>) {
     for due in carried.into_iter().chain(seat.take_handed()) {
         engine.unanswered(due, None);
     }
-    engine.connection_ends();
+    engine.connection_ends(&seat);
 }
 
 /// Waits for a request; `None` when there will be none.
@@ -88,7 +89,7 @@ async fn next_due(engine: &Rc<Engine>, seat: &Rc<Seat>) -> Option<Due> {
         }
         match engine.next(seat, monotonic_ns(), cx) {
             Next::Send(due) => Poll::Ready(Some(due)),
-            Next::Wait => Poll::Pending,
+            Next::Wait | Next::Later(_) => Poll::Pending,
             Next::Finished => Poll::Ready(None),
         }
     })
@@ -236,6 +237,11 @@ impl<'a> Connection<'a> {
             match self.engine.next(self.seat, now_ns, cx) {
                 Next::Send(due) => self.batch.push(due),
                 Next::Wait => break,
+                Next::Later(at_ns) => {
+                    let wait_ns = at_ns.saturating_sub(now_ns);
+                    self.timer.reset(wait_ns.div_ceil(1_000_000));
+                    break;
+                }
                 Next::Finished => {
                     self.finished = true;
                     break;
@@ -261,6 +267,14 @@ impl<'a> Connection<'a> {
     /// The batch as one piece.
     fn gathered(&self) -> SendBuf {
         let requests = &self.engine.plan.requests;
+        if let Some(ranges) = &self.engine.plan.ranges {
+            let mut all = self.engine.shard.output_pool().take();
+            for due in &self.batch {
+                let head = requests[due.request as usize].0.one();
+                ranges.encode(&mut all, head, due.request, due.piece);
+            }
+            return all.into();
+        }
         let first = self.batch[0].request;
         if self.batch.iter().all(|due| due.request == first)
             && let Some(burst) = requests[first as usize].0.burst(self.batch.len())
@@ -305,11 +319,21 @@ impl<'a> Connection<'a> {
             };
             let due = front.due;
             let no_body = self.engine.plan.requests[due.request as usize].0.no_body;
-            let step = match &mut self.checksum {
-                Some(checksum) => self
-                    .reader
-                    .read(bytes, no_body, |data| checksum.update(data)),
-                None => self.reader.read(bytes, no_body, |_| {}),
+            let player = self
+                .seat
+                .player
+                .as_ref()
+                .zip(self.engine.plan.ranges.as_ref());
+            let step = match (&mut self.checksum, player) {
+                (None, None) => self.reader.read(bytes, no_body, |_| {}),
+                (checksum, player) => self.reader.read(bytes, no_body, |data| {
+                    if let Some(checksum) = checksum {
+                        checksum.update(data);
+                    }
+                    if let Some((player, ranges)) = player {
+                        player.borrow_mut().data(data, ranges);
+                    }
+                }),
             };
             let step = step.map_err(|_| ErrorClass::BadResponse)?;
             bytes = &bytes[step.consumed..];
@@ -318,7 +342,7 @@ impl<'a> Connection<'a> {
             };
             self.engine
                 .answered(due, front.sent_ns, now_ns, answer.status);
-            self.check(due, answer);
+            self.check(due, answer, now_ns);
             self.in_flight.pop_front();
             self.answers += 1;
             if let Some(front) = self.in_flight.front() {
@@ -338,7 +362,12 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    fn check(&mut self, due: Due, answer: Answer) {
+    fn check(&mut self, due: Due, answer: Answer, now_ns: u64) {
+        if due.piece != WHOLE {
+            let head = self.reader.last_head();
+            let good = self.engine.check_range(due, answer, head);
+            self.engine.player_has(self.seat, good, now_ns);
+        }
         if let Some(checksum) = &mut self.checksum {
             let crc = std::mem::take(checksum).finalize();
             self.engine
@@ -371,9 +400,9 @@ impl<'a> Connection<'a> {
         if let Some(answer) = self.reader.end()
             && let Some(Sent { due, sent_ns }) = self.in_flight.pop_front()
         {
-            self.engine
-                .answered(due, sent_ns, monotonic_ns(), answer.status);
-            self.check(due, answer);
+            let now_ns = monotonic_ns();
+            self.engine.answered(due, sent_ns, now_ns, answer.status);
+            self.check(due, answer, now_ns);
             self.answers += 1;
             self.carry_all();
             return End::Closed;

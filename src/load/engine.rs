@@ -14,7 +14,9 @@ use super::choice::Choice;
 use super::connecting::Connecting;
 use super::error::ErrorClass;
 use super::plan::Plan;
-use super::record::{Record, UrlRecord};
+use super::player::{Player, Turn};
+use super::ranges::{Piece, WHOLE};
+use super::record::{PlayerRecord, Record, UrlRecord};
 use crate::limits;
 use crate::runtime::{Pacing, Shard, sleep_until};
 use crate::sys::time::monotonic_ns;
@@ -25,6 +27,8 @@ pub(super) struct Due {
     pub due_ns: u64,
     /// Index of [`Plan::requests`].
     pub request: u32,
+    /// [`WHOLE`] unless ranges are asked for.
+    pub piece: Piece,
 }
 
 /// What a connection with room for a request gets.
@@ -32,6 +36,8 @@ pub(super) enum Next {
     Send(Due),
     /// Nothing is due; the connection is woken when something is.
     Wait,
+    /// Nothing is due before this moment, at which the connection wakes itself.
+    Later(u64),
     /// Nothing will be due any more.
     Finished,
 }
@@ -47,11 +53,14 @@ enum Phase {
 }
 
 /// A connection's place in the line for what is due.
-#[derive(Default)]
 pub(super) struct Seat {
     in_line: Cell<bool>,
     /// A request that it was handed.
     handed: Cell<Option<Due>>,
+    /// What comes next in sequence: a request, and a piece of it.
+    pub next: Cell<(u32, Piece)>,
+    /// If the connection is a video player.
+    pub player: Option<RefCell<Player>>,
 }
 
 impl Seat {
@@ -82,14 +91,16 @@ pub(super) struct Engine {
     arrivals: RefCell<Option<Arrivals>>,
     /// Requests that a closed loop may still send.
     budget: Cell<u64>,
-    choice: RefCell<Choice>,
+    pub choice: RefCell<Choice>,
+    pub random: RefCell<fastrand::Rng>,
     line: RefCell<VecDeque<(Rc<Seat>, Waker)>>,
     dispatcher: RefCell<Option<Waker>>,
     in_flight: Cell<u64>,
     /// If there are several requests: what came of each, of the first ones and of all others.
     by_url: Option<RefCell<Vec<UrlRecord>>>,
-    /// The first body of each request and status.
-    bodies: RefCell<HashMap<(u32, u16), Body>>,
+    pub players: Option<RefCell<PlayerRecord>>,
+    /// The first body of each request, piece and status.
+    bodies: RefCell<HashMap<(u32, Piece, u16), Body>>,
     /// Connections that have not ended for good.
     live: Cell<usize>,
     root: RefCell<Option<Waker>>,
@@ -112,6 +123,8 @@ impl Engine {
             arrivals: RefCell::default(),
             budget: Cell::new(u64::MAX),
             choice: RefCell::new(Choice::new(&plan, share, seed)),
+            random: RefCell::new(fastrand::Rng::with_seed(!seed)),
+            players: plan.players().map(|_| RefCell::new(PlayerRecord::new())),
             by_url: UrlRecord::of(&plan).map(RefCell::new),
             plan,
             line: RefCell::default(),
@@ -223,7 +236,11 @@ impl Engine {
         self.live.set(self.live.get() + 1);
     }
 
-    pub fn connection_ends(&self) {
+    pub fn connection_ends(&self, seat: &Seat) {
+        let now_ns = monotonic_ns().min(self.end_ns.get());
+        self.with_player(seat, now_ns, |player, _, record| {
+            player.finish(now_ns, record)
+        });
         self.live.set(self.live.get() - 1);
         if self.live.get() == 0 {
             self.wake_root();
@@ -271,15 +288,24 @@ impl Engine {
             if now_ns >= self.end_ns.get() || self.budget.get() == 0 {
                 return Next::Finished;
             }
+            let due = match self.players_turn(seat, now_ns) {
+                None => self.pick(seat, now_ns),
+                Some(Turn::Ask(request, piece)) => Due {
+                    due_ns: now_ns,
+                    request,
+                    piece,
+                },
+                Some(Turn::Later(at_ns)) => return Next::Later(at_ns.min(self.end_ns.get())),
+            };
             self.budget.set(self.budget.get() - 1);
-            return Next::Send(self.pick(now_ns));
+            return Next::Send(due);
         };
         if let Some(due_ns) = arrivals.take_due(now_ns) {
             // With others in line it was for the dispatcher to send this.
             if !self.line.borrow().is_empty() {
                 self.lag(due_ns, now_ns);
             }
-            return Next::Send(self.pick(due_ns));
+            return Next::Send(self.pick(seat, due_ns));
         }
         if arrivals.peek().is_none() {
             return Next::Finished;
@@ -304,11 +330,27 @@ impl Engine {
         }
     }
 
-    fn pick(&self, due_ns: u64) -> Due {
+    fn pick(&self, seat: &Seat, due_ns: u64) -> Due {
+        let (request, piece) = match &self.plan.ranges {
+            None => (self.choice.borrow_mut().next(), WHOLE),
+            Some(ranges) => self.pick_piece(seat, ranges),
+        };
         Due {
             due_ns,
-            request: self.choice.borrow_mut().next(),
+            request,
+            piece,
         }
+    }
+
+    /// A place in the line for a connection.
+    pub fn seat(&self) -> Rc<Seat> {
+        let player = || RefCell::new(Player::new(self.random.borrow_mut().u64(..)));
+        Rc::new(Seat {
+            in_line: Cell::new(false),
+            handed: Cell::new(None),
+            next: Cell::new((0, WHOLE)),
+            player: self.players.as_ref().map(|_| player()),
+        })
     }
 
     fn lag(&self, due_ns: u64, now_ns: u64) {
@@ -354,7 +396,7 @@ impl Engine {
                 && let Some((seat, waker)) = line.pop_front()
             {
                 seat.in_line.set(false);
-                seat.handed.set(Some(self.pick(due_ns)));
+                seat.handed.set(Some(self.pick(&seat, due_ns)));
                 waker.wake();
             }
         }
@@ -400,7 +442,7 @@ impl Engine {
     }
 
     /// Counts an error of a request that counts.
-    fn error(&self, due: Due, class: ErrorClass) {
+    pub fn error(&self, due: Due, class: ErrorClass) {
         self.record.borrow_mut().tally.error(class);
         if let Some(by_url) = &self.by_url {
             UrlRecord::at(&mut by_url.borrow_mut(), due.request).errors += 1;
@@ -412,12 +454,18 @@ impl Engine {
         self.by_url.as_ref().map_or_else(Vec::new, RefCell::take)
     }
 
-    /// Compares a body with the first of that request and status.
+    /// Compares a body with the first of that request, piece and status.
     pub fn check(&self, due: Due, body: Body) {
         let mut firsts = self.bodies.borrow_mut();
-        let first = firsts.entry((due.request, body.0)).or_insert(body);
-        if *first != body && due.due_ns >= self.measure_ns.get() {
-            self.error(due, ErrorClass::BodyMismatch);
+        let key = (due.request, due.piece, body.0);
+        let is_full = firsts.len() >= limits::LOAD_BODIES_MAX;
+        match firsts.get(&key) {
+            Some(first) if *first == body || due.due_ns < self.measure_ns.get() => {}
+            Some(_) => self.error(due, ErrorClass::BodyMismatch),
+            None if is_full => self.record.borrow_mut().tally.unchecked += 1,
+            None => {
+                firsts.insert(key, body);
+            }
         }
     }
 

@@ -30,10 +30,12 @@ pub enum ErrorClass {
     Status5xx,
     /// The answer's body is another than the first one's.
     BodyMismatch,
+    /// The answer is not the range that was asked for.
+    BadRange,
 }
 
 impl ErrorClass {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -47,6 +49,7 @@ impl ErrorClass {
         Self::Status4xx,
         Self::Status5xx,
         Self::BodyMismatch,
+        Self::BadRange,
     ];
 
     /// Its key in a summary.
@@ -65,6 +68,7 @@ impl ErrorClass {
             Self::Status4xx => "status_4xx",
             Self::Status5xx => "status_5xx",
             Self::BodyMismatch => "body_mismatch",
+            Self::BadRange => "bad_range",
         }
     }
 
@@ -109,6 +113,17 @@ pub enum LoadError {
         connections: usize,
         first: u16,
         last: u16,
+    },
+    /// What answers with `status` can't be asked for in ranges.
+    NoRanges {
+        path: String,
+        status: u16,
+    },
+    /// An object is too large for pieces so small.
+    Pieces {
+        path: String,
+        size: u64,
+        piece_bytes: u64,
     },
     Runtime(RuntimeError),
     Io {
@@ -159,6 +174,32 @@ impl fmt::Display for LoadError {
                 "{connections} connections to one address need as many local ports, and \
                  net.ipv4.ip_local_port_range has {first} to {last}; \
                  widen it (sysctl net.ipv4.ip_local_port_range='1024 65535') or use fewer connections"
+            ),
+            Self::NoRanges { path, status } => {
+                write!(
+                    f,
+                    "the first byte of {path} was asked for, and the server answered "
+                )?;
+                match status {
+                    200 => write!(
+                        f,
+                        "200 with all of it: it does not do ranges there; leave out --ranges"
+                    ),
+                    206 => write!(
+                        f,
+                        "206 without saying that it is bytes 0-0 of how many (Content-Range)"
+                    ),
+                    416 => write!(f, "416: it is empty; name one with content"),
+                    _ => write!(f, "{status}; name one that is there"),
+                }
+            }
+            Self::Pieces {
+                path,
+                size,
+                piece_bytes,
+            } => write!(
+                f,
+                "{path} has {size} bytes, which are too many pieces of {piece_bytes}; take larger ones"
             ),
             Self::Runtime(error) => error.fmt(f),
             Self::Io { what, error } => write!(f, "{what} failed: {error}"),

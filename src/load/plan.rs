@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::arrivals::{Rate, Spacing};
 use super::error::LoadError;
+use super::ranges::{RangePattern, Ranges};
 use super::request::Prepared;
 use crate::limits;
 use crate::sys;
@@ -35,6 +36,9 @@ pub struct Plan {
     pub rate: Option<(Rate, Spacing)>,
     /// The order of a log in place of weights.
     pub replay: Option<Replay>,
+    /// Asks for pieces, of requests without a body. Players pace themselves: with them there is no
+    /// rate, no pipelining, and no connection per request.
+    pub ranges: Option<Ranges>,
     pub seed: u64,
     /// Compares each body, by length and CRC-32, with the first one that the same request got with
     /// the same status.
@@ -71,11 +75,18 @@ impl Plan {
             timeout_ms: limits::LOAD_TIMEOUT_MS,
             rate: None,
             replay: None,
+            ranges: None,
             seed: 0,
             check: false,
             urls: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// How players ask for ranges, if that is what the connections are.
+    pub(super) fn players(&self) -> Option<&Ranges> {
+        let ranges = self.ranges.as_ref()?;
+        (ranges.spec.pattern == RangePattern::Player).then_some(ranges)
     }
 
     /// Whether requests are due at moments of their own.

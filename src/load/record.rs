@@ -59,6 +59,70 @@ impl UrlRecord {
     }
 }
 
+/// What the video players of one shard, or of all, have met with.
+#[derive(Clone)]
+pub(super) struct PlayerRecord {
+    /// The warm-up is not in it.
+    pub measured: bool,
+    /// Files opened, with such as did not start to play.
+    pub opened: u64,
+    /// From opening a file until it plays.
+    pub startup: Histogram<u64>,
+    pub seeks: u64,
+    /// From a seek until it plays.
+    pub seek: Histogram<u64>,
+    /// How often the buffer ran dry, and for how long.
+    pub stalls: u64,
+    pub stalled_ns: u64,
+    pub played_ns: u64,
+    /// Files played to their end.
+    pub ended: u64,
+    /// Files without a movie box.
+    pub without_moov: u64,
+}
+
+impl PlayerRecord {
+    pub fn new() -> Self {
+        Self {
+            measured: false,
+            opened: 0,
+            startup: histogram(),
+            seeks: 0,
+            seek: histogram(),
+            stalls: 0,
+            stalled_ns: 0,
+            played_ns: 0,
+            ended: 0,
+            without_moov: 0,
+        }
+    }
+
+    pub fn started(&mut self, waited_ns: u64) {
+        self.startup.saturating_record(waited_ns);
+    }
+
+    pub fn found(&mut self, waited_ns: u64) {
+        self.seek.saturating_record(waited_ns);
+    }
+
+    pub fn stalled(&mut self, waited_ns: u64) {
+        self.stalls += 1;
+        self.stalled_ns += waited_ns;
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.startup += &other.startup;
+        self.seeks += other.seeks;
+        self.seek += &other.seek;
+        self.stalls += other.stalls;
+        self.stalled_ns += other.stalled_ns;
+        self.played_ns += other.played_ns;
+        self.ended += other.ended;
+        self.without_moov += other.without_moov;
+    }
+}
+
 /// Counts of one shard, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -71,6 +135,8 @@ pub(super) struct Tally {
     pub errors: [u64; ErrorClass::ALL.len()],
     /// Connections made.
     pub connects: u64,
+    /// Bodies that were not compared, since too many others are remembered.
+    pub unchecked: u64,
     /// Requests under way when the load ended.
     pub unanswered: u64,
     /// Requests that were due and had not been sent when the load ended.
@@ -95,6 +161,7 @@ impl Tally {
         self.requests += other.requests;
         self.bytes += other.bytes;
         self.connects += other.connects;
+        self.unchecked += other.unchecked;
         self.unanswered += other.unanswered;
         self.unsent += other.unsent;
     }

@@ -79,6 +79,10 @@ impl Display for Body<'_> {
             let table = facts::by_url(summary);
             writeln!(f, "<section><h2>By URL</h2>\n{table}</section>")?;
         }
+        if summary.players.is_some() {
+            let table = facts::players(summary);
+            writeln!(f, "<section><h2>What viewers saw</h2>\n{table}</section>")?;
+        }
         f.write_str("<section><h2>The run</h2>\n<div class=\"pair\">\n<div>")?;
         write!(
             f,

@@ -52,6 +52,15 @@ impl Prepared {
         &self.burst[..self.bytes]
     }
 
+    /// What it asks for: the path and query of its target.
+    pub fn path(&self) -> &str {
+        let mut words = self.one().split(|&byte| byte == b' ');
+        words
+            .nth(1)
+            .and_then(|path| str::from_utf8(path).ok())
+            .unwrap_or_default()
+    }
+
     /// `count` requests in one piece, if so many are ready.
     pub fn burst(&self, count: usize) -> Option<Bytes> {
         let end = self.bytes.checked_mul(count)?;
@@ -220,6 +229,7 @@ mod tests {
         let prepared = Prepared::new(&target, &RequestSpec::default(), 3).unwrap();
         assert_eq!(prepared.burst(3).unwrap(), prepared.one().repeat(3));
         assert_eq!(prepared.burst(4), None);
+        assert_eq!(prepared.path(), "/");
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub struct Load {
 /// When the host does not allow it. That the server can't be reached shows in [`Load::finish`].
 pub fn start(mut plan: Plan, server_pids: Vec<u32>) -> Result<Load, LoadError> {
     plan.threads = plan.threads.clamp(1, plan.connections.max(1));
+    if plan.players().is_some() {
+        (plan.rate, plan.replay, plan.pipeline) = (None, None, 1);
+        plan.connection_per_request = false;
+    }
     plan.check_limits()?;
     let plan = Arc::new(plan);
     let shared = Arc::clone(&plan);
@@ -180,6 +184,7 @@ async fn drive(
         seconds,
         busy: reporter.finish(),
         by_url: engine.take_by_url(),
+        players: engine.take_players(),
     })
 }
 

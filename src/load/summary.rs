@@ -30,6 +30,9 @@ pub struct Summary {
     pub threads: usize,
     pub pipeline: usize,
     pub connection_per_request: bool,
+    /// The pattern of ranges that were asked for.
+    #[serde(default)]
+    pub ranges: Option<String>,
     pub warmup_s: f64,
     pub timeout_s: f64,
 
@@ -79,6 +82,9 @@ pub struct Summary {
     /// What came of each of several URLs: of the first ones, and of all others in the last line.
     #[serde(default)]
     pub by_url: Vec<ByUrl>,
+    /// What video players have met with, if that is what the connections were.
+    #[serde(default)]
+    pub players: Option<Players>,
     pub timeline: Vec<Second>,
     /// (percentile, response time in us, service time in us), for plots.
     pub percentiles: Vec<(f64, f64, f64)>,
@@ -163,6 +169,32 @@ pub struct ByUrl {
     pub response_p50_us: f64,
     pub response_p99_us: f64,
     pub response_max_us: f64,
+}
+
+/// What viewers would have seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Players {
+    /// Files that were opened…
+    pub opened: u64,
+    /// …and such as began to play.
+    pub started: u64,
+    /// From opening a file until it plays.
+    pub startup_time_us: Times,
+    pub seeks: u64,
+    /// From a seek until it plays again.
+    pub seek_time_us: Times,
+    /// How often a buffer ran dry in mid-play.
+    pub stalls: u64,
+    /// For how long that was, of all players together…
+    pub stalled_s: f64,
+    /// …beside the time in which they played.
+    pub played_s: f64,
+    /// The share of `stalled_s` in both, from 0 to 1.
+    pub stalled_share: f64,
+    /// Files played to their end.
+    pub ended: u64,
+    /// Opened files that have no movie box.
+    pub without_moov: u64,
 }
 
 /// The host that a load was run on.

@@ -19,6 +19,7 @@ impl fmt::Display for Summary {
         self.times(f)?;
         self.rest(f)?;
         self.failures(f)?;
+        self.players(f)?;
         self.by_url(f)?;
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
@@ -59,6 +60,9 @@ impl Summary {
         }
         if self.connection_per_request {
             text += ", a connection per request";
+        }
+        if let Some(ranges) = &self.ranges {
+            let _ = write!(text, ", ranges {ranges}");
         }
         if self.interrupted {
             text += ", stopped early";
@@ -178,6 +182,42 @@ impl Summary {
             writeln!(f, "\n  the load at {}/s:\n", grouped(asked as u64))?;
         }
         Ok(())
+    }
+
+    fn players(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.player_rows();
+        rows.iter().try_for_each(|(name, text)| line(f, name, text))
+    }
+
+    /// What viewers would have seen, if players were what loaded.
+    pub(super) fn player_rows(&self) -> Vec<(&'static str, String)> {
+        let Some(players) = &self.players else {
+            return Vec::new();
+        };
+        let waits = |times: &Times| match times.count {
+            0 => String::new(),
+            _ => format!(
+                ": P50 {}, P99 {}, max {}",
+                timed(times.p50),
+                timed(times.p99),
+                timed(times.max)
+            ),
+        };
+        let started = format!(
+            "{} of {} files{}",
+            grouped(players.started),
+            grouped(players.opened),
+            waits(&players.startup_time_us)
+        );
+        let seeks = grouped(players.seeks) + &waits(&players.seek_time_us);
+        let stalls = format!(
+            "{}, {:.1} s beside {:.1} s played ({:.2}%)",
+            grouped(players.stalls),
+            players.stalled_s,
+            players.played_s,
+            players.stalled_share * 100.0
+        );
+        vec![("start-up", started), ("seeks", seeks), ("stalls", stalls)]
     }
 
     fn by_url(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use crate::server::{OK, Server};
 
-const SCRIPTS: [&str; 5] = ["smoke", "million", "churn", "soak", "idle"];
+const SCRIPTS: [&str; 6] = ["smoke", "million", "churn", "soak", "idle", "video"];
 
 fn script(name: &str, args: &[&str]) -> Output {
     Command::new("bash")

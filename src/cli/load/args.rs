@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::{compare, index};
 use crate::config::Unit;
 use crate::limits;
-use crate::load::Rate;
+use crate::load::{RangeSpec, Rate};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -20,6 +20,8 @@ EXAMPLES:
   headwater load http://localhost:8080/a http://localhost:8080/b --weights 3,1
   headwater load --urls urls.txt -c 64                      a line each: [METHOD] URL [WEIGHT]
   headwater load http://localhost:8080 --replay access.log --speed 10x
+  headwater load http://localhost:8080/film.mp4 -c 100 --ranges player --player-seek 20s -d 60s
+  headwater load http://localhost:8080/film.mp4 -c 16 --ranges random:256KiB --check
   headwater load http://localhost:8080/ --pid $(pidof nginx)
   headwater load http://localhost:8080/ -c 64 --find-knee 10ms
   headwater load http://localhost:8080/ --rate 5k -d 30s --report run.html
@@ -101,6 +103,23 @@ pub struct LoadArgs {
     /// --duration each [default: 3s], from 1,000 requests per second on
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["rate", "requests", "hdr"])]
     pub(super) find_knee: Option<u64>,
+
+    /// Ask for ranges, each a piece of this size [default: 1MiB]: sequential:1MB, random:256KiB, or
+    /// player: every connection plays videos, with the movie box first, a buffer, and seeks
+    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["replay", "data"])]
+    pub(super) ranges: Option<RangeSpec>,
+
+    /// Bits per second that players play, such as 4M [default: size and duration of the file]
+    #[arg(long, value_name = "RATE", value_parser = bits, requires = "ranges")]
+    pub(super) player_bitrate: Option<f64>,
+
+    /// Mean time between a player's seeks to a random place, or off [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = time_or_off, requires = "ranges")]
+    pub(super) player_seek: Option<u64>,
+
+    /// How much a player reads ahead [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "ranges")]
+    pub(super) player_buffer: Option<u64>,
 
     /// Requests that may be under way on one connection
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -189,6 +208,26 @@ fn time(text: &str) -> Result<u64, String> {
     match ms {
         1..=limits::TIMEOUT_MS_CEILING => Ok(ms),
         _ => Err("is out of range; choose from 1ms to 24h".to_owned()),
+    }
+}
+
+/// `off` is 0.
+fn time_or_off(text: &str) -> Result<u64, String> {
+    match text {
+        "off" => Ok(0),
+        _ => time(text),
+    }
+}
+
+fn bits(text: &str) -> Result<f64, String> {
+    let (number, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
+        Some(b'M') => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    match number.parse::<f64>().map(|number| number * factor) {
+        Ok(bits) if (1e3..=1e12).contains(&bits) => Ok(bits),
+        _ => Err("is not a number of bits per second such as 4M or 800k".to_owned()),
     }
 }
 

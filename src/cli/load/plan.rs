@@ -1,10 +1,15 @@
 //! Makes a plan of the command line.
 
+use std::net::SocketAddr;
+
 use super::args::LoadArgs;
 use super::targets::targets;
 use crate::cli::resolve;
 use crate::limits;
-use crate::load::{LoadError, Plan, RequestSpec, Spacing};
+use crate::load::{
+    self, LoadError, Plan, PlayerOptions, Prepared, RangePattern, RangeSpec, Ranges, RequestSpec,
+    Spacing,
+};
 use crate::sys::{cpu, process};
 
 /// Length of a load that looks for the knee.
@@ -55,6 +60,10 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
         host: origin.host.clone(),
         error,
     })?;
+    let ranges = args
+        .ranges
+        .map(|spec| ranges(args, spec, &addresses, &targets.requests))
+        .transpose()?;
     let defaults = Plan::new(addresses, targets.requests);
     Ok(Plan {
         connections: args.connections,
@@ -83,6 +92,7 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
         seed: args.seed,
         check: args.check,
         replay: targets.replay,
+        ranges,
         urls: targets.urls,
         notes: targets.notes,
         ..defaults
@@ -94,6 +104,53 @@ pub(super) fn spacing(args: &LoadArgs) -> Spacing {
         true => Spacing::Poisson,
         false => Spacing::Constant,
     }
+}
+
+/// How ranges are asked for. Asks the server what there is.
+fn ranges(
+    args: &LoadArgs,
+    spec: RangeSpec,
+    addresses: &[SocketAddr],
+    requests: &[(Prepared, f64)],
+) -> Result<Ranges, Refusal> {
+    let is_range = |line: &String| {
+        let name = line.split(':').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("range")
+    };
+    if args.headers.iter().any(is_range) {
+        return Err(usage("--ranges writes the Range field; leave out yours"));
+    }
+    if requests
+        .iter()
+        .any(|(request, _)| !request.one().starts_with(b"GET "))
+    {
+        return Err(usage("--ranges is about GET; leave out other methods"));
+    }
+    let is_player = spec.pattern == RangePattern::Player;
+    let paced = args.rate.is_some() || args.find_knee.is_some();
+    if is_player && (paced || args.pipeline > 1 || args.connection_per_request) {
+        return Err(usage(
+            "--ranges player: players set their own pace, one request after the other on one connection; \
+             leave out --rate, --find-knee, --pipeline and --connection-per-request",
+        ));
+    }
+    let of_players =
+        args.player_bitrate.is_some() || args.player_seek.is_some() || args.player_buffer.is_some();
+    if !is_player && of_players {
+        return Err(usage("--player-… is about --ranges player"));
+    }
+    let defaults = PlayerOptions::default();
+    Ok(Ranges {
+        spec,
+        sizes: load::ask_sizes(addresses, requests, spec, args.timeout)?,
+        player: PlayerOptions {
+            bits_per_s: args.player_bitrate,
+            seek_ms: args
+                .player_seek
+                .map_or(defaults.seek_ms, |ms| Some(ms).filter(|ms| *ms > 0)),
+            buffer_ms: args.player_buffer.unwrap_or(defaults.buffer_ms),
+        },
+    })
 }
 
 fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {

@@ -166,6 +166,10 @@ fn list(caption: &'static str, rows: Vec<(&str, String)>) -> Table<'static> {
     }
 }
 
+pub(super) fn players(summary: &Summary) -> Table<'static> {
+    list("Video players", summary.player_rows())
+}
+
 pub(super) fn answers(summary: &Summary) -> Table<'static> {
     let mut rows = vec![
         (

@@ -1,0 +1,77 @@
+//! A shard's part of a load of ranges: which piece is asked for next, and what came of it.
+
+use super::engine::{Due, Engine, Seat};
+use super::error::ErrorClass;
+use super::player::{Player, Turn};
+use super::ranges::{Piece, RangePattern, Ranges};
+use super::record::PlayerRecord;
+use crate::http::h1::response::Answer;
+
+impl Engine {
+    /// What comes next for a connection, and which piece of it.
+    pub fn pick_piece(&self, seat: &Seat, ranges: &Ranges) -> (u32, Piece) {
+        if ranges.spec.pattern == RangePattern::Random {
+            let request = self.choice.borrow_mut().next();
+            let piece = self.random.borrow_mut().u32(..ranges.pieces(request));
+            return (request, piece);
+        }
+        let (request, piece) = match seat.next.get() {
+            (request, piece) if piece < ranges.pieces(request) => (request, piece),
+            _ => (self.choice.borrow_mut().next(), 0),
+        };
+        seat.next.set((request, piece + 1));
+        (request, piece)
+    }
+
+    /// Whether an answer is the range that was asked for; a success that is not is an error.
+    pub fn check_range(&self, due: Due, answer: Answer, head: &[u8]) -> bool {
+        let Some(ranges) = &self.plan.ranges else {
+            return true;
+        };
+        let good = answer.status == 206
+            && ranges.is_answer(due.request, due.piece, head, answer.body_bytes);
+        if !good && answer.status < 400 && due.due_ns >= self.measure_ns() {
+            self.error(due, ErrorClass::BadRange);
+        }
+        good
+    }
+
+    /// What a player does now.
+    pub fn players_turn(&self, seat: &Seat, now_ns: u64) -> Option<Turn> {
+        self.with_player(seat, now_ns, |player, ranges, record| {
+            player.next(now_ns, ranges, record, || self.choice.borrow_mut().next())
+        })
+    }
+
+    /// A player has its answer.
+    pub fn player_has(&self, seat: &Seat, good: bool, now_ns: u64) {
+        let now_ns = now_ns.min(self.end_ns());
+        self.with_player(seat, now_ns, |player, ranges, record| {
+            player.came(good, now_ns, ranges, record);
+        });
+    }
+
+    /// Runs something with a connection's player, if that is what it is. What players met with in
+    /// the warm-up is forgotten when that is over.
+    pub fn with_player<T>(
+        &self,
+        seat: &Seat,
+        now_ns: u64,
+        each: impl FnOnce(&mut Player, &Ranges, &mut PlayerRecord) -> T,
+    ) -> Option<T> {
+        let (player, record) = (seat.player.as_ref()?, self.players.as_ref()?);
+        let ranges = self.plan.ranges.as_ref()?;
+        let mut record = record.borrow_mut();
+        if now_ns >= self.measure_ns() && !record.measured {
+            *record = PlayerRecord::new();
+            record.measured = true;
+        }
+        Some(each(&mut player.borrow_mut(), ranges, &mut record))
+    }
+
+    /// What the players have met with.
+    pub fn take_players(&self) -> Option<PlayerRecord> {
+        let players = self.players.as_ref()?;
+        Some(players.replace(PlayerRecord::new()))
+    }
+}

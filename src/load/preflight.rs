@@ -1,0 +1,140 @@
+//! What has to be known before ranges are asked for: whether the server does them, and how large the
+//! objects are.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::error::LoadError;
+use super::ranges::{self, RangeSpec, WHOLE};
+use super::request::Prepared;
+use crate::http::ByteRange;
+use crate::http::h1::response::ResponseReader;
+use crate::limits;
+
+/// Asks for the first byte of each of `requests`; gives their sizes. Blocks, up to `timeout_ms` for
+/// each.
+///
+/// # Errors
+/// When the server can't be reached, does not do ranges, or an object is empty or has too many pieces.
+pub fn ask_sizes(
+    addresses: &[SocketAddr],
+    requests: &[(Prepared, f64)],
+    spec: RangeSpec,
+    timeout_ms: u64,
+) -> Result<Vec<u64>, LoadError> {
+    let mut connection = None;
+    let wait = Duration::from_millis(timeout_ms);
+    let mut sizes = Vec::with_capacity(requests.len());
+    for (request, _) in requests {
+        let told = match connection.take() {
+            // One that was kept may have been closed meanwhile.
+            Some(kept) => first_byte(kept, request).ok(),
+            None => None,
+        };
+        let told = match told {
+            Some(told) => told,
+            None => {
+                first_byte(connect(addresses, wait)?, request).map_err(|error| LoadError::Io {
+                    what: "asking for the size of what ranges are to be of",
+                    error,
+                })?
+            }
+        };
+        let refuse = |status| LoadError::NoRanges {
+            path: request.path().to_owned(),
+            status,
+        };
+        let size = told.size.ok_or_else(|| refuse(told.status))?;
+        if size.div_ceil(spec.piece_bytes) >= u64::from(WHOLE) {
+            return Err(LoadError::Pieces {
+                path: request.path().to_owned(),
+                size,
+                piece_bytes: spec.piece_bytes,
+            });
+        }
+        sizes.push(size);
+        connection = told.connection;
+    }
+    Ok(sizes)
+}
+
+fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, LoadError> {
+    let mut failed = None;
+    for &address in addresses {
+        let connected = TcpStream::connect_timeout(&address, wait).and_then(|stream| {
+            stream.set_read_timeout(Some(wait))?;
+            stream.set_write_timeout(Some(wait))?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => {
+                failed.get_or_insert(LoadError::Connect { address, error });
+            }
+        }
+    }
+    Err(failed.unwrap_or(LoadError::Io {
+        what: "connecting",
+        error: io::ErrorKind::AddrNotAvailable.into(),
+    }))
+}
+
+struct Told {
+    status: u16,
+    /// If the answer is the first byte, with the size.
+    size: Option<u64>,
+    /// If it can be used again.
+    connection: Option<TcpStream>,
+}
+
+fn first_byte(mut connection: TcpStream, request: &Prepared) -> io::Result<Told> {
+    let mut bytes = Vec::new();
+    let first = ByteRange { start: 0, len: 1 };
+    ranges::encode(&mut bytes, request.one(), first);
+    connection.write_all(&bytes)?;
+    let mut reader = ResponseReader::default();
+    let mut piece = vec![0; limits::LOAD_RECV_BUFFER_BYTES];
+    let no_http = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    loop {
+        let count = connection.read(&mut piece)?;
+        if count == 0 {
+            return match reader.end() {
+                Some(answer) => Ok(told(answer.status, &reader, None)),
+                None => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+        }
+        let step = reader
+            .read(&piece[..count], false, |_| {})
+            .map_err(no_http)?;
+        if let Some(answer) = step.answer {
+            let kept = answer.keep_alive.then_some(connection);
+            return Ok(told(answer.status, &reader, kept));
+        }
+        // The rest of an answer that is no range may be long, and says no more.
+        match status(reader.last_head()) {
+            Some(status) if (200..600).contains(&status) && status != 206 => {
+                return Ok(told(status, &reader, None));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn told(status: u16, reader: &ResponseReader, connection: Option<TcpStream>) -> Told {
+    let said = ranges::content_range(reader.last_head());
+    Told {
+        status,
+        size: match (status, said) {
+            (206, Some((0, 0, size))) => size,
+            _ => None,
+        },
+        connection,
+    }
+}
+
+/// `HTTP/1.1 206 …`
+fn status(head: &[u8]) -> Option<u16> {
+    str::from_utf8(head.get(9..12)?).ok()?.parse().ok()
+}
