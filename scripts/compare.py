@@ -4,94 +4,54 @@
 Each server has CPU 0 and one worker, the client has CPU 1. A round measures
 every server once, so that what drifts (clocks, neighbours) meets all of them;
 figures are medians over the rounds, and a ratio is the median of the rounds'
-ratios. CPU is the server's own: user and system time per request.
+ratios. CPU is the server's own: user and system time per request. A client that
+was itself the bottleneck is marked *: the server could have done more.
 
-    scripts/compare.py                           all cases, five rounds of three seconds
-    scripts/compare.py small large --rounds 9
-    scripts/compare.py --markdown                the table of the README
-    scripts/compare.py --servers headwater,nginx --json figures.json
+    scripts/compare.sh                           all cases, five rounds of three seconds
+    scripts/compare.sh small large --rounds 9
+    scripts/compare.sh --markdown                the table of the README
+    scripts/compare.sh --servers headwater,nginx --client wrk
+    scripts/compare.sh --quick                   whether it works, in some ten seconds
 
-Needs wrk, and what is installed of the other servers is measured:
-    apt-get install wrk nginx-light lighttpd h2o
-Build headwater first (cargo build --release), or name a binary in HEADWATER.
+Leaves a folder: index.html with the table and, by headwater load, a page for each
+server and case (of the last round); compare.json with all figures.
+
+What is installed of the other servers is measured: apt-get install nginx-light lighttpd h2o
+HEADWATER names another binary than target/release/headwater.
 Exits 1 if any server gave a wrong answer.
 """
 import argparse
 import json
 import os
-import platform
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
+import clients
 import servers
+from clients import CLIENT_CPU, SERVER_CPU, machine
 
-SERVER_CPU, CLIENT_CPU = 0, 1
-PIPELINE_DEPTH = 16
-KB, MB = 1 << 10, 1 << 20
-
-# name: (what it is, bytes of the file, connections, what else wrk is told)
-CASES = {
-    "small": ("1 KB files, 64 connections", KB, 64, []),
-    "pipelined": (f"5 byte files, 64 connections, {PIPELINE_DEPTH} requests deep", 5, 64, ["-s", "pipeline.lua"]),
-    "page": ("16 KB files, 64 connections", 16 * KB, 64, []),
-    "medium": ("100 KB files, 32 connections", 100 * KB, 32, []),
-    "segment": ("1 MB files, 16 connections", MB, 16, []),
-    "large": ("10 MB files, 8 connections", 10 * MB, 8, []),
-    "churn": ("1 KB files, a connection per request", KB, 64, ["-H", "Connection: close"]),
-}
-SECONDS_PER_UNIT = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+CASES = {name: case for name, case in clients.CASES.items() if name != "crowd"}
+QUICK_SECONDS = 0.3
 
 
-def prepare(work):
-    os.chmod(work, 0o755)
-    os.mkdir(f"{work}/www")
-    for size in {size for _, size, _, _ in CASES.values()}:
-        with open(f"{work}/www/{size}.html", "wb") as f:
-            f.write(os.urandom(size))
-    with open(f"{work}/pipeline.lua", "w") as f:
-        f.write(f"""local burst
-function init() burst = string.rep(wrk.format(nil, wrk.path), {PIPELINE_DEPTH}) end
-function request() return burst end
-""")
-
-
-def run_wrk(server, case, seconds, work):
-    """Requests done, requests a second, latencies in microseconds by percentile, what went wrong."""
-    _, size, connections, more = CASES[case]
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *more,
-               f"http://127.0.0.1:{server.port}/{size}.html"]
-    text = subprocess.run(command, capture_output=True, text=True, cwd=work, timeout=seconds + 60,
-                          preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CPU})).stdout
-    done = re.search(r"(\d+) requests in", text)
-    if not done or int(done[1]) == 0:
-        return 1, 0.0, {}, f"no answers: {text.strip()[-200:]}"
-    latency = {int(percent): float(number) * SECONDS_PER_UNIT[unit] * 1e6
-               for percent, number, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)", text)}
-    wrong = "; ".join(re.findall(r"(?:Socket errors|Non-2xx).*", text))
-    return int(done[1]), float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), latency, wrong
-
-
-def one_round(running, case, seconds, work):
+def one_round(running, case, seconds, work, client=clients.headwater, folder=None):
     """What each server does in this case now."""
     found = {}
     for server in running:
-        before = server.cpu_seconds()
-        done, rate, latency, wrong = run_wrk(server, case, seconds, work)
-        cpu = server.cpu_seconds() - before
-        found[server.name] = dict(rate=rate, cpu_us=cpu / done * 1e6, cpu_busy=cpu / seconds,
-                                  p50_us=latency.get(50, 0.0), p99_us=latency.get(99, 0.0), wrong=wrong)
+        kept = dict(report=os.path.abspath(f"{folder}/{case}-{server.name}")) if folder else {}
+        found[server.name] = client(server, case, seconds, work, **kept)
     return found
 
 
 def summary(rounds, name):
     """Medians of one server's figures, and its ratios to headwater's."""
-    out = {key: statistics.median(r[name][key] for r in rounds)
-           for key in ("rate", "cpu_us", "cpu_busy", "p50_us", "p99_us")}
+    out = {key: statistics.median(r[name][key] for r in rounds) for key in ("rate", "cpu_us", "p50_us", "p99_us")}
     out["wrong"] = [r[name]["wrong"] for r in rounds if r[name]["wrong"]]
+    out["saturated"] = sum(r[name]["saturated"] for r in rounds)
     if "headwater" in rounds[0] and name != "headwater":
         for key in ("rate", "cpu_us", "p50_us"):
             ratios = [r["headwater"][key] / r[name][key] for r in rounds if r[name][key]]
@@ -99,83 +59,100 @@ def summary(rounds, name):
     return out
 
 
-def print_text(case, figures):
-    print(f"\n{case}: {CASES[case][0]}")
-    print(f"  {'':10} {'req/s':>10} {'CPU us/req':>11} {'CPU busy':>9} {'p50 us':>9} {'p99 us':>9}   headwater's: CPU, req/s")
+def text(case, figures):
+    lines = [f"\n{case}: {clients.CASES[case][0]}",
+             f"  {'':10} {'req/s':>11} {'CPU us/req':>11} {'p50 us':>9} {'p99 us':>9}   headwater's: CPU, req/s"]
     for name, f in figures.items():
-        line = (f"  {name:10} {f['rate']:10.0f} {f['cpu_us']:11.2f} {f['cpu_busy']:8.0%} "
-                f"{f['p50_us']:9.0f} {f['p99_us']:9.0f}")
+        mark = "*" if f["saturated"] else " "
+        line = f"  {name:10} {f['rate']:10.0f}{mark} {f['cpu_us']:11.2f} {f['p50_us']:9.0f} {f['p99_us']:9.0f}"
         if "headwater_rate_ratio" in f:
             line += f"   x {f['headwater_cpu_us_ratio']:.2f}, x {f['headwater_rate_ratio']:.2f}"
-        print(line + (f"   WRONG: {f['wrong'][0]}" if f["wrong"] else ""))
+        lines.append(line + (f"   WRONG: {f['wrong'][0]}" if f["wrong"] else ""))
+    return "\n".join(lines)
 
 
-def print_markdown(result, names):
-    print("\n| case | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+def markdown(result, names):
+    lines = ["\n| case | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     for case, figures in result.items():
         # What pipelining is about is the rate, and everything else the cost.
         cells = [f"{figures[n]['cpu_us']:.1f} us, {figures[n]['rate']:,.0f}/s" for n in names]
-        print(f"| {CASES[case][0]} | " + " | ".join(cells) + " |")
-    print("\nCPU time of the server per request, and requests per second.")
+        lines.append(f"| {CASES[case][0]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n\nCPU time of the server per request, and requests per second."
 
 
-def machine():
-    with open("/proc/cpuinfo") as f:
-        model = re.search(r"model name\s*: (.*)", f.read())
-    with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
-        congestion = f.read().strip()
-    return (f"{model[1] if model else platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, "
-            f"congestion control {congestion}")
+def options_of(arguments):
+    parser = argparse.ArgumentParser(prog="scripts/compare.sh", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all of them if none is named")
+    parser.add_argument("--servers", default=",".join(servers.COMMANDS))
+    parser.add_argument("--client", default="headwater", choices=["headwater", "wrk"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3, help="length of each measurement; whole seconds with wrk")
+    parser.add_argument("--quick", action="store_true", help="one round, too short to say anything of the servers")
+    parser.add_argument("--arguments", default="", help="more arguments for `headwater serve`")
+    parser.add_argument("--markdown", action="store_true", help="print a table for a page too")
+    parser.add_argument("--out", metavar="DIR", help="folder for the report [default: compare-DATE-TIME]")
+    options = parser.parse_args(arguments)
+    options.cases = options.cases or list(CASES)
+    if unknown := [case for case in options.cases if case not in CASES]:
+        parser.error(f"no case {unknown[0]}; choose from {', '.join(CASES)}")
+    options.servers = options.servers.split(",")
+    if unknown := [name for name in options.servers if name not in servers.COMMANDS]:
+        parser.error(f"no server {unknown[0]}; choose from {', '.join(servers.COMMANDS)}")
+    if options.quick:
+        options.rounds, options.seconds = 1, QUICK_SECONDS
+    options.out = options.out or time.strftime("compare-%Y%m%d-%H%M%S")
+    return options
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all of them if none is named")
-    parser.add_argument("--servers", default=",".join(servers.COMMANDS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="length of each measurement")
-    parser.add_argument("--arguments", default="", help="more arguments for `headwater serve`")
-    parser.add_argument("--markdown", action="store_true", help="print a table for a page too")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to a file too")
-    options = parser.parse_args()
-    cases = options.cases or list(CASES)
-    if unknown := [case for case in cases if case not in CASES]:
-        parser.error(f"no case {unknown[0]}; choose from {', '.join(CASES)}")
-    names = options.servers.split(",")
-    if unknown := [name for name in names if name not in servers.COMMANDS]:
-        parser.error(f"no server {unknown[0]}; choose from {', '.join(servers.COMMANDS)}")
+    options = options_of(sys.argv[1:])
     if not {SERVER_CPU, CLIENT_CPU} <= os.sched_getaffinity(0):
         sys.exit("the comparison needs CPU 0 for the server and CPU 1 for the client")
-    if not shutil.which("wrk"):
+    if options.client == "wrk" and not shutil.which("wrk"):
         sys.exit("wrk is missing: apt-get install wrk")
-    for name in [name for name in names if not servers.installed(name)]:
-        print(f"{name} is not installed and is left out")
-        names.remove(name)
-    if "bbr" in machine() and "--congestion" not in options.arguments:
-        print("note: this host paces (bbr); headwater by itself doesn't on loopback, the others can't be told."
-              "\n      --arguments='--congestion kernel' measures it with pacing, too")
-    print(f"{machine()}\n{options.rounds} rounds of {options.seconds} s, medians")
-    result = {}
+    names = [name for name in options.servers if servers.installed(name)]
+    os.makedirs(options.out, exist_ok=True)
+    with open(f"{options.out}/compare.txt", "w") as table:
+        def say(line):
+            print(line, flush=True)
+            print(line, file=table, flush=True)
+        for name in set(options.servers) - set(names):
+            say(f"{name} is not installed and is left out")
+        if "bbr" in machine() and "--congestion" not in options.arguments:
+            say("note: this host paces (bbr); headwater by itself doesn't on loopback, the others can't be told."
+                "\n      --arguments='--congestion kernel' measures it with pacing, too")
+        say(f"{machine()}\nclient {options.client}, {options.rounds} rounds of {options.seconds:g} s, medians")
+        result = measured(options, names, say)
+        if options.markdown:
+            print(markdown(result, names))
+    with open(f"{options.out}/compare.json", "w") as f:
+        json.dump(dict(machine=machine(), client=options.client, rounds=options.rounds, seconds=options.seconds,
+                       cases=result), f, indent=1)
+    subprocess.run([servers.release_binary(), "load", "index", options.out], check=True, stdout=subprocess.DEVNULL)
+    print(f"report: {options.out}")
+    sys.exit(any(f["wrong"] for figures in result.values() for f in figures.values()))
+
+
+def measured(options, names, say):
+    """The figures by case and server; each case is said when it is known."""
+    result, running = {}, []
+    client = {"headwater": clients.headwater, "wrk": clients.wrk}[options.client]
+    folder = options.out if options.client == "headwater" else None
     with tempfile.TemporaryDirectory(prefix="headwater-compare-") as work:
-        prepare(work)
-        running = []
+        clients.prepare(work)
         try:
             for name in names:
                 running.append(servers.Server(name, f"{work}/www", work, SERVER_CPU, options.arguments.split()))
-            for case in cases:
-                rounds = [one_round(running, case, options.seconds, work) for _ in range(options.rounds)]
+            for case in options.cases:
+                rounds = [one_round(running, case, options.seconds, work, client, folder)
+                          for _ in range(options.rounds)]
                 result[case] = {name: summary(rounds, name) for name in names}
-                print_text(case, result[case])
-                sys.stdout.flush()
+                say(text(case, result[case]))
         finally:
             for server in running:
                 server.stop()
-    if options.markdown:
-        print_markdown(result, names)
-    if options.json:
-        with open(options.json, "w") as f:
-            json.dump(dict(machine=machine(), rounds=options.rounds, seconds=options.seconds, cases=result), f, indent=1)
-    sys.exit(any(f["wrong"] for figures in result.values() for f in figures.values()))
+    return result
 
 
 if __name__ == "__main__":

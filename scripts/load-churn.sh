@@ -3,8 +3,8 @@
 #
 #   scripts/load-churn.sh [URL] [--pid PID] [--out DIR] [--i-own-this-host]
 #
-# URL is http://127.0.0.1:8080/ unless named. Leaves a folder with a table, JSON and a histogram log
-# for each load.
+# URL is http://127.0.0.1:8080/ unless named. Leaves a folder whose index.html says how each
+# load went, with a table, a page, JSON and a histogram log of it.
 
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/load-common.sh"

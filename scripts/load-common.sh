@@ -42,34 +42,39 @@ refuse_foreign() {
   exit 2
 }
 
+# Ends the script where the program is not there.
+need_headwater() {
+  [[ -x $HEADWATER ]] && return 0
+  echo "$0: $HEADWATER is not there; build it with: cargo build --release" >&2
+  exit 1
+}
+
 # begin NAME: checks the URL and the program, and makes the report folder.
 begin() {
   url=${rest[0]:-http://127.0.0.1:8080/}
   refuse_foreign "$url"
-  if [[ ! -x $HEADWATER ]]; then
-    echo "$0: $HEADWATER is not there; build it with: cargo build --release" >&2
-    exit 1
-  fi
+  need_headwater
   out=${out:-load-$1-$(date +%Y%m%d-%H%M%S)}
   mkdir -p "$out"
 }
 
-# load NAME ARGUMENTS...: one load, whose table, JSON and histogram log go to the report folder. Goes on
-# after a load that tells of errors or of a rate that was not reached, and remembers it.
+# load NAME ARGUMENTS...: one load, whose table, page, JSON and histogram log go to the report folder. Goes
+# on after a load that tells of errors or of a rate that was not reached, and remembers it.
 status=0
 load() {
   local name=$1 result=0
   shift
   echo "== $name"
   # shellcheck disable=SC2086 # arguments, not one argument
-  "$HEADWATER" load "$url" "$@" "${pid[@]}" ${HEADWATER_LOAD_ARGUMENTS:-} --json "$out/$name.json" --hdr "$out/$name.hlog" |
+  "$HEADWATER" load "$url" "$@" "${pid[@]}" ${HEADWATER_LOAD_ARGUMENTS:-} --json "$out/$name.json" \
+    --hdr "$out/$name.hlog" --report "$out/$name.html" |
     tee "$out/$name.txt" || result=${PIPESTATUS[0]}
   ((result == 0)) || status=$result
   ((result != 1 && result != 2 && result < 128)) || exit "$result"
 }
 
-# Ends the script with the last status that was not 0.
+# Writes the folder's own page, and ends the script with the last status that was not 0.
 finish() {
-  echo "report: $out"
+  echo "report: $("$HEADWATER" load index "$out")"
   exit "$status"
 }

@@ -5,7 +5,8 @@
 #   scripts/load-idle.sh [URL] [CONNECTIONS] [--pid PID] [--out DIR] [--i-own-this-host]
 #
 # URL is http://127.0.0.1:8080/ unless named. With --pid the server's own memory before and with the
-# connections goes to idle.tsv, and what one of them takes. Leaves a folder with table, JSON, log.
+# connections goes to idle.tsv, and what one of them takes. Leaves a folder with
+# table, page, JSON and histogram log.
 
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/load-common.sh"

@@ -4,8 +4,8 @@
 #
 #   scripts/load-million.sh [URL] [--pid PID] [--out DIR] [--i-own-this-host]
 #
-# URL, http://127.0.0.1:8080/ unless named, should be a file of a few bytes. Leaves a folder with table,
-# JSON and histogram log.
+# URL, http://127.0.0.1:8080/ unless named, should be a file of a few bytes. Leaves a folder with its
+# table, page, JSON and histogram log.
 
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/load-common.sh"

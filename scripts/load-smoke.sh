@@ -4,8 +4,8 @@
 #
 #   scripts/load-smoke.sh [URL] [--pid PID] [--out DIR] [--i-own-this-host]
 #
-# URL is http://127.0.0.1:8080/ unless named. Leaves a folder with a table, JSON and a histogram log
-# for each load. Exits with the last status of headwater load that was not 0.
+# URL is http://127.0.0.1:8080/ unless named. Leaves a folder whose index.html says how each
+# load went, with a table, a page, JSON and a histogram log of it. Exits with the last status of headwater load that was not 0.
 
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/load-common.sh"

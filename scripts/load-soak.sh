@@ -5,8 +5,8 @@
 #
 # URL is http://127.0.0.1:8080/ unless named, TIME the length of each of ten parts (1m unless named, so
 # ten minutes in all). With --pid the server's memory and descriptors are written beside each part.
-# Leaves a folder with a table, JSON and a histogram log for each part, soak.tsv, and compares the
-# last part with the first.
+# Leaves a folder whose index.html says how each part went, with a table, a page, JSON and a histogram log
+# of it, soak.tsv, and drift.txt and drift.html, which compare the last part with the first.
 
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/load-common.sh"
@@ -22,5 +22,5 @@ for part in 01 02 03 04 05 06 07 08 09 10; do
     printf '%s\t%s\t%s\n' "$part" "$memory" "$descriptors" | tee -a "$out/soak.tsv"
   fi
 done
-"$HEADWATER" load compare "$out/part-01.json" "$out/part-10.json" | tee "$out/drift.txt"
+"$HEADWATER" load compare "$out/part-01.json" "$out/part-10.json" --report "$out/drift.html" | tee "$out/drift.txt"
 finish

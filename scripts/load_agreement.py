@@ -35,7 +35,7 @@ import threading
 import time
 
 import servers
-from compare import CLIENT_CPU, SERVER_CPU, machine
+from clients import CLIENT_CPU, SERVER_CPU, machine
 
 CATCH_UP = 2
 """wrk2's own factor."""

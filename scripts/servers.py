@@ -1,5 +1,5 @@
 """Starts headwater and other servers on one folder, pinned to one CPU, each as
-its own documentation would have it for static files: the ground that compare.py,
+its own documentation would have it for static files: the ground that compare.sh,
 cold.py, compress_burst.py and idle_memory.py stand on."""
 import os
 import shutil

@@ -7,7 +7,7 @@
 A variant is NAME=OPTIONS, where an option that begins with @ is a binary. All
 run on CPU 0, the client on CPU 1; each round measures every variant once, in an order
 that turns from round to round. Figures are medians, ratios are to the first variant: the
-median of the rounds' ratios, with the quartiles in brackets. Needs wrk.
+median of the rounds' ratios, with the quartiles in brackets.
 """
 import argparse
 import os
@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 
+import clients
 import compare
 import servers
 
@@ -31,7 +32,7 @@ def start(variant, work):
     before = os.environ.get("HEADWATER")
     if binary:
         os.environ["HEADWATER"] = binary
-    server = servers.Server("headwater", f"{work}/www", work, compare.SERVER_CPU, options)
+    server = servers.Server("headwater", f"{work}/www", work, clients.SERVER_CPU, options)
     server.name = name
     if binary:
         os.environ.pop("HEADWATER") if before is None else os.environ.update(HEADWATER=before)
@@ -40,15 +41,15 @@ def start(variant, work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="+", help=f"of {', '.join(compare.CASES)}")
+    parser.add_argument("cases", nargs="+", help=f"of {', '.join(clients.CASES)}")
     parser.add_argument("--variant", action="append", required=True, type=parse, metavar="NAME=OPTIONS")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=int, default=2, help="length of each measurement")
     options = parser.parse_args()
-    print(f"{compare.machine()}\n{options.rounds} rounds of {options.seconds} s, medians")
+    print(f"{clients.machine()}\n{options.rounds} rounds of {options.seconds} s, medians")
     wrong = False
     with tempfile.TemporaryDirectory(prefix="headwater-variants-") as work:
-        compare.prepare(work)
+        clients.prepare(work)
         running = []
         try:
             running += [start(variant, work) for variant in options.variant]
@@ -58,7 +59,7 @@ def main():
                     turn = number % len(running)
                     order = running[turn:] + running[:turn]
                     rounds.append(compare.one_round(order, case, options.seconds, work))
-                print(f"\n{case}: {compare.CASES[case][0]}")
+                print(f"\n{case}: {clients.CASES[case][0]}")
                 first = running[0].name
                 for server in running:
                     mine = [found[server.name] for found in rounds]

@@ -69,7 +69,7 @@ fn readable(document: &Document<'_>) {
         let all = document.descendants();
         all.filter(move |node| node.has_tag_name(name))
     };
-    for plot in named("svg") {
+    for plot in named("svg").filter(|plot| plot.attribute("aria-hidden").is_none()) {
         assert_eq!(plot.attribute("role"), Some("img"));
         for id in plot
             .attribute("aria-labelledby")
@@ -461,7 +461,7 @@ fn a_folder_of_loads_has_a_page() {
     write("at a rate.html", "");
     write("at a rate.hlog", "");
     write("other.json", "{}");
-    write("soak.tsv", "part\tmemory_kb\n01\t<17>\n");
+    write("soak.tsv", "part\tmemory_kb\n01\t<17>\n02\t17\n03\t34\n");
     write("java\\script:x\"<b>", "");
     let path = folder.path().to_str().expect("UTF-8");
     let output = run(&["index", path]);
@@ -481,6 +481,11 @@ fn a_folder_of_loads_has_a_page() {
     ] {
         assert!(text.contains(fact), "{fact}: {text}");
     }
+    let bars = document
+        .descendants()
+        .filter(|node| node.has_tag_name("rect"));
+    let bars: Vec<_> = bars.map(|bar| bar.attribute("width")).collect();
+    assert_eq!(bars, [Some("50.0"), Some("100.0")]);
     let links = document
         .descendants()
         .filter_map(|node| node.attribute("href"));

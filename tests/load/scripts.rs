@@ -87,7 +87,25 @@ fn a_script_leaves_a_report() {
         .expect("bash runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("requests"), "{said}");
-    for file in ["million.txt", "million.json", "million.hlog"] {
+    for file in [
+        "million.txt",
+        "million.json",
+        "million.hlog",
+        "million.html",
+        "index.html",
+    ] {
         assert!(out.join(file).metadata().expect(file).len() > 0, "{file}");
     }
+}
+
+#[test]
+fn the_transfer_script_has_help() {
+    let output = Command::new("bash")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/transfer.sh"))
+        .arg("--help")
+        .output()
+        .expect("bash runs");
+    let help = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(help.contains("scripts/transfer.sh [--quick]"), "{help}");
 }

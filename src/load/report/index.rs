@@ -59,12 +59,12 @@ impl Display for Body<'_> {
             .iter()
             .filter_map(|(name, text)| Some((name, text.as_ref()?)));
         for (name, text) in texts {
-            writeln!(
-                f,
-                "<section><h2>{}</h2>\n<pre>{}</pre></section>",
-                Link(name, name),
-                Escaped(text)
-            )?;
+            writeln!(f, "<section><h2>{}</h2>", Link(name, name))?;
+            match name.ends_with(".tsv") {
+                true => columns(f, text)?,
+                false => writeln!(f, "<pre>{}</pre>", Escaped(text))?,
+            }
+            f.write_str("</section>\n")?;
         }
         let files = index.others.iter().filter(|(_, text)| text.is_none());
         let mut files = files.peekable();
@@ -141,6 +141,44 @@ fn row(f: &mut fmt::Formatter<'_>, entry: &Entry) -> fmt::Result {
         )?;
     }
     f.write_str("</td></tr>\n")
+}
+
+/// Values in columns, with a bar beside each number that is as long as its share of the column's largest.
+fn columns(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let mut lines = text
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>());
+    let head = lines.next().unwrap_or_default();
+    let rows: Vec<_> = lines.collect();
+    f.write_str("<div class=\"wide\"><table class=\"numbers\">\n<thead><tr>")?;
+    for name in &head {
+        write!(f, "<th scope=\"col\">{}</th>", Escaped(name))?;
+    }
+    f.write_str("</tr></thead>\n<tbody>\n")?;
+    let number = |cell: &str| cell.parse().ok().filter(|number: &f64| number.is_finite());
+    for row in &rows {
+        f.write_str("<tr>")?;
+        for (index, cell) in row.iter().enumerate() {
+            if index == 0 {
+                write!(f, "<th scope=\"row\">{}</th>", Escaped(cell))?;
+                continue;
+            }
+            write!(f, "<td>{}", Escaped(cell))?;
+            let column = rows.iter().filter_map(|row| number(row.get(index)?));
+            let most = column.fold(0.0_f64, f64::max);
+            if let Some(value) = number(cell).filter(|value| *value >= 0.0 && most > 0.0) {
+                write!(
+                    f,
+                    "<svg class=\"bar\" viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
+                     <rect width=\"{:.1}\" height=\"4\"/></svg>",
+                    value / most * 100.0
+                )?;
+            }
+            f.write_str("</td>")?;
+        }
+        f.write_str("</tr>\n")?;
+    }
+    f.write_str("</tbody></table></div>\n")
 }
 
 /// To a file of the same folder, with its words.
