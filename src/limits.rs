@@ -385,6 +385,21 @@ pub const LOAD_PLAYER_BUFFER_MS: u64 = 10_000;
 pub const LOAD_PLAYER_SEEK_MS: u64 = 30_000;
 /// How long a player waits before it asks again for what was refused.
 pub const LOAD_PLAYER_RETRY_MS: u64 = 1_000;
+/// Subscribers or publishers of rooms…
+pub const LOAD_ROOMS_CLIENTS_MAX: usize = 1_000_000;
+/// …and pairs of a subscriber and a publisher of its room, of which each is 24 bytes.
+pub const LOAD_ROOMS_PAIRS_MAX: usize = 64 << 20;
+/// Bytes of a message; a WebSocket message may have as many.
+pub const LOAD_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// How far behind a later message of the same publisher one may come and be known for late rather
+/// than lost: as many as a word has bits.
+pub const LOAD_REORDER_WINDOW: u32 = 64;
+/// Messages that are sent together over one WebSocket when several are due.
+pub const LOAD_PUBLISH_BATCH_MAX: usize = 64;
+/// Answers to pings that wait to be sent.
+pub const LOAD_REPLIES_BYTES_MAX: usize = 64 * 1024;
+/// What lies between the last connection and the first message, so that all threads begin together.
+pub const LOAD_START_LEAD_MS: u64 = 10;
 /// Descriptors that a load needs besides its connections.
 pub const LOAD_DESCRIPTORS_RESERVED: usize = 32;
 /// Steps of a line over time on a report's page; more seconds than that are drawn together.
@@ -461,6 +476,7 @@ pub const SYSCTL_PROFILE_BYTES_MAX: u64 = 1024 * 1024;
 pub const SYSCTL_SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024;
 
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
+const _: () = assert!(LOAD_MESSAGE_BYTES_MAX as u64 <= WEBSOCKET_MESSAGE_BYTES_MAX);
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);
 const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::fail;
-use crate::load::{self, Report, Summary, Verdict};
+use crate::load::{self, Report, Summary};
 use args::LoadCommand;
 use hdr::HdrLog;
 use measure::{clear, measure, show};
+use output::{STDOUT, exit_status, json, writable, write};
 use plan::{Refusal, plan};
 
 mod args;
@@ -16,19 +17,20 @@ mod compare;
 mod hdr;
 mod index;
 mod measure;
+mod output;
 mod plan;
+mod rooms;
+mod signals;
 mod targets;
 
 pub use args::LoadArgs;
-
-/// The file that is standard output.
-const STDOUT: &str = "-";
 
 /// Runs the load and reports.
 pub fn run(args: &LoadArgs) -> ExitCode {
     match &args.command {
         Some(LoadCommand::Compare(args)) => return compare::run(args),
         Some(LoadCommand::Index(args)) => return index::run(args),
+        Some(LoadCommand::Rooms(args)) => return rooms::run(args),
         None => {}
     }
     if args.self_test {
@@ -40,6 +42,7 @@ pub fn run(args: &LoadArgs) -> ExitCode {
     let plan = match plan(args) {
         Ok(plan) => plan,
         Err(Refusal::Usage(text)) => return fail(&text, 2),
+        Err(Refusal::Failed(text)) => return fail(&text, 1),
         Err(Refusal::Load(error)) => return fail(&error, 1),
     };
     let log = match args.hdr.as_deref().map(HdrLog::create).transpose() {
@@ -52,8 +55,8 @@ pub fn run(args: &LoadArgs) -> ExitCode {
         }
     }
     match measure(args, plan, log) {
-        Ok(summary) => report(args, &summary),
-        Err(Refusal::Usage(text)) => fail(&text, 1),
+        Ok(summary) => finish(args, &summary),
+        Err(Refusal::Usage(text) | Refusal::Failed(text)) => fail(&text, 1),
         Err(Refusal::Load(error)) => fail(&error, 1),
     }
 }
@@ -85,7 +88,7 @@ fn self_test() -> ExitCode {
     }
 }
 
-fn report(args: &LoadArgs, summary: &Summary) -> ExitCode {
+fn finish(args: &LoadArgs, summary: &Summary) -> ExitCode {
     let page = || Ok(Report(summary).to_string());
     let json = args.json.as_deref().map(|path| write(path, json(summary)));
     let page = args.report.as_deref().map(|path| write(path, page()));
@@ -99,49 +102,12 @@ fn report(args: &LoadArgs, summary: &Summary) -> ExitCode {
             return fail(&text, 1);
         }
     }
-    ExitCode::from(match summary.verdict {
-        _ if summary.interrupted => 130,
-        _ if summary.errors_total > 0 => 3,
-        Verdict::Good => 0,
-        Verdict::Errors => 3,
-        Verdict::RateNotReached => 4,
-        Verdict::SaturatedClient => 5,
-    })
-}
-
-fn json(summary: &Summary) -> std::io::Result<String> {
-    Ok(serde_json::to_string_pretty(summary)? + "\n")
+    let failed = summary.errors_total > 0;
+    ExitCode::from(exit_status(summary.verdict, summary.interrupted, failed))
 }
 
 /// Whether something else takes the table's place.
 fn to_stdout(args: &LoadArgs) -> bool {
     let files = [&args.json, &args.report].into_iter().flatten();
     files.into_iter().any(|path| path.as_os_str() == STDOUT)
-}
-
-/// Writes what was made to a file, or to standard output.
-fn write(path: &Path, made: std::io::Result<String>) -> Result<(), String> {
-    let stdout = path.as_os_str() == STDOUT;
-    made.and_then(|text| match stdout {
-        true => std::io::stdout().write_all(text.as_bytes()),
-        false => std::fs::write(path, text),
-    })
-    .map_err(|error| match stdout {
-        true => format!("cannot write to standard output: {error}"),
-        false => cannot_write(path, &error),
-    })
-}
-
-/// Whether a file can be written, asked before a load of hours.
-fn writable(path: &Path) -> Result<(), String> {
-    if path.as_os_str() == STDOUT {
-        return Ok(());
-    }
-    let options = &mut std::fs::OpenOptions::new();
-    let opened = options.create(true).append(true).open(path);
-    opened.map(drop).map_err(|error| cannot_write(path, &error))
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot write \"{}\": {error}", path.display())
 }

@@ -244,6 +244,18 @@ impl Arrivals {
         Some(Self::new(source, start_ns, requests_max))
     }
 
+    /// A share of the arrivals at a rate, for `seconds`.
+    pub fn at_rate(
+        (rate, spacing): (&Rate, Spacing),
+        seconds: f64,
+        start_ns: u64,
+        share: Share,
+        seed: u64,
+    ) -> Self {
+        let source = Source::rate(rate, spacing, Some(seconds), share, seed);
+        Self::new(source, start_ns, None)
+    }
+
     fn new(source: Source, start_ns: u64, requests_max: Option<u64>) -> Self {
         let mut arrivals = Self {
             source,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::http::websocket::HandshakeError;
 use crate::runtime::RuntimeError;
 
 /// Why a request or a connection failed.
@@ -32,10 +33,14 @@ pub enum ErrorClass {
     BodyMismatch,
     /// The answer is not the range that was asked for.
     BadRange,
+    /// The server does not switch to WebSocket.
+    UpgradeRefused,
+    /// The server sent what WebSocket does not allow.
+    BadFrame,
 }
 
 impl ErrorClass {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -50,6 +55,8 @@ impl ErrorClass {
         Self::Status5xx,
         Self::BodyMismatch,
         Self::BadRange,
+        Self::UpgradeRefused,
+        Self::BadFrame,
     ];
 
     /// Its key in a summary.
@@ -69,6 +76,8 @@ impl ErrorClass {
             Self::Status5xx => "status_5xx",
             Self::BodyMismatch => "body_mismatch",
             Self::BadRange => "bad_range",
+            Self::UpgradeRefused => "upgrade_refused",
+            Self::BadFrame => "bad_frame",
         }
     }
 
@@ -102,6 +111,12 @@ pub enum LoadError {
     Connect {
         address: SocketAddr,
         error: io::Error,
+    },
+    /// No WebSocket connection could be made.
+    Upgrade {
+        url: String,
+        class: ErrorClass,
+        why: Option<HandshakeError>,
     },
     /// RLIMIT_NOFILE is too low.
     Descriptors {
@@ -160,6 +175,11 @@ impl fmt::Display for LoadError {
                 };
                 write!(f, "cannot connect to {address}: {error}; {advice}")
             }
+            Self::Upgrade { url, class, why } => write!(
+                f,
+                "no WebSocket connection to {url}: {}",
+                handshake_words(*class, *why)
+            ),
             Self::Descriptors { needed, limit } => write!(
                 f,
                 "{needed} descriptors are needed and {limit} are allowed; raise the hard limit \
@@ -204,6 +224,23 @@ impl fmt::Display for LoadError {
             Self::Runtime(error) => error.fmt(f),
             Self::Io { what, error } => write!(f, "{what} failed: {error}"),
         }
+    }
+}
+
+/// What a handshake's failure says to a person.
+fn handshake_words(class: ErrorClass, why: Option<HandshakeError>) -> String {
+    match (why, class) {
+        (Some(HandshakeError::Refused(status)), _) => {
+            format!("it answered {status} and not 101; is there a WebSocket at that path?")
+        }
+        (Some(why), _) => format!("{why}; is that a WebSocket server?"),
+        (None, ErrorClass::Timeout) => {
+            "no answer came; raise --timeout, or see what the server is doing".to_owned()
+        }
+        (None, ErrorClass::Closed | ErrorClass::Truncated) => {
+            "the server closed the connection; see its log".to_owned()
+        }
+        (None, _) => "the server reset the connection; see its log".to_owned(),
     }
 }
 

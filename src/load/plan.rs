@@ -127,19 +127,19 @@ impl Plan {
         let ns = self.duration_ns.unwrap_or(u64::MAX).min(cut_ns);
         self.asked_per_s(0.0, ns as f64 / 1e9)
     }
+}
 
-    /// Whether this process may open so many connections; raises its limit of descriptors.
-    ///
-    /// # Errors
-    /// Names the limit that is in the way.
-    pub(super) fn check_limits(&self) -> Result<(), LoadError> {
-        match sys::rlimit::raise_open_files() {
-            Ok((_, now)) => allow(self.connections, now, super::host::port_range()),
-            Err(error) => Err(LoadError::Io {
-                what: "asking for the limit of open files",
-                error,
-            }),
-        }
+/// Whether this process may open so many connections; raises its limit of descriptors.
+///
+/// # Errors
+/// Names the limit that is in the way.
+pub(super) fn allow_connections(connections: usize) -> Result<(), LoadError> {
+    match sys::rlimit::raise_open_files() {
+        Ok((_, now)) => allow(connections, now, super::host::port_range()),
+        Err(error) => Err(LoadError::Io {
+            what: "asking for the limit of open files",
+            error,
+        }),
     }
 }
 

@@ -13,7 +13,7 @@ use super::collect::{Collector, ShardEnd};
 use super::connection;
 use super::engine::Engine;
 use super::error::LoadError;
-use super::plan::Plan;
+use super::plan::{Plan, allow_connections};
 use super::record::Record;
 use super::shards::{Part, Reporter, Shards, Stop, Tell};
 use super::summary::{Second, Summary};
@@ -54,7 +54,7 @@ pub fn start(mut plan: Plan, server_pids: Vec<u32>) -> Result<Load, LoadError> {
         (plan.rate, plan.replay, plan.pipeline) = (None, None, 1);
         plan.connection_per_request = false;
     }
-    plan.check_limits()?;
+    allow_connections(plan.connections)?;
     let plan = Arc::new(plan);
     let shared = Arc::clone(&plan);
     let (threads, cpus) = (plan.threads, plan.cpus.as_deref());

@@ -103,30 +103,11 @@ impl Summary {
         if response.count == 0 {
             return Ok(());
         }
-        let open = self.asked_rate_per_s.is_some();
         // In a closed loop both are the same.
-        let titles = match open {
-            true => "response time   service time",
-            false => "service time",
-        };
-        writeln!(f, "  {:9}{titles:>15}", "")?;
-        let rows: [Row; 7] = [
-            ("P50", |t| t.p50),
-            ("P90", |t| t.p90),
-            ("P99", |t| t.p99),
-            ("P99.9", |t| t.p999),
-            ("P99.99", |t| t.p9999),
-            ("max", |t| t.max),
-            ("mean", |t| t.mean),
-        ];
-        for (name, of) in rows {
-            write!(f, "  {name:9}")?;
-            if open {
-                write!(f, "{:>15}", timed(of(response)))?;
-            }
-            writeln!(f, "{:>15}", timed(of(service)))?;
+        match self.asked_rate_per_s {
+            Some(_) => columns(f, &[("response time", response), ("service time", service)]),
+            None => columns(f, &[("service time", service)]),
         }
-        writeln!(f)
     }
 
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,19 +226,13 @@ impl Summary {
     }
 
     fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |counts: &mut dyn Iterator<Item = (&String, &u64)>| {
-            let some = counts.filter(|(_, count)| **count > 0);
-            some.map(|(name, count)| format!("{name} {}", grouped(*count)))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let status = named(&mut self.status.iter());
+        let status = nonzero(&mut self.status.iter());
         if !status.is_empty() {
             line(f, "status", &status)?;
         }
         let mut failed = match self.errors_total {
             0 => "0".to_owned(),
-            total => format!("{}: {}", grouped(total), named(&mut self.errors.iter())),
+            total => format!("{}: {}", grouped(total), nonzero(&mut self.errors.iter())),
         };
         if self.unanswered + self.unsent > 0 {
             let _ = write!(
@@ -271,7 +246,41 @@ impl Summary {
     }
 }
 
-fn line(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+/// Distributions of times side by side.
+pub(super) fn columns(f: &mut fmt::Formatter<'_>, columns: &[(&str, &Times)]) -> fmt::Result {
+    write!(f, "  {:9}", "")?;
+    for (title, _) in columns {
+        write!(f, "{title:>15}")?;
+    }
+    writeln!(f)?;
+    let rows: [Row; 7] = [
+        ("P50", |t| t.p50),
+        ("P90", |t| t.p90),
+        ("P99", |t| t.p99),
+        ("P99.9", |t| t.p999),
+        ("P99.99", |t| t.p9999),
+        ("max", |t| t.max),
+        ("mean", |t| t.mean),
+    ];
+    for (name, of) in rows {
+        write!(f, "  {name:9}")?;
+        for (_, times) in columns {
+            write!(f, "{:>15}", timed(of(times)))?;
+        }
+        writeln!(f)?;
+    }
+    writeln!(f)
+}
+
+/// The counts that are not zero, by their names.
+pub(super) fn nonzero(counts: &mut dyn Iterator<Item = (&String, &u64)>) -> String {
+    let some = counts.filter(|(_, count)| **count > 0);
+    some.map(|(name, count)| format!("{name} {}", grouped(*count)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+pub(super) fn line(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     writeln!(f, "  {name:14}{text}")
 }
 

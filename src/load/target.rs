@@ -98,6 +98,12 @@ impl Target {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.path)
+    }
+}
+
 /// A URL that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetError {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::summary::Summary;
+use super::summary::{Summary, Times};
 
 /// A thread that works for this share of the time has no time left to be exact.
 const BUSY_MAX: f64 = 0.95;
@@ -60,47 +60,90 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// The figures of which a verdict is made, whatever was loaded.
+pub(super) struct Judged {
+    /// Share of the time that the busiest thread worked.
+    pub busy: f64,
+    pub lag: Option<Times>,
+    /// Of what was measured, against which the lag matters or not.
+    pub p99_us: f64,
+    pub failed: bool,
+    pub rate_per_s: f64,
+    /// `None`: no rate was asked for, or not for the whole time.
+    pub asked_rate_per_s: Option<f64>,
+}
+
+impl Judged {
+    fn late(&self) -> Option<Times> {
+        let limit = LAG_P99_US_MAX.max(LAG_SHARE_MAX * self.p99_us);
+        self.lag.filter(|lag| lag.p99 >= limit)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy >= BUSY_MAX
+    }
+
+    fn falls_short(&self) -> bool {
+        let asked = self.asked_rate_per_s;
+        asked.is_some_and(|asked| self.rate_per_s < RATE_SHARE_MIN * asked)
+    }
+
+    /// Whether the rate was not reached, and that not because of the generator.
+    pub fn is_short(&self) -> bool {
+        self.falls_short() && !self.is_busy()
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        if self.is_busy() || self.late().is_some() {
+            Verdict::SaturatedClient
+        } else if self.failed {
+            Verdict::Errors
+        } else if self.falls_short() {
+            Verdict::RateNotReached
+        } else {
+            Verdict::Good
+        }
+    }
+
+    /// What explains SATURATED CLIENT.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.is_busy() {
+            notes.push(format!(
+                "a thread of the generator worked {:.0}% of the time: these are the generator's figures, \
+                 not the server's; give it more threads and cores (-t, --cores) or ask for less",
+                self.busy * 100.0
+            ));
+        }
+        if let Some(lag) = self.late() {
+            notes.push(format!(
+                "the generator sent late what was due (P99 {:.1} ms): the machine has no CPU left for it; \
+                 ask for less or run it elsewhere",
+                lag.p99 / 1e3
+            ));
+        }
+        notes
+    }
+}
+
 /// Sets the verdict of `summary` from its figures, and the notes that explain it.
 pub(super) fn judge(summary: &mut Summary) {
-    let late = summary.generator_lag_us.filter(|lag| {
-        lag.p99 >= LAG_P99_US_MAX && lag.p99 >= LAG_SHARE_MAX * summary.response_time_us.p99
-    });
-    let busy = summary.client_busy >= BUSY_MAX;
-    let short = match summary.asked_rate_per_s {
-        Some(asked) => summary.rate_per_s < RATE_SHARE_MIN * asked && !summary.interrupted,
-        None => false,
+    let judged = Judged {
+        busy: summary.client_busy,
+        lag: summary.generator_lag_us,
+        p99_us: summary.response_time_us.p99,
+        failed: summary.errors_total > 0 || summary.requests == 0,
+        rate_per_s: summary.rate_per_s,
+        asked_rate_per_s: summary.asked_rate_per_s.filter(|_| !summary.interrupted),
     };
-    let failed = summary.errors_total > 0 || summary.requests == 0;
-    summary.verdict = if busy || late.is_some() {
-        Verdict::SaturatedClient
-    } else if failed {
-        Verdict::Errors
-    } else if short {
-        Verdict::RateNotReached
-    } else {
-        Verdict::Good
-    };
-    let mut note = |text: String| summary.notes.push(text);
-    if busy {
-        note(format!(
-            "a thread of the generator worked {:.0}% of the time: these are the generator's figures, \
-             not the server's; give it more threads and cores (-t, --cores) or ask for less",
-            summary.client_busy * 100.0
-        ));
-    }
-    if let Some(lag) = late {
-        note(format!(
-            "the generator sent late what was due (P99 {:.1} ms): the machine has no CPU left for it; \
-             ask for less or run it elsewhere",
-            lag.p99 / 1e3
-        ));
-    }
-    if short && !busy {
+    summary.verdict = judged.verdict();
+    summary.notes.extend(judged.notes());
+    if judged.is_short() {
         let backlog = match summary.unsent {
             0 => String::new(),
             unsent => format!("{unsent} requests were due and never sent; "),
         };
-        note(format!(
+        summary.notes.push(format!(
             "the rate was not reached: {backlog}all {} connections were waiting for answers; \
              the server is slower than that, or needs more connections (-c)",
             summary.connections
@@ -111,7 +154,6 @@ pub(super) fn judge(summary: &mut Summary) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Times;
 
     fn judged(change: impl FnOnce(&mut Summary)) -> Summary {
         let mut summary = Summary {

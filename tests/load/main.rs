@@ -5,6 +5,8 @@ mod models;
 mod ranges;
 mod refused;
 mod report;
+mod room_server;
+mod rooms;
 mod scripts;
 mod server;
 mod targets;

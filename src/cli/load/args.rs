@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{compare, index};
+use super::{compare, index, rooms};
 use crate::config::Unit;
 use crate::limits;
 use crate::load::{RangeSpec, Rate};
@@ -199,9 +199,10 @@ pub struct LoadArgs {
 pub(super) enum LoadCommand {
     Compare(compare::CompareArgs),
     Index(index::IndexArgs),
+    Rooms(Box<rooms::RoomsArgs>),
 }
 
-fn time(text: &str) -> Result<u64, String> {
+pub(super) fn time(text: &str) -> Result<u64, String> {
     let ms = Unit::Millis
         .parse(text)
         .map_err(|error| error.to_string())?;

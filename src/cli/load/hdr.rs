@@ -5,11 +5,11 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
-use super::cannot_write;
-use crate::load::Progress;
+use super::output::cannot_write;
 
 /// Values are nanoseconds, shown as milliseconds.
 const MAX_VALUE_DIVISOR: f64 = 1e6;
@@ -38,16 +38,21 @@ impl HdrLog {
         })
     }
 
-    /// Adds what a second has told. A failure is kept for [`finish`](Self::finish).
-    pub fn write(&mut self, progress: &Progress<'_>) {
+    /// Adds what a second that ended at `at_s` has told. A failure is kept for [`finish`](Self::finish).
+    pub fn write(&mut self, at_s: f64, length_s: f64, histograms: &[(&str, &Histogram<u64>)]) {
         if self.failed.is_none() {
-            self.failed = self.try_write(progress).err();
+            self.failed = self.try_write(at_s, length_s, histograms).err();
         }
     }
 
-    fn try_write(&mut self, progress: &Progress<'_>) -> Result<(), String> {
-        let length = Duration::from_secs_f64(progress.length_s);
-        let begin = Duration::from_secs_f64((progress.second.at_s - progress.length_s).max(0.0));
+    fn try_write(
+        &mut self,
+        at_s: f64,
+        length_s: f64,
+        histograms: &[(&str, &Histogram<u64>)],
+    ) -> Result<(), String> {
+        let length = Duration::from_secs_f64(length_s);
+        let begin = Duration::from_secs_f64((at_s - length_s).max(0.0));
         self.bytes.clear();
         let mut builder = IntervalLogWriterBuilder::new();
         let mut log = builder
@@ -56,10 +61,7 @@ impl HdrLog {
             .with_max_value_divisor(MAX_VALUE_DIVISOR)
             .begin_log_with(&mut self.bytes, &mut self.serializer)
             .map_err(|error| cannot_write(&self.path, &error))?;
-        for (name, histogram) in [
-            ("response", progress.response),
-            ("service", progress.service),
-        ] {
+        for &(name, histogram) in histograms {
             log.write_histogram(histogram, begin, length, Tag::new(name))
                 .map_err(|error| format!("cannot write a histogram: {error:?}"))?;
         }

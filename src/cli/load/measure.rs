@@ -1,16 +1,14 @@
 //! Runs a plan, or several in search of the knee, and shows how it is doing.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use super::args::LoadArgs;
 use super::hdr::HdrLog;
 use super::plan::{Refusal, spacing, usage};
+use super::signals::Signals;
 use crate::load::{
-    self, KneeSearch, LoadError, Plan, Progress, Rate, Spacing, Step, Stop, Summary, Verdict,
+    self, KneeSearch, LoadError, Plan, Progress, Rate, Spacing, Step, Summary, Verdict,
 };
-use crate::sys::signal::{self, Signal};
 
 /// The rate at which that begins.
 const KNEE_FROM_PER_S: f64 = 1000.0;
@@ -20,22 +18,17 @@ pub(super) fn measure(
     plan: Plan,
     log: Option<HdrLog>,
 ) -> Result<Summary, Refusal> {
-    // Before the first thread, so that all of them leave the signals to one.
-    signal::block().map_err(|error| LoadError::Io {
-        what: "taking over the signals",
-        error,
-    })?;
-    let stop = Arc::new(Mutex::new(None));
-    let told = Arc::clone(&stop);
-    thread::spawn(move || obey_signals(&told));
+    let signals = Signals::take()?;
     let mut log = log;
     let mut one = |plan: Plan| {
         let load = load::start(plan, args.pid.clone())?;
-        *lock(&stop) = Some(load.stopper());
+        signals.stop(load.stopper());
         load.finish(|progress| {
             show(progress);
             if let Some(log) = &mut log {
-                log.write(progress);
+                let (response, service) = (progress.response, progress.service);
+                let histograms = [("response", response), ("service", service)];
+                log.write(progress.second.at_s, progress.length_s, &histograms);
             }
         })
     };
@@ -94,40 +87,32 @@ fn find_knee(
     Ok(summary)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One line on a terminal, that is written over every second.
+/// How a load is doing, on one line.
 pub(super) fn show(progress: &Progress<'_>) {
-    if progress.short || !std::io::stderr().is_terminal() {
+    if progress.short {
         return;
     }
     let second = &progress.second;
-    eprint!(
-        "\r\x1b[K{:>5.0} s  {:>10}/s  P99 {:>8}  errors {}",
+    line(format_args!(
+        "{:>5.0} s  {:>10}/s  P99 {:>8}  errors {}",
         second.at_s,
         load::grouped(second.rate_per_s.round() as u64),
         load::timed(second.response_p99_us),
         load::grouped(progress.errors)
-    );
-    let _ = std::io::stderr().flush();
+    ));
+}
+
+/// One line on a terminal, that is written over every second.
+pub(super) fn line(text: std::fmt::Arguments<'_>) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+        let _ = std::io::stderr().flush();
+    }
 }
 
 /// Takes the last such line away.
 pub(super) fn clear() {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
-    }
-}
-
-/// The first SIGINT or SIGTERM stops sending, the second waits for nothing.
-fn obey_signals(stop: &Mutex<Option<Stop>>) {
-    while let Ok(signal) = signal::wait() {
-        match (signal, &*lock(stop)) {
-            (Signal::Hangup | Signal::User1 | Signal::User2, _) | (_, None) => {}
-            (_, Some(stop)) if stop.is_told() => stop.now(),
-            (_, Some(stop)) => stop.soon(),
-        }
     }
 }

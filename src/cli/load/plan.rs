@@ -18,6 +18,8 @@ const KNEE_STEP_NS: u64 = 3_000_000_000;
 /// Why no plan can be made of the command line.
 pub(super) enum Refusal {
     Usage(String),
+    /// What was asked for can't be done.
+    Failed(String),
     Load(LoadError),
 }
 
@@ -31,6 +33,10 @@ pub(super) fn usage(error: impl ToString) -> Refusal {
     Refusal::Usage(error.to_string())
 }
 
+pub(super) fn failed(error: impl ToString) -> Refusal {
+    Refusal::Failed(error.to_string())
+}
+
 pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
     within(
         "connections",
@@ -40,9 +46,7 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
     within("threads", args.threads, limits::SHARDS_MAX)?;
     within("pipeline", args.pipeline, limits::LOAD_PIPELINE_MAX)?;
     let cpus = args.cores.as_deref().map(cpus).transpose()?;
-    if let Some(pid) = args.pid.iter().find(|&&pid| !process::exists(pid)) {
-        return Err(usage(format_args!("--pid: there is no process {pid}")));
-    }
+    processes(&args.pid)?;
     if args.poisson && args.rate.is_none() && args.find_knee.is_none() {
         return Err(usage(
             "--poisson is about a rate; add --rate or --find-knee",
@@ -153,7 +157,15 @@ fn ranges(
     })
 }
 
-fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {
+/// Whether these processes are there.
+pub(super) fn processes(pids: &[u32]) -> Result<(), Refusal> {
+    match pids.iter().find(|&&pid| !process::exists(pid)) {
+        Some(pid) => Err(usage(format_args!("--pid: there is no process {pid}"))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {
     match (1..=max).contains(&value) {
         true => Ok(()),
         false => Err(usage(format_args!(
@@ -162,7 +174,7 @@ fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {
     }
 }
 
-fn cpus(list: &str) -> Result<Vec<usize>, Refusal> {
+pub(super) fn cpus(list: &str) -> Result<Vec<usize>, Refusal> {
     let cpus = cpu::parse_list(list).map_err(|error| usage(format_args!("--cores: {error}")))?;
     let allowed = cpu::allowed().map_err(|error| LoadError::Io {
         what: "asking for the allowed CPUs",

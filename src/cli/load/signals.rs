@@ -1,0 +1,44 @@
+//! Ctrl-C ends a load, not the program.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::load::{LoadError, Stop};
+use crate::sys::signal::{self, Signal};
+
+/// Whoever is told of signals.
+pub(super) struct Signals(Arc<Mutex<Option<Stop>>>);
+
+impl Signals {
+    /// Takes over the signals: before the first thread, so that all of them leave them to one.
+    pub fn take() -> Result<Self, LoadError> {
+        signal::block().map_err(|error| LoadError::Io {
+            what: "taking over the signals",
+            error,
+        })?;
+        let stop = Arc::new(Mutex::new(None));
+        let told = Arc::clone(&stop);
+        thread::spawn(move || obey(&told));
+        Ok(Self(stop))
+    }
+
+    /// A signal ends this load from now on.
+    pub fn stop(&self, stop: Stop) {
+        *lock(&self.0) = Some(stop);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first SIGINT or SIGTERM stops sending, the second waits for nothing.
+fn obey(stop: &Mutex<Option<Stop>>) {
+    while let Ok(signal) = signal::wait() {
+        match (signal, &*lock(stop)) {
+            (Signal::Hangup | Signal::User1 | Signal::User2, _) | (_, None) => {}
+            (_, Some(stop)) if stop.is_told() => stop.now(),
+            (_, Some(stop)) => stop.soon(),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! One shard's part of a load of rooms.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::super::arrivals::Share;
+use super::super::error::{ErrorClass, LoadError};
+use super::super::request::{Prepared, RequestSpec};
+use super::super::shards::Part;
+use super::plan::{RoomsPlan, Route};
+use super::record::Record;
+use super::socket::{NotOpen, Socket};
+use crate::http::websocket::ClientKey;
+use crate::limits;
+use crate::runtime::{Shard, Stream, timeout};
+use crate::sys::time::monotonic_ns;
+
+/// What all shards know of each other: written by one, read by the others, seldom but for `issued`.
+pub(super) struct Shared {
+    /// Tells this run's messages from others'.
+    pub run: u32,
+    pub publishers: Box<[Published]>,
+    /// Publishers that have not ended.
+    pub publishing: AtomicUsize,
+    /// Shards whose connections are there.
+    pub ready: AtomicUsize,
+    /// When publishing begins; 0 until that is known.
+    pub start_ns: AtomicU64,
+}
+
+/// What a publisher has published in the measured time.
+#[derive(Default)]
+pub(super) struct Published {
+    /// Sequence numbers given out.
+    pub issued: AtomicU64,
+    /// Messages that the server took.
+    pub accepted: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(plan: &RoomsPlan) -> Self {
+        Self {
+            run: fastrand::u32(..),
+            publishers: (0..plan.publishers).map(|_| Published::default()).collect(),
+            publishing: AtomicUsize::new(plan.publishers),
+            ready: AtomicUsize::new(0),
+            start_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Messages that the server took of a room's publishers.
+    pub fn accepted_of(&self, plan: &RoomsPlan, room: usize) -> u64 {
+        let of_room = self.publishers.iter().skip(room).step_by(plan.rooms);
+        of_room.map(|p| p.accepted.load(Ordering::Acquire)).sum()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+pub(super) enum Phase {
+    /// Connections are being made.
+    Preparing,
+    Publishing,
+    /// Nothing new is published.
+    Draining,
+    Over,
+}
+
+pub(super) struct Engine {
+    pub shard: Shard,
+    pub plan: Arc<RoomsPlan>,
+    pub shared: Arc<Shared>,
+    pub share: Share,
+    pub record: RefCell<Record>,
+    phase: Cell<Phase>,
+    start_ns: Cell<u64>,
+    pub last_ns: Cell<u64>,
+    /// This shard's subscribers of each room, once their handshakes are done.
+    subscribed: RefCell<Vec<u32>>,
+    /// Subscribers that never connected.
+    pub unconnected: Cell<u64>,
+    /// Deliveries of the measured time.
+    pub delivered: Cell<u64>,
+    pub lost: Cell<u64>,
+    /// Messages that were due and never sent.
+    pub unsent: Cell<u64>,
+    there: Cell<usize>,
+    started: Cell<usize>,
+    tried: Cell<usize>,
+    live: Cell<usize>,
+    first_error: RefCell<Option<LoadError>>,
+    root: RefCell<Option<Waker>>,
+}
+
+impl Engine {
+    pub fn new(shard: Shard, plan: Arc<RoomsPlan>, shared: Arc<Shared>, share: Share) -> Rc<Self> {
+        Rc::new(Self {
+            shard,
+            shared,
+            share,
+            record: RefCell::new(Record::new()),
+            phase: Cell::new(Phase::Preparing),
+            start_ns: Cell::new(0),
+            last_ns: Cell::new(0),
+            subscribed: RefCell::new(vec![0; plan.rooms]),
+            plan,
+            unconnected: Cell::new(0),
+            delivered: Cell::new(0),
+            lost: Cell::new(0),
+            unsent: Cell::new(0),
+            there: Cell::new(0),
+            started: Cell::new(0),
+            tried: Cell::new(0),
+            live: Cell::new(0),
+            first_error: RefCell::default(),
+            root: RefCell::default(),
+        })
+    }
+
+    // ---- the run ----------------------------------------------------------------
+
+    pub fn begin(&self, start_ns: u64) {
+        self.start_ns.set(start_ns);
+        self.set(Phase::Publishing);
+    }
+
+    /// Moves on, and tells every task.
+    pub fn set(&self, phase: Phase) {
+        if self.phase.get() < phase {
+            self.phase.set(phase);
+            self.shard.wake_all();
+        }
+    }
+
+    pub fn is(&self, phase: Phase) -> bool {
+        self.phase.get() >= phase
+    }
+
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns.get()
+    }
+
+    pub fn end_ns(&self) -> u64 {
+        Part::measure_ns(self) + self.plan.duration_ns
+    }
+
+    /// Gives up on a future when that phase comes.
+    pub async fn until<F: Future>(&self, phase: Phase, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.is(phase) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Deliveries that are to come to this shard's subscribers, as far as is known.
+    pub fn expected(&self) -> u64 {
+        let subscribed = self.subscribed.borrow();
+        let rooms = subscribed.iter().enumerate().filter(|(_, n)| **n > 0);
+        rooms
+            .map(|(room, &n)| u64::from(n) * self.shared.accepted_of(&self.plan, room))
+            .sum()
+    }
+
+    // ---- tasks ------------------------------------------------------------------
+
+    /// Starts `count` tasks more, not too many at a time; ready when every one has tried to connect.
+    pub fn poll_all_tried(
+        &self,
+        cx: &mut Context<'_>,
+        all: usize,
+        mut start: impl FnMut(usize),
+    ) -> Poll<()> {
+        let tried = self.tried.get();
+        let wanted = all.min(tried + limits::LOAD_CONNECTING_MAX);
+        while self.started.get() < wanted {
+            let number = self.started.get();
+            self.started.set(number + 1);
+            self.live.set(self.live.get() + 1);
+            start(number);
+        }
+        if tried >= all {
+            return Poll::Ready(());
+        }
+        *self.root.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// A task has tried to connect for the first time.
+    pub fn tried(&self) {
+        self.tried.set(self.tried.get() + 1);
+        self.wake_root();
+    }
+
+    /// A task is over.
+    pub fn ends(&self) {
+        self.live.set(self.live.get() - 1);
+        self.wake_root();
+    }
+
+    /// Ready when all tasks are over.
+    pub fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.live.get() == 0 {
+            return Poll::Ready(());
+        }
+        *self.root.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake_root(&self) {
+        if let Some(waker) = self.root.take() {
+            waker.wake();
+        }
+    }
+
+    // ---- connections ------------------------------------------------------------
+
+    /// Connects to one of a route's addresses.
+    pub async fn connect(&self, route: &Route) -> Result<Stream, ErrorClass> {
+        let mut last = ErrorClass::ConnectFailed;
+        for &address in &route.addresses {
+            match self.within(Stream::connect(address)).await {
+                Ok(stream) => {
+                    self.record.borrow_mut().tally.connects += 1;
+                    return Ok(stream);
+                }
+                Err(error) => {
+                    last = ErrorClass::of_connect(&error);
+                    self.note_first(address, error);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Gives up on an operation after the plan's time-out.
+    pub async fn within<T>(&self, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let wait = Duration::from_millis(self.plan.timeout_ms);
+        match timeout(wait, future).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Makes a WebSocket connection for a room.
+    pub async fn open(&self, route: &Route, room: usize) -> Result<Socket, ErrorClass> {
+        let began_ns = monotonic_ns();
+        let stream = self.connect(route).await?;
+        let key = ClientKey::new(fastrand::u128(..).to_ne_bytes());
+        let request = upgrade_request(route, room, &self.plan.headers, &key)?;
+        let wait = Duration::from_millis(self.plan.timeout_ms);
+        let opened = match timeout(wait, Socket::open(stream, request, &key)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(ErrorClass::Timeout.into()),
+        };
+        match opened {
+            Ok(socket) => {
+                let took_ns = monotonic_ns() - began_ns;
+                let mut record = self.record.borrow_mut();
+                record.connect.saturating_record(took_ns);
+                Ok(socket)
+            }
+            Err(NotOpen { class, why }) => {
+                let mut first = self.first_error.borrow_mut();
+                first.get_or_insert_with(|| LoadError::Upgrade {
+                    url: route.of_room(room).to_string(),
+                    class,
+                    why,
+                });
+                Err(class)
+            }
+        }
+    }
+
+    fn note_first(&self, address: SocketAddr, error: io::Error) {
+        let mut first = self.first_error.borrow_mut();
+        first.get_or_insert(LoadError::Connect { address, error });
+    }
+
+    /// One more of those that were started has its connection.
+    pub fn is_there(&self) {
+        self.there.set(self.there.get() + 1);
+    }
+
+    /// Why there is nothing to measure: of the subscribers, or then of the publishers, not one has
+    /// a connection.
+    pub fn nobody_there(&self) -> Result<(), LoadError> {
+        match (self.there.take(), self.first_error.take()) {
+            (0, Some(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// A subscriber is in its room.
+    pub fn subscribes(&self, room: usize) {
+        self.subscribed.borrow_mut()[room] += 1;
+        self.is_there();
+    }
+
+    pub fn error(&self, class: ErrorClass) {
+        self.record.borrow_mut().tally.error(class);
+    }
+}
+
+/// The request for a handshake.
+fn upgrade_request(
+    route: &Route,
+    room: usize,
+    headers: &[String],
+    key: &ClientKey,
+) -> Result<Vec<u8>, ErrorClass> {
+    let spec = RequestSpec {
+        headers: headers.to_vec(),
+        ..RequestSpec::default()
+    };
+    // Tried when the plan was made.
+    let request = Prepared::new(&route.of_room(room), &spec, 1);
+    let request = request.map_err(|_| ErrorClass::ConnectFailed)?;
+    let mut bytes = request.one().to_vec();
+    // Before the empty line.
+    bytes.truncate(bytes.len() - 2);
+    bytes.extend_from_slice(key.lines().as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+    Ok(bytes)
+}
+
+impl Part for Engine {
+    type Record = Record;
+
+    fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    fn measure_ns(&self) -> u64 {
+        self.start_ns.get() + self.plan.warmup_ns
+    }
+
+    fn forget(&self) {
+        // The connections that are there were made before, and are told of; so is what went wrong.
+        let mut record = self.record.borrow_mut();
+        let old = std::mem::replace(&mut *record, Record::new());
+        record.connect = old.connect;
+        record.tally.connects = old.tally.connects;
+        record.tally.connections_lost = old.tally.connections_lost;
+        record.tally.errors = old.tally.errors;
+    }
+
+    fn take(&self) -> Record {
+        self.record.replace(Record::new())
+    }
+}

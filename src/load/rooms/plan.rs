@@ -1,0 +1,72 @@
+//! What a load of rooms is to do.
+
+use std::net::SocketAddr;
+
+use super::super::arrivals::{Rate, Spacing};
+use super::super::target::Target;
+
+/// A place to connect to.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Addresses of the server, tried in this order.
+    pub addresses: Vec<SocketAddr>,
+    /// `{room}` in its path stands for a room's number.
+    pub target: Target,
+}
+
+impl Route {
+    /// The target of a room.
+    pub(super) fn of_room(&self, room: usize) -> Target {
+        Target {
+            path: self.target.path.replace("{room}", &room.to_string()),
+            ..self.target.clone()
+        }
+    }
+}
+
+/// How messages get to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishBy {
+    /// As the body of a request with this method; the next follows on its answer.
+    Request(String),
+    /// As text messages over WebSocket.
+    WebSocket,
+}
+
+/// A load of rooms, ready to run.
+#[derive(Clone, Debug)]
+pub struct RoomsPlan {
+    pub subscribe: Route,
+    pub publish: Route,
+    pub publish_by: PublishBy,
+    /// Header lines for every request, as curl's `-H`.
+    pub headers: Vec<String>,
+    pub subscribers: usize,
+    /// At least as many as rooms.
+    pub publishers: usize,
+    pub rooms: usize,
+    /// Bytes of a message.
+    pub size: usize,
+    /// Messages a second of all publishers.
+    pub rate: Rate,
+    pub spacing: Spacing,
+    /// Shards, which share subscribers and publishers.
+    pub threads: usize,
+    /// CPUs to pin the shards to, one each; `None` leaves that to the kernel.
+    pub cpus: Option<Vec<usize>>,
+    pub duration_ns: u64,
+    /// Published as the rest and not counted.
+    pub warmup_ns: u64,
+    /// For a connection with its handshake, and for a publisher's answer.
+    pub timeout_ms: u64,
+    /// How long deliveries are waited for when the last message is published.
+    pub grace_ms: u64,
+    pub seed: u64,
+}
+
+impl RoomsPlan {
+    /// The publishers of a room: every `rooms`-th.
+    pub(super) fn publishers_of(&self, room: usize) -> usize {
+        self.publishers / self.rooms + usize::from(room < self.publishers % self.rooms)
+    }
+}

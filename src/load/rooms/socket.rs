@@ -1,0 +1,168 @@
+//! A WebSocket connection from the client's side.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::super::error::ErrorClass;
+use crate::http::websocket::{
+    ClientKey, Decoder, Event, HandshakeError, Limits, Opcode, Role, WebSocketError, frame,
+};
+use crate::limits;
+use crate::runtime::{Receiver, Stream};
+
+/// A connection past its handshake.
+pub(super) struct Socket {
+    pub stream: Rc<Stream>,
+    receiver: Receiver,
+    decoder: Decoder,
+    /// What came with the answer to the handshake.
+    early: Vec<u8>,
+    /// Control frames to be sent.
+    pub replies: Vec<u8>,
+}
+
+/// Why a handshake failed.
+pub(super) struct NotOpen {
+    pub class: ErrorClass,
+    /// Says more than the class.
+    pub why: Option<HandshakeError>,
+}
+
+impl From<ErrorClass> for NotOpen {
+    fn from(class: ErrorClass) -> Self {
+        Self { class, why: None }
+    }
+}
+
+impl Socket {
+    /// Sends `request` and reads the answer to it.
+    pub async fn open(stream: Stream, request: Vec<u8>, key: &ClientKey) -> Result<Self, NotOpen> {
+        let mut receiver = stream.receiver();
+        let sent = stream.send_all(request).await;
+        sent.map_err(|_| ErrorClass::Reset)?;
+        let mut head = Vec::new();
+        loop {
+            let buf = match receiver.next().await {
+                Ok(Some(buf)) => buf,
+                Ok(None) if head.is_empty() => return Err(ErrorClass::Closed.into()),
+                Ok(None) => return Err(ErrorClass::Truncated.into()),
+                Err(_) => return Err(ErrorClass::Reset.into()),
+            };
+            head.extend_from_slice(&buf);
+            drop(buf);
+            let answer = key.read_answer(&head).map_err(|why| NotOpen {
+                class: match why {
+                    HandshakeError::Refused(_) => ErrorClass::UpgradeRefused,
+                    _ => ErrorClass::BadResponse,
+                },
+                why: Some(why),
+            })?;
+            if let Some(head_bytes) = answer {
+                return Ok(Self {
+                    stream: Rc::new(stream),
+                    receiver,
+                    decoder: Decoder::new(Role::Client, Limits::default()),
+                    early: head.split_off(head_bytes),
+                    replies: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Takes what has come: each call of `each` gets a piece of a message and whether that ends with
+    /// it, and `received` the bytes of each receive before. Ready when the connection is over.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        each: &mut impl FnMut(&[u8], bool),
+        mut received: impl FnMut(usize),
+    ) -> Poll<ErrorClass> {
+        if !self.early.is_empty() {
+            let mut early = std::mem::take(&mut self.early);
+            received(early.len());
+            if let Err(end) = self.take(&mut early, each) {
+                return Poll::Ready(end);
+            }
+        }
+        loop {
+            match self.receiver.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Some(mut buf))) => {
+                    received(buf.len());
+                    if let Err(end) = self.take(&mut buf, each) {
+                        return Poll::Ready(end);
+                    }
+                }
+                Poll::Ready(Ok(None)) => return Poll::Ready(ErrorClass::Closed),
+                Poll::Ready(Err(_)) => return Poll::Ready(ErrorClass::Reset),
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        bytes: &mut [u8],
+        each: &mut impl FnMut(&[u8], bool),
+    ) -> Result<(), ErrorClass> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let step = match self.decoder.decode(&mut bytes[at..]) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.say_close(error);
+                    return Err(ErrorClass::BadFrame);
+                }
+            };
+            at += step.consumed;
+            match step.event {
+                Some(Event::Data { bytes, last, .. }) => each(bytes, last),
+                Some(Event::Ping(payload)) => {
+                    frame::push(&mut self.replies, Opcode::Pong, payload, Some(mask()));
+                    // Who pings without end and reads no answer is not worth the memory.
+                    if self.replies.len() > limits::LOAD_REPLIES_BYTES_MAX {
+                        return Err(ErrorClass::BadFrame);
+                    }
+                }
+                Some(Event::Close(close)) => {
+                    let code = close.code.map(u16::to_be_bytes);
+                    let payload = code.as_ref().map_or(&[][..], |code| &code[..]);
+                    self.say(Opcode::Close, payload);
+                    return Err(ErrorClass::Closed);
+                }
+                Some(Event::Pong(_)) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn say_close(&self, error: WebSocketError) {
+        self.say(Opcode::Close, &error.close_code().to_be_bytes());
+    }
+
+    /// Says good-bye, if the socket takes it.
+    pub fn close(&self) {
+        self.say(Opcode::Close, &1000_u16.to_be_bytes());
+    }
+
+    /// Sends a control frame now, for what is as well left unsaid if the socket is full: the
+    /// connection is over.
+    fn say(&self, opcode: Opcode, payload: &[u8]) {
+        let mut bytes = Vec::new();
+        frame::push(&mut bytes, opcode, payload, Some(mask()));
+        let _ = self.stream.try_send(&bytes, false);
+    }
+
+    /// Sends what is to be answered, for a connection on which nothing else is sent.
+    pub fn reply(&mut self) {
+        if !self.replies.is_empty()
+            && let Ok(Some(sent)) = self.stream.try_send(&self.replies, false)
+        {
+            self.replies.drain(..sent);
+        }
+    }
+}
+
+/// A masking key: unforeseen by whoever looks for a way through a proxy (RFC 6455 section 10.3).
+pub(super) fn mask() -> [u8; 4] {
+    fastrand::u32(..).to_ne_bytes()
+}

@@ -1,0 +1,196 @@
+//! One subscriber: keeps its connection, and knows what it got.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::super::error::ErrorClass;
+use super::super::mark::{Found, Mark, Scanner};
+use super::super::shards::Part;
+use super::engine::{Engine, Phase};
+use super::record::Record;
+use super::socket::Socket;
+use super::track::{Arrival, Track};
+use crate::limits;
+use crate::runtime::sleep;
+use crate::sys::time::monotonic_ns;
+
+/// What a subscriber knows.
+struct Subscription {
+    room: usize,
+    /// Of each publisher of the room.
+    tracks: Box<[Track]>,
+    scanner: Scanner,
+    /// A mark was found in the message that comes.
+    marked: bool,
+}
+
+/// Keeps a subscriber's connection going; `number` is among all subscribers.
+pub(super) async fn run(engine: Rc<Engine>, number: usize) {
+    let room = number % engine.plan.rooms;
+    let mut subscription = Subscription {
+        room,
+        tracks: vec![Track::default(); engine.plan.publishers_of(room)].into(),
+        scanner: Scanner::default(),
+        marked: false,
+    };
+    let mut subscribed = false;
+    loop {
+        let open = engine.open(&engine.plan.subscribe, room);
+        match engine.until(Phase::Over, open).await {
+            None => break,
+            Some(Ok(mut socket)) => {
+                if !std::mem::replace(&mut subscribed, true) {
+                    engine.subscribes(room);
+                    engine.tried();
+                }
+                let Some(end) = receive(&engine, &mut subscription, &mut socket).await else {
+                    socket.close();
+                    break;
+                };
+                engine.record.borrow_mut().tally.connections_lost += 1;
+                engine.error(end);
+                subscription.scanner = Scanner::default();
+            }
+            Some(Err(class)) => {
+                engine.error(class);
+                if !subscribed {
+                    // What it would have got is not known, so it has no part in the rest.
+                    engine.unconnected.set(engine.unconnected.get() + 1);
+                    engine.tried();
+                    break;
+                }
+            }
+        }
+        let pause = sleep(Duration::from_millis(limits::LOAD_RECONNECT_MS));
+        if engine.until(Phase::Over, pause).await.is_none() {
+            break;
+        }
+    }
+    if subscribed {
+        let lost = subscription.lost(&engine);
+        engine.lost.set(engine.lost.get() + lost);
+    }
+    engine.ends();
+}
+
+/// Receives until the connection ends, or until the load does: `None`.
+async fn receive(
+    engine: &Engine,
+    subscription: &mut Subscription,
+    socket: &mut Socket,
+) -> Option<ErrorClass> {
+    poll_fn(|cx| {
+        if engine.is(Phase::Over) {
+            return Poll::Ready(None);
+        }
+        let now_ns = std::cell::Cell::new(0);
+        let mut each = |bytes: &[u8], last| {
+            subscription.take(engine, bytes, last, now_ns.get());
+        };
+        let end = socket.poll(cx, &mut each, |bytes| {
+            now_ns.set(monotonic_ns());
+            engine.record.borrow_mut().tally.bytes += bytes as u64;
+        });
+        socket.reply();
+        end.map(Some)
+    })
+    .await
+}
+
+impl Subscription {
+    /// A piece of a message has come.
+    #[inline]
+    fn take(&mut self, engine: &Engine, bytes: &[u8], last: bool, now_ns: u64) {
+        let record = &mut *engine.record.borrow_mut();
+        let (tracks, room) = (&mut self.tracks, self.room);
+        let (mut marked, mut delivered) = (self.marked, 0);
+        let mut each = |found| {
+            marked = true;
+            match found {
+                Found::Mark(mark) => {
+                    delivered += u64::from(deliver(engine, record, tracks, room, &mark, now_ns));
+                }
+                Found::Damaged => record.tally.damaged += 1,
+            }
+        };
+        self.scanner.scan(bytes, &mut each);
+        if last {
+            self.scanner.end(&mut each);
+        }
+        self.marked = marked && !last;
+        record.tally.websocket_messages += u64::from(last);
+        record.tally.unmarked += u64::from(last && !marked);
+        if delivered > 0 {
+            engine.delivered.set(engine.delivered.get() + delivered);
+            engine.last_ns.set(now_ns);
+        }
+    }
+
+    /// What the server took and this subscriber has not got.
+    fn lost(&self, engine: &Engine) -> u64 {
+        let publishers = engine.shared.publishers.iter();
+        let of_room = publishers.skip(self.room).step_by(engine.plan.rooms);
+        let accepted = of_room.map(|published| published.accepted.load(Ordering::Acquire));
+        let tracks = self.tracks.iter().map(Track::unique);
+        accepted
+            .zip(tracks)
+            .map(|(accepted, unique)| accepted.saturating_sub(unique))
+            .sum()
+    }
+}
+
+/// Notes a mark; whether it is a delivery that counts.
+#[inline]
+fn deliver(
+    engine: &Engine,
+    record: &mut Record,
+    tracks: &mut [Track],
+    room: usize,
+    mark: &Mark,
+    now_ns: u64,
+) -> bool {
+    let (plan, shared) = (&engine.plan, &engine.shared);
+    if mark.run != shared.run {
+        record.tally.foreign += 1;
+        return false;
+    }
+    if mark.due_ns < engine.measure_ns() {
+        return false;
+    }
+    if mark.room as usize != room {
+        record.tally.misrouted += 1;
+        return false;
+    }
+    let publisher = mark.publisher as usize;
+    let issued = shared.publishers.get(publisher);
+    let track = tracks.get_mut(publisher / plan.rooms);
+    let (Some(issued), Some(track)) = (issued, track) else {
+        record.tally.foreign += 1;
+        return false;
+    };
+    if publisher % plan.rooms != room || mark.sequence >= issued.issued.load(Ordering::Acquire) {
+        record.tally.foreign += 1;
+        return false;
+    }
+    match track.note(mark.sequence) {
+        Arrival::New => {}
+        Arrival::Late => record.tally.out_of_order += 1,
+        Arrival::Duplicate => {
+            record.tally.duplicates += 1;
+            return false;
+        }
+        Arrival::TooLate => {
+            record.tally.out_of_order += 1;
+            return false;
+        }
+    }
+    record.tally.deliveries += 1;
+    let transit_ns = now_ns.saturating_sub(mark.sent_ns);
+    record.transit.saturating_record(transit_ns);
+    let delivery_ns = now_ns.saturating_sub(mark.due_ns);
+    record.delivery.saturating_record(delivery_ns);
+    true
+}

@@ -1,0 +1,259 @@
+//! The one form of the results of a load of rooms, from which all output is made.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::arrivals::Spacing;
+use super::super::error::ErrorClass;
+use super::super::host;
+use super::super::shards::Finished;
+use super::super::summary::{Host, Times};
+use super::super::verdict::{self, Verdict};
+use super::plan::{PublishBy, RoomsPlan};
+use super::record::Record;
+use super::run::ShardEnd;
+
+/// What a load of rooms has found. Its JSON is what `--json` writes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoomsSummary {
+    /// The command line, as given.
+    pub command: String,
+    pub version: String,
+    /// When it was started, in seconds since the epoch.
+    pub started_unix_s: u64,
+    pub sub_url: String,
+    pub pub_url: String,
+    /// How messages were published: a request's method, or `WebSocket`.
+    pub pub_method: String,
+    /// `open loop` with its spacing.
+    pub model: String,
+    /// The rate as written, with ramps and steps.
+    pub rate: String,
+    pub seed: u64,
+    pub subscribers: usize,
+    pub publishers: usize,
+    pub rooms: usize,
+    /// Bytes of a message.
+    pub size: usize,
+    pub threads: usize,
+    pub warmup_s: f64,
+    pub timeout_s: f64,
+    pub grace_s: f64,
+
+    /// From the beginning of the measured time to its end, or to the last delivery where that came later.
+    pub seconds: f64,
+    /// Messages that the server took.
+    pub published: u64,
+    pub publish_rate_per_s: f64,
+    /// The mean of what was asked for.
+    pub asked_publish_rate_per_s: f64,
+    /// Messages that were due and never sent.
+    pub unsent: u64,
+    /// Messages delivered, each to one subscriber, without duplicates.
+    pub deliveries: u64,
+    pub delivery_rate_per_s: f64,
+    /// What was published, times the subscribers of its room.
+    pub expected_deliveries: u64,
+    /// Deliveries that never came.
+    pub lost: u64,
+    pub duplicates: u64,
+    /// Deliveries before which came a later one of the same publisher.
+    pub out_of_order: u64,
+    /// Messages that were cut off or changed.
+    pub damaged: u64,
+    /// Messages of other rooms.
+    pub misrouted: u64,
+    /// Marks that this run has not made.
+    pub foreign: u64,
+    /// WebSocket messages that came…
+    pub websocket_messages: u64,
+    /// …of which so many had no mark in them.
+    pub unmarked: u64,
+    pub deliveries_per_websocket_message: f64,
+    /// Bytes that subscribers received, frame headers and all.
+    pub bytes: u64,
+    /// Subscribers that never connected, and have no part in what was expected.
+    pub subscribers_unconnected: u64,
+    /// Subscribers' connections that ended before the load did, and were made again.
+    pub connections_lost: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// By class, each with its count, also where that is zero.
+    pub errors: BTreeMap<String, u64>,
+    pub errors_total: u64,
+    /// From when a message was due to its delivery.
+    pub delivery_time_us: Times,
+    /// From when it was sent.
+    pub transit_time_us: Times,
+    /// From when it was sent to the server's answer to its publisher; not over WebSocket.
+    pub publish_time_us: Option<Times>,
+    /// By how much the generator itself was late.
+    pub generator_lag_us: Times,
+    /// WebSocket connections with their handshakes.
+    pub connect_time_us: Times,
+    /// CPU time of this process, kernel's included, publishers and all.
+    pub client_cpu_us_per_delivery: f64,
+    /// CPU time of the processes named by `--pid` and their children.
+    pub server_cpu_us_per_delivery: Option<f64>,
+    /// Share of the time that the busiest thread worked, from 0 to 1.
+    pub client_busy: f64,
+    /// It was stopped before its time.
+    pub interrupted: bool,
+    pub verdict: Verdict,
+    /// What a reader should know before believing the figures.
+    pub notes: Vec<String>,
+    pub host: Host,
+    pub timeline: Vec<RoomsSecond>,
+}
+
+/// A second of a load of rooms, or what was left of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RoomsSecond {
+    /// From the beginning of the measured time to this one's end.
+    pub at_s: f64,
+    pub published_per_s: f64,
+    pub deliveries_per_s: f64,
+    pub errors: u64,
+    pub delivery_p50_us: f64,
+    pub delivery_p99_us: f64,
+    pub delivery_max_us: f64,
+}
+
+impl RoomsSummary {
+    /// The summary of all that was told. Facts of the command line are left to the caller.
+    pub(super) fn of(
+        plan: &RoomsPlan,
+        total: &Record,
+        timeline: Vec<RoomsSecond>,
+        finished: &Finished<ShardEnd>,
+    ) -> Self {
+        let ends = &finished.ends;
+        let sum = |of: fn(&ShardEnd) -> u64| ends.iter().map(of).sum::<u64>();
+        let most = |of: fn(&ShardEnd) -> f64| ends.iter().map(of).fold(0.0, f64::max);
+        let seconds = most(|end| end.seconds);
+        let tally = &total.tally;
+        let per_s = |count: u64| count as f64 / seconds.max(1e-9);
+        let per_delivery = |ns: u64| ns as f64 / 1e3 / tally.deliveries.max(1) as f64;
+        let errors =
+            ErrorClass::ALL.map(|class| (class.key().to_owned(), tally.errors[class as usize]));
+        let mut summary = Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_s: finished.started_unix_s,
+            pub_method: match &plan.publish_by {
+                PublishBy::Request(method) => method.clone(),
+                PublishBy::WebSocket => "WebSocket".to_owned(),
+            },
+            model: match plan.spacing {
+                Spacing::Constant => "open loop, constant arrivals",
+                Spacing::Poisson => "open loop, Poisson arrivals",
+            }
+            .to_owned(),
+            rate: plan.rate.to_string(),
+            seed: plan.seed,
+            subscribers: plan.subscribers,
+            publishers: plan.publishers,
+            rooms: plan.rooms,
+            size: plan.size,
+            threads: plan.threads,
+            warmup_s: plan.warmup_ns as f64 / 1e9,
+            timeout_s: plan.timeout_ms as f64 / 1e3,
+            grace_s: plan.grace_ms as f64 / 1e3,
+            seconds,
+            published: tally.published,
+            publish_rate_per_s: per_s(tally.published),
+            asked_publish_rate_per_s: plan.rate.mean_per_s(),
+            unsent: sum(|end| end.unsent),
+            deliveries: tally.deliveries,
+            delivery_rate_per_s: per_s(tally.deliveries),
+            expected_deliveries: sum(|end| end.expected),
+            lost: sum(|end| end.lost),
+            duplicates: tally.duplicates,
+            out_of_order: tally.out_of_order,
+            damaged: tally.damaged,
+            misrouted: tally.misrouted,
+            foreign: tally.foreign,
+            websocket_messages: tally.websocket_messages,
+            unmarked: tally.unmarked,
+            deliveries_per_websocket_message: tally.deliveries as f64
+                / (tally.websocket_messages - tally.unmarked).max(1) as f64,
+            bytes: tally.bytes,
+            subscribers_unconnected: sum(|end| end.unconnected),
+            connections_lost: tally.connections_lost,
+            connects: tally.connects,
+            errors: errors.into(),
+            errors_total: tally.errors_total(),
+            delivery_time_us: Times::of(&total.delivery),
+            transit_time_us: Times::of(&total.transit),
+            publish_time_us: (!total.publish.is_empty()).then(|| Times::of(&total.publish)),
+            generator_lag_us: Times::of(&total.lag),
+            connect_time_us: Times::of(&total.connect),
+            client_cpu_us_per_delivery: per_delivery(finished.cpu.client_ns),
+            server_cpu_us_per_delivery: finished.cpu.server_ns.map(per_delivery),
+            client_busy: most(|end| end.busy),
+            interrupted: finished.stopped,
+            host: host::facts(),
+            timeline,
+            ..Self::default()
+        };
+        summary.judge();
+        summary
+    }
+
+    /// Deliveries that went wrong, and all other errors.
+    pub fn wrong(&self) -> u64 {
+        self.lost
+            + self.duplicates
+            + self.out_of_order
+            + self.damaged
+            + self.misrouted
+            + self.subscribers_unconnected
+            + self.errors_total
+    }
+
+    fn judge(&mut self) {
+        let judged = verdict::Judged {
+            busy: self.client_busy,
+            lag: Some(self.generator_lag_us),
+            p99_us: self.delivery_time_us.p99,
+            failed: self.wrong() > 0 || self.deliveries == 0,
+            rate_per_s: self.publish_rate_per_s,
+            asked_rate_per_s: Some(self.asked_publish_rate_per_s).filter(|_| !self.interrupted),
+        };
+        self.verdict = judged.verdict();
+        self.notes = judged.notes();
+        let mut note = |text: String| self.notes.push(text);
+        if judged.is_short() {
+            note(format!(
+                "the rate was not reached: {} messages were due and never sent, {} publishers were \
+                 waiting for the server; it is slower than that, or needs more of them (--publishers)",
+                self.unsent, self.publishers
+            ));
+        }
+        if self.lost > 0 {
+            note(format!(
+                "{} deliveries had not come {} s after the last message was published (--grace)",
+                self.lost, self.grace_s
+            ));
+        }
+        if self.subscribers_unconnected > 0 {
+            note(format!(
+                "{} subscribers never connected and have no part in what was expected",
+                self.subscribers_unconnected
+            ));
+        }
+        if self.connections_lost > 0 {
+            note(format!(
+                "{} connections of subscribers ended early: what was published until they were made \
+                 again counts as lost",
+                self.connections_lost
+            ));
+        }
+        if self.deliveries == 0 && self.published > 0 {
+            note(
+                "nothing of what was published was delivered: do both URLs lead to the same room?"
+                    .to_owned(),
+            );
+        }
+    }
+}

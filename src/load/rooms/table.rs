@@ -1,0 +1,166 @@
+//! A summary of rooms as a person reads it on a terminal.
+
+use std::fmt::{self, Write};
+
+use super::super::summary::Times;
+use super::super::table::{columns, counted, grouped, line, nonzero, sized, timed};
+use super::super::verdict::Verdict;
+use super::summary::RoomsSummary;
+
+impl fmt::Display for RoomsSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        self.rates(f)?;
+        columns(
+            f,
+            &[
+                ("from due", &self.delivery_time_us),
+                ("from sent", &self.transit_time_us),
+            ],
+        )?;
+        self.rest(f)?;
+        self.failures(f)?;
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        if self.verdict != Verdict::Good {
+            writeln!(f, "  {}", self.verdict)?;
+        }
+        Ok(())
+    }
+}
+
+impl RoomsSummary {
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} <- {} {}",
+            self.sub_url, self.pub_method, self.pub_url
+        )?;
+        write!(
+            f,
+            "  {}, {}, {}, {}, messages of {}, {}",
+            self.model,
+            counted(self.subscribers as u64, "subscriber"),
+            counted(self.publishers as u64, "publisher"),
+            counted(self.rooms as u64, "room"),
+            sized(self.size as f64),
+            counted(self.threads as u64, "thread"),
+        )?;
+        if self.interrupted {
+            write!(f, ", stopped early")?;
+        }
+        writeln!(f, "\n")
+    }
+
+    fn rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_s = |rate: f64| grouped(rate.round() as u64);
+        let share = |part: f64, all: f64| part / all.max(1e-9) * 100.0;
+        line(
+            f,
+            "published",
+            &format!(
+                "{} in {:.2} s, {}/s of {}/s asked ({:.1}%)",
+                grouped(self.published),
+                self.seconds,
+                per_s(self.publish_rate_per_s),
+                per_s(self.asked_publish_rate_per_s),
+                share(self.publish_rate_per_s, self.asked_publish_rate_per_s)
+            ),
+        )?;
+        line(
+            f,
+            "delivered",
+            &format!(
+                "{} of {} expected ({:.3}%), {}/s",
+                grouped(self.deliveries),
+                grouped(self.expected_deliveries),
+                share(self.deliveries as f64, self.expected_deliveries as f64),
+                per_s(self.delivery_rate_per_s)
+            ),
+        )?;
+        let per_second = self.bytes as f64 / self.seconds.max(1e-9);
+        line(
+            f,
+            "received",
+            &format!(
+                "{}, {}/s; {} WebSocket messages, {:.2} deliveries each",
+                sized(self.bytes as f64),
+                sized(per_second),
+                grouped(self.websocket_messages),
+                self.deliveries_per_websocket_message
+            ),
+        )?;
+        writeln!(f)
+    }
+
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut short = |name: &str, times: &Times| {
+            let text = format!(
+                "P50 {}, P99 {}, max {}",
+                timed(times.p50),
+                timed(times.p99),
+                timed(times.max)
+            );
+            line(f, name, &text)
+        };
+        if let Some(publish) = &self.publish_time_us {
+            short("publish", publish)?;
+        }
+        if self.generator_lag_us.count > 0 {
+            short("generator lag", &self.generator_lag_us)?;
+        }
+        let connect = &self.connect_time_us;
+        let text = format!(
+            "{} made, handshakes P50 {}, max {}; lost {}",
+            grouped(self.connects),
+            timed(connect.p50),
+            timed(connect.max),
+            grouped(self.connections_lost)
+        );
+        line(f, "connections", &text)?;
+        let mut cpu = format!("client {:.3} us", self.client_cpu_us_per_delivery);
+        if let Some(server) = self.server_cpu_us_per_delivery {
+            let _ = write!(cpu, ", server {server:.3} us");
+        }
+        let _ = write!(
+            cpu,
+            " a delivery; busiest client thread {:.0}%",
+            self.client_busy * 100.0
+        );
+        line(f, "CPU", &cpu)
+    }
+
+    fn failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wrong = [
+            ("lost", self.lost),
+            ("duplicates", self.duplicates),
+            ("out of order", self.out_of_order),
+            ("damaged", self.damaged),
+            ("of other rooms", self.misrouted),
+            ("subscribers never connected", self.subscribers_unconnected),
+        ];
+        let mut parts: Vec<String> = wrong
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{name} {}", grouped(*count)))
+            .collect();
+        if self.errors_total > 0 {
+            parts.push(nonzero(&mut self.errors.iter()));
+        }
+        let text = match parts.is_empty() {
+            true => "0: nothing lost, nothing twice, all in order".to_owned(),
+            false => parts.join(", "),
+        };
+        line(f, "errors", &text)?;
+        let others = [
+            ("marks of other runs", self.foreign),
+            ("WebSocket messages without a mark", self.unmarked),
+            ("messages never sent", self.unsent),
+        ];
+        for (name, count) in others.iter().filter(|(_, count)| *count > 0) {
+            line(f, "also", &format!("{} {name}", grouped(*count)))?;
+        }
+        Ok(())
+    }
+}
