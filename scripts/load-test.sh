@@ -26,7 +26,8 @@ trap end EXIT
 
 mkdir "$work/www"
 head -c 4096 /dev/urandom >"$work/www/small.bin"
-"$HEADWATER" serve "$work/www" --listen 127.0.0.1:0 --admin off --cores 0 2>"$work/serve.log" &
+: >"$work/serve.log"
+"$HEADWATER" serve "$work/www" --listen 127.0.0.1:0 --admin off --cores 0 2>>"$work/serve.log" &
 server=$!
 for _ in {1..100}; do
   address=$(awk '$1 == "listening" { print $2; exit }' "$work/serve.log")

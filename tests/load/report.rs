@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use headwater::load::{ByUrl, Report, Second, Step, Summary, Times, Verdict};
+use headwater::load::{ByUrl, Players, Report, Second, Step, Summary, Times, Verdict};
 use roxmltree::{Document, ParsingOptions};
 
 use crate::server::{OK, Server};
@@ -159,6 +159,17 @@ fn full() -> Summary {
             response_p99_us: 43.0,
             response_max_us: 47.0,
         }],
+        players: Some(Players {
+            opened: 53,
+            started: 51,
+            startup_time_us: times(59.0),
+            seeks: 61,
+            stalls: 67,
+            stalled_s: 7.1,
+            played_s: 73.0,
+            stalled_share: 0.083,
+            ..Players::default()
+        }),
         connections: 1234,
         threads: 3,
         pipeline: 7,
@@ -241,6 +252,9 @@ fn a_page_has_every_fact_of_its_run() {
         "3.45 µs a request",
         "5.67 µs a request",
         "worked 42% of the time",
+        "51 of 53 files: P50 59.0",
+        "seeks61",
+        "67, 7.1 s beside 73.0 s played (8.30%)",
         "all others313741.0 µs43.0 µs47.0 µs",
         "ERRORS",
         "Requests failed",
