@@ -2,6 +2,7 @@
 
 mod bad_servers;
 mod models;
+mod namespace;
 mod ranges;
 mod refused;
 mod report;
