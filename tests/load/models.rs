@@ -1,7 +1,8 @@
 //! Models of load, and what is measured under them.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,31 @@ fn a_warm_up_is_not_counted() {
     let (_, summary) = summary(&args);
     assert_eq!(summary.requests + summary.unsent + summary.unanswered, 100);
     assert!(server.requests() >= 190, "{}", server.requests());
+}
+
+#[test]
+fn no_connection_is_forgotten_when_answers_are_large() {
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 262144\r\n\r\n{}",
+        "x".repeat(262_144)
+    );
+    let by_peer = Arc::new(Mutex::new(BTreeMap::new()));
+    let counted = Arc::clone(&by_peer);
+    let server = Server::new(move |connection| {
+        let peer = connection.peer_addr().expect("a peer");
+        *counted
+            .lock()
+            .expect("not poisoned")
+            .entry(peer)
+            .or_insert(0) += 1;
+        next_if(connection.write_all(answer.as_bytes()))
+    });
+    let (_, got) = summary(&[&server.url(), "-c", "20", "-n", "2000"]);
+    assert_eq!((got.requests, got.errors_total), (2000, 0));
+    let by_peer = by_peer.lock().expect("not poisoned");
+    // One that is not woken again has asked once or twice.
+    assert_eq!(by_peer.len(), 20);
+    assert!(by_peer.values().all(|count| *count > 5), "{by_peer:?}");
 }
 
 #[test]
