@@ -65,14 +65,17 @@ http {
   uwsgi_temp_path $work/uwsgi;
   scgi_temp_path $work/scgi;
   keepalive_requests 1000000000;
-  nchan_subscriber_first_message newest;
-  nchan_message_buffer_length 1000;
-  nchan_message_timeout 10s;
   server {
     listen 127.0.0.1:$port backlog=4096;
-    location ~ ^/pub/(\w+)\$ { nchan_publisher; nchan_channel_id \$1; }
-    location ~ ^/sub/(\w+)\$ { nchan_subscriber websocket; nchan_channel_id \$1; }
-    location ~ ^/both/(\w+)\$ { nchan_pubsub websocket; nchan_channel_id \$1; }
+    location ~ ^/pub/(\w+)\$ {
+      nchan_publisher; nchan_channel_id \$1; nchan_message_buffer_length 1000; nchan_message_timeout 10s;
+    }
+    location ~ ^/sub/(\w+)\$ {
+      nchan_subscriber websocket; nchan_channel_id \$1; nchan_subscriber_first_message newest;
+    }
+    location ~ ^/both/(\w+)\$ {
+      nchan_pubsub websocket; nchan_channel_id \$1; nchan_subscriber_first_message newest;
+    }
   }
 }
 EOF

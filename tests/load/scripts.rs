@@ -2,9 +2,12 @@
 
 use std::process::{Command, Output};
 
+use crate::room_server::RoomServer;
 use crate::server::{OK, Server};
 
-const SCRIPTS: [&str; 6] = ["smoke", "million", "churn", "soak", "idle", "video"];
+const SCRIPTS: [&str; 7] = [
+    "smoke", "million", "churn", "soak", "idle", "video", "mixed",
+];
 
 fn script(name: &str, args: &[&str]) -> Output {
     Command::new("bash")
@@ -108,4 +111,50 @@ fn the_transfer_script_has_help() {
     let help = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
     assert!(help.contains("scripts/transfer.sh [--quick]"), "{help}");
+}
+
+#[test]
+fn loads_of_all_kinds_run_together() {
+    let server = Server::answering(OK);
+    let rooms = RoomServer::new(|text| vec![text]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("report");
+    let output = Command::new("bash")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/scripts/load-mixed.sh"
+        ))
+        .args([&server.url(), "--out", out.to_str().expect("UTF-8")])
+        .args(["--sub-url", &rooms.sub()])
+        .args(["--pub-url", &rooms.publish("http")])
+        .env("HEADWATER", env!("CARGO_BIN_EXE_headwater"))
+        .env("HEADWATER_LOAD_ARGUMENTS", "--duration 100ms")
+        .env(
+            "HEADWATER_ROOMS_ARGUMENTS",
+            "--subscribers 3 --warmup 1ms --duration 100ms",
+        )
+        .output()
+        .expect("bash runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    for (name, words) in [
+        ("small", "requests"),
+        ("downloads", "requests"),
+        ("rooms", "delivered"),
+    ] {
+        let table = std::fs::read_to_string(out.join(format!("{name}.txt"))).expect(name);
+        assert!(table.contains(words) && said.contains(&table), "{said}");
+        for kind in ["json", "hlog"] {
+            let file = out.join(format!("{name}.{kind}"));
+            assert!(file.metadata().expect(name).len() > 0, "{name}.{kind}");
+        }
+    }
+}
+
+#[test]
+fn rooms_of_strangers_are_not_loaded_either() {
+    let foreign = "ws://example.org/";
+    let args = ["--sub-url", foreign, "--pub-url", "http://localhost/"];
+    let said = script("mixed", &args);
+    assert_eq!(said.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&said.stderr).contains("example.org is neither"));
 }
