@@ -193,14 +193,7 @@ impl<'a> Connection<'a> {
         loop {
             if let Some(pending) = &mut self.pending {
                 match pending.poll(cx) {
-                    Poll::Pending => {
-                        // That a send has succeeded may be known a turn later than its answer is
-                        // there, and is told to nobody; nor is there an answer left to wake us.
-                        if self.in_flight.is_empty() {
-                            cx.waker().wake_by_ref();
-                        }
-                        return Ok(());
-                    }
+                    Poll::Pending => return Ok(()),
                     Poll::Ready(result) => {
                         self.pending = None;
                         self.rest = result?.map(|rest| {

@@ -27,7 +27,8 @@ impl PendingSend {
     /// Ready with `None` when everything was taken, or with what the socket
     /// had no room for. Wakes the task only in the second case or on an error.
     ///
-    /// Before the shard's next turn a send is still pending, also one that will succeed.
+    /// Before the shard's next turn a send is still pending, also one that will succeed. Whoever asks
+    /// after that turn has the answer, or is woken when it is there.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<SendBuf>>> {
         let Some(key) = self.key else {
             return Poll::Ready(Ok(None));

@@ -71,6 +71,9 @@ pub struct RingDriver {
     backlog: VecDeque<squeue::Entry>,
     /// `SendNow` operations not yet known to have been taken by the kernel, in submission order.
     silent: Vec<Key>,
+    /// So many of them, the first, were not known after their own turn; their tasks may have asked,
+    /// and are woken when it is known.
+    late: usize,
     receive: Rc<ReceivePool>,
     unread: Unread,
     min_wait: bool,
@@ -108,6 +111,7 @@ impl RingDriver {
             slots: Slots::default(),
             backlog: Default::default(),
             silent: Vec::new(),
+            late: 0,
             receive,
             unread: Unread::default(),
             min_wait,
@@ -187,6 +191,8 @@ impl RingDriver {
     }
 
     fn reap(&mut self, wakers: &mut Vec<Waker>) {
+        // Looked at now, since reaping may push cancellations.
+        let taken = self.backlog.is_empty() && self.ring.submission().is_empty();
         while let Some((user_data, result, flags)) = self.next_completion() {
             self.stats.completions += 1;
             if user_data == CANCELLATION {
@@ -217,7 +223,13 @@ impl RingDriver {
                 }
             }
         }
-        self.forget_silent_successes();
+        // A failure may be among the completions that the kernel holds back.
+        let overflow = self.ring.submission().cq_overflow();
+        self.stats.overflows += u64::from(overflow);
+        match taken && !overflow {
+            true => self.forget_silent_successes(wakers),
+            false => self.late = self.silent.len(),
+        }
     }
 
     fn next_completion(&mut self) -> Option<(u64, i32, u32)> {
@@ -229,31 +241,23 @@ impl RingDriver {
     /// IOSQE_CQE_SKIP_SUCCESS: it runs while it is submitted, and posts a
     /// completion then and there unless every byte was taken. So once the kernel
     /// has consumed the entry and the queue is reaped, no completion means success.
-    fn forget_silent_successes(&mut self) {
-        if self.silent.is_empty() || !self.backlog.is_empty() {
-            return;
-        }
-        let queue = self.ring.submission();
-        if !queue.is_empty() {
-            return;
-        }
-        if queue.cq_overflow() {
-            // A failure may be among the completions that the kernel holds back.
-            self.stats.overflows += 1;
-            return;
-        }
-        drop(queue);
-        for key in self.silent.drain(..) {
-            if self.slots.state(key) == Some(State::InFlight) {
-                if self.records.are_kept()
-                    && let Some(op @ Op::SendNow { buf, .. }) = self.slots.op(key)
-                {
-                    let sent = buf.len().try_into().unwrap_or(i32::MAX);
-                    self.records
-                        .completed(key.user_data(), Some(op.kind()), sent, false);
-                }
-                self.slots.free(key);
+    fn forget_silent_successes(&mut self, wakers: &mut Vec<Waker>) {
+        let late = std::mem::take(&mut self.late);
+        for (at, key) in self.silent.drain(..).enumerate() {
+            if self.slots.state(key) != Some(State::InFlight) {
+                continue;
             }
+            if self.records.are_kept()
+                && let Some(op @ Op::SendNow { buf, .. }) = self.slots.op(key)
+            {
+                let sent = buf.len().try_into().unwrap_or(i32::MAX);
+                self.records
+                    .completed(key.user_data(), Some(op.kind()), sent, false);
+            }
+            if at < late {
+                wakers.extend(self.slots.take_waker(key));
+            }
+            self.slots.free(key);
         }
     }
 
@@ -450,8 +454,9 @@ impl Driver for RingDriver {
         self.receive.take_starved(wakers);
         self.refill();
         let mut wait = wait;
-        // Nobody waits while tasks can go on, or before all that was started is in.
-        if !wakers.is_empty() {
+        // Nobody waits while tasks can go on, or before all that was started is in, or while there
+        // is news that brings no completion.
+        if !wakers.is_empty() || self.late > 0 {
             wait.timeout = Some(std::time::Duration::ZERO);
         }
         while !self.backlog.is_empty() {

@@ -134,6 +134,10 @@ impl Slots {
         }
     }
 
+    pub fn take_waker(&mut self, key: Key) -> Option<Waker> {
+        self.get(key)?.waker.take()
+    }
+
     /// Files a completion; gives the waker to wake, and whether a multishot
     /// operation has now more unread than it may hold.
     pub fn complete(&mut self, key: Key, done: Completed, more: bool) -> (Option<Waker>, bool) {

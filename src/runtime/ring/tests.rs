@@ -102,3 +102,72 @@ fn an_accept_that_nobody_takes_from_is_stopped_until_somebody_does() {
         .count();
     assert_eq!(stopped, 1);
 }
+
+/// Starts a send that succeeds in silence.
+fn sending(driver: &mut RingDriver) -> (Key, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let send = Op::SendNow {
+        socket: Rc::new(near),
+        buf: "hello".into(),
+        more: false,
+    };
+    (driver.start(send), far)
+}
+
+const FOREVER: Wait = Wait {
+    timeout: None,
+    batch: 1,
+    batch_wait: std::time::Duration::ZERO,
+};
+
+#[test]
+fn a_silent_success_is_known_although_something_was_cancelled_in_its_turn() {
+    let mut driver = driver();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let accept = driver.start(Op::Accept {
+        listener: Rc::new(listener),
+    });
+    let done = Completed {
+        result: -libc::ENOENT,
+        flags: 2,
+    };
+    for _ in 1..limits::ACCEPTED_UNTAKEN_MAX {
+        driver.slots.complete(accept, done, true);
+    }
+    // The one that is too much: reaping it pushes a cancellation.
+    let _client = std::net::TcpStream::connect(address).unwrap();
+    let (send, _far) = sending(&mut driver);
+    driver.turn(FOREVER, &mut Vec::new()).unwrap();
+    assert!(
+        !driver.ring.submission().is_empty(),
+        "nothing was cancelled"
+    );
+    let known = driver.poll(send, &mut Context::from_waker(Waker::noop()));
+    assert!(matches!(known, Poll::Ready(None)));
+}
+
+#[test]
+fn who_asks_before_a_silent_success_can_be_known_is_woken_without_a_completion() {
+    let mut driver = driver();
+    let (send, _far) = sending(&mut driver);
+    // As after an enter that has taken nothing, for completions that were held back.
+    driver.reap(&mut Vec::new());
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(driver.poll(send, cx).is_pending());
+    let mut wakers = Vec::new();
+    driver.turn(FOREVER, &mut wakers).unwrap();
+    assert_eq!(wakers.len(), 1);
+    assert!(matches!(driver.poll(send, cx), Poll::Ready(None)));
+    // One that is known in its own turn wakes nobody.
+    let (send, _far) = sending(&mut driver);
+    assert!(driver.poll(send, cx).is_pending());
+    let soon = Wait {
+        timeout: Some(std::time::Duration::ZERO),
+        ..FOREVER
+    };
+    wakers.clear();
+    driver.turn(soon, &mut wakers).unwrap();
+    assert_eq!(wakers.len(), 0);
+    assert!(matches!(driver.poll(send, cx), Poll::Ready(None)));
+}
