@@ -5,10 +5,12 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use headwater::http::h1::chunked::ChunkedDecoder;
 use headwater::http::h1::encode::{BodyFraming, encode_head};
+use headwater::http::websocket::{Decoder, Limits, Opcode, Role, frame, mask};
 use headwater::http::{
     DateValue, HeaderBlock, Known, ParseLimits, Parsed, Status, Validators, Version, conditional,
     parse_request, range, target,
 };
+use tungstenite::protocol::WebSocket;
 
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
@@ -140,12 +142,61 @@ fn chunked(c: &mut Criterion) {
     group.finish();
 }
 
+/// Masking, and reading messages of 128 bytes, beside doing it byte by byte and beside tungstenite.
+fn websocket(c: &mut Criterion) {
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    let mut payload = vec![b'x'; 16 * 1024];
+    let mut group = c.benchmark_group("websocket");
+    group.throughput(Throughput::Bytes(payload.len() as u64));
+    group.bench_function("mask_16_KB", |b| {
+        b.iter(|| mask::apply(black_box(&mut payload), black_box(key)))
+    });
+    group.bench_function("mask_16_KB_byte_by_byte", |b| {
+        b.iter(|| {
+            for (at, byte) in black_box(&mut payload).iter_mut().enumerate() {
+                *byte ^= black_box(key)[at % 4];
+            }
+        })
+    });
+    let mut frames = Vec::new();
+    for _ in 0..100 {
+        frame::push(&mut frames, Opcode::Text, &[b'x'; 128], None);
+    }
+    group.throughput(Throughput::Elements(100));
+    group.bench_function("read_100", |b| {
+        let mut decoder = Decoder::new(Role::Client, Limits::default());
+        b.iter(|| {
+            let mut rest = black_box(&mut frames[..]);
+            while !rest.is_empty() {
+                let Ok(step) = decoder.decode(rest) else {
+                    return;
+                };
+                black_box(&step.event);
+                let consumed = step.consumed;
+                rest = &mut rest[consumed..];
+            }
+        })
+    });
+    group.bench_function("read_100_tungstenite", |b| {
+        b.iter(|| {
+            let input = std::io::Cursor::new(black_box(frames.clone()));
+            let mut socket =
+                WebSocket::from_raw_socket(input, tungstenite::protocol::Role::Client, None);
+            for _ in 0..100 {
+                black_box(socket.read().ok());
+            }
+        })
+    });
+    group.finish();
+}
+
 criterion_group!(
     benches,
     parser,
     headers,
     encoder,
     ranges_and_targets,
-    chunked
+    chunked,
+    websocket
 );
 criterion_main!(benches);

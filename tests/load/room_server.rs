@@ -23,20 +23,28 @@ struct Room {
     subscribers: Mutex<Vec<mpsc::Sender<String>>>,
     /// Sent to each subscriber, byte for byte, behind the handshake.
     raw: &'static [u8],
+    /// So many publishers' handshakes are refused.
+    refused: Mutex<usize>,
 }
 
 impl RoomServer {
     pub fn new(relay: impl FnMut(String) -> Vec<String> + Send + 'static) -> Self {
-        Self::with_raw(b"", relay)
+        Self::with(b"", 0, relay)
     }
 
     /// One whose subscribers are first sent these bytes.
     pub fn sending(raw: &'static [u8]) -> Self {
-        Self::with_raw(raw, |text| vec![text])
+        Self::with(raw, 0, |text| vec![text])
     }
 
-    fn with_raw(
+    /// One that refuses the handshakes of so many publishers before it takes any.
+    pub fn refusing(publishers: usize) -> Self {
+        Self::with(b"", publishers, |text| vec![text])
+    }
+
+    fn with(
         raw: &'static [u8],
+        refused: usize,
         relay: impl FnMut(String) -> Vec<String> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
@@ -46,6 +54,7 @@ impl RoomServer {
             relay: Mutex::new(Box::new(relay)),
             subscribers: Mutex::default(),
             raw,
+            refused: Mutex::new(refused),
         });
         let told = Arc::clone(&over);
         thread::spawn(move || {
@@ -120,6 +129,14 @@ impl Room {
     }
 
     fn speak(&self, mut connection: TcpStream, key: &str, subscribes: bool) -> Option<()> {
+        if !subscribes {
+            let mut refused = self.refused.lock().expect("not poisoned");
+            if *refused > 0 {
+                *refused -= 1;
+                let answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+                return connection.write_all(answer).ok();
+            }
+        }
         let accept = derive_accept_key(key.as_bytes());
         let head = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -302,6 +302,26 @@ fn publishers_that_are_refused() {
 }
 
 #[test]
+fn a_publisher_that_is_refused_is_an_error_of_its_own() {
+    // Of three threads one has no publisher and one but that which is refused.
+    let server = RoomServer::refusing(1);
+    let (code, got) = rooms(&server, "ws", &["-t", "3"]);
+    assert_eq!(code, 3, "{got:?}");
+    assert_eq!(got.errors["upgrade_refused"], 1, "{got:?}");
+    // It tried again when it had something to say.
+    assert_eq!((got.published, got.deliveries, got.lost), (100, 400, 0));
+
+    // When no publisher can connect there is nothing to measure, whichever thread has none.
+    let broken = Server::answering("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+    let publish = broken.url().replace("http://", "ws://");
+    let args = ["rooms", "--subscribers", "4", "--publishers", "2"];
+    let more = ["-t", "3", "--rate", "10", "--sub-url"];
+    let urls = [&server.sub(), "--pub-url", &publish];
+    let said = sentence(&run(&[&args[..], &more, &urls].concat()), 1);
+    assert!(said.contains("answered 503 and not 101"), "{said}");
+}
+
+#[test]
 fn mistyped_command_lines() {
     for (args, words) in [
         (&["--sub-url", "wss://x/"][..], "TLS is not spoken"),

@@ -30,10 +30,21 @@ pub(super) struct Shared {
     pub publishers: Box<[Published]>,
     /// Publishers that have not ended.
     pub publishing: AtomicUsize,
+    pub subscribing: Gathering,
+    pub connecting: Gathering,
     /// Shards whose connections are there.
     pub ready: AtomicUsize,
     /// When publishing begins; 0 until that is known.
     pub start_ns: AtomicU64,
+}
+
+/// Connections of one kind, made by all shards before the load begins.
+#[derive(Default)]
+pub(super) struct Gathering {
+    /// Shards whose tasks have all tried.
+    pub tried: AtomicUsize,
+    /// Tasks that have a connection.
+    pub there: AtomicUsize,
 }
 
 /// What a publisher has published in the measured time.
@@ -51,6 +62,8 @@ impl Shared {
             run: fastrand::u32(..),
             publishers: (0..plan.publishers).map(|_| Published::default()).collect(),
             publishing: AtomicUsize::new(plan.publishers),
+            subscribing: Gathering::default(),
+            connecting: Gathering::default(),
             ready: AtomicUsize::new(0),
             start_ns: AtomicU64::new(0),
         }
@@ -91,7 +104,6 @@ pub(super) struct Engine {
     pub lost: Cell<u64>,
     /// Messages that were due and never sent.
     pub unsent: Cell<u64>,
-    there: Cell<usize>,
     started: Cell<usize>,
     tried: Cell<usize>,
     live: Cell<usize>,
@@ -115,7 +127,6 @@ impl Engine {
             delivered: Cell::new(0),
             lost: Cell::new(0),
             unsent: Cell::new(0),
-            there: Cell::new(0),
             started: Cell::new(0),
             tried: Cell::new(0),
             live: Cell::new(0),
@@ -286,15 +297,13 @@ impl Engine {
         first.get_or_insert(LoadError::Connect { address, error });
     }
 
-    /// One more of those that were started has its connection.
-    pub fn is_there(&self) {
-        self.there.set(self.there.get() + 1);
-    }
-
-    /// Why there is nothing to measure: of the subscribers, or then of the publishers, not one has
-    /// a connection.
-    pub fn nobody_there(&self) -> Result<(), LoadError> {
-        match (self.there.take(), self.first_error.take()) {
+    /// Why there is nothing to measure: not one of all shards' tasks has a connection. A shard
+    /// that has seen no error itself leaves that to one that has.
+    pub fn nobody_there(&self, gathering: &Gathering) -> Result<(), LoadError> {
+        match (
+            gathering.there.load(Ordering::Acquire),
+            self.first_error.take(),
+        ) {
             (0, Some(error)) => Err(error),
             _ => Ok(()),
         }
@@ -303,7 +312,10 @@ impl Engine {
     /// A subscriber is in its room.
     pub fn subscribes(&self, room: usize) {
         self.subscribed.borrow_mut()[room] += 1;
-        self.is_there();
+        self.shared
+            .subscribing
+            .there
+            .fetch_add(1, Ordering::Release);
     }
 
     pub fn error(&self, class: ErrorClass) {

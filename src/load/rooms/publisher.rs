@@ -114,7 +114,10 @@ impl Publisher {
         let engine = Rc::clone(&self.engine);
         let connected = engine.until(Phase::Over, self.connect()).await;
         match connected {
-            Some(Ok(())) => engine.is_there(),
+            Some(Ok(())) => {
+                let there = &engine.shared.connecting.there;
+                there.fetch_add(1, Ordering::Release);
+            }
             Some(Err(class)) => engine.error(class),
             None => {}
         }

@@ -185,7 +185,7 @@ async fn drive(
     tell: &Tell<Record, ShardEnd>,
     told: &Stop,
 ) -> Result<ShardEnd, LoadError> {
-    connect(&engine).await?;
+    connect(&engine, told).await?;
     if !all_shards_ready(&engine, told).await {
         engine.set(Phase::Over);
     }
@@ -232,8 +232,9 @@ async fn drive(
     })
 }
 
-/// Starts this shard's subscribers, then its publishers; ready when each has tried to connect.
-async fn connect(engine: &Rc<Engine>) -> Result<(), LoadError> {
+/// Starts this shard's subscribers, then its publishers; ready when each has tried to connect, and
+/// an error when nobody has a connection, on any shard.
+async fn connect(engine: &Rc<Engine>, told: &Stop) -> Result<(), LoadError> {
     let plan = Arc::clone(&engine.plan);
     let Share { index, of } = engine.share;
     let part = |all: usize| all / of + usize::from(index < all % of);
@@ -253,10 +254,19 @@ async fn connect(engine: &Rc<Engine>) -> Result<(), LoadError> {
                 .spawn_detached(publisher::run(task, first + at * of)),
         }
     };
-    poll_fn(|cx| engine.poll_all_tried(cx, subscribers, &mut start)).await;
-    engine.nobody_there()?;
-    poll_fn(|cx| engine.poll_all_tried(cx, subscribers + publishers, &mut start)).await;
-    engine.nobody_there()
+    let shared = &engine.shared;
+    for (all, gathering) in [
+        (subscribers, &shared.subscribing),
+        (subscribers + publishers, &shared.connecting),
+    ] {
+        poll_fn(|cx| engine.poll_all_tried(cx, all, &mut start)).await;
+        gathering.tried.fetch_add(1, Ordering::AcqRel);
+        while gathering.tried.load(Ordering::Acquire) < engine.share.of && !told.is_told() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        engine.nobody_there(gathering)?;
+    }
+    Ok(())
 }
 
 /// Nobody publishes before the last subscriber is there. `false`: it was stopped before.

@@ -23,8 +23,26 @@ struct Subscription {
     /// Of each publisher of the room.
     tracks: Box<[Track]>,
     scanner: Scanner,
-    /// A mark was found in the message that comes.
-    marked: bool,
+    /// What was found in the message that comes.
+    seen: Seen,
+}
+
+/// What a message has in it.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    mark: bool,
+    /// A mark of the warm-up.
+    early: bool,
+}
+
+/// What a mark is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Delivery,
+    /// Of the warm-up.
+    Early,
+    /// Counted as something else.
+    Other,
 }
 
 /// Keeps a subscriber's connection going; `number` is among all subscribers.
@@ -34,7 +52,7 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
         room,
         tracks: vec![Track::default(); engine.plan.publishers_of(room)].into(),
         scanner: Scanner::default(),
-        marked: false,
+        seen: Seen::default(),
     };
     let mut subscribed = false;
     loop {
@@ -53,6 +71,7 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
                 engine.record.borrow_mut().tally.connections_lost += 1;
                 engine.error(end);
                 subscription.scanner = Scanner::default();
+                subscription.seen = Seen::default();
             }
             Some(Err(class)) => {
                 engine.error(class);
@@ -106,23 +125,30 @@ impl Subscription {
     fn take(&mut self, engine: &Engine, bytes: &[u8], last: bool, now_ns: u64) {
         let record = &mut *engine.record.borrow_mut();
         let (tracks, room) = (&mut self.tracks, self.room);
-        let (mut marked, mut delivered) = (self.marked, 0);
+        let (mut seen, mut delivered) = (self.seen, 0);
         let mut each = |found| {
-            marked = true;
-            match found {
-                Found::Mark(mark) => {
-                    delivered += u64::from(deliver(engine, record, tracks, room, &mark, now_ns));
+            let outcome = match found {
+                Found::Mark(mark) => deliver(engine, record, tracks, room, &mark, now_ns),
+                Found::Damaged => {
+                    record.tally.damaged += 1;
+                    Outcome::Other
                 }
-                Found::Damaged => record.tally.damaged += 1,
-            }
+            };
+            delivered += u64::from(outcome == Outcome::Delivery);
+            seen.early |= outcome == Outcome::Early;
+            seen.mark |= outcome != Outcome::Early;
         };
         self.scanner.scan(bytes, &mut each);
         if last {
             self.scanner.end(&mut each);
         }
-        self.marked = marked && !last;
-        record.tally.websocket_messages += u64::from(last);
-        record.tally.unmarked += u64::from(last && !marked);
+        self.seen = seen;
+        if last {
+            self.seen = Seen::default();
+            // One of the warm-up that came late does not count.
+            record.tally.websocket_messages += u64::from(seen.mark || !seen.early);
+            record.tally.unmarked += u64::from(!seen.mark && !seen.early);
+        }
         if delivered > 0 {
             engine.delivered.set(engine.delivered.get() + delivered);
             engine.last_ns.set(now_ns);
@@ -142,7 +168,7 @@ impl Subscription {
     }
 }
 
-/// Notes a mark; whether it is a delivery that counts.
+/// Notes a mark.
 #[inline]
 fn deliver(
     engine: &Engine,
@@ -151,40 +177,40 @@ fn deliver(
     room: usize,
     mark: &Mark,
     now_ns: u64,
-) -> bool {
+) -> Outcome {
     let (plan, shared) = (&engine.plan, &engine.shared);
     if mark.run != shared.run {
         record.tally.foreign += 1;
-        return false;
+        return Outcome::Other;
     }
     if mark.due_ns < engine.measure_ns() {
-        return false;
+        return Outcome::Early;
     }
     if mark.room as usize != room {
         record.tally.misrouted += 1;
-        return false;
+        return Outcome::Other;
     }
     let publisher = mark.publisher as usize;
     let issued = shared.publishers.get(publisher);
     let track = tracks.get_mut(publisher / plan.rooms);
     let (Some(issued), Some(track)) = (issued, track) else {
         record.tally.foreign += 1;
-        return false;
+        return Outcome::Other;
     };
     if publisher % plan.rooms != room || mark.sequence >= issued.issued.load(Ordering::Acquire) {
         record.tally.foreign += 1;
-        return false;
+        return Outcome::Other;
     }
     match track.note(mark.sequence) {
         Arrival::New => {}
         Arrival::Late => record.tally.out_of_order += 1,
         Arrival::Duplicate => {
             record.tally.duplicates += 1;
-            return false;
+            return Outcome::Other;
         }
         Arrival::TooLate => {
             record.tally.out_of_order += 1;
-            return false;
+            return Outcome::Other;
         }
     }
     record.tally.deliveries += 1;
@@ -192,5 +218,5 @@ fn deliver(
     record.transit.saturating_record(transit_ns);
     let delivery_ns = now_ns.saturating_sub(mark.due_ns);
     record.delivery.saturating_record(delivery_ns);
-    true
+    Outcome::Delivery
 }
