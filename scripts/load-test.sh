@@ -4,7 +4,7 @@
 #
 #   scripts/load-test.sh
 #
-# Needs python3 and chromium. HEADWATER names another binary than target/release/headwater.
+# Needs python3, ffmpeg and chromium. HEADWATER names another binary than target/release/headwater.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,6 +26,7 @@ trap end EXIT
 
 mkdir "$work/www"
 head -c 4096 /dev/urandom >"$work/www/small.bin"
+ffmpeg -v error -f lavfi -i testsrc2=size=320x180:rate=25 -t 60 -b:v 1M -pix_fmt yuv420p "$work/www/video.mp4"
 : >"$work/serve.log"
 "$HEADWATER" serve "$work/www" --listen 127.0.0.1:0 --admin off --cores 0 2>>"$work/serve.log" &
 server=$!
@@ -67,7 +68,7 @@ try() {
   local script=$1 loads=$2 files=$3 status=0 file wrong
   shift 3
   echo "== load-$script.sh"
-  HEADWATER_LOAD_ARGUMENTS="--duration 200ms" scripts/"load-$script.sh" "http://$address/small.bin" "$@" \
+  HEADWATER_LOAD_ARGUMENTS="--duration 200ms" scripts/"load-$script.sh" "http://$address/$object" "$@" \
     --out "$work/$script" >"$work/said" 2>&1 || status=$?
   # 4 and 5 tell of a slow machine.
   if [[ $status != [045] ]]; then
@@ -83,12 +84,16 @@ try() {
   done
 }
 
+object=small.bin
 parts=$(printf 'part-%02d ' {1..10})
 try smoke "one many rate churn" "" --pid "$server"
 try million "million" "" --pid "$server"
 try churn "churn-8 churn-64 churn-256" ""
 try idle "idle" "" 500
 try soak "$parts" "soak.tsv drift.txt drift.html" 1s --pid "$server"
+try mixed "small downloads" "" --download "http://$address/video.mp4" --pid "$server"
+object=video.mp4
+try video "viewers-10 viewers-50 viewers-200" "" --pid "$server"
 
 echo "== compare.sh"
 scripts/compare.sh --help | grep -q -- --quick || fail "compare.sh --help does not tell of --quick"
