@@ -64,6 +64,37 @@ fn source_follows_the_rules() {
 }
 
 /// The lines that `rules::check` flags, with the start of what it says.
+/// What a merge leaves where it needs a person.
+fn merge_mark(line: &str) -> bool {
+    ["<<<<<<< ", "||||||| ", ">>>>>>> "]
+        .iter()
+        .any(|mark| line.starts_with(mark))
+}
+
+#[test]
+fn no_merge_is_left_half_done() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.to_owned()];
+    let mut looked_at = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the folder is readable") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().unwrap_or_default();
+            if path.is_dir() {
+                if name != "target" && name != ".git" {
+                    folders.push(path);
+                }
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                looked_at += 1;
+                let marked = text.lines().position(merge_mark);
+                assert_eq!(marked, None, "{}: a merge is half done", path.display());
+            }
+        }
+    }
+    assert!(looked_at > 100, "only {looked_at} files were looked at");
+    assert!(merge_mark(">>>>>>> 0123abc") && !merge_mark("======="));
+}
+
 fn flagged(path: &str, source: &str) -> Vec<(usize, String)> {
     let mut found: Vec<_> = rules::check(path, source)
         .into_iter()
