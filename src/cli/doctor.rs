@@ -14,7 +14,7 @@ use crate::sys::cpu;
 use crate::tuning::doctor::{self, Asked, Finding, Host, Severity, examine};
 
 const NOTES: &str = "\
-It changes nothing. Each finding says what it costs and what mends it, the worst first; what is as
+It changes nothing. Each finding says what it costs and what mends it, the worst first; what is as \
 it should be follows in one line for each area.
 
 EXIT STATUS:

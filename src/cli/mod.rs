@@ -79,3 +79,36 @@ fn print_json(value: &impl Serialize) -> ExitCode {
         Err(error) => fail(&format_args!("cannot write JSON: {error}"), 1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// A paragraph that is broken by hand is broken again where the terminal is narrow, and an
+    /// example that is too long can't be copied.
+    #[test]
+    fn help_wraps_well() {
+        let mut commands = vec![Cli::command()];
+        let mut texts = 0;
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            let Some(help) = command.get_after_help() else {
+                continue;
+            };
+            texts += 1;
+            let help = help.to_string();
+            let lines: Vec<&str> = help.lines().collect();
+            for line in lines.iter().filter(|line| line.starts_with(' ')) {
+                assert!(line.len() <= HELP_COLUMNS_MAX, "{line}");
+            }
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+            for two in lines.windows(2) {
+                let broken = is_prose(two[0]) && is_prose(two[1]) && !two[0].ends_with('.');
+                assert!(!broken, "{}", two[1]);
+            }
+        }
+        assert!(texts > 5);
+    }
+}

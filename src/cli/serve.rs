@@ -26,7 +26,7 @@ EXAMPLES:
   headwater serve --config /etc/headwater.toml --check
 
 Sizes are written 64KiB, 1MB or 4096, times 75s, 500ms or 2m.
-Every flag has a variable (--idle-timeout is HEADWATER_IDLE_TIMEOUT, DIR is HEADWATER_ROOT)
+Every flag has a variable (--idle-timeout is HEADWATER_IDLE_TIMEOUT, DIR is HEADWATER_ROOT) \
 and a key in the file; a flag wins over a variable, and a variable over the file.
 PORT=8080 means --listen :8080 when neither a flag nor HEADWATER_LISTEN names an address.";
 

@@ -24,7 +24,7 @@ EXAMPLES:
   headwater keepalive explain --config /etc/headwater.toml --json
 
 Values come from flags, variables and the file as in headwater serve.
-Exit status: 0, also with warnings; 1 when the configuration can't be used; 2 when the
+Exit status: 0, also with warnings; 1 when the configuration can't be used; 2 when the \
 command line is mistyped.";
 
 /// When a dead peer is noticed in each situation, by which clock, and what the probes cost

@@ -21,9 +21,9 @@ EXAMPLES:
   headwater keepalive show --listen :8080      of whoever listens on port 8080
   headwater keepalive show --listen :8080 --limit 0 --json
 
-Works on any program's TCP connections. Timers are read from /proc; the options themselves
+Works on any program's TCP connections. Timers are read from /proc; the options themselves \
 need the right to trace the process: its user's, or root's (CAP_SYS_PTRACE).
-Exit status: 0, also where that right is missing; 1 when there is nothing to look at; 2 when
+Exit status: 0, also where that right is missing; 1 when there is nothing to look at; 2 when \
 the command line is mistyped.";
 
 const NO_RIGHT: &str = "the right to look at the options of this process is missing, only timers \

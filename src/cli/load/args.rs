@@ -11,12 +11,12 @@ use crate::load::{RangeSpec, Rate};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  headwater load http://localhost:8080/                    10 connections for 10 s, as fast as they go
+  headwater load http://localhost:8080/                     10 connections, 10 s, flat out
   headwater load http://localhost:8080/ -c 64 -d 30s -t 2 --cores 2,3
   headwater load http://localhost:8080/ -c 64 --rate 20k    20,000 requests/s, come what may
   headwater load http://localhost:8080/ --rate 1k..10k --poisson -d 60s --json run.json
   headwater load http://localhost:8080/ -c 64 --pipeline 16
-  headwater load http://localhost:8080/ -X POST --data @body.json -H 'Content-Type: application/json'
+  headwater load http://localhost:8080/ --data @body.json -H 'Content-Type: application/json'
   headwater load http://localhost:8080/a http://localhost:8080/b --weights 3,1
   headwater load --urls urls.txt -c 64                      a line each: [METHOD] URL [WEIGHT]
   headwater load http://localhost:8080 --replay access.log --speed 10x
@@ -29,9 +29,10 @@ EXAMPLES:
   headwater load compare before.json after.json             is it faster, or is that noise?
   headwater load compare before.json after.json --report both.html
 
-Without --rate every connection waits for its answer before it asks again (a closed loop): that finds
-the most a server gives. With --rate requests are due at their time whatever the server does (an open
-loop): that finds what clients would see, and the response time counts from when a request was due.
+Without --rate every connection waits for its answer before it asks again (a closed loop): that \
+finds the most a server gives. With --rate requests are due at their time whatever the server does \
+(an open loop): that finds what clients would see, and the response time counts from when a request \
+was due.
 
 EXIT STATUS:
   0  every request was answered, at the rate that was asked for

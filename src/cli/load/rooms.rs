@@ -26,8 +26,8 @@ EXAMPLES:
   headwater load rooms --subscribers 100 --publishers 10 --rate 500 \\
       --sub-url ws://localhost:8080/room --pub-url ws://localhost:8080/room
 
-Every message is due at its time, whatever the server does, and carries a mark by which a subscriber
-knows it again anywhere in the text that it gets. The delivery time counts from when the message was due,
+Every message is due at its time, whatever the server does, and carries a mark by which a subscriber \
+knows it again anywhere in the text that it gets. The delivery time counts from when the message was due, \
 the transit time from when it was sent. What has not come --grace after the last message is lost.
 
 EXIT STATUS:

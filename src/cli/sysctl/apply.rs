@@ -10,8 +10,8 @@ use crate::cli::print;
 use crate::tuning::sysctl::{Outcome, apply};
 
 const NOTES: &str = "\
-Without --yes nothing is changed. With it, what the settings are is first written to a snapshot;
-then each is written and read back. If the kernel refuses one, all are put back (a setting with a
+Without --yes nothing is changed. With it, what the settings are is first written to a snapshot; \
+then each is written and read back. If the kernel refuses one, all are put back (a setting with a \
 - before it is passed over instead). The settings last until the host restarts; see persist.
 
 EXAMPLES:

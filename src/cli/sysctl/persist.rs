@@ -10,8 +10,8 @@ use crate::cli::print;
 use crate::tuning::sysctl::{PERSIST_PATH, Plan, persist, unpersist};
 
 const NOTES: &str = "\
-The file holds the profile with its comments and with the values that apply would give this host:
-computed from its memory, and never less than what it has now. systemd-sysctl and sysctl --system
+The file holds the profile with its comments and with the values that apply would give this host: \
+computed from its memory, and never less than what it has now. systemd-sysctl and sysctl --system \
 read it at every start. It changes nothing now: see apply.
 
 EXAMPLES:

@@ -9,7 +9,7 @@ use crate::cli::{fail, print};
 use crate::tuning::sysctl::{Back, BackFrom, Reverted, revert};
 
 const NOTES: &str = "\
-Every setting of the snapshot goes back to what it was before the first apply, also after an apply
+Every setting of the snapshot goes back to what it was before the first apply, also after an apply \
 or a revert that was cut short. The snapshot is removed once all of them are back.
 
 EXAMPLES:
