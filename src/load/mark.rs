@@ -10,9 +10,13 @@
 //! from `hw1` to the semicolon. Nothing in it needs escaping in JSON, HTML or a URL, so it is found
 //! anywhere in what a server makes of it; there may be several in one text.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 const PREFIX: &[u8; 4] = b"hw1:";
+/// Made once: that takes as long as a search through a few messages.
+static PREFIXES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PREFIX));
 /// Bytes before the padding.
 const HEAD_BYTES: usize = 4 + 8 + 1 + 8 + 1 + 8 + 1 + 16 + 1 + 16 + 1 + 16 + 1 + 8 + 1;
 /// A mark without padding.
@@ -21,6 +25,15 @@ const END: u8 = b';';
 
 /// The letters of the padding, from the sequence's place on, so that no two pieces are alike.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefgijklmnopqrstuvwxyz0123456789_.~";
+
+/// Has the letters in their order from each place on.
+static LETTERS_TWICE: [u8; 2 * LETTERS.len()] = {
+    let mut twice = [0; 2 * LETTERS.len()];
+    let (head, tail) = twice.split_at_mut(LETTERS.len());
+    head.copy_from_slice(LETTERS);
+    tail.copy_from_slice(LETTERS);
+    twice
+};
 
 /// What a mark says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,7 +173,7 @@ impl Scanner {
                 let (used, marked) = self.hold(rest, &mut each);
                 of_marks += marked;
                 used
-            } else if let Some(found) = memmem::find(rest, PREFIX) {
+            } else if let Some(found) = next_prefix(rest) {
                 match rest[found..].first_chunk() {
                     Some(head) => match Mark::read(head) {
                         Some(mark) => {
@@ -261,15 +274,21 @@ impl Scanner {
     }
 }
 
+/// Where the next mark begins: mostly right behind the one before, or with the message.
+#[inline]
+fn next_prefix(bytes: &[u8]) -> Option<usize> {
+    match bytes.starts_with(PREFIX) {
+        true => Some(0),
+        false => PREFIXES.find(bytes),
+    }
+}
+
 /// Whether these are the padding's letters from the place `from` on.
+#[inline]
 fn is_padding(bytes: &[u8], from: usize) -> bool {
-    let turned = from % LETTERS.len();
-    let mut period = [0; LETTERS.len()];
-    let (head, tail) = LETTERS.split_at(turned);
-    period[..tail.len()].copy_from_slice(tail);
-    period[tail.len()..].copy_from_slice(head);
+    let period = &LETTERS_TWICE[from % LETTERS.len()..][..LETTERS.len()];
     let (whole, rest) = bytes.as_chunks::<{ LETTERS.len() }>();
-    whole.iter().all(|chunk| *chunk == period) && period.starts_with(rest)
+    whole.iter().all(|chunk| chunk == period) && period.starts_with(rest)
 }
 
 #[cfg(test)]
