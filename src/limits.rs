@@ -400,6 +400,10 @@ pub const LOAD_PUBLISH_BATCH_MAX: usize = 64;
 pub const LOAD_REPLIES_BYTES_MAX: usize = 64 * 1024;
 /// What lies between the last connection and the first message, so that all threads begin together.
 pub const LOAD_START_LEAD_MS: u64 = 10;
+/// Readers of a live load…
+pub const LOAD_LIVE_READERS_MAX: usize = 1_000_000;
+/// …and bytes of a piece of what they read.
+pub const LOAD_LIVE_PIECE_BYTES_MAX: usize = 16 << 20;
 /// Descriptors that a load needs besides its connections.
 pub const LOAD_DESCRIPTORS_RESERVED: usize = 32;
 /// Steps of a line over time on a report's page; more seconds than that are drawn together.

@@ -16,6 +16,7 @@ mod args;
 mod compare;
 mod hdr;
 mod index;
+mod live;
 mod measure;
 mod output;
 mod plan;
@@ -30,6 +31,7 @@ pub fn run(args: &LoadArgs) -> ExitCode {
     match &args.command {
         Some(LoadCommand::Compare(args)) => return compare::run(args),
         Some(LoadCommand::Index(args)) => return index::run(args),
+        Some(LoadCommand::Live(args)) => return live::run(args),
         Some(LoadCommand::Rooms(args)) => return rooms::run(args),
         None => {}
     }

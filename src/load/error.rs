@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::http::websocket::HandshakeError;
 use crate::runtime::RuntimeError;
@@ -140,6 +141,11 @@ pub enum LoadError {
         size: u64,
         piece_bytes: u64,
     },
+    /// What readers are to read can't be written.
+    Write {
+        path: PathBuf,
+        error: io::Error,
+    },
     Runtime(RuntimeError),
     Io {
         what: &'static str,
@@ -220,6 +226,12 @@ impl fmt::Display for LoadError {
             } => write!(
                 f,
                 "{path} has {size} bytes, which are too many pieces of {piece_bytes}; take larger ones"
+            ),
+            Self::Write { path, error } => write!(
+                f,
+                "cannot write \"{}\": {error}; name a file in a folder that the server serves and that \
+                 can be written to",
+                path.display()
             ),
             Self::Runtime(error) => error.fmt(f),
             Self::Io { what, error } => write!(f, "{what} failed: {error}"),

@@ -203,6 +203,11 @@ impl Scanner {
         of_marks
     }
 
+    /// Whether a mark has begun and not ended.
+    pub fn is_within(&self) -> bool {
+        self.inside.is_some()
+    }
+
     /// The text ends, and another begins: a mark does not go on in it.
     pub fn end(&mut self, mut each: impl FnMut(Found)) {
         self.held_len = 0;

@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod host;
 mod knee;
+pub mod live;
 mod mark;
 mod mp4;
 mod pieces;

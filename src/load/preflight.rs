@@ -59,7 +59,7 @@ pub fn ask_sizes(
     Ok(sizes)
 }
 
-fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, LoadError> {
+pub(super) fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, LoadError> {
     let mut failed = None;
     for &address in addresses {
         let connected = TcpStream::connect_timeout(&address, wait).and_then(|stream| {

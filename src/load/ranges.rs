@@ -149,6 +149,13 @@ pub(super) fn encode(into: &mut Vec<u8>, head: &[u8], range: ByteRange) {
     );
 }
 
+/// Appends a request for all bytes from `start` on.
+pub(super) fn encode_from(into: &mut Vec<u8>, head: &[u8], start: u64) {
+    into.extend_from_slice(&head[..head.len() - 2]);
+    // A vector takes everything.
+    let _ = write!(into, "Range: bytes={start}-\r\n\r\n");
+}
+
 /// First byte, last byte and size, if that is known, of a Content-Range field of an answer's head
 /// (RFC 9110 section 14.4).
 pub(super) fn content_range(head: &[u8]) -> Option<(u64, u64, Option<u64>)> {

@@ -1,6 +1,7 @@
 //! `headwater load` against small servers, as a person meets it: output and exit status.
 
 mod bad_servers;
+mod live;
 mod models;
 mod namespace;
 mod ranges;
@@ -9,6 +10,7 @@ mod report;
 mod room_server;
 mod rooms;
 mod scripts;
+mod serve;
 mod server;
 mod targets;
 mod written;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{compare, index, rooms};
+use super::{compare, index, live, rooms};
 use crate::config::Unit;
 use crate::limits;
 use crate::load::{RangeSpec, Rate};
@@ -200,6 +200,7 @@ pub struct LoadArgs {
 pub(super) enum LoadCommand {
     Compare(compare::CompareArgs),
     Index(index::IndexArgs),
+    Live(Box<live::LiveArgs>),
     Rooms(Box<rooms::RoomsArgs>),
 }
 
@@ -221,7 +222,7 @@ fn time_or_off(text: &str) -> Result<u64, String> {
     }
 }
 
-fn bits(text: &str) -> Result<f64, String> {
+pub(super) fn bits(text: &str) -> Result<f64, String> {
     let (number, factor) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
         Some(b'M') => (&text[..text.len() - 1], 1e6),

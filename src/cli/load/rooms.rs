@@ -232,7 +232,7 @@ fn target(flag: &str, url: &str) -> Result<(Target, bool), Refusal> {
     }
 }
 
-fn route(target: Target) -> Result<Route, Refusal> {
+pub(super) fn route(target: Target) -> Result<Route, Refusal> {
     let addresses = target
         .origin
         .resolve()
@@ -285,7 +285,7 @@ fn measure(args: &RoomsArgs, plan: RoomsPlan) -> Result<RoomsSummary, Refusal> {
     Ok(summary)
 }
 
-fn count(text: &str) -> Result<usize, String> {
+pub(super) fn count(text: &str) -> Result<usize, String> {
     let (digits, factor) = match text.as_bytes() {
         [.., b'k' | b'K'] => (&text[..text.len() - 1], 1000),
         [.., b'm' | b'M'] => (&text[..text.len() - 1], 1_000_000),

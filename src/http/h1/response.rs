@@ -162,55 +162,72 @@ impl ResponseReader {
         no_body: bool,
         mut data: impl FnMut(&[u8]),
     ) -> Result<Step, ResponseError> {
+        let at = self.begin(input, no_body)?;
+        let State::Body {
+            head,
+            left,
+            body_bytes,
+        } = &mut self.state
+        else {
+            return Ok(Step {
+                consumed: at,
+                answer: None,
+            });
+        };
+        let (used, done) = left.read(&input[at..], |bytes| {
+            *body_bytes += bytes.len() as u64;
+            data(bytes);
+        })?;
+        let answer = done.then_some(Answer {
+            status: head.status,
+            body_bytes: *body_bytes,
+            keep_alive: head.keep_alive,
+        });
+        if done {
+            self.state = State::Head;
+        }
+        Ok(Step {
+            consumed: at + used,
+            answer,
+        })
+    }
+
+    /// Goes through `input` up to the end of an answer's head, unless that has been read, or up to
+    /// the input's; gives how much that was. For who must know the head before the body.
+    ///
+    /// # Errors
+    ///
+    /// See [`ResponseError`]; the reader is then of no further use.
+    #[inline]
+    pub fn begin(&mut self, input: &[u8], no_body: bool) -> Result<usize, ResponseError> {
         let mut at = 0;
-        loop {
-            match &mut self.state {
-                State::Head => {
-                    let Some((head, used)) = self.read_head(&input[at..], no_body)? else {
-                        return Ok(Step {
-                            consumed: input.len(),
-                            answer: None,
-                        });
-                    };
-                    at += used;
-                    if head.status < 200 {
-                        continue;
-                    }
-                    let left = match head.framing {
-                        BodyEnd::Length(bytes) => Left::Bytes(bytes),
-                        BodyEnd::Chunked => Left::Chunks(ChunkedDecoder::new()),
-                        BodyEnd::Close => Left::UntilClose,
-                    };
-                    self.state = State::Body {
-                        head,
-                        left,
-                        body_bytes: 0,
-                    };
-                }
-                State::Body {
-                    head,
-                    left,
-                    body_bytes,
-                } => {
-                    let (used, done) = left.read(&input[at..], |bytes| {
-                        *body_bytes += bytes.len() as u64;
-                        data(bytes);
-                    })?;
-                    at += used;
-                    let answer = done.then_some(Answer {
-                        status: head.status,
-                        body_bytes: *body_bytes,
-                        keep_alive: head.keep_alive,
-                    });
-                    if done {
-                        self.state = State::Head;
-                    }
-                    return Ok(Step {
-                        consumed: at,
-                        answer,
-                    });
-                }
+        while matches!(self.state, State::Head) {
+            let Some((head, used)) = self.read_head(&input[at..], no_body)? else {
+                return Ok(input.len());
+            };
+            at += used;
+            if head.status < 200 {
+                continue;
             }
+            let left = match head.framing {
+                BodyEnd::Length(bytes) => Left::Bytes(bytes),
+                BodyEnd::Chunked => Left::Chunks(ChunkedDecoder::new()),
+                BodyEnd::Close => Left::UntilClose,
+            };
+            self.state = State::Body {
+                head,
+                left,
+                body_bytes: 0,
+            };
+        }
+        Ok(at)
+    }
+
+    /// The status of the answer whose head has come and whose body has not ended.
+    pub fn status(&self) -> Option<u16> {
+        match &self.state {
+            State::Body { head, .. } => Some(head.status),
+            State::Head => None,
         }
     }
 

@@ -1,0 +1,19 @@
+//! Live readers: many of one object that grows, and how far they are behind its writer.
+//!
+//! The writer is ours too: its pieces are marks (`src/load/mark.rs`) with their number and moments,
+//! due at their time whatever the server does. So a reader knows of every piece how old it is, and
+//! whether one is missing, comes again or is damaged.
+
+mod engine;
+mod plan;
+mod reader;
+mod record;
+mod run;
+mod summary;
+mod table;
+mod viewer;
+mod writer;
+
+pub use plan::{LivePlan, WriteTo};
+pub use run::{LiveLoad, LiveProgress, start};
+pub use summary::{LiveSecond, LiveSummary};

@@ -1,0 +1,55 @@
+//! What a load of live readers is to do.
+
+use std::path::PathBuf;
+
+use super::super::rooms::Route;
+
+/// Where the object is written.
+#[derive(Clone, Debug)]
+pub enum WriteTo {
+    /// Appended to this file, which a server serves.
+    File(PathBuf),
+    /// The body, in chunks, of one request that lasts as long as the load.
+    Upload { route: Route, method: String },
+}
+
+/// A load of live readers, ready to run.
+#[derive(Clone, Debug)]
+pub struct LivePlan {
+    pub read: Route,
+    pub write_to: WriteTo,
+    /// Header lines for every request, as curl's `-H`.
+    pub headers: Vec<String>,
+    pub readers: usize,
+    /// Bytes of a piece; one is due every `interval_ns`.
+    pub piece_bytes: usize,
+    pub interval_ns: u64,
+    /// How often a reader asks for what is new.
+    pub poll_ns: u64,
+    /// Readers ask once, and the answer grows.
+    pub follow: bool,
+    /// Readers begin where the object does, and not at its end.
+    pub from_start: bool,
+    /// Readers come within this time, evenly or at random.
+    pub join_ns: u64,
+    pub join_at_random: bool,
+    pub seed: u64,
+    /// Nothing new for longer than this is a stall.
+    pub stall_ns: u64,
+    /// Shards, which share the readers.
+    pub threads: usize,
+    /// CPUs to pin the shards to, one each; `None` leaves that to the kernel.
+    pub cpus: Option<Vec<usize>>,
+    pub duration_ns: u64,
+    /// For a connection, and for an answer or, of one that grows, its head.
+    pub timeout_ms: u64,
+    /// How long readers may take for what is left when the last piece is written.
+    pub grace_ms: u64,
+}
+
+impl LivePlan {
+    /// Pieces that are due in the time of the load.
+    pub(super) fn pieces(&self) -> u64 {
+        self.duration_ns.div_ceil(self.interval_ns)
+    }
+}

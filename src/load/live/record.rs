@@ -1,0 +1,101 @@
+//! What a shard has seen of live readers since it last told.
+
+use hdrhistogram::Histogram;
+
+use super::super::error::ErrorClass;
+use super::super::record::histogram;
+
+/// Counts of one shard, or of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Readers that have asked for something.
+    pub joined: u64,
+    /// Whole pieces, each read by one reader.
+    pub pieces: u64,
+    /// Pieces that were passed over.
+    pub gap: u64,
+    /// Pieces that came again.
+    pub repeated: u64,
+    /// Pieces that were cut off or changed.
+    pub damaged: u64,
+    /// Pieces of other runs.
+    pub foreign: u64,
+    /// Bytes received, heads and all.
+    pub bytes: u64,
+    pub requests: u64,
+    /// Answers that said that there is nothing new.
+    pub nothing_new: u64,
+    /// Connections made, and those of them by readers that had one before.
+    pub connects: u64,
+    pub reconnects: u64,
+    pub stalls: u64,
+    pub stalled_ns: u64,
+    pub errors: [u64; ErrorClass::ALL.len()],
+}
+
+impl Tally {
+    pub fn error(&mut self, class: ErrorClass) {
+        self.errors[class as usize] += 1;
+    }
+
+    /// All that went wrong and is known before the end.
+    pub fn wrong(&self) -> u64 {
+        let of_marks = self.gap + self.repeated + self.damaged + self.foreign;
+        of_marks + self.errors.iter().sum::<u64>()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.joined += other.joined;
+        self.pieces += other.pieces;
+        self.gap += other.gap;
+        self.repeated += other.repeated;
+        self.damaged += other.damaged;
+        self.foreign += other.foreign;
+        self.bytes += other.bytes;
+        self.requests += other.requests;
+        self.nothing_new += other.nothing_new;
+        self.connects += other.connects;
+        self.reconnects += other.reconnects;
+        self.stalls += other.stalls;
+        self.stalled_ns += other.stalled_ns;
+        for (to, from) in self.errors.iter_mut().zip(other.errors) {
+            *to += from;
+        }
+    }
+}
+
+/// Histograms and counts.
+pub(super) struct Record {
+    pub tally: Tally,
+    /// From when a piece was due to when a reader had all of it.
+    pub due: Histogram<u64>,
+    /// From when it was written.
+    pub written: Histogram<u64>,
+    /// From a reader's first request to its first whole piece.
+    pub startup: Histogram<u64>,
+    pub connect: Histogram<u64>,
+    /// By how much readers were late to ask.
+    pub lag: Histogram<u64>,
+}
+
+impl Record {
+    pub fn new() -> Self {
+        Self {
+            tally: Tally::default(),
+            due: histogram(),
+            written: histogram(),
+            startup: histogram(),
+            connect: histogram(),
+            lag: histogram(),
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.tally.add(&other.tally);
+        self.due += &other.due;
+        self.written += &other.written;
+        self.startup += &other.startup;
+        self.connect += &other.connect;
+        self.lag += &other.lag;
+    }
+}

@@ -1,0 +1,300 @@
+//! The one form of the results of a load of live readers, from which all output is made.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::error::ErrorClass;
+use super::super::host;
+use super::super::shards::Finished;
+use super::super::summary::{Host, Times};
+use super::super::verdict::{self, Verdict};
+use super::plan::{LivePlan, WriteTo};
+use super::record::Record;
+use super::run::ShardEnd;
+use super::writer::Written;
+
+/// What a load of live readers has found. Its JSON is what `--json` writes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LiveSummary {
+    /// The command line, as given.
+    pub command: String,
+    pub version: String,
+    /// When it was started, in seconds since the epoch.
+    pub started_unix_s: u64,
+    pub url: String,
+    /// A file's path, or an upload's method and URL.
+    pub written_to: String,
+    /// One answer that grows, and not requests for what is new.
+    pub follow: bool,
+    pub from_start: bool,
+    pub seed: u64,
+    pub readers: usize,
+    pub threads: usize,
+    pub piece_bytes: usize,
+    pub interval_s: f64,
+    /// `null` with `follow`.
+    pub poll_s: Option<f64>,
+    pub join_s: f64,
+    pub stall_s: f64,
+    pub timeout_s: f64,
+    pub grace_s: f64,
+
+    /// From when the first piece was due to the end of the time, or to the last piece read where
+    /// that came later.
+    pub seconds: f64,
+    /// Pieces written, by the one writer…
+    pub written: u64,
+    pub write_rate_per_s: f64,
+    pub asked_write_rate_per_s: f64,
+    /// …and what it wrote in bits per second, as asked for and as it was.
+    pub write_bits_per_s: f64,
+    pub asked_write_bits_per_s: f64,
+    /// Pieces that were due and not written.
+    pub unwritten: u64,
+    /// Whole pieces, each read by one reader.
+    pub pieces: u64,
+    pub piece_rate_per_s: f64,
+    /// Bytes received, heads and all.
+    pub bytes: u64,
+    pub bytes_per_s: f64,
+    pub requests: u64,
+    /// Answers that said that there is nothing new.
+    pub nothing_new: u64,
+    /// Readers that asked for something…
+    pub readers_joined: u64,
+    /// …and those of them that never had a whole piece.
+    pub readers_without_piece: u64,
+    /// Times for which a reader had nothing new for longer than `stall_s` though it was written…
+    pub stalls: u64,
+    /// …and how long they took, of all readers together.
+    pub stalled_s: f64,
+    /// Connections made, and those of them by readers that had one before.
+    pub connects: u64,
+    pub reconnects: u64,
+    /// By class, each with its count, also where that is zero; `gap`, `repeated`, `damaged`,
+    /// `foreign` and `unread` count pieces.
+    pub errors: BTreeMap<String, u64>,
+    pub errors_total: u64,
+    /// From when a piece was due to when a reader had all of it.
+    pub behind_us: Times,
+    /// From when it was written.
+    pub behind_written_us: Times,
+    /// From a reader's first request to its first whole piece.
+    pub startup_us: Times,
+    /// What it took to write a piece.
+    pub write_us: Times,
+    /// By how much the writer was late by itself…
+    pub writer_lag_us: Times,
+    /// …and readers to ask.
+    pub reader_lag_us: Times,
+    pub connect_time_us: Times,
+    /// CPU time of this process, kernel's and writer's included, for each whole piece read…
+    pub client_cpu_us_per_piece: f64,
+    /// …and of each second of a reader.
+    pub client_cpu_us_per_reader_s: f64,
+    /// CPU time of the processes named by `--pid` and their children.
+    pub server_cpu_us_per_piece: Option<f64>,
+    pub server_cpu_us_per_reader_s: Option<f64>,
+    /// Share of the time that the busiest thread of readers worked, from 0 to 1.
+    pub client_busy: f64,
+    /// It was stopped before its time.
+    pub interrupted: bool,
+    pub verdict: Verdict,
+    /// What a reader of this should know before believing the figures.
+    pub notes: Vec<String>,
+    pub host: Host,
+    pub timeline: Vec<LiveSecond>,
+}
+
+/// A second of a load of live readers, or what was left of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LiveSecond {
+    /// From the beginning to this one's end.
+    pub at_s: f64,
+    pub pieces_per_s: f64,
+    pub bytes_per_s: f64,
+    pub stalls: u64,
+    pub errors: u64,
+    /// From when pieces were due.
+    pub behind_p50_us: f64,
+    pub behind_p99_us: f64,
+    pub behind_max_us: f64,
+}
+
+impl LiveSummary {
+    pub(super) fn of(
+        plan: &LivePlan,
+        (total, written): (&Record, &Written),
+        timeline: Vec<LiveSecond>,
+        finished: &Finished<ShardEnd>,
+    ) -> Self {
+        let ends = &finished.ends;
+        let sum = |part: fn(&ShardEnd) -> u64| ends.iter().map(part).sum::<u64>();
+        let start_ns = ends.iter().map(|end| end.start_ns).max().unwrap_or(0);
+        let end_ns = match finished.stopped {
+            true => written.last_ns,
+            false => start_ns + plan.duration_ns,
+        };
+        let last_ns = ends.iter().map(|end| end.last_ns).fold(end_ns, u64::max);
+        let since = |ns: u64| ns.saturating_sub(start_ns) as f64 / 1e9;
+        let seconds = since(last_ns);
+        let tally = &total.tally;
+        let per_s = |count: u64| count as f64 / seconds.max(1e-9);
+        let per_piece = |ns: u64| ns as f64 / 1e3 / tally.pieces.max(1) as f64;
+        let reader_s = (tally.joined as f64 * seconds).max(1e-9);
+        let per_reader_s = |ns: u64| ns as f64 / 1e3 / reader_s;
+        let mut errors: BTreeMap<String, u64> = ErrorClass::ALL
+            .iter()
+            .map(|&class| {
+                let count = tally.errors[class as usize] + written.errors[class as usize];
+                (class.key().to_owned(), count)
+            })
+            .collect();
+        let of_pieces = [
+            ("gap", tally.gap),
+            ("repeated", tally.repeated),
+            ("damaged", tally.damaged),
+            ("foreign", tally.foreign),
+            ("unread", sum(|end| end.unread)),
+        ];
+        errors.extend(of_pieces.map(|(key, count)| (key.to_owned(), count)));
+        let wrote_s = since(end_ns.max(written.last_ns)).max(1e-9);
+        let asked_write_rate_per_s = 1e9 / plan.interval_ns as f64;
+        let piece_bits = plan.piece_bytes as f64 * 8.0;
+        let mut summary = Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_s: finished.started_unix_s,
+            written_to: match &plan.write_to {
+                WriteTo::File(path) => path.display().to_string(),
+                WriteTo::Upload { route, method } => format!("{method} http://{}", route.target),
+            },
+            follow: plan.follow,
+            from_start: plan.from_start,
+            seed: plan.seed,
+            readers: plan.readers,
+            threads: plan.threads,
+            piece_bytes: plan.piece_bytes,
+            interval_s: plan.interval_ns as f64 / 1e9,
+            poll_s: (!plan.follow).then_some(plan.poll_ns as f64 / 1e9),
+            join_s: plan.join_ns as f64 / 1e9,
+            stall_s: plan.stall_ns as f64 / 1e9,
+            timeout_s: plan.timeout_ms as f64 / 1e3,
+            grace_s: plan.grace_ms as f64 / 1e3,
+            seconds,
+            written: written.pieces,
+            write_rate_per_s: written.pieces as f64 / wrote_s,
+            asked_write_rate_per_s,
+            write_bits_per_s: written.bytes as f64 * 8.0 / wrote_s,
+            asked_write_bits_per_s: asked_write_rate_per_s * piece_bits,
+            unwritten: match finished.stopped {
+                true => 0,
+                false => plan.pieces().saturating_sub(written.pieces),
+            },
+            pieces: tally.pieces,
+            piece_rate_per_s: per_s(tally.pieces),
+            bytes: tally.bytes,
+            bytes_per_s: per_s(tally.bytes),
+            requests: tally.requests,
+            nothing_new: tally.nothing_new,
+            readers_joined: tally.joined,
+            readers_without_piece: sum(|end| end.without_piece),
+            stalls: tally.stalls,
+            stalled_s: tally.stalled_ns as f64 / 1e9,
+            connects: tally.connects,
+            reconnects: tally.reconnects,
+            errors_total: errors.values().sum(),
+            errors,
+            behind_us: Times::of(&total.due),
+            behind_written_us: Times::of(&total.written),
+            startup_us: Times::of(&total.startup),
+            write_us: Times::of(&written.took),
+            writer_lag_us: Times::of(&written.lag),
+            reader_lag_us: Times::of(&total.lag),
+            connect_time_us: Times::of(&total.connect),
+            client_cpu_us_per_piece: per_piece(finished.cpu.client_ns),
+            client_cpu_us_per_reader_s: per_reader_s(finished.cpu.client_ns),
+            server_cpu_us_per_piece: finished.cpu.server_ns.map(per_piece),
+            server_cpu_us_per_reader_s: finished.cpu.server_ns.map(per_reader_s),
+            client_busy: ends.iter().map(|end| end.busy).fold(0.0, f64::max),
+            interrupted: finished.stopped,
+            host: host::facts(),
+            timeline,
+            ..Self::default()
+        };
+        summary.judge();
+        summary
+    }
+
+    /// Whether something went wrong.
+    fn failed(&self) -> bool {
+        self.errors_total > 0
+            || self.stalls > 0
+            || !self.interrupted && (self.readers_without_piece > 0 || self.pieces == 0)
+    }
+
+    fn judge(&mut self) {
+        let (writer, reader) = (self.writer_lag_us, self.reader_lag_us);
+        let asked = self.asked_write_rate_per_s;
+        let judged = verdict::Judged {
+            busy: self.client_busy,
+            lag: Some(if writer.p99 > reader.p99 {
+                writer
+            } else {
+                reader
+            }),
+            p99_us: self.behind_us.p99,
+            failed: self.failed(),
+            rate_per_s: self.write_rate_per_s,
+            asked_rate_per_s: Some(asked).filter(|_| !self.interrupted && self.unwritten > 0),
+        };
+        self.verdict = judged.verdict();
+        self.notes = judged.notes();
+        if judged.is_short() {
+            self.notes.push(format!(
+                "{} of the writer's pieces were due and not written: the server took them more slowly",
+                self.unwritten
+            ));
+        }
+        let count = |key: &str| self.errors.get(key).copied().unwrap_or(0);
+        let mut notes = Vec::new();
+        if count("status_4xx") > 0 && self.pieces == 0 {
+            notes.push(match self.follow {
+                true => "the server refused every reader: is that the URL of the stream that is written?"
+                    .to_owned(),
+                false => format!(
+                    "the server refused every reader: is \"{}\" what the URL leads to?",
+                    self.written_to
+                ),
+            });
+        } else if count("bad_range") > 0 && self.pieces == 0 {
+            notes.push(
+                "the server does not answer with the ranges it is asked for; \
+                 for one whose answer grows there is --follow"
+                    .to_owned(),
+            );
+        }
+        if count("foreign") > 0 {
+            notes.push(format!(
+                "{} pieces were of another run: something between holds old bytes, or two loads write \
+                 to one object",
+                count("foreign")
+            ));
+        }
+        if count("unread") > 0 {
+            notes.push(format!(
+                "{} pieces had not been read {} s after the last was written (--grace)",
+                count("unread"),
+                self.grace_s
+            ));
+        }
+        if self.stalls > 0 {
+            notes.push(format!(
+                "readers had nothing new for more than {} s (--stall) {} times, {:.1} s in all, though \
+                 it was written",
+                self.stall_s, self.stalls, self.stalled_s
+            ));
+        }
+        self.notes.append(&mut notes);
+    }
+}

@@ -1,0 +1,289 @@
+//! What one reader has seen of the object: its pieces, in their order, and when.
+
+use super::super::mark::{Found, Mark, Scanner};
+use super::record::Record;
+
+/// What is known of the object that grows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object {
+    pub run: u32,
+    pub start_ns: u64,
+    pub interval_ns: u64,
+    pub piece_bytes: usize,
+    pub stall_ns: u64,
+    /// Pieces that were written, or are being.
+    pub issued: u64,
+}
+
+impl Object {
+    /// When a piece is due.
+    pub fn due_ns(&self, sequence: u64) -> u64 {
+        self.start_ns + sequence * self.interval_ns
+    }
+
+    /// The mark of a piece.
+    pub fn mark(&self, sequence: u64, sent_ns: u64) -> Mark {
+        Mark {
+            run: self.run,
+            room: 0,
+            publisher: 0,
+            sequence,
+            due_ns: self.due_ns(sequence),
+            sent_ns,
+            size: self.piece_bytes as u32,
+        }
+    }
+
+    /// Whether a mark of this run says what its piece was written with.
+    fn wrote(&self, mark: &Mark, now_ns: u64) -> bool {
+        mark.sequence < self.issued
+            && (mark.due_ns..=now_ns).contains(&mark.sent_ns)
+            && *mark == self.mark(mark.sequence, mark.sent_ns)
+    }
+}
+
+/// What one reader knows. Of what it reads it keeps the beginning of one mark's head at the most.
+pub(super) struct Viewer {
+    scanner: Scanner,
+    seen: Seen,
+}
+
+struct Seen {
+    /// The piece that comes.
+    open: Option<Mark>,
+    /// The one after it; `None`: any may be the first.
+    next: Option<u64>,
+    /// An answer has begun that may begin before what is known.
+    again: bool,
+    started: bool,
+    asked_ns: u64,
+    /// When the last whole piece had come.
+    new_ns: u64,
+}
+
+impl Viewer {
+    /// One that first asked at `asked_ns`.
+    pub fn new(from_start: bool, asked_ns: u64) -> Self {
+        Self {
+            scanner: Scanner::default(),
+            seen: Seen {
+                open: None,
+                next: from_start.then_some(0),
+                again: false,
+                started: false,
+                asked_ns,
+                new_ns: asked_ns,
+            },
+        }
+    }
+
+    /// The next bytes of the object have come.
+    #[inline]
+    pub fn take(&mut self, bytes: &[u8], now_ns: u64, object: &Object, record: &mut Record) {
+        let Self { scanner, seen } = self;
+        scanner.scan(bytes, |found| match found {
+            Found::Mark(mark) => {
+                // Whatever was before has ended well.
+                seen.whole(now_ns, object, record);
+                seen.head(mark, now_ns, object, record);
+            }
+            Found::Damaged => {
+                seen.open = None;
+                record.tally.damaged += 1;
+            }
+        });
+        if !scanner.is_within() {
+            seen.whole(now_ns, object, record);
+        }
+    }
+
+    /// The bytes that follow are not those after the last: another answer begins.
+    pub fn begin_again(&mut self) {
+        self.scanner = Scanner::default();
+        self.seen.again = true;
+        // A piece that was cut off by the end of its answer is still to come.
+        if let Some(mark) = self.seen.open.take() {
+            self.seen.next = Some(mark.sequence);
+        }
+    }
+
+    /// Whether it has all that was written.
+    pub fn has_all(&self, object: &Object) -> bool {
+        self.seen.open.is_none() && self.seen.next.is_some_and(|next| next >= object.issued)
+    }
+
+    /// Whether it has had a whole piece.
+    pub fn has_started(&self) -> bool {
+        self.seen.started
+    }
+
+    /// Pieces that it has not read; notes that it still waits for them.
+    pub fn unread(&self, now_ns: u64, object: &Object, record: &mut Record) -> u64 {
+        let seen = &self.seen;
+        let open = seen.open.map(|mark| mark.sequence);
+        let unread_from = open.or(seen.next).unwrap_or(object.issued);
+        let unread = object.issued.saturating_sub(unread_from);
+        if unread > 0 {
+            seen.waited(object.due_ns(unread_from), now_ns, object, record);
+        }
+        unread
+    }
+}
+
+impl Seen {
+    fn head(&mut self, mark: Mark, now_ns: u64, object: &Object, record: &mut Record) {
+        let tally = &mut record.tally;
+        if mark.run != object.run {
+            tally.foreign += 1;
+            return;
+        }
+        if !object.wrote(&mark, now_ns) {
+            tally.damaged += 1;
+            return;
+        }
+        let next = self.next.unwrap_or(mark.sequence);
+        if mark.sequence < next {
+            tally.repeated += u64::from(!self.again);
+            return;
+        }
+        tally.gap += mark.sequence - next;
+        self.again = false;
+        self.next = Some(mark.sequence + 1);
+        self.open = Some(mark);
+    }
+
+    /// The piece that was coming is here, if there is one.
+    fn whole(&mut self, now_ns: u64, object: &Object, record: &mut Record) {
+        let Some(mark) = self.open.take() else {
+            return;
+        };
+        record.tally.pieces += 1;
+        self.waited(mark.sent_ns, now_ns, object, record);
+        self.new_ns = now_ns;
+        if !std::mem::replace(&mut self.started, true) {
+            let took_ns = now_ns.saturating_sub(self.asked_ns);
+            record.startup.saturating_record(took_ns);
+        }
+        // What was there before has the age of the object, not of its way.
+        if mark.sent_ns >= self.asked_ns {
+            let written_ns = now_ns.saturating_sub(mark.sent_ns);
+            record.written.saturating_record(written_ns);
+            let due_ns = now_ns.saturating_sub(mark.due_ns);
+            record.due.saturating_record(due_ns);
+        }
+    }
+
+    /// Notes a stall: nothing new for long, though a piece was written at `written_ns`.
+    fn waited(&self, written_ns: u64, now_ns: u64, object: &Object, record: &mut Record) {
+        let waited_ns = now_ns.saturating_sub(self.new_ns.max(written_ns));
+        if waited_ns > object.stall_ns {
+            record.tally.stalls += 1;
+            record.tally.stalled_ns += waited_ns;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECT: Object = Object {
+        run: 7,
+        start_ns: 1_000,
+        interval_ns: 100,
+        piece_bytes: 200,
+        stall_ns: 1_000,
+        issued: 50,
+    };
+
+    fn piece(sequence: u64) -> Vec<u8> {
+        let mut bytes = vec![0; OBJECT.piece_bytes];
+        let sent_ns = OBJECT.due_ns(sequence) + 1;
+        OBJECT.mark(sequence, sent_ns).write(&mut bytes);
+        bytes
+    }
+
+    /// What a viewer that asked at 0 has seen of `bytes`, cut into `cut` each, at `now_ns`.
+    fn seen(from_start: bool, bytes: &[u8], cut: usize, now_ns: u64) -> (Viewer, Record) {
+        let (mut viewer, mut record) = (Viewer::new(from_start, 0), Record::new());
+        for part in bytes.chunks(cut) {
+            viewer.take(part, now_ns, &OBJECT, &mut record);
+        }
+        (viewer, record)
+    }
+
+    fn counts(record: &Record) -> (u64, u64, u64, u64) {
+        let tally = &record.tally;
+        (tally.pieces, tally.gap, tally.repeated, tally.damaged)
+    }
+
+    #[test]
+    fn a_piece_counts_when_it_is_whole() {
+        let bytes = [piece(3), piece(4), piece(5)].concat();
+        for cut in [1, 7, 199, 200, 201, 1000] {
+            let (viewer, record) = seen(false, &bytes, cut, 10_000);
+            assert_eq!(counts(&record), (3, 0, 0, 0), "{cut}");
+            assert_eq!((record.written.len(), record.startup.len()), (3, 1));
+            assert_eq!(viewer.unread(10_000, &OBJECT, &mut Record::new()), 44);
+        }
+        let (viewer, record) = seen(false, &bytes[..599], 600, 10_000);
+        assert_eq!(counts(&record), (2, 0, 0, 0));
+        assert_eq!(viewer.unread(10_000, &OBJECT, &mut Record::new()), 45);
+    }
+
+    #[test]
+    fn who_comes_in_the_middle_of_a_piece_begins_with_the_next() {
+        let bytes = [piece(3), piece(4)].concat();
+        let (_, record) = seen(false, &bytes[50..], 64, 10_000);
+        assert_eq!(counts(&record), (1, 0, 0, 0));
+        let (_, record) = seen(true, &bytes, 64, 10_000);
+        assert_eq!(counts(&record), (2, 3, 0, 0), "pieces 0 to 2 are missing");
+    }
+
+    #[test]
+    fn what_is_missing_comes_again_or_is_changed_is_counted() {
+        let bytes = [piece(3), piece(6), piece(6), piece(5), piece(7)].concat();
+        let (_, record) = seen(false, &bytes, 90, 10_000);
+        assert_eq!(counts(&record), (3, 2, 2, 0));
+        // A letter of the padding; a digit of the moment at which it was due.
+        for at in [150, 55] {
+            let mut bytes = [piece(3), piece(4), piece(5)].concat();
+            bytes[200 + at] ^= 1;
+            let (_, record) = seen(false, &bytes, 90, 10_000);
+            let (pieces, gap, _, damaged) = counts(&record);
+            assert_eq!((pieces, damaged), (2, 1), "at {at}");
+            assert_eq!(gap, u64::from(at == 55), "at {at}");
+        }
+    }
+
+    #[test]
+    fn another_answer_may_begin_before_what_is_known() {
+        let (mut viewer, mut record) = seen(true, &[piece(0), piece(1)].concat()[..350], 90, 9_000);
+        viewer.begin_again();
+        let again = [piece(0), piece(1), piece(2)].concat();
+        viewer.take(&again, 9_000, &OBJECT, &mut record);
+        assert_eq!(counts(&record), (3, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_stall_needs_something_to_read() {
+        let (mut viewer, mut record) = seen(false, &piece(0), 1000, 1_500);
+        assert_eq!(record.tally.stalls, 0);
+        // Piece 40 was written at 5,001: before that there was nothing to wait for but others.
+        viewer.take(&piece(1), 2_600, &OBJECT, &mut record);
+        assert_eq!((record.tally.stalls, record.tally.stalled_ns), (1, 1_100));
+        viewer.take(&piece(40), 5_900, &OBJECT, &mut record);
+        assert_eq!((record.tally.stalls, record.tally.gap), (1, 38));
+    }
+
+    #[test]
+    fn what_was_there_before_a_reader_has_no_part_in_the_times() {
+        let mut viewer = Viewer::new(true, OBJECT.due_ns(2));
+        let mut record = Record::new();
+        let bytes = [piece(0), piece(1), piece(2)].concat();
+        viewer.take(&bytes, 1_300, &OBJECT, &mut record);
+        assert_eq!((record.tally.pieces, record.written.len()), (3, 1));
+        // Histograms are exact to 64 ns.
+        assert!(record.written.max() < 1_300 - 1_101);
+    }
+}
