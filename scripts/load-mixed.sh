@@ -37,7 +37,7 @@ load small --connections 16 --rate 500 --poisson --duration 10s >/dev/null & job
 if [[ -n $sub ]]; then
   # shellcheck disable=SC2086 # arguments, not one argument
   "$HEADWATER" load rooms --subscribers 200 --publishers 4 --rate 50 --sub-url "$sub" --pub-url "$publish" \
-    --duration 10s "${pid[@]}" ${HEADWATER_ROOMS_ARGUMENTS:-} --json "$out/rooms.json" --hdr "$out/rooms.hlog" \
+    --duration 10s "${pid[@]}" ${HEADWATER_ROOMS_ARGUMENTS:-} --json "$out/rooms.json" --hdr "$out/rooms.hlog" --report "$out/rooms.html" \
     >"$out/rooms.txt" & jobs+=($!)
 fi
 for job in "${jobs[@]}"; do

@@ -51,7 +51,7 @@ pub use player::PlayerOptions;
 pub use preflight::ask_sizes;
 pub use ranges::{RangePattern, RangeSpec, RangeSpecError, Ranges};
 pub use replay::{Log, LogError};
-pub use report::{ComparisonReport, Entry, Index, Report};
+pub use report::{ComparisonReport, Entry, Index, Loaded, Report, RoomsReport};
 pub use request::{Prepared, RequestError, RequestSpec};
 pub use run::{Load, Progress, start};
 pub use self_test::{SelfTest, self_test};

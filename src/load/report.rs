@@ -1,4 +1,5 @@
-//! Pages of HTML made from summaries: of one load, of two beside each other, of a folder of them.
+//! Pages of HTML made from summaries: of one load, of requests or of rooms, of two beside each
+//! other, of a folder of them.
 //!
 //! A page stands by itself: it fetches nothing and runs no script, so it can be mailed, archived and
 //! printed. Its plots are SVG of our own rather than of a plotting crate, which would write colours and
@@ -9,7 +10,7 @@
 
 use std::fmt::{self, Display};
 
-use super::summary::Summary;
+use super::summary::{Second, Summary};
 use super::table::{counted, grouped, sized};
 use super::verdict::Verdict;
 use crate::limits;
@@ -22,11 +23,13 @@ mod index;
 mod page;
 mod plot;
 mod plots;
+mod rooms;
 mod scale;
 mod timeline;
 
 pub use compared::ComparisonReport;
-pub use index::{Entry, Index};
+pub use index::{Entry, Index, Loaded};
+pub use rooms::RoomsReport;
 
 /// The page of one load.
 pub struct Report<'a>(pub &'a Summary);
@@ -49,8 +52,13 @@ impl Display for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
         let run = [Run { name: "", summary }];
-        write!(f, "{}<main>\n{}", Head(summary), VerdictOf(summary))?;
-        figures(f, summary)?;
+        let verdict = VerdictOf {
+            verdict: summary.verdict,
+            interrupted: summary.interrupted,
+            notes: &summary.notes,
+        };
+        write!(f, "{}<main>\n{verdict}", Head(summary))?;
+        figures(f, &large(summary))?;
         if let Some(plot) = plots::knee(summary) {
             let limit = summary.knee_p99_limit_us.map_or_else(String::new, |limit| {
                 format!(", to keep the P99 within {}", time(limit))
@@ -94,7 +102,7 @@ impl Display for Body<'_> {
             f,
             "</div>\n<div>{}{}</div>",
             facts::run(summary),
-            facts::host(summary)
+            facts::host(&summary.host)
         )?;
         f.write_str("</div></section>\n</main>\n")
     }
@@ -122,13 +130,9 @@ impl Display for Head<'_> {
         }
         writeln!(
             f,
-            "<p class=\"setup\">{}<br/>{}{}</p>\n</header>",
+            "<p class=\"setup\">{}<br/>{}</p>\n</header>",
             Escaped(&summary.set_up()),
-            Escaped(&facts::when(summary.started_unix_s)),
-            match summary.host.name.as_str() {
-                "" => String::new(),
-                name => format!(", on {}", Escaped(name)),
-            }
+            facts::when_and_where(summary.started_unix_s, &summary.host)
         )
     }
 }
@@ -141,16 +145,19 @@ fn breakable(url: &str) -> String {
         .replace("/<wbr/>/<wbr/>", "//<wbr/>")
 }
 
-struct VerdictOf<'a>(&'a Summary);
+struct VerdictOf<'a> {
+    verdict: Verdict,
+    interrupted: bool,
+    notes: &'a [String],
+}
 
 impl Display for VerdictOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = self.0;
-        let class = match summary.verdict {
+        let class = match self.verdict {
             Verdict::Good => "good",
             _ => "bad",
         };
-        let early = if summary.interrupted {
+        let early = if self.interrupted {
             " It was stopped before its time."
         } else {
             ""
@@ -158,12 +165,12 @@ impl Display for VerdictOf<'_> {
         writeln!(
             f,
             "<section class=\"verdict {class}\">\n<p><strong>{}</strong> {}{early}</p>",
-            summary.verdict,
-            summary.verdict.meaning()
+            self.verdict,
+            self.verdict.meaning()
         )?;
-        if !summary.notes.is_empty() {
+        if !self.notes.is_empty() {
             f.write_str("<ul>\n")?;
-            for note in &summary.notes {
+            for note in self.notes {
                 writeln!(f, "<li>{}</li>", Escaped(note))?;
             }
             f.write_str("</ul>\n")?;
@@ -173,7 +180,7 @@ impl Display for VerdictOf<'_> {
 }
 
 /// What is looked for first, large.
-fn figures(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
+fn large(summary: &Summary) -> Vec<(&'static str, String, String)> {
     let times = &summary.response_time_us;
     let mut figures = vec![(
         "answered",
@@ -202,6 +209,11 @@ fn figures(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
         None => (summary.client_cpu_us_per_request, "the client's, a request"),
     };
     figures.push(("CPU", time(cpu), whose.to_owned()));
+    figures
+}
+
+/// Each with its name and what it is to be seen beside.
+fn figures(f: &mut fmt::Formatter<'_>, figures: &[(&'static str, String, String)]) -> fmt::Result {
     f.write_str("<dl class=\"figures\">\n")?;
     for (name, value, beside) in figures {
         writeln!(
@@ -231,15 +243,7 @@ fn over_time(f: &mut fmt::Formatter<'_>, summary: &Summary, run: &[Run<'_>]) -> 
     let (Some(rate), Some(p99)) = (plots::rate(run), plots::p99(run)) else {
         return Ok(());
     };
-    let seconds = summary.timeline.len();
-    let together = seconds.div_ceil(limits::LOAD_REPORT_POINTS_MAX).max(1);
-    let mut text = match together {
-        1 => "Each step is a second.".to_owned(),
-        more => format!("Each step is {more} s: their mean rate, and the worst second's P99."),
-    };
-    if summary.timeline.iter().any(|second| second.errors > 0) {
-        text += " Triangles mark steps with errors.";
-    }
+    let text = steps_told(&summary.timeline);
     writeln!(
         f,
         "<section class=\"plotted\"><h2>Over time</h2>\n<p>{text}</p>\n<div class=\"pair\">\n\
@@ -247,6 +251,22 @@ fn over_time(f: &mut fmt::Formatter<'_>, summary: &Summary, run: &[Run<'_>]) -> 
          <details><summary>As a table</summary>\n{}</details></section>",
         facts::seconds(summary)
     )
+}
+
+/// What the steps of plots over time are.
+fn steps_told(timeline: &[Second]) -> String {
+    let together = timeline
+        .len()
+        .div_ceil(limits::LOAD_REPORT_POINTS_MAX)
+        .max(1);
+    let mut text = match together {
+        1 => "Each step is a second.".to_owned(),
+        more => format!("Each step is {more} s: their mean rate, and the worst second's P99."),
+    };
+    if timeline.iter().any(|second| second.errors > 0) {
+        text += " Triangles mark steps with errors.";
+    }
+    text
 }
 
 /// A plot beside its table.

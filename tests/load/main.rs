@@ -9,6 +9,7 @@ mod refused;
 mod report;
 mod room_server;
 mod rooms;
+mod rooms_report;
 mod scripts;
 mod serve;
 mod server;

@@ -10,7 +10,7 @@ use crate::{run, sentence};
 
 /// Parses a page, which must be whole as XML too.
 #[track_caller]
-fn parsed(page: &str) -> Document<'_> {
+pub fn parsed(page: &str) -> Document<'_> {
     let options = ParsingOptions {
         allow_dtd: true,
         ..ParsingOptions::default()
@@ -89,7 +89,7 @@ fn readable(document: &Document<'_>) {
     assert_eq!(named("h1").count(), 1);
 }
 
-fn all_text(document: &Document<'_>) -> String {
+pub fn all_text(document: &Document<'_>) -> String {
     let texts = document.descendants().filter(|node| node.is_text());
     texts
         .filter(|node| {
@@ -101,7 +101,7 @@ fn all_text(document: &Document<'_>) -> String {
         .collect()
 }
 
-fn plots(document: &Document<'_>) -> Vec<String> {
+pub fn plots(document: &Document<'_>) -> Vec<String> {
     let titles = document.descendants().filter(|node| {
         node.has_tag_name("title")
             && node
@@ -114,7 +114,7 @@ fn plots(document: &Document<'_>) -> Vec<String> {
         .collect()
 }
 
-fn times(us: f64) -> Times {
+pub fn times(us: f64) -> Times {
     Times {
         count: 1000,
         min: us / 10.0,

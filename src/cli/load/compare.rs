@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 
 use super::{STDOUT, write};
 use crate::cli::fail;
@@ -29,7 +30,7 @@ pub struct CompareArgs {
 
 /// Prints the comparison.
 pub(super) fn run(args: &CompareArgs) -> ExitCode {
-    let (a, b) = match (read(&args.a), read(&args.b)) {
+    let (a, b): (Summary, Summary) = match (read(&args.a), read(&args.b)) {
         (Ok(a), Ok(b)) => (a, b),
         (Err(text), _) | (_, Err(text)) => return fail(&text, 1),
     };
@@ -51,7 +52,7 @@ pub(super) fn run(args: &CompareArgs) -> ExitCode {
 }
 
 /// The summary in a file.
-pub(super) fn read(path: &Path) -> Result<Summary, String> {
+pub(super) fn read<S: DeserializeOwned>(path: &Path) -> Result<S, String> {
     let cannot = |error| format!("cannot read \"{}\": {error}", path.display());
     let bytes = std::fs::metadata(path).map_err(cannot)?.len();
     if bytes > limits::LOAD_JSON_BYTES_MAX {

@@ -10,7 +10,7 @@ use clap::Args;
 use super::{compare, write};
 use crate::cli::fail;
 use crate::limits;
-use crate::load::{Entry, Index};
+use crate::load::{Entry, Index, Loaded};
 
 /// What is made, and not listed.
 const PAGE: &str = "index.html";
@@ -72,16 +72,12 @@ fn index(folder: &Path) -> Result<Index, String> {
         files.sort();
         let json = folder.join(format!("{name}.json"));
         // JSON of others may lie there as well.
-        let summary = files
+        let load = files
             .iter()
             .any(|ending| ending == "json")
-            .then(|| compare::read(&json));
-        if let Some(Ok(summary)) = summary {
-            entries.push(Entry {
-                name,
-                summary,
-                files,
-            });
+            .then(|| loaded(&json));
+        if let Some(Some(load)) = load {
+            entries.push(Entry { name, load, files });
             continue;
         }
         for ending in files {
@@ -108,4 +104,11 @@ fn index(folder: &Path) -> Result<Index, String> {
         entries,
         others,
     })
+}
+
+/// What --json of any kind of load has written.
+fn loaded(path: &Path) -> Option<Loaded> {
+    let requests = compare::read(path).map(Box::new).map(Loaded::Requests);
+    let rooms = || compare::read(path).map(Box::new).map(Loaded::Rooms);
+    requests.or_else(|_| rooms()).ok()
 }

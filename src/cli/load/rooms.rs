@@ -15,14 +15,17 @@ use crate::cli::fail;
 use crate::config::Unit;
 use crate::limits;
 use crate::load::rooms::{self, PublishBy, RoomsPlan, RoomsSummary, Route};
-use crate::load::{self, LoadError, Prepared, Rate, RequestSpec, Spacing, Target, grouped, timed};
+use crate::load::{
+    self, LoadError, Prepared, Rate, RequestSpec, RoomsReport, Spacing, Target, grouped, timed,
+};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
   headwater load rooms --subscribers 1000 --publishers 4 --rate 100 \\
       --sub-url ws://localhost:8080/sub/a --pub-url http://localhost:8080/pub/a
   headwater load rooms --rooms 50 --subscribers 10k --publishers 50 --rate 2k --poisson \\
-      --sub-url ws://localhost:8080/sub/{room} --pub-url http://localhost:8080/pub/{room} -d 60s
+      --sub-url ws://localhost:8080/sub/{room} --pub-url http://localhost:8080/pub/{room} -d 60s \\
+      --report rooms.html
   headwater load rooms --subscribers 100 --publishers 10 --rate 500 \\
       --sub-url ws://localhost:8080/room --pub-url ws://localhost:8080/room
 
@@ -120,6 +123,11 @@ pub struct RoomsArgs {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
+    /// Write a page with plots and all facts of the run to this file, - for standard output in place of
+    /// the table
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+
     /// Write the times of every second to this file, as a histogram log (HdrHistogram's V2 format,
     /// values in milliseconds; tags `delivery` and `transit`)
     #[arg(long, value_name = "FILE")]
@@ -128,17 +136,25 @@ pub struct RoomsArgs {
 
 /// Runs the load and reports.
 pub(super) fn run(args: &RoomsArgs) -> ExitCode {
+    if args.json.as_deref() == Some(Path::new(STDOUT)) && args.report == args.json {
+        return fail(&"--json and --report cannot both go to standard output", 2);
+    }
     let measured = plan(args).and_then(|plan| measure(args, plan));
     match measured {
         Ok(summary) => {
             let made = json(&summary);
             let json = args.json.as_deref().map(|path| write(path, made));
-            let table = match args.json.as_deref() == Some(Path::new(STDOUT)) {
+            let page = || Ok(RoomsReport(&summary).to_string());
+            let page = args.report.as_deref().map(|path| write(path, page()));
+            let mut files = [&args.json, &args.report].into_iter().flatten();
+            let table = match files.any(|path| path.as_os_str() == STDOUT) {
                 true => Ok(()),
                 false => write(Path::new(STDOUT), Ok(summary.to_string())),
             };
-            if let Err(text) = table.and(json.unwrap_or(Ok(()))) {
-                return fail(&text, 1);
+            for written in [Some(table), json, page].into_iter().flatten() {
+                if let Err(text) = written {
+                    return fail(&text, 1);
+                }
             }
             let failed = summary.wrong() > 0;
             ExitCode::from(exit_status(summary.verdict, summary.interrupted, failed))
@@ -250,7 +266,7 @@ fn measure(args: &RoomsArgs, plan: RoomsPlan) -> Result<RoomsSummary, Refusal> {
         .map(HdrLog::create)
         .transpose()
         .map_err(failed)?;
-    if let Some(path) = &args.json {
+    for path in [&args.json, &args.report].into_iter().flatten() {
         writable(path).map_err(failed)?;
     }
     let signals = Signals::take()?;

@@ -85,7 +85,7 @@ impl Display for Body<'_> {
                 facts::answers(run.summary),
                 facts::generator(run.summary),
                 facts::run(run.summary),
-                facts::host(run.summary)
+                facts::host(&run.summary.host)
             )?;
         }
         f.write_str("</div></section>\n</main>\n")

@@ -1,14 +1,15 @@
 //! The tables of a report: all that a summary has.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::page::{Table, time};
+use super::page::{Escaped, Table, time};
 use super::plots::POINTS;
 use super::received;
 use super::timeline::spans;
 use crate::limits;
 use crate::load::table::{Row, counted, grouped};
-use crate::load::{Summary, Times};
+use crate::load::{Host, Summary, Times};
 
 /// The last second that an HTTP date can tell.
 const LATEST_UNIX_S: u64 = 253_402_300_799;
@@ -19,17 +20,30 @@ pub(super) fn when(unix_s: u64) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch)
 }
 
+/// When and on which host a load ran, escaped.
+pub(super) fn when_and_where(unix_s: u64, host: &Host) -> String {
+    let when = when(unix_s);
+    match host.name.as_str() {
+        "" => when,
+        name => format!("{when}, on {}", Escaped(name)),
+    }
+}
+
 /// All distributions beside each other.
 pub(super) fn times(summary: &Summary) -> Table<'static> {
     let open = summary.asked_rate_per_s.is_some();
     let lag = summary.generator_lag_us.unwrap_or_default();
     let mut columns = vec![&summary.service_time_us, &summary.connect_time_us];
-    let mut head: &[&str] = &["", "service", "connect"];
+    let mut head: &'static [&'static str] = &["", "service", "connect"];
     if open {
         columns.insert(0, &summary.response_time_us);
         columns.insert(2, &lag);
         head = &["", "response", "service", "sent late", "connect"];
     }
+    distributions(head, &columns)
+}
+
+pub(super) fn distributions(head: &'static [&'static str], columns: &[&Times]) -> Table<'static> {
     let rows: [Row; 10] = [
         ("min", |t| t.min),
         ("P50", |t| t.p50),
@@ -154,7 +168,7 @@ pub(super) fn by_url(summary: &Summary) -> Table<'static> {
 }
 
 /// A table of names and what belongs to them.
-fn list(caption: &'static str, rows: Vec<(&str, String)>) -> Table<'static> {
+pub(super) fn list(caption: &'static str, rows: Vec<(&str, String)>) -> Table<'static> {
     let rows = rows.into_iter();
     Table {
         class: "facts",
@@ -188,14 +202,7 @@ pub(super) fn answers(summary: &Summary) -> Table<'static> {
         }
     }
     rows.push(("errors", grouped(summary.errors_total)));
-    let (some, none): (Vec<_>, Vec<_>) = summary.errors.iter().partition(|(_, count)| **count > 0);
-    for (class, count) in some {
-        rows.push((class, grouped(*count)));
-    }
-    if !none.is_empty() {
-        let names: Vec<&str> = none.into_iter().map(|(class, _)| class.as_str()).collect();
-        rows.push(("none of", names.join(", ")));
-    }
+    by_class(&mut rows, &summary.errors);
     rows.push((
         "unanswered",
         format!("{} when the load ended", grouped(summary.unanswered)),
@@ -205,6 +212,22 @@ pub(super) fn answers(summary: &Summary) -> Table<'static> {
         format!("{} that were due", grouped(summary.unsent)),
     ));
     list("Answers and errors", rows)
+}
+
+/// Errors that there were, and the names of those that there were none of.
+pub(super) fn by_class<'a>(rows: &mut Vec<(&'a str, String)>, errors: &'a BTreeMap<String, u64>) {
+    let (some, none): (Vec<_>, Vec<_>) = errors.iter().partition(|(_, count)| **count > 0);
+    for (class, count) in some {
+        rows.push((class, grouped(*count)));
+    }
+    if !none.is_empty() {
+        let names: Vec<&str> = none.into_iter().map(|(class, _)| class.as_str()).collect();
+        rows.push(("none of", names.join(", ")));
+    }
+}
+
+pub(super) fn yes(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
 }
 
 pub(super) fn generator(summary: &Summary) -> Table<'static> {
@@ -243,7 +266,6 @@ pub(super) fn generator(summary: &Summary) -> Table<'static> {
 }
 
 pub(super) fn run(summary: &Summary) -> Table<'static> {
-    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
     list(
         "What was run",
         vec![
@@ -268,7 +290,7 @@ pub(super) fn run(summary: &Summary) -> Table<'static> {
 }
 
 /// A rate as written; what the knee was looked for with is not round.
-fn rate(rate: Option<&str>) -> String {
+pub(super) fn rate(rate: Option<&str>) -> String {
     match rate.map(|rate| (rate, rate.parse::<f64>())) {
         None => "as it comes".to_owned(),
         Some((_, Ok(rate))) if rate >= 100.0 => format!("{}/s", grouped(rate.round() as u64)),
@@ -276,8 +298,7 @@ fn rate(rate: Option<&str>) -> String {
     }
 }
 
-pub(super) fn host(summary: &Summary) -> Table<'static> {
-    let host = &summary.host;
+pub(super) fn host(host: &Host) -> Table<'static> {
     list(
         "Where it ran",
         vec![

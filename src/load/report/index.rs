@@ -3,14 +3,22 @@
 use std::fmt::{self, Display};
 
 use super::page::{Document, Escaped, time};
+use super::rooms;
+use crate::load::rooms::RoomsSummary;
 use crate::load::table::grouped;
-use crate::load::{Summary, Verdict};
+use crate::load::{Summary, Times, Verdict};
+
+/// What a load has found.
+pub enum Loaded {
+    Requests(Box<Summary>),
+    Rooms(Box<RoomsSummary>),
+}
 
 /// A load in a folder.
 pub struct Entry {
     /// Of its files, without what follows the dot.
     pub name: String,
-    pub summary: Summary,
+    pub load: Loaded,
     /// The endings of its files, such as `html`.
     pub files: Vec<String>,
 }
@@ -43,17 +51,20 @@ impl Display for Body<'_> {
             "<header>\n<p class=\"kind\">headwater load</p>\n<h1>{}</h1>\n</header>\n<main>\n",
             Escaped(&index.title)
         )?;
-        if !index.entries.is_empty() {
-            f.write_str("<section><div class=\"wide\"><table class=\"numbers\">\n<thead><tr>")?;
-            for (class, name) in COLUMNS {
-                write!(f, "<th scope=\"col\" class=\"{class}\">{name}</th>")?;
-            }
-            f.write_str("</tr></thead>\n<tbody>\n")?;
-            for entry in &index.entries {
-                row(f, entry)?;
-            }
-            f.write_str("</tbody></table></div>\n<p>Times are response times; CPU is a request's.</p></section>\n")?;
-        }
+        let of_rooms = |entry: &&Entry| matches!(entry.load, Loaded::Rooms(_));
+        let (rooms, requests): (Vec<_>, Vec<_>) = index.entries.iter().partition(of_rooms);
+        table(
+            f,
+            &COLUMNS,
+            &requests,
+            "Times are response times; CPU is a request's.",
+        )?;
+        table(
+            f,
+            &COLUMNS_OF_ROOMS,
+            &rooms,
+            "Rooms: times are delivery times; CPU is a delivery's.",
+        )?;
         let texts = index
             .others
             .iter()
@@ -94,36 +105,99 @@ const COLUMNS: [(&str, &str); 12] = [
     ("text", "files"),
 ];
 
+const COLUMNS_OF_ROOMS: [(&str, &str); 14] = [
+    ("", "load"),
+    ("text", "verdict"),
+    ("", "delivered"),
+    ("", "published"),
+    ("", "asked"),
+    ("", "P50"),
+    ("", "P99"),
+    ("", "P99.9"),
+    ("", "max"),
+    ("", "lost"),
+    ("", "wrong"),
+    ("", "client CPU"),
+    ("", "server CPU"),
+    ("text", "files"),
+];
+
+/// The loads of one kind, if there are some.
+fn table(
+    f: &mut fmt::Formatter<'_>,
+    columns: &[(&str, &str)],
+    entries: &[&Entry],
+    text: &str,
+) -> fmt::Result {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    f.write_str("<section><div class=\"wide\"><table class=\"numbers\">\n<thead><tr>")?;
+    for (class, name) in columns {
+        write!(f, "<th scope=\"col\" class=\"{class}\">{name}</th>")?;
+    }
+    f.write_str("</tr></thead>\n<tbody>\n")?;
+    for entry in entries {
+        row(f, entry)?;
+    }
+    writeln!(f, "</tbody></table></div>\n<p>{text}</p></section>")
+}
+
+impl Loaded {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Requests(summary) => summary.verdict,
+            Self::Rooms(summary) => summary.verdict,
+        }
+    }
+
+    /// The cells between the verdict and the files.
+    fn cells(&self) -> Vec<String> {
+        let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
+        let none = || "–".to_owned();
+        let times = |times: &Times| [times.p50, times.p99, times.p999, times.max].map(time);
+        let mut cells = Vec::new();
+        match self {
+            Self::Requests(summary) => {
+                cells.push(rate(summary.rate_per_s));
+                cells.push(summary.asked_rate_per_s.map_or_else(none, rate));
+                cells.extend(times(&summary.response_time_us));
+                cells.push(grouped(summary.errors_total));
+                cells.push(time(summary.client_cpu_us_per_request));
+                cells.push(summary.server_cpu_us_per_request.map_or_else(none, time));
+            }
+            Self::Rooms(summary) => {
+                cells.push(rate(summary.delivery_rate_per_s));
+                cells.push(rate(summary.publish_rate_per_s));
+                cells.push(rate(summary.asked_publish_rate_per_s));
+                cells.extend(times(&summary.delivery_time_us));
+                cells.push(grouped(summary.lost));
+                cells.push(grouped(summary.wrong()));
+                cells.push(rooms::cpu(summary.client_cpu_us_per_delivery));
+                cells.push(
+                    summary
+                        .server_cpu_us_per_delivery
+                        .map_or_else(none, rooms::cpu),
+                );
+            }
+        }
+        cells
+    }
+}
+
 fn row(f: &mut fmt::Formatter<'_>, entry: &Entry) -> fmt::Result {
-    let (summary, times) = (&entry.summary, &entry.summary.response_time_us);
-    let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
-    let none = || "–".to_owned();
-    let class = if summary.verdict == Verdict::Good {
-        "good"
-    } else {
-        "bad"
+    let verdict = entry.load.verdict();
+    let class = match verdict {
+        Verdict::Good => "good",
+        _ => "bad",
     };
     f.write_str("<tr><th scope=\"row\">")?;
     match entry.files.iter().any(|ending| ending == "html") {
         true => write!(f, "{}", Link(&format!("{}.html", entry.name), &entry.name))?,
         false => write!(f, "{}", Escaped(&entry.name))?,
     }
-    write!(
-        f,
-        "</th><td class=\"text {class}\">{}</td>",
-        summary.verdict
-    )?;
-    for cell in [
-        rate(summary.rate_per_s),
-        summary.asked_rate_per_s.map_or_else(none, rate),
-        time(times.p50),
-        time(times.p99),
-        time(times.p999),
-        time(times.max),
-        grouped(summary.errors_total),
-        time(summary.client_cpu_us_per_request),
-        summary.server_cpu_us_per_request.map_or_else(none, time),
-    ] {
+    write!(f, "</th><td class=\"text {class}\">{verdict}</td>")?;
+    for cell in entry.load.cells() {
         write!(f, "<td>{cell}</td>")?;
     }
     f.write_str("<td class=\"text\">")?;

@@ -57,26 +57,61 @@ impl Run<'_> {
     }
 }
 
+/// Places of percentiles: each nine takes as much room as the one before.
+pub(super) struct Nines {
+    end: f64,
+}
+
+impl Nines {
+    /// With room for these percentiles, the first of each point, of so many values.
+    pub fn of(points: &[(f64, f64, f64)], count: u64) -> Self {
+        let places = points.iter().map(|point| Self::place(point.0));
+        // The slowest of N is what one in N is.
+        let most = (count.max(1) as f64).log10();
+        Self {
+            end: places.filter(|x| x.is_finite()).fold(most, f64::max),
+        }
+    }
+
+    fn place(percentile: f64) -> f64 {
+        -(1.0 - percentile / 100.0).log10()
+    }
+
+    pub fn x(&self, percentile: f64) -> f64 {
+        match Self::place(percentile) {
+            x if x.is_finite() => x,
+            _ => self.end,
+        }
+    }
+
+    pub fn axis(&self) -> Axis {
+        let mut ticks = vec![(0.0, "0".to_owned()), (2_f64.log10(), "50".to_owned())];
+        for nines in 1..=self.end as usize {
+            let label = match nines {
+                1 => "90".to_owned(),
+                2 => "99".to_owned(),
+                more => format!("99.{}", "9".repeat(more - 2)),
+            };
+            ticks.push((nines as f64, label));
+        }
+        Axis {
+            label: "percentile".to_owned(),
+            scale: Scale::up_to(self.end),
+            ticks,
+        }
+    }
+}
+
 /// Latency by percentile, ever closer to 100.
 pub(super) fn percentiles(runs: &[Run<'_>]) -> Option<Plot> {
     let mut marks = Vec::new();
-    let (mut all, mut x_end) = (Vec::new(), 0.0_f64);
+    let (mut all, mut x_end) = (Vec::new(), Nines { end: 0.0 });
     let mut says = Vec::new();
     for run in runs {
         let points = &run.summary.percentiles;
-        let nines = |percentile: f64| -(1.0 - percentile / 100.0).log10();
-        let last = points
-            .iter()
-            .map(|point| nines(point.0))
-            .filter(|x| x.is_finite());
-        // The slowest of N is what one in N is.
-        let most = (run.summary.response_time_us.count.max(1) as f64).log10();
-        let end = last.fold(most, f64::max);
-        let x = |percentile: f64| match nines(percentile) {
-            x if x.is_finite() => x,
-            _ => end,
-        };
-        x_end = x_end.max(end);
+        let nines = Nines::of(points, run.summary.response_time_us.count);
+        let x = |percentile: f64| nines.x(percentile);
+        x_end.end = x_end.end.max(nines.end);
         all.extend(points.iter().flat_map(|point| [point.1, point.2]));
         let (response, service) = run.classes();
         if run.open() && run.name.is_empty() {
@@ -120,24 +155,11 @@ pub(super) fn percentiles(runs: &[Run<'_>]) -> Option<Plot> {
     if all.is_empty() {
         return None;
     }
-    let mut ticks = vec![(0.0, "0".to_owned()), (2_f64.log10(), "50".to_owned())];
-    for nines in 1..=x_end as usize {
-        let label = match nines {
-            1 => "90".to_owned(),
-            2 => "99".to_owned(),
-            more => format!("99.{}", "9".repeat(more - 2)),
-        };
-        ticks.push((nines as f64, label));
-    }
     Some(Plot {
         id: "percentiles",
         title: "Latency by percentile".to_owned(),
         says: says.join(" "),
-        x: Axis {
-            label: "percentile".to_owned(),
-            scale: Scale::up_to(x_end),
-            ticks,
-        },
+        x: x_end.axis(),
         y: time_axis("time, log scale", all.into_iter()),
         marks,
     })
@@ -172,10 +194,7 @@ pub(super) fn rate(runs: &[Run<'_>]) -> Option<Plot> {
             grouped(errors)
         ));
         if alone {
-            let failed = spans.iter().filter(|span| span.errors > 0);
-            marks.extend(failed.map(|span| Mark::Flag {
-                x: (span.from_s + span.to_s) / 2.0,
-            }));
+            marks.extend(flags(spans));
             marks.extend(spans.iter().map(hint));
         }
     }
@@ -404,17 +423,25 @@ fn timelines(runs: &[Run<'_>]) -> Vec<Vec<Span>> {
 }
 
 /// A time of 0 is that of no answer, and has no place on a logarithmic axis.
-fn some(us: f64) -> Option<f64> {
+pub(super) fn some(us: f64) -> Option<f64> {
     (us > 0.0).then_some(us)
 }
 
 /// A value that holds from the beginning of a span to its end.
-fn steps(spans: &[Span], of: fn(&Span) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
+pub(super) fn steps(spans: &[Span], of: fn(&Span) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
     let both = |span: &Span| [(span.from_s, of(span)), (span.to_s, of(span))];
     spans.iter().flat_map(both).collect()
 }
 
-fn hint(span: &Span) -> Mark {
+/// Marks spans with errors.
+pub(super) fn flags(spans: &[Span]) -> impl Iterator<Item = Mark> {
+    let failed = spans.iter().filter(|span| span.errors > 0);
+    failed.map(|span| Mark::Flag {
+        x: (span.from_s + span.to_s) / 2.0,
+    })
+}
+
+pub(super) fn hint(span: &Span) -> Mark {
     let asked = span.asked_rate_per_s.map_or_else(String::new, |asked| {
         format!(" of {}/s asked", grouped(asked.round() as u64))
     });
@@ -437,7 +464,7 @@ fn hint(span: &Span) -> Mark {
     }
 }
 
-fn told(what: &str, times: &Times) -> String {
+pub(super) fn told(what: &str, times: &Times) -> String {
     format!(
         "{what}: P50 {}, P99 {}, at most {}.",
         time(times.p50),
@@ -446,12 +473,12 @@ fn told(what: &str, times: &Times) -> String {
     )
 }
 
-fn ticked(scale: Scale, label: fn(f64) -> String) -> Vec<(f64, String)> {
+pub(super) fn ticked(scale: Scale, label: fn(f64) -> String) -> Vec<(f64, String)> {
     let ticks = scale.ticks(TICKS).into_iter();
     ticks.map(|value| (value, label(value))).collect()
 }
 
-fn time_axis(label: &str, values: impl Iterator<Item = f64>) -> Axis {
+pub(super) fn time_axis(label: &str, values: impl Iterator<Item = f64>) -> Axis {
     let scale = Scale::log(values);
     Axis {
         label: label.to_owned(),
@@ -461,8 +488,8 @@ fn time_axis(label: &str, values: impl Iterator<Item = f64>) -> Axis {
 }
 
 /// `None` where no run has a second.
-fn seconds_axis(timelines: &[Vec<Span>]) -> Option<Axis> {
-    let ends = timelines.iter().filter_map(|spans| spans.last());
+pub(super) fn seconds_axis(timelines: &[impl AsRef<[Span]>]) -> Option<Axis> {
+    let ends = timelines.iter().filter_map(|spans| spans.as_ref().last());
     let end_s = ends.map(|span| span.to_s).reduce(f64::max)?;
     let (unit, unit_s) = match end_s {
         s if s <= 180.0 => ("s", 1.0),
@@ -486,7 +513,7 @@ fn time_tick(us: f64) -> String {
     }
 }
 
-fn count_tick(count: f64) -> String {
+pub(super) fn count_tick(count: f64) -> String {
     match count {
         count if count < 999.0 => short(count),
         count if count < 999_000.0 => format!("{}k", short(count / 1e3)),

@@ -8,7 +8,7 @@ use super::super::arrivals::Spacing;
 use super::super::error::ErrorClass;
 use super::super::host;
 use super::super::shards::Finished;
-use super::super::summary::{Host, Times};
+use super::super::summary::{Host, Times, percentiles};
 use super::super::verdict::{self, Verdict};
 use super::plan::{PublishBy, RoomsPlan};
 use super::record::Record;
@@ -105,6 +105,8 @@ pub struct RoomsSummary {
     pub notes: Vec<String>,
     pub host: Host,
     pub timeline: Vec<RoomsSecond>,
+    /// Percentile, delivery time and transit time, in microseconds.
+    pub percentiles: Vec<(f64, f64, f64)>,
 }
 
 /// A second of a load of rooms, or what was left of one.
@@ -194,6 +196,7 @@ impl RoomsSummary {
             interrupted: finished.stopped,
             host: host::facts(),
             timeline,
+            percentiles: percentiles(&total.delivery, &total.transit),
             ..Self::default()
         };
         summary.judge();

@@ -37,20 +37,24 @@ impl RoomsSummary {
             "{} <- {} {}",
             self.sub_url, self.pub_method, self.pub_url
         )?;
-        write!(
-            f,
-            "  {}, {}, {}, {}, messages of {}, {}",
+        writeln!(f, "  {}\n", self.set_up())
+    }
+
+    /// How it was loaded.
+    pub(in crate::load) fn set_up(&self) -> String {
+        let mut text = format!(
+            "{}, {}, {}, {}, messages of {}, {}",
             self.model,
             counted(self.subscribers as u64, "subscriber"),
             counted(self.publishers as u64, "publisher"),
             counted(self.rooms as u64, "room"),
             sized(self.size as f64),
             counted(self.threads as u64, "thread"),
-        )?;
+        );
         if self.interrupted {
-            write!(f, ", stopped early")?;
+            text += ", stopped early";
         }
-        writeln!(f, "\n")
+        text
     }
 
     fn rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
