@@ -382,7 +382,7 @@ fn serve_live(mut connection: TcpStream, stream: &Stream, lives: usize) -> Optio
             let state = state.lock().expect("not poisoned");
             let waits = |state: &mut (Vec<u8>, bool)| state.0.len() == at && !state.1;
             let state = changed.wait_while(state, waits).expect("not poisoned");
-            (state.0[at..].to_vec(), state.1)
+            (state.0[at..state.0.len().min(lives)].to_vec(), state.1)
         };
         at += new.len();
         let mut chunk = format!("{:x}\r\n", new.len()).into_bytes();
@@ -431,6 +431,7 @@ fn an_answer_that_grows_is_followed() {
 
 #[test]
 fn an_answer_that_ends_early_is_asked_for_again() {
+    // In the middle of the third piece.
     let url = live_server(30_000);
     let args = ["--follow", "--write-url", &url, "--grace", "1ms"];
     let (code, got) = live(&url, &args);
