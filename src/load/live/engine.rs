@@ -17,6 +17,7 @@ use super::super::shards::Part;
 use super::plan::LivePlan;
 use super::record::Record;
 use super::viewer::Object;
+use crate::limits;
 use crate::runtime::{Shard, Stream, timeout};
 use crate::sys::time::monotonic_ns;
 
@@ -24,8 +25,8 @@ use crate::sys::time::monotonic_ns;
 pub(super) struct Shared {
     /// Tells this run's pieces from others'.
     pub run: u32,
-    /// Shards that have reached the server.
-    pub ready: AtomicUsize,
+    /// Shards that have reached the server, and the writer when it has what to write to.
+    ready: AtomicUsize,
     /// When the first piece is due; 0 until that is known.
     pub start_ns: AtomicU64,
     /// Pieces that are written or being written.
@@ -42,6 +43,14 @@ impl Shared {
             start_ns: AtomicU64::new(0),
             issued: AtomicU64::new(0),
             ending: AtomicBool::new(false),
+        }
+    }
+
+    /// One more is ready. The last one says when it begins: nobody reads what was there before.
+    pub fn is_ready(&self, plan: &LivePlan) {
+        if self.ready.fetch_add(1, Ordering::AcqRel) == plan.threads {
+            let start_ns = monotonic_ns() + limits::LOAD_START_LEAD_MS * 1_000_000;
+            self.start_ns.store(start_ns, Ordering::Release);
         }
     }
 
@@ -216,10 +225,8 @@ impl Part for Engine {
         self.start_ns()
     }
 
-    fn forget(&self) {
-        // The connection by which the server was tried is none of the readers'.
-        self.record.replace(Record::new());
-    }
+    /// There is no warm-up, and a reader may have come by now.
+    fn forget(&self) {}
 
     fn take(&self) -> Record {
         self.record.replace(Record::new())

@@ -229,6 +229,8 @@ async fn drive(
 ) -> Result<ShardEnd, LoadError> {
     // Whether there is a server is known before anything is written.
     drop(engine.connect().await?);
+    // That connection is none of the readers'.
+    engine.record.replace(Record::new());
     if all_shards_ready(&engine, told).await {
         let Share { index, of } = engine.share;
         for number in (index..engine.plan.readers).step_by(of) {
@@ -266,14 +268,11 @@ async fn drive(
     })
 }
 
-/// Nothing is written before every shard has reached the server. `false`: it was stopped before.
+/// Nothing is written before every shard has reached the server, nor read before the writer has what
+/// to write to. `false`: it was stopped before.
 async fn all_shards_ready(engine: &Engine, told: &Stop) -> bool {
     let shared = &engine.shared;
-    let lead_ns = limits::LOAD_START_LEAD_MS * 1_000_000;
-    if shared.ready.fetch_add(1, Ordering::AcqRel) + 1 == engine.share.of {
-        let start_ns = monotonic_ns() + lead_ns;
-        shared.start_ns.store(start_ns, Ordering::Release);
-    }
+    shared.is_ready(&engine.plan);
     loop {
         let start_ns = shared.start_ns.load(Ordering::Acquire);
         if start_ns > 0 {

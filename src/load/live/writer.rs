@@ -108,6 +108,7 @@ impl Writer {
     }
 
     fn write_all(&mut self) -> Result<(), LoadError> {
+        self.shared.is_ready(&self.plan);
         while self.shared.start_ns.load(Ordering::Acquire) == 0 {
             if self.stop.is_told() {
                 return Ok(());
