@@ -27,9 +27,9 @@ EXAMPLES:
   headwater load live http://localhost:8080/live.ts --readers 100 --from-start \\
       --write-file /srv/live.ts --json run.json
 
-We write the object ourselves, a piece every --interval whatever the server does, and every piece carries
-a mark. How far a reader is behind counts from when a piece was due to when the reader had all of it.
-With --poll it waits for its next question too: half of --poll on average. Pieces that were there
+We write the object ourselves, a piece every --interval whatever the server does, and every piece carries \
+a mark. How far a reader is behind counts from when a piece was due to when the reader had all of it. \
+With --poll it waits for its next question too: half of --poll on average. Pieces that were there \
 before a reader came have no part in the times.
 
 EXIT STATUS:
