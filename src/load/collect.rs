@@ -178,7 +178,8 @@ impl Collector {
                 limits::LOAD_BODIES_MAX
             ));
         }
-        verdict::judge(&mut summary);
+        let spacing = plan.rate.as_ref().map(|(_, spacing)| *spacing);
+        verdict::judge(&mut summary, spacing.unwrap_or(Spacing::Constant));
         notes(&mut summary);
         summary
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::arrivals::Spacing;
 use super::summary::{Summary, Times};
 
 /// A thread that works for this share of the time has no time left to be exact.
@@ -14,6 +15,9 @@ const LAG_P99_US_MAX: f64 = 1000.0;
 const LAG_SHARE_MAX: f64 = 0.1;
 /// What a rate may fall short of what was asked.
 const RATE_SHARE_MIN: f64 = 0.995;
+
+/// Standard deviations by which chance may keep a rate of independent events below its mean.
+const CHANCE_MAX: f64 = 3.0;
 
 /// What to make of a load's figures; the first of these that holds, from below.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,15 +130,25 @@ impl Judged {
     }
 }
 
+/// The least that was due of a rate over so many seconds: where requests are due by chance, they may
+/// be fewer than on average.
+pub(super) fn least_due_per_s(rate_per_s: f64, seconds: f64, spacing: Spacing) -> f64 {
+    match spacing {
+        Spacing::Constant => rate_per_s,
+        Spacing::Poisson => rate_per_s - CHANCE_MAX * (rate_per_s / seconds.max(1e-9)).sqrt(),
+    }
+}
+
 /// Sets the verdict of `summary` from its figures, and the notes that explain it.
-pub(super) fn judge(summary: &mut Summary) {
+pub(super) fn judge(summary: &mut Summary, spacing: Spacing) {
+    let asked = summary.asked_rate_per_s.filter(|_| !summary.interrupted);
     let judged = Judged {
         busy: summary.client_busy,
         lag: summary.generator_lag_us,
         p99_us: summary.response_time_us.p99,
         failed: summary.errors_total > 0 || summary.requests == 0,
         rate_per_s: summary.rate_per_s,
-        asked_rate_per_s: summary.asked_rate_per_s.filter(|_| !summary.interrupted),
+        asked_rate_per_s: asked.map(|rate| least_due_per_s(rate, summary.seconds, spacing)),
     };
     summary.verdict = judged.verdict();
     summary.notes.extend(judged.notes());
@@ -164,7 +178,7 @@ mod tests {
             ..Summary::default()
         };
         change(&mut summary);
-        judge(&mut summary);
+        judge(&mut summary, Spacing::Constant);
         summary
     }
 
@@ -232,6 +246,29 @@ mod tests {
         for verdict in all {
             let json = serde_json::to_string(&verdict).unwrap();
             assert_eq!(json, format!("\"{verdict}\""));
+        }
+    }
+
+    #[test]
+    fn chance_is_no_shortfall_of_the_server() {
+        let after_10_s = |rate_per_s, spacing| {
+            let mut summary = Summary {
+                requests: 10_000,
+                seconds: 10.0,
+                rate_per_s,
+                asked_rate_per_s: Some(1000.0),
+                ..Summary::default()
+            };
+            judge(&mut summary, spacing);
+            summary.verdict
+        };
+        // Three standard deviations of 10,000 events are 3%.
+        for (rate, constant, poisson) in [
+            (990.0, Verdict::RateNotReached, Verdict::Good),
+            (960.0, Verdict::RateNotReached, Verdict::RateNotReached),
+        ] {
+            assert_eq!(after_10_s(rate, Spacing::Constant), constant);
+            assert_eq!(after_10_s(rate, Spacing::Poisson), poisson);
         }
     }
 }

@@ -199,7 +199,7 @@ impl RoomsSummary {
             percentiles: percentiles(&total.delivery, &total.transit),
             ..Self::default()
         };
-        summary.judge();
+        summary.judge(plan.spacing);
         summary
     }
 
@@ -214,14 +214,16 @@ impl RoomsSummary {
             + self.errors_total
     }
 
-    fn judge(&mut self) {
+    fn judge(&mut self, spacing: Spacing) {
+        let asked = self.asked_publish_rate_per_s;
+        let least = verdict::least_due_per_s(asked, self.seconds, spacing);
         let judged = verdict::Judged {
             busy: self.client_busy,
             lag: Some(self.generator_lag_us),
             p99_us: self.delivery_time_us.p99,
             failed: self.wrong() > 0 || self.deliveries == 0,
             rate_per_s: self.publish_rate_per_s,
-            asked_rate_per_s: Some(self.asked_publish_rate_per_s).filter(|_| !self.interrupted),
+            asked_rate_per_s: Some(least).filter(|_| !self.interrupted),
         };
         self.verdict = judged.verdict();
         self.notes = judged.notes();
