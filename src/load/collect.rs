@@ -1,9 +1,9 @@
 //! Puts together what the shards tell.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::error::{ErrorClass, PORTS_ADVICE};
+use super::intervals::{Intervals, Merged, Recorded};
 use super::plan::Plan;
 use super::record::{PlayerRecord, Record, UrlRecord};
 use super::run::Progress;
@@ -30,10 +30,7 @@ pub(super) struct ShardEnd {
 pub(super) struct Collector {
     plan: Arc<Plan>,
     total: Record,
-    /// Intervals that not all shards have told yet, from number `merged` on.
-    open: VecDeque<(usize, f64, Record)>,
-    merged: usize,
-    at_s: f64,
+    intervals: Intervals<Record>,
     timeline: Vec<Second>,
     /// What was merged last.
     last: Record,
@@ -42,11 +39,9 @@ pub(super) struct Collector {
 impl Collector {
     pub fn new(plan: Arc<Plan>) -> Self {
         Self {
+            intervals: Intervals::of(plan.threads),
             plan,
             total: Record::new(),
-            open: VecDeque::new(),
-            merged: 0,
-            at_s: 0.0,
             timeline: Vec::new(),
             last: Record::new(),
         }
@@ -54,33 +49,22 @@ impl Collector {
 
     /// Takes a shard's interval; gives the progress when it was the last shard's.
     pub fn add(&mut self, interval: Interval<Record>) -> Option<Progress<'_>> {
-        let at = interval.number.checked_sub(self.merged)?;
-        while self.open.len() <= at {
-            self.open.push_back((0, 0.0, Record::new()));
-        }
-        let (told, seconds, record) = &mut self.open[at];
-        *told += 1;
-        *seconds = seconds.max(interval.length.as_secs_f64());
-        record.add(&interval.record);
-        match self.open.front() {
-            Some((told, ..)) if *told == self.plan.threads => self.merge(),
-            _ => None,
-        }
+        let merged = self.intervals.add(interval)?;
+        Some(self.take(merged))
     }
 
-    fn merge(&mut self) -> Option<Progress<'_>> {
-        let (_, seconds, record) = self.open.pop_front()?;
-        self.merged += 1;
-        let begin_s = self.at_s;
-        self.at_s += seconds;
+    fn take(&mut self, merged: Merged<Record>) -> Progress<'_> {
+        let (at_s, seconds) = (merged.at_s, merged.length_s);
+        let rate_per_s = merged.per_s(merged.record.tally.requests);
+        let record = merged.record;
         let in_flight_max = self.total.in_flight_max.max(record.in_flight_max);
         self.total.add(&record);
         self.total.in_flight_max = in_flight_max;
         let response = Times::of(&record.response);
         let second = Second {
-            at_s: self.at_s,
-            rate_per_s: record.tally.requests as f64 / seconds.max(1e-9),
-            asked_rate_per_s: self.plan.asked_per_s(begin_s, self.at_s),
+            at_s,
+            rate_per_s,
+            asked_rate_per_s: self.plan.asked_per_s(at_s - seconds, at_s),
             errors: record.tally.errors_total(),
             response_p50_us: response.p50,
             response_p99_us: response.p99,
@@ -92,7 +76,7 @@ impl Collector {
             self.timeline.push(second);
         }
         self.last = record;
-        Some(Progress {
+        Progress {
             second,
             short,
             length_s: seconds,
@@ -100,13 +84,13 @@ impl Collector {
             errors: self.total.tally.errors_total(),
             response: &self.last.response,
             service: &self.last.service,
-        })
+        }
     }
 
     /// The summary of all that was told. Facts of the command line are left to the caller.
     pub fn finish(mut self, ends: &[ShardEnd], cpu: CpuUse, stopped: bool) -> Summary {
-        while !self.open.is_empty() {
-            self.merge();
+        while let Some(merged) = self.intervals.rest() {
+            self.take(merged);
         }
         let plan = &self.plan;
         let Record {

@@ -224,7 +224,7 @@ impl Engine {
     }
 
     /// Ready when every connection has ended for good.
-    pub fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_connections_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.live.get() == 0 {
             return Poll::Ready(());
         }

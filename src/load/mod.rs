@@ -18,6 +18,7 @@ mod connection;
 mod engine;
 mod error;
 mod host;
+mod intervals;
 mod knee;
 pub mod live;
 mod mark;

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::error::ErrorClass;
+use super::intervals::Recorded;
 use super::plan::Plan;
 use crate::limits;
 
@@ -193,7 +194,15 @@ impl Record {
         }
     }
 
-    pub fn add(&mut self, other: &Self) {
+    /// A request's two times.
+    pub fn times(&mut self, response_ns: u64, service_ns: u64) {
+        self.response.saturating_record(response_ns);
+        self.service.saturating_record(service_ns);
+    }
+}
+
+impl Recorded for Record {
+    fn add(&mut self, other: &Self) {
         self.tally.add(&other.tally);
         // All have the same bounds, so that nothing is lost.
         self.response += &other.response;
@@ -201,12 +210,6 @@ impl Record {
         self.lag += &other.lag;
         self.connect += &other.connect;
         self.in_flight_max += other.in_flight_max;
-    }
-
-    /// A request's two times.
-    pub fn times(&mut self, response_ns: u64, service_ns: u64) {
-        self.response.saturating_record(response_ns);
-        self.service.saturating_record(service_ns);
     }
 }
 

@@ -1,10 +1,9 @@
 //! Runs a plan on shards of its own.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use hdrhistogram::Histogram;
 
@@ -15,10 +14,10 @@ use super::engine::Engine;
 use super::error::LoadError;
 use super::plan::{Plan, allow_connections};
 use super::record::Record;
-use super::shards::{Part, Reporter, Shards, Stop, Tell};
+use super::shards::{Part, Reporter, Shards, Stop, Tell, ended_before};
 use super::summary::{Second, Summary};
 use crate::limits;
-use crate::runtime::{Shard, sleep_until};
+use crate::runtime::Shard;
 use crate::sys::time::monotonic_ns;
 
 /// How a load is doing, told every second.
@@ -116,6 +115,10 @@ impl Part for Engine {
     fn take(&self) -> Record {
         self.record.replace(Record::new())
     }
+
+    fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_connections_ended(cx)
+    }
 }
 
 /// A shard's part from its first connection to its last.
@@ -148,7 +151,7 @@ async fn drive(
         let until_ns = look_ns
             .min(reporter.next_ns)
             .min(grace_ends_ns.unwrap_or(engine.end_ns()).max(now_ns));
-        let all_ended = ended_before(&engine, until_ns).await;
+        let all_ended = ended_before(&*engine, until_ns).await;
         let now_ns = monotonic_ns();
         reporter.look(now_ns);
         engine.pace();
@@ -170,7 +173,7 @@ async fn drive(
     let sending_ended_ns = monotonic_ns().min(engine.end_ns());
     engine.end();
     let patience_ns = limits::LOAD_GRACE_MS * 1_000_000;
-    ended_before(&engine, monotonic_ns() + patience_ns).await;
+    ended_before(&*engine, monotonic_ns() + patience_ns).await;
     engine.count_unsent();
     if engine.connecting.made.get() == 0 {
         unconnected(&engine, 1)?;
@@ -198,16 +201,4 @@ fn unconnected(engine: &Engine, attempts: u64) -> Result<(), LoadError> {
         return Err(LoadError::Connect { address, error });
     }
     Ok(())
-}
-
-/// Waits for a moment; whether all connections have ended before.
-async fn ended_before(engine: &Engine, until_ns: u64) -> bool {
-    let mut until = pin!(sleep_until(until_ns));
-    poll_fn(|cx| {
-        if engine.poll_all_ended(cx).is_ready() {
-            return Poll::Ready(true);
-        }
-        until.as_mut().poll(cx).map(|()| false)
-    })
-    .await
 }

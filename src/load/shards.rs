@@ -1,15 +1,17 @@
 //! What all kinds of load have in common: shards that run its parts and tell of them, the one who
 //! listens, and how it is ended.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use super::error::LoadError;
 use crate::limits;
-use crate::runtime::{RingOptions, Running, Runtime, Shard};
+use crate::runtime::{RingOptions, Running, Runtime, Shard, sleep_until};
 use crate::sys;
 use crate::sys::time::{monotonic_ns, process_cpu_ns, thread_cpu_ns};
 
@@ -210,6 +212,20 @@ pub(super) trait Part {
     fn forget(&self);
     /// Takes what was recorded since the last time.
     fn take(&self) -> Self::Record;
+    /// Ready when all its tasks have ended.
+    fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Waits for a moment; whether all tasks have ended before.
+pub(super) async fn ended_before(part: &impl Part, until_ns: u64) -> bool {
+    let mut until = pin!(sleep_until(until_ns));
+    poll_fn(|cx| {
+        if part.poll_all_ended(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        until.as_mut().poll(cx).map(|()| false)
+    })
+    .await
 }
 
 /// Tells once a second what a shard has seen.

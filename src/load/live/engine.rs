@@ -162,15 +162,6 @@ impl Engine {
         }
     }
 
-    /// Ready when all tasks are over.
-    pub fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.live.get() == 0 {
-            return Poll::Ready(());
-        }
-        *self.root.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
     /// Connects to one of the server's addresses.
     pub async fn connect(&self) -> Result<Stream, LoadError> {
         let wait = Duration::from_millis(self.plan.timeout_ms);
@@ -230,5 +221,13 @@ impl Part for Engine {
 
     fn take(&self) -> Record {
         self.record.replace(Record::new())
+    }
+
+    fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.live.get() == 0 {
+            return Poll::Ready(());
+        }
+        *self.root.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
     }
 }

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use super::super::error::ErrorClass;
+use super::super::intervals::Recorded;
 use super::super::record::histogram;
 
 /// Counts of one shard, or of all.
@@ -89,8 +90,10 @@ impl Record {
             lag: histogram(),
         }
     }
+}
 
-    pub fn add(&mut self, other: &Self) {
+impl Recorded for Record {
+    fn add(&mut self, other: &Self) {
         self.tally.add(&other.tally);
         self.due += &other.due;
         self.written += &other.written;

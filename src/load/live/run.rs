@@ -1,13 +1,9 @@
 //! Runs a load of live readers on shards of its own, beside its writer.
 
-use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,9 +11,10 @@ use hdrhistogram::Histogram;
 
 use super::super::arrivals::Share;
 use super::super::error::LoadError;
+use super::super::intervals::{Intervals, Merged, Recorded};
 use super::super::plan::allow_connections;
 use super::super::request::{Prepared, RequestSpec};
-use super::super::shards::{Interval, Reporter, Shards, Stop, Tell};
+use super::super::shards::{Interval, Reporter, Shards, Stop, Tell, ended_before};
 use super::super::summary::Times;
 use super::engine::{Engine, Shared};
 use super::plan::LivePlan;
@@ -26,7 +23,7 @@ use super::record::Record;
 use super::summary::{LiveSecond, LiveSummary};
 use super::writer::{Writer, Written};
 use crate::limits;
-use crate::runtime::{sleep, sleep_until};
+use crate::runtime::sleep;
 use crate::sys::time::monotonic_ns;
 
 /// How a load of live readers is doing, told every second.
@@ -139,8 +136,8 @@ impl LiveLoad {
             })
         })?;
         let finished = finished?;
-        while !all.open.is_empty() {
-            all.merge(&mut each);
+        while let Some(merged) = all.intervals.rest() {
+            all.take(&merged, &mut each);
         }
         Ok(LiveSummary::of(
             &self.plan,
@@ -153,57 +150,34 @@ impl LiveLoad {
 
 /// Adds up the intervals of all shards.
 struct Gathered {
-    threads: usize,
+    intervals: Intervals<Record>,
     total: Record,
-    /// Intervals that not all shards have told yet, from number `merged` on.
-    open: VecDeque<(usize, f64, Record)>,
-    merged: usize,
-    at_s: f64,
     timeline: Vec<LiveSecond>,
 }
 
 impl Gathered {
     fn new(threads: usize) -> Self {
         Self {
-            threads,
+            intervals: Intervals::of(threads),
             total: Record::new(),
-            open: VecDeque::new(),
-            merged: 0,
-            at_s: 0.0,
             timeline: Vec::new(),
         }
     }
 
     fn add(&mut self, interval: Interval<Record>, each: &mut impl FnMut(&LiveProgress<'_>)) {
-        let Some(at) = interval.number.checked_sub(self.merged) else {
-            return;
-        };
-        while self.open.len() <= at {
-            self.open.push_back((0, 0.0, Record::new()));
-        }
-        let (told, seconds, record) = &mut self.open[at];
-        *told += 1;
-        *seconds = seconds.max(interval.length.as_secs_f64());
-        record.add(&interval.record);
-        let first = self.open.front();
-        if first.is_some_and(|(told, ..)| *told == self.threads) {
-            self.merge(each);
+        if let Some(merged) = self.intervals.add(interval) {
+            self.take(&merged, each);
         }
     }
 
-    fn merge(&mut self, each: &mut impl FnMut(&LiveProgress<'_>)) {
-        let Some((_, length_s, record)) = self.open.pop_front() else {
-            return;
-        };
-        self.merged += 1;
-        self.at_s += length_s;
-        self.total.add(&record);
-        let per_s = |count: u64| count as f64 / length_s.max(1e-9);
+    fn take(&mut self, merged: &Merged<Record>, each: &mut impl FnMut(&LiveProgress<'_>)) {
+        let record = &merged.record;
+        self.total.add(record);
         let times = Times::of(&record.due);
         let second = LiveSecond {
-            at_s: self.at_s,
-            pieces_per_s: per_s(record.tally.pieces),
-            bytes_per_s: per_s(record.tally.bytes),
+            at_s: merged.at_s,
+            pieces_per_s: merged.per_s(record.tally.pieces),
+            bytes_per_s: merged.per_s(record.tally.bytes),
             stalls: record.tally.stalls,
             errors: record.tally.wrong(),
             behind_p50_us: times.p50,
@@ -213,7 +187,7 @@ impl Gathered {
         self.timeline.push(second);
         each(&LiveProgress {
             second,
-            length_s,
+            length_s: merged.length_s,
             due: &record.due,
             written: &record.written,
             errors: self.total.tally.wrong(),
@@ -244,7 +218,7 @@ async fn drive(
     loop {
         let look_ns = monotonic_ns() + limits::LOAD_LOOK_MS * 1_000_000;
         let until_ns = look_ns.min(reporter.next_ns).min(grace_ends_ns);
-        let all_ended = ended_before(&engine, until_ns).await;
+        let all_ended = ended_before(&*engine, until_ns).await;
         let now_ns = monotonic_ns();
         reporter.look(now_ns);
         if all_ended || told.is_told_now() || now_ns >= grace_ends_ns {
@@ -258,7 +232,7 @@ async fn drive(
     }
     engine.end();
     let patience_ns = limits::LOAD_GRACE_MS * 1_000_000;
-    ended_before(&engine, monotonic_ns() + patience_ns).await;
+    ended_before(&*engine, monotonic_ns() + patience_ns).await;
     Ok(ShardEnd {
         start_ns: engine.start_ns(),
         last_ns: engine.last_ns.get(),
@@ -284,16 +258,4 @@ async fn all_shards_ready(engine: &Engine, told: &Stop) -> bool {
         }
         sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// Waits for a moment; whether all tasks have ended before.
-async fn ended_before(engine: &Engine, until_ns: u64) -> bool {
-    let mut until = pin!(sleep_until(until_ns));
-    poll_fn(|cx| {
-        if engine.poll_all_ended(cx).is_ready() {
-            return Poll::Ready(true);
-        }
-        until.as_mut().poll(cx).map(|()| false)
-    })
-    .await
 }

@@ -218,15 +218,6 @@ impl Engine {
         self.wake_root();
     }
 
-    /// Ready when all tasks are over.
-    pub fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.live.get() == 0 {
-            return Poll::Ready(());
-        }
-        *self.root.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
     fn wake_root(&self) {
         if let Some(waker) = self.root.take() {
             waker.wake();
@@ -368,5 +359,13 @@ impl Part for Engine {
 
     fn take(&self) -> Record {
         self.record.replace(Record::new())
+    }
+
+    fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.live.get() == 0 {
+            return Poll::Ready(());
+        }
+        *self.root.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
     }
 }

@@ -1,20 +1,18 @@
 //! Runs a load of rooms on shards of its own.
 
-use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::super::arrivals::Share;
 use super::super::error::LoadError;
+use super::super::intervals::{Intervals, Merged, Recorded};
 use super::super::plan::allow_connections;
-use super::super::shards::{Interval, Part, Reporter, Shards, Stop, Tell};
+use super::super::shards::{Interval, Part, Reporter, Shards, Stop, Tell, ended_before};
 use super::super::summary::Times;
 use super::engine::{Engine, Phase, Shared};
 use super::plan::RoomsPlan;
@@ -22,7 +20,7 @@ use super::record::Record;
 use super::summary::{RoomsSecond, RoomsSummary};
 use super::{publisher, subscriber};
 use crate::limits;
-use crate::runtime::{sleep, sleep_until};
+use crate::runtime::sleep;
 use crate::sys::time::monotonic_ns;
 
 /// How a load of rooms is doing, told every second.
@@ -95,8 +93,8 @@ impl RoomsLoad {
         let finished = self
             .shards
             .finish(|interval| all.add(interval, &mut each))?;
-        while !all.open.is_empty() {
-            all.merge(&mut each);
+        while let Some(merged) = all.intervals.rest() {
+            all.take(&merged, &mut each);
         }
         Ok(RoomsSummary::of(
             &self.plan,
@@ -109,60 +107,34 @@ impl RoomsLoad {
 
 /// Adds up the intervals of all shards.
 struct Gathered {
-    threads: usize,
+    intervals: Intervals<Record>,
     total: Record,
-    /// Intervals that not all shards have told yet, from number `merged` on.
-    open: VecDeque<(usize, f64, Record)>,
-    merged: usize,
-    at_s: f64,
     timeline: Vec<RoomsSecond>,
 }
 
 impl Gathered {
     fn new(threads: usize) -> Self {
         Self {
-            threads,
+            intervals: Intervals::of(threads),
             total: Record::new(),
-            open: VecDeque::new(),
-            merged: 0,
-            at_s: 0.0,
             timeline: Vec::new(),
         }
     }
 
     fn add(&mut self, interval: Interval<Record>, each: &mut impl FnMut(&RoomsProgress<'_>)) {
-        let Some(at) = interval.number.checked_sub(self.merged) else {
-            return;
-        };
-        while self.open.len() <= at {
-            self.open.push_back((0, 0.0, Record::new()));
-        }
-        let (told, seconds, record) = &mut self.open[at];
-        *told += 1;
-        *seconds = seconds.max(interval.length.as_secs_f64());
-        record.add(&interval.record);
-        if self
-            .open
-            .front()
-            .is_some_and(|(told, ..)| *told == self.threads)
-        {
-            self.merge(each);
+        if let Some(merged) = self.intervals.add(interval) {
+            self.take(&merged, each);
         }
     }
 
-    fn merge(&mut self, each: &mut impl FnMut(&RoomsProgress<'_>)) {
-        let Some((_, length_s, record)) = self.open.pop_front() else {
-            return;
-        };
-        self.merged += 1;
-        self.at_s += length_s;
-        self.total.add(&record);
-        let per_s = |count: u64| count as f64 / length_s.max(1e-9);
+    fn take(&mut self, merged: &Merged<Record>, each: &mut impl FnMut(&RoomsProgress<'_>)) {
+        let record = &merged.record;
+        self.total.add(record);
         let times = Times::of(&record.delivery);
         let second = RoomsSecond {
-            at_s: self.at_s,
-            published_per_s: per_s(record.tally.published),
-            deliveries_per_s: per_s(record.tally.deliveries),
+            at_s: merged.at_s,
+            published_per_s: merged.per_s(record.tally.published),
+            deliveries_per_s: merged.per_s(record.tally.deliveries),
             errors: record.tally.wrong(),
             delivery_p50_us: times.p50,
             delivery_p99_us: times.p99,
@@ -171,7 +143,7 @@ impl Gathered {
         self.timeline.push(second);
         each(&RoomsProgress {
             second,
-            length_s,
+            length_s: merged.length_s,
             delivery: &record.delivery,
             transit: &record.transit,
             errors: self.total.tally.wrong(),
@@ -195,7 +167,7 @@ async fn drive(
         let now_ns = monotonic_ns();
         let look_ns = now_ns + limits::LOAD_LOOK_MS * 1_000_000;
         let until_ns = look_ns.min(reporter.next_ns).min(grace_ends_ns);
-        let all_ended = ended_before(&engine, until_ns).await;
+        let all_ended = ended_before(&*engine, until_ns).await;
         let now_ns = monotonic_ns();
         reporter.look(now_ns);
         if all_ended || told.is_told_now() {
@@ -221,7 +193,7 @@ async fn drive(
     };
     engine.set(Phase::Over);
     let patience_ns = limits::LOAD_GRACE_MS * 1_000_000;
-    ended_before(&engine, monotonic_ns() + patience_ns).await;
+    ended_before(&*engine, monotonic_ns() + patience_ns).await;
     Ok(ShardEnd {
         seconds: ended_ns.saturating_sub(engine.measure_ns()) as f64 / 1e9,
         busy: reporter.finish(),
@@ -289,16 +261,4 @@ async fn all_shards_ready(engine: &Engine, told: &Stop) -> bool {
         }
         sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// Waits for a moment; whether all tasks have ended before.
-async fn ended_before(engine: &Engine, until_ns: u64) -> bool {
-    let mut until = pin!(sleep_until(until_ns));
-    poll_fn(|cx| {
-        if engine.poll_all_ended(cx).is_ready() {
-            return Poll::Ready(true);
-        }
-        until.as_mut().poll(cx).map(|()| false)
-    })
-    .await
 }

@@ -1,0 +1,140 @@
+//! Adds up what several shards tell of the same second.
+
+use std::collections::VecDeque;
+
+use super::shards::Interval;
+
+/// What a shard records, and others' of the same time can be added to.
+pub(super) trait Recorded {
+    fn add(&mut self, other: &Self);
+}
+
+/// Intervals that not all shards have told of yet, from the next one on.
+pub(super) struct Intervals<R> {
+    threads: usize,
+    open: VecDeque<Option<Open<R>>>,
+    merged: usize,
+    at_s: f64,
+}
+
+struct Open<R> {
+    told: usize,
+    length_s: f64,
+    record: R,
+}
+
+/// An interval of all shards.
+pub(super) struct Merged<R> {
+    pub record: R,
+    /// From the beginning of the measured time to its end.
+    pub at_s: f64,
+    pub length_s: f64,
+}
+
+impl<R> Merged<R> {
+    /// So many in this interval, as a rate.
+    pub fn per_s(&self, count: u64) -> f64 {
+        count as f64 / self.length_s.max(1e-9)
+    }
+}
+
+impl<R: Recorded> Intervals<R> {
+    /// Of so many shards.
+    pub fn of(threads: usize) -> Self {
+        Self {
+            threads,
+            open: VecDeque::new(),
+            merged: 0,
+            at_s: 0.0,
+        }
+    }
+
+    /// Takes a shard's interval; gives what all have told, when it was the last shard's.
+    pub fn add(&mut self, interval: Interval<R>) -> Option<Merged<R>> {
+        let at = interval.number.checked_sub(self.merged)?;
+        if self.open.len() <= at {
+            self.open.resize_with(at + 1, || None);
+        }
+        let length_s = interval.length.as_secs_f64();
+        match &mut self.open[at] {
+            Some(open) => {
+                open.told += 1;
+                open.length_s = open.length_s.max(length_s);
+                open.record.add(&interval.record);
+            }
+            none => {
+                *none = Some(Open {
+                    told: 1,
+                    length_s,
+                    record: interval.record,
+                });
+            }
+        }
+        match self.open.front() {
+            Some(Some(open)) if open.told == self.threads => self.rest(),
+            _ => None,
+        }
+    }
+
+    /// At the end: the next of those that not all shards have told of.
+    pub fn rest(&mut self) -> Option<Merged<R>> {
+        loop {
+            self.merged += 1;
+            if let Some(Open {
+                length_s, record, ..
+            }) = self.open.pop_front()?
+            {
+                self.at_s += length_s;
+                return Some(Merged {
+                    record,
+                    at_s: self.at_s,
+                    length_s,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    impl Recorded for u64 {
+        fn add(&mut self, other: &Self) {
+            *self += other;
+        }
+    }
+
+    fn told(number: usize, record: u64) -> Interval<u64> {
+        Interval {
+            record,
+            number,
+            length: Duration::from_secs(1 + record),
+        }
+    }
+
+    fn plain(merged: Option<Merged<u64>>) -> Option<(u64, f64, f64)> {
+        merged.map(|merged| (merged.record, merged.at_s, merged.length_s))
+    }
+
+    #[test]
+    fn an_interval_is_whole_when_the_last_shard_has_told_of_it() {
+        let mut intervals = Intervals::of(2);
+        assert_eq!(plain(intervals.add(told(0, 1))), None);
+        // One shard is ahead.
+        assert_eq!(plain(intervals.add(told(1, 3))), None);
+        assert_eq!(plain(intervals.add(told(0, 2))), Some((3, 3.0, 3.0)));
+        assert_eq!(plain(intervals.add(told(1, 4))), Some((7, 8.0, 5.0)));
+        // What one alone has told comes at the end, and a gap is passed over.
+        assert_eq!(plain(intervals.add(told(3, 0))), None);
+        assert_eq!(plain(intervals.rest()), Some((0, 9.0, 1.0)));
+        assert_eq!(plain(intervals.rest()), None);
+        assert_eq!(
+            plain(intervals.add(told(0, 9))),
+            None,
+            "it was merged before"
+        );
+    }
+}
