@@ -21,6 +21,7 @@ pub mod rlimit;
 pub mod scheduling;
 pub mod signal;
 pub mod socket;
+pub mod sync;
 pub mod tcp_table;
 pub mod time;
 pub mod transfer;

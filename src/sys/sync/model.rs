@@ -1,0 +1,42 @@
+//! What the loom models share.
+#![cfg(test)]
+
+use loom::sync::{Condvar, Mutex};
+
+/// Preemptions of a thread in one run. No fault of these algorithms has needed more, and trying
+/// them takes hours.
+const PREEMPTIONS_MAX: usize = 2;
+
+/// Runs a model in every order that its threads can interleave, within [`PREEMPTIONS_MAX`].
+///
+/// # Panics
+/// In the first order in which the model panics, deadlocks or races.
+pub fn every_order(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS_MAX);
+    builder.check(model);
+}
+
+/// What [`std::thread::park`] and `unpark` are, for a model: a token for one thread to go on.
+#[derive(Default)]
+pub struct Parker {
+    token: Mutex<bool>,
+    given: Condvar,
+}
+
+impl Parker {
+    /// Lets the thread go on, now or when it next parks.
+    pub fn unpark(&self) {
+        *super::lock(&self.token) = true;
+        self.given.notify_one();
+    }
+
+    /// Waits for the token and takes it.
+    pub fn park(&self) {
+        let mut token = super::lock(&self.token);
+        while !*token {
+            token = self.given.wait(token).unwrap();
+        }
+        *token = false;
+    }
+}
