@@ -271,9 +271,9 @@ pub const TASKS_LIVE_MAX: usize = 4 * 1024 * 1024;
 pub const TASK_CHUNK: usize = 256;
 /// Work and results up to this size need no memory beside the task's own.
 pub const TASK_INLINE_BYTES: usize = 64;
-/// Tasks in a worker's own queue; half of them go to the common queue when it is full.
+/// Tasks in a worker's own queue; half of them go to the global queue when it is full.
 pub const TASK_QUEUE: usize = 256;
-/// Every so many tasks, a worker looks at the common queue before its own: a prime, as in Go,
+/// Every so many tasks, a worker looks at the global queue before its own: a prime, as in Go,
 /// so that it doesn't fall in step with anything.
 pub const TASK_GLOBAL_TICK: u32 = 61;
 /// Every so many tasks, a worker looks whether background work has waited for long…
@@ -282,7 +282,7 @@ pub const TASK_BACKGROUND_TICK: u32 = 16;
 pub const TASK_BACKGROUND_WAIT_NS: u64 = 5_000_000;
 /// Tasks that a worker runs one after the other because they were the last to become ready,
 /// while others wait in its queue.
-pub const TASK_NEXT_BUDGET: u32 = 3;
+pub const TASK_LIFO_BUDGET: u32 = 3;
 /// Looks around of a worker that searches, before it parks…
 pub const TASK_SEARCH_ROUNDS: usize = 4;
 /// …and the pauses between them, of a few dozen nanoseconds each.

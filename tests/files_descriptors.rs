@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use headwater::files::{Files, FilesOptions, Workshop};
+use headwater::files::{Files, FilesOptions, SharedWork};
 use headwater::http::{ParseLimits, Response, Status, parse_request};
 use headwater::runtime::{Runtime, Shard};
 use headwater::sys::cpu;
@@ -32,8 +32,8 @@ async fn descriptors_run_out(shard: Shard) {
         ..FilesOptions::default()
     };
     let pool = Pool::start(Options::default()).unwrap();
-    let workshop = Arc::new(Workshop::new(&pool.handle()).unwrap());
-    let files = Files::new(&shard, folder.path(), options, &workshop).unwrap();
+    let shared_work = Arc::new(SharedWork::new(&pool.handle()).unwrap());
+    let files = Files::new(&shard, folder.path(), options, &shared_work).unwrap();
     for number in 0..10 {
         assert_eq!(get(&files, &format!("/f{number}")).await.status, Status::OK);
     }

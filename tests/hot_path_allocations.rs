@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counting::Counting;
-use headwater::files::{Files, FilesOptions, Workshop};
+use headwater::files::{Files, FilesOptions, SharedWork};
 use headwater::http::{ParseLimits, parse_request};
 use headwater::limits;
 use headwater::runtime::{Runtime, sleep};
@@ -64,8 +64,8 @@ fn hits_allocate_nothing() {
                 ..FilesOptions::default()
             };
             let pool = Pool::start(Options::default()).unwrap();
-            let workshop = Arc::new(Workshop::new(&pool.handle()).unwrap());
-            let files = Files::new(&shard, folder.path(), options, &workshop).unwrap();
+            let shared_work = Arc::new(SharedWork::new(&pool.handle()).unwrap());
+            let files = Files::new(&shard, folder.path(), options, &shared_work).unwrap();
             for (method, path, accepted) in [
                 ("GET", "/a/index.html", "identity"),
                 ("HEAD", "/a/index.html?x", "identity"),

@@ -333,7 +333,7 @@ fn what_cannot_be_is_refused_with_a_reason() {
     let outside = std::panic::catch_unwind(|| tasks::run(|| ()));
     assert!(outside.is_err(), "no pool to run it in");
     tasks::checkpoint();
-    assert_eq!(tasks::blocking(|| 1), 1);
+    assert_eq!(tasks::block_in_place(|| 1), 1);
 }
 
 #[test]

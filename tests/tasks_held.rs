@@ -34,7 +34,7 @@ fn a_task_that_never_ends_holds_nobody_up() {
     let held = snapshot.threads_by_number.iter();
     let held: Vec<_> = held.filter(|w| w.state == WorkerState::Held).collect();
     let task = held[0].task.as_ref().expect("it runs");
-    assert!(task.overrun && held[0].place.is_none());
+    assert!(task.overrun && held[0].processor.is_none());
     assert_eq!((task.site.file(), task.site.line()), (file!(), line));
     let live = pool.handle().live_tasks(Duration::from_millis(5), 10);
     assert_eq!((live.count(), live.in_state(TaskState::Running)), (1, 1));
@@ -91,7 +91,7 @@ fn a_task_that_waits_for_a_lock_of_another_task_gets_it() {
     let first = class.spawn(async move {
         let mut guard = owner.lock().expect("no panic");
         ready.send(()).expect("somebody waits");
-        tasks::blocking(|| gate.recv()).expect("the other has begun");
+        tasks::block_in_place(|| gate.recv()).expect("the other has begun");
         *guard += 1;
     });
     held.recv().expect("it holds the lock");
@@ -115,7 +115,7 @@ fn blocking_hands_the_queue_on_at_once() {
             let done = done.clone();
             drop(tasks::run(move || done.send(n)).unwrap());
         }
-        tasks::blocking(|| wait.iter().take(3).count())
+        tasks::block_in_place(|| wait.iter().take(3).count())
     });
     assert_eq!(task.unwrap().join(), Ok(3));
     assert!(pool.stop(Duration::from_secs(60)).is_clean());
@@ -187,7 +187,7 @@ fn more_blocked_tasks_than_there_may_be_threads_end() {
     let many: Vec<_> = (0..2 * limits::TASK_SPARES_MAX)
         .map(|_| {
             let gate = Arc::clone(&gate);
-            let wait = move || tasks::blocking(|| gate.lock().unwrap().recv().is_ok());
+            let wait = move || tasks::block_in_place(|| gate.lock().unwrap().recv().is_ok());
             class.run(wait).unwrap()
         })
         .collect();

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256 as Hasher};
 use super::offload::Kind;
 use super::once::Once;
 use super::representation::{Identity, Representation};
+use super::shared_work::SharedWork;
 use super::source::Source;
-use super::work::Workshop;
 use crate::http::digest::Sha256;
 use crate::limits;
 use crate::runtime::{Shard, timeout};
@@ -36,14 +36,14 @@ impl Default for Digests {
 /// the same, unless there is too much to do already, and the next one to ask may find it.
 pub async fn digest(
     shard: &Shard,
-    workshop: &Workshop,
+    shared_work: &SharedWork,
     of: &Representation,
     patience: Duration,
 ) -> Option<Sha256> {
     if let Some(digest) = of.digest.get() {
         return Some(digest);
     }
-    let digests = &workshop.digests;
+    let digests = &shared_work.digests;
     let known = lock(&digests.known).get(&of.identity).copied();
     let digest = match known {
         Some(digest) => digest,
@@ -57,7 +57,7 @@ pub async fn digest(
                         promise.keep(digest);
                     }
                 };
-                workshop.offload.start(Kind::Digest, work).map_err(drop)
+                shared_work.offload.start(Kind::Digest, work).map_err(drop)
             });
             let job = job.ok()?;
             *timeout(patience, job.done()).await.ok()??

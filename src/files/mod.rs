@@ -22,8 +22,8 @@ mod options;
 mod represent;
 mod representation;
 mod root;
+mod shared_work;
 mod source;
-mod work;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -37,7 +37,7 @@ use nix::errno::Errno;
 
 pub use options::FilesOptions;
 pub use root::FilesError;
-pub use work::Workshop;
+pub use shared_work::SharedWork;
 
 use cache::Cache;
 use entry::Entry;
@@ -63,7 +63,7 @@ pub struct Files(Rc<Inner>);
 struct Inner {
     shard: Shard,
     options: FilesOptions,
-    workshop: Arc<Workshop>,
+    shared_work: Arc<SharedWork>,
     root: RootWatch,
     cache: Rc<Cache>,
     cold_reads: Cell<usize>,
@@ -72,7 +72,7 @@ struct Inner {
 }
 
 impl Files {
-    /// Opens the folder. All shards of a server share the workshop.
+    /// Opens the folder. All shards of a server share the work that others can use.
     ///
     /// # Errors
     ///
@@ -81,12 +81,12 @@ impl Files {
         shard: &Shard,
         root: &Path,
         options: FilesOptions,
-        workshop: &Arc<Workshop>,
+        shared_work: &Arc<SharedWork>,
     ) -> Result<Files, FilesError> {
         let cache = Cache::new(options.cache_files, options.cache_bodies_bytes);
         Ok(Files(Rc::new(Inner {
             shard: shard.clone(),
-            workshop: Arc::clone(workshop),
+            shared_work: Arc::clone(shared_work),
             root: RootWatch::new(root, options.revalidate_ms, shard.now_ms())?,
             cache: Rc::new(cache),
             options,
@@ -247,7 +247,7 @@ impl Inner {
             served,
             cache: &self.cache,
             options: &self.options,
-            workshop: &self.workshop,
+            shared_work: &self.shared_work,
             fetch: self.fetch(served),
         };
         let selected = negotiation.select(head, entry).await;
@@ -261,7 +261,7 @@ impl Inner {
             return response;
         }
         let patience = Duration::from_millis(self.options.work_wait_ms);
-        match digest::digest(&self.shard, &self.workshop, form, patience).await {
+        match digest::digest(&self.shard, &self.shared_work, form, patience).await {
             Some(digest) => with_digest(response, &digest),
             None => response,
         }
@@ -329,7 +329,7 @@ impl Inner {
     ) -> Result<Response, Failure> {
         let path = CString::new(&*target.path).map_err(|_| Failure::NotFound)?;
         if self.options.browse {
-            let offload = &self.workshop.offload;
+            let offload = &self.shared_work.offload;
             return folder::list(&self.shard, served, offload, &self.options, head, &path).await;
         }
         let found = lookup::open(&self.shard, served, &path, open_how_path()).await?;

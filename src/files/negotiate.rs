@@ -28,8 +28,8 @@ use super::once::Job;
 use super::options::FilesOptions;
 use super::representation::{Identity, Representation, made_etag, sibling_etag};
 use super::root::Served;
+use super::shared_work::SharedWork;
 use super::source::Source;
-use super::work::Workshop;
 use crate::http::{
     AcceptEncoding, Choice, Coding, Head, HeaderBlock, Known, Method, Precondition, Prepared,
     conditional,
@@ -58,7 +58,7 @@ pub struct Negotiation<'a> {
     pub served: &'a Rc<Served>,
     pub cache: &'a Rc<Cache>,
     pub options: &'a FilesOptions,
-    pub workshop: &'a Workshop,
+    pub shared_work: &'a SharedWork,
     pub fetch: Fetch<'a>,
 }
 
@@ -203,15 +203,18 @@ impl Negotiation<'_> {
             stamp: *entry.stamp(),
             made: Some(coding),
         };
-        let workshop = self.workshop;
-        let job = workshop.compressed.join(key, now_ms, |promise| {
+        let shared_work = self.shared_work;
+        let job = shared_work.compressed.join(key, now_ms, |promise| {
             let source = Source::of(&entry.plain.content, entry.stamp()).map_err(drop)?;
             let work = move || {
                 if let Ok(compressed) = compress(&source, size, coding, level) {
                     promise.keep(compressed);
                 }
             };
-            workshop.offload.start(Work::Compress, work).map_err(drop)
+            shared_work
+                .offload
+                .start(Work::Compress, work)
+                .map_err(drop)
         });
         job.ok()
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use crate::tasks::{blocking, checkpoint};
+pub use crate::tasks::{block_in_place, checkpoint};
 
 use crate::limits;
 use crate::tasks::{Class, ClassOptions, Handle, PoolError, Priority, Saturated, TaskError};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::entry::Content;
 use super::fetch::needs_the_disk;
-use super::offload::{blocking, checkpoint};
+use super::offload::{block_in_place, checkpoint};
 use crate::limits;
 use crate::sys::file::{self, Stamp};
 use crate::sys::transfer::pread_nowait;
@@ -58,7 +58,7 @@ impl Source {
             checkpoint();
             let read = match pread_nowait(open.as_fd(), &mut piece, offset) {
                 Err(error) if needs_the_disk(&error) => {
-                    blocking(|| open.read_at(&mut piece, offset))
+                    block_in_place(|| open.read_at(&mut piece, offset))
                 }
                 read => read,
             }?;

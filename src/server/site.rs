@@ -12,7 +12,7 @@ use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
 use super::work::start_pool;
 use crate::config::{CONGESTION_AUTO, Config};
-use crate::files::{Files, FilesOptions, Workshop};
+use crate::files::{Files, FilesOptions, SharedWork};
 use crate::http::{Coding, Head, ParseLimits, Response};
 use crate::keepalive::{Policy, check};
 use crate::limits;
@@ -173,7 +173,7 @@ pub fn start(
             text.lines().for_each(|line| report(format_args!("{line}")));
         });
     }
-    let workshop = Arc::new(Workshop::new(&pool.handle())?);
+    let shared_work = Arc::new(SharedWork::new(&pool.handle())?);
     server = server.observed(observation).with_tasks(pool);
     let root = config.server.root.clone();
     let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
@@ -193,7 +193,7 @@ pub fn start(
     let spare = usize::try_from(descriptors).unwrap_or(usize::MAX) - room;
     files.cache_files = files.cache_files.min(spare / 2 / place.cpus.len().max(1));
     let running = server.start(move |shard| {
-        let files = Files::new(shard, &root, files.clone(), &workshop);
+        let files = Files::new(shard, &root, files.clone(), &shared_work);
         files
             .map(Site)
             .map_err(|e| ServeError::Service(e.to_string()))

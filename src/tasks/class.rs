@@ -5,11 +5,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::closure_future::ClosureFuture;
 use super::context;
 use super::meta::Owner;
-use super::notes;
-use super::once::Once;
 use super::shared::Shared;
+use super::stats;
 use super::{ClassOptions, Priority, Saturated, Task, arena};
 
 /// A class of work, to spawn tasks of. Cheap to clone.
@@ -27,8 +27,8 @@ pub(super) struct ClassState {
     limit: usize,
     /// Places for unfinished tasks that a worker sets aside at a time, so that it need not ask
     /// for each; 1 if there are not enough for that.
-    pub batch: usize,
-    /// Unfinished tasks, and places set aside by workers.
+    pub reserve_batch: usize,
+    /// Unfinished tasks, and permits set aside by workers.
     taken: AtomicUsize,
     refused: AtomicU64,
 }
@@ -36,13 +36,13 @@ pub(super) struct ClassState {
 impl ClassState {
     pub fn new(index: u8, options: ClassOptions, workers: usize) -> Self {
         // A worker keeps two batches at most.
-        let batch = (options.queue_limit / (16 * workers)).clamp(1, 64);
+        let reserve_batch = (options.queue_limit / (16 * workers)).clamp(1, 64);
         Self {
             index,
             name: options.name,
             priority: options.priority,
             limit: options.queue_limit,
-            batch,
+            reserve_batch,
             taken: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
         }
@@ -52,7 +52,7 @@ impl ClassState {
         self.limit
     }
 
-    /// Unfinished tasks, and places set aside by workers that are awake.
+    /// Unfinished tasks, and permits set aside by workers that are awake.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
@@ -62,17 +62,17 @@ impl ClassState {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Takes this many places, or none.
-    pub fn reserve(&self, places: usize) -> bool {
-        if self.taken.fetch_add(places, Ordering::AcqRel) + places <= self.limit {
+    /// Takes this many permits, or none.
+    pub fn acquire(&self, permits: usize) -> bool {
+        if self.taken.fetch_add(permits, Ordering::AcqRel) + permits <= self.limit {
             return true;
         }
-        self.give_back(places);
+        self.release(permits);
         false
     }
 
-    pub fn give_back(&self, places: usize) {
-        self.taken.fetch_sub(places, Ordering::AcqRel);
+    pub fn release(&self, permits: usize) {
+        self.taken.fetch_sub(permits, Ordering::AcqRel);
     }
 
     #[cold]
@@ -94,13 +94,13 @@ impl Class {
     /// Runs `work` on a worker.
     ///
     /// Long work (over a millisecond or so) should call [`checkpoint`](super::checkpoint) now and
-    /// then, and wrap what waits for the kernel in [`blocking`](super::blocking).
+    /// then, and wrap what waits for the kernel in [`block_in_place`](super::block_in_place).
     #[track_caller]
     pub fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, Saturated> {
-        self.submit(Once::new(work), Location::caller())
+        self.submit(ClosureFuture::new(work), Location::caller())
     }
 
     /// Runs a future on the workers, wherever there is one free each time it is woken.
@@ -141,24 +141,24 @@ impl Class {
         if self.shared.closed() {
             return Ok(Task::refused());
         }
-        if !class.reserve(1) {
+        if !class.acquire(1) {
             return Err(class.refuse());
         }
         let Some(vacant) = arena::take() else {
-            class.give_back(1);
+            class.release(1);
             return Err(class.refuse());
         };
-        let stamp = notes::stamp_outside(&self.shared);
+        let stamp = stats::stamp_outside(&self.shared);
         let now_ns = self.shared.now_ns();
         vacant
             .meta()
             .set(site, self.shared.owner(class), now_ns, stamp);
-        let (slot, handle) = vacant.fill(work);
-        notes::spawned_outside(slot, site);
-        let generation = slot.generation();
-        self.shared.inject.push(class.priority, slot);
+        let (cell, handle) = vacant.fill(work);
+        stats::spawned_outside(cell, site);
+        let generation = cell.generation();
+        self.shared.global_queue.push(class.priority, cell);
         self.shared.wake_one();
-        self.shared.stop_if_ended(slot, generation);
+        self.shared.stop_if_ended(cell, generation);
         Ok(Task::spawned(handle))
     }
 }

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::task::Poll;
 
-use super::once::Once;
+use super::closure_future::ClosureFuture;
 use super::worker::Local;
 use super::{Saturated, Task};
 
@@ -15,14 +15,14 @@ thread_local! {
 
 /// Makes the calling thread a worker while `run` runs.
 pub(super) fn enter(local: Local, run: impl FnOnce(&Local)) {
-    LOCAL.with(|place| run(place.get_or_init(|| local)));
+    LOCAL.with(|own| run(own.get_or_init(|| local)));
 }
 
 /// The worker that the calling thread is, if it is one.
 pub(super) fn with<T>(use_it: impl FnOnce(Option<&Local>) -> T) -> T {
     let mut use_it = Some(use_it);
     // A thread that ends has no context any more.
-    let used = LOCAL.try_with(|place| use_it.take().map(|use_it| use_it(place.get())));
+    let used = LOCAL.try_with(|local| use_it.take().map(|use_it| use_it(local.get())));
     match (used, use_it) {
         (Ok(Some(value)), _) => value,
         (_, Some(use_it)) => use_it(None),
@@ -69,7 +69,7 @@ where
 pub fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<Task<T>, Saturated> {
-    spawn_here(Once::new(work))
+    spawn_here(ClosureFuture::new(work))
 }
 
 /// Lets every other task that waits here go first. Works on any executor.
@@ -107,9 +107,9 @@ pub fn checkpoint() {
 ///
 /// Afterwards the task goes on beside the others: for its rest there may be one more task
 /// running than the pool has workers.
-pub fn blocking<T>(wait: impl FnOnce() -> T) -> T {
+pub fn block_in_place<T>(wait: impl FnOnce() -> T) -> T {
     with(|local| match local {
-        Some(local) => local.block(wait),
+        Some(local) => local.block_in_place(wait),
         None => wait(),
     })
 }

@@ -25,27 +25,27 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use super::lock;
+use crate::sys::sync::lock;
 
 const AWAKE_SHIFT: u32 = 16;
 const AWAKE_ONE: usize = 1 << AWAKE_SHIFT;
 const SEARCHING: usize = AWAKE_ONE - 1;
 
 pub(super) struct Idle {
-    /// Places whose worker is awake, above [`AWAKE_SHIFT`]; those that search, below.
+    /// Processors whose worker is awake, above [`AWAKE_SHIFT`]; those that search, below.
     word: AtomicUsize,
-    /// Places without an awake worker, the last to park on top: its caches are the warmest.
+    /// Processors without an awake worker, the last to park on top: its caches are the warmest.
     parked: Mutex<Vec<u32>>,
-    places: usize,
+    processors: usize,
 }
 
 impl Idle {
-    /// All of `places` are awake, and none searches.
-    pub fn new(places: usize) -> Self {
+    /// All of `processors` are awake, and none searches.
+    pub fn new(processors: usize) -> Self {
         Self {
-            word: AtomicUsize::new(places << AWAKE_SHIFT),
-            parked: Mutex::new(Vec::with_capacity(places)),
-            places,
+            word: AtomicUsize::new(processors << AWAKE_SHIFT),
+            parked: Mutex::new(Vec::with_capacity(processors)),
+            processors,
         }
     }
 
@@ -57,9 +57,9 @@ impl Idle {
         self.word.load(Ordering::Relaxed) & SEARCHING
     }
 
-    /// After a push: the place whose worker is to be woken for it, if any. It is awake and
+    /// After a push: the processor whose worker is to be woken for it, if any. It is awake and
     /// searching from now on.
-    pub fn place_to_wake(&self) -> Option<u32> {
+    pub fn processor_to_wake(&self) -> Option<u32> {
         fence(Ordering::SeqCst);
         if !self.may_wake() {
             return None;
@@ -68,14 +68,14 @@ impl Idle {
         if !self.may_wake() {
             return None;
         }
-        let place = parked.pop()?;
+        let processor = parked.pop()?;
         self.word.fetch_add(AWAKE_ONE | 1, Ordering::SeqCst);
-        Some(place)
+        Some(processor)
     }
 
     fn may_wake(&self) -> bool {
         let word = self.word.load(Ordering::SeqCst);
-        word & SEARCHING == 0 && word >> AWAKE_SHIFT < self.places
+        word & SEARCHING == 0 && word >> AWAKE_SHIFT < self.processors
     }
 
     /// Begins to search, unless half of the workers do already.
@@ -93,14 +93,19 @@ impl Idle {
         self.word.fetch_sub(1, Ordering::SeqCst) & SEARCHING == 1
     }
 
-    /// Parks a place, if `still` says so once the list is locked. `None` if not; else whether
+    /// Parks a processor, if `still` says so once the list is locked. `None` if not; else whether
     /// nobody searches now: then look at all queues once more.
-    pub fn park(&self, place: u32, searched: bool, still: impl FnOnce() -> bool) -> Option<bool> {
+    pub fn park(
+        &self,
+        processor: u32,
+        searched: bool,
+        still: impl FnOnce() -> bool,
+    ) -> Option<bool> {
         let mut parked = lock(&self.parked);
         if !still() {
             return None;
         }
-        parked.push(place);
+        parked.push(processor);
         let searched = usize::from(searched);
         let before = self.word.fetch_sub(AWAKE_ONE + searched, Ordering::SeqCst);
         drop(parked);
@@ -108,15 +113,15 @@ impl Idle {
         Some(before & SEARCHING == searched)
     }
 
-    /// Takes a place for which `fits` off the list, because its worker is awake; whether it
+    /// Takes a processor for which `fits` off the list, because its worker is awake; whether it
     /// counts as searching is up to the caller.
     pub fn unpark(&self, searches: bool, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut parked = lock(&self.parked);
-        let at = parked.iter().rposition(|place| fits(*place))?;
-        let place = parked.remove(at);
+        let at = parked.iter().rposition(|processor| fits(*processor))?;
+        let processor = parked.remove(at);
         let enter = AWAKE_ONE + usize::from(searches);
         self.word.fetch_add(enter, Ordering::SeqCst);
-        Some(place)
+        Some(processor)
     }
 
     /// Runs `change` while nobody parks or is woken.
@@ -125,10 +130,10 @@ impl Idle {
         change()
     }
 
-    /// Puts a place back that was to be woken and for which no thread could be had.
-    pub fn put_back(&self, place: u32) {
+    /// Puts a processor back that was to be woken and for which no thread could be had.
+    pub fn put_back(&self, processor: u32) {
         let mut parked = lock(&self.parked);
-        parked.insert(0, place);
+        parked.insert(0, processor);
         self.word.fetch_sub(AWAKE_ONE | 1, Ordering::SeqCst);
     }
 }

@@ -14,7 +14,7 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::process;
 
-use super::cell::Slot;
+use super::cell::TaskCell;
 use super::worker::Local;
 use super::{Task, TaskError, context};
 use crate::limits;
@@ -62,8 +62,8 @@ where
     let guard = AbortOnUnwind;
     let task = local.offer(move || offered.run(), site);
     let ours = catch_unwind(AssertUnwindSafe(a));
-    if let Some((slot, task)) = task {
-        settle(local, slot, task);
+    if let Some((cell, task)) = task {
+        settle(local, cell, task);
     }
     std::mem::forget(guard);
     let ours = ours.unwrap_or_else(|panic| resume_unwind(panic));
@@ -77,8 +77,8 @@ where
 }
 
 /// Returns when the task is over or taken back; then nobody has the pointer to the half.
-fn settle(local: &Local, slot: &'static Slot, mut task: Task<()>) {
-    if local.take_back(slot) {
+fn settle(local: &Local, cell: &'static TaskCell, mut task: Task<()>) {
+    if local.take_back(cell) {
         // Its work, which is the pointer alone, was dropped.
         let stopped = task.try_take();
         debug_assert_eq!(stopped, Some(Err(TaskError::Stopped)));
@@ -119,7 +119,7 @@ impl Offered {
         // SAFETY: `run` is the function for the type of the half. The half is alive: `offer`
         // neither returns nor unwinds before `settle` has seen this task over, and a task is over
         // only after its work has returned or was dropped without being run. It is run once, by
-        // the holder of the one right to its slot.
+        // the holder of the one right to its cell.
         unsafe { (self.run)(self.half) }
     }
 }

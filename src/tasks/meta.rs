@@ -1,7 +1,7 @@
 //! What is known of a task from outside: who spawned it, where, when, for which class.
 //!
-//! Written when its slot is filled, read by whoever reports on it, with nothing but relaxed
-//! atomics: a reader compares the slot's generation before and after, as with a sequence lock.
+//! Written when its cell is filled, read by whoever reports on it, with nothing but relaxed
+//! atomics: a reader compares the cell's generation before and after, as with a sequence lock.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -102,7 +102,7 @@ impl Meta {
         self.owner.store(owner, Ordering::Relaxed);
     }
 
-    /// Where it was spawned; `None` before its slot was first used.
+    /// Where it was spawned; `None` before its cell was first used.
     pub fn site(&self) -> Option<&'static Location<'static>> {
         self.site.load(Ordering::Relaxed)
     }

@@ -30,18 +30,17 @@
 //! docs/tasks.md tells how it works, and what happens to work that misbehaves.
 
 mod arena;
-mod aside;
+mod block_in_place;
 mod cell;
 mod class;
+mod closure_future;
 mod context;
+mod global_queue;
 mod handoff;
 mod idle;
-mod inject;
 mod join;
 mod meta;
 mod monitor;
-mod notes;
-mod once;
 mod options;
 mod pool;
 mod queue;
@@ -49,24 +48,18 @@ mod registry;
 mod schedtrace;
 mod shared;
 mod snapshot;
+mod stats;
 mod task;
-mod waker;
+mod task_id;
 mod worker;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use class::Class;
-pub use context::{blocking, checkpoint, run, spawn, yield_now};
+pub use context::{block_in_place, checkpoint, run, spawn, yield_now};
 pub use join::join;
-pub use notes::Distributions;
 pub use options::{ClassOptions, Options, PoolError, Priority, Saturated, Scheduling};
 pub use pool::{Handle, Pool, StopReport};
 pub use schedtrace::SchedTrace;
 pub use shared::WorkerState;
 pub use snapshot::{ClassSnapshot, LiveTasks, Snapshot, TaskSnapshot, TaskState, WorkerSnapshot};
+pub use stats::Distributions;
 pub use task::{Task, TaskError};
-
-/// Locks, whatever happened to others who had the lock: no lock here guards more than one step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

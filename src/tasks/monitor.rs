@@ -2,7 +2,7 @@
 //!
 //! While any worker is awake it looks every [`limits::TASK_MONITOR_MS`]. A worker that is seen in
 //! the same task again and again is held: first the task is asked to let others go first at its
-//! next checkpoint; then it is an overrun, and if anything waits, another thread takes the place
+//! next checkpoint; then it is an overrun, and if anything waits, another thread takes the processor
 //! of the worker with all that is queued behind the task.
 //!
 //! When all workers have been parked for a while, it sleeps until one is woken: an idle pool
@@ -16,8 +16,9 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::shared::{Shared, Worker, WorkerState};
-use super::{lock, notes};
+use super::stats;
 use crate::limits;
+use crate::sys::sync::lock;
 use crate::sys::time;
 
 /// Something else that is watched.
@@ -76,7 +77,7 @@ impl MonitorSleep {
     }
 }
 
-/// What was seen at one place.
+/// What was seen at one processor.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     number: u32,
@@ -87,8 +88,8 @@ struct Seen {
 /// Watches until the pool ends.
 pub(super) fn run(shared: Arc<Shared>) {
     shared.monitor.thread.get_or_init(thread::current);
-    notes::enter_monitor(&shared);
-    let mut seen = vec![Seen::default(); shared.places.len()];
+    stats::enter_monitor(&shared);
+    let mut seen = vec![Seen::default(); shared.processors.len()];
     let mut idle_looks = 0;
     while !shared.ended() {
         let now = time::monotonic_ns();
@@ -123,8 +124,8 @@ fn sleep(shared: &Shared, next_watch: Option<Duration>) {
 }
 
 fn look(shared: &Shared, seen: &mut [Seen], now: u64) {
-    for (place, seen) in shared.places.iter().zip(seen) {
-        let Some(worker) = shared.worker(place.load(Ordering::Acquire)) else {
+    for (processor, seen) in shared.processors.iter().zip(seen) {
+        let Some(worker) = shared.worker(processor.load(Ordering::Acquire)) else {
             continue;
         };
         let tick = worker.tick.load(Ordering::Relaxed);
@@ -142,7 +143,7 @@ fn look(shared: &Shared, seen: &mut [Seen], now: u64) {
 
 /// A worker is in the same task as before.
 fn held(shared: &Shared, worker: &Worker, tick: u32, held_ns: u64) {
-    let all_awake = shared.idle.awake() == shared.places.len();
+    let all_awake = shared.idle.awake() == shared.processors.len();
     if !all_awake && worker.has_work() {
         // A spawned task waits for its spawner to end, which it does not do.
         shared.wake_one();
@@ -158,7 +159,7 @@ fn held(shared: &Shared, worker: &Worker, tick: u32, held_ns: u64) {
         && task.meta.mark_overrun()
     {
         shared.overruns.fetch_add(1, Ordering::Relaxed);
-        notes::overrun(shared, task, held_ns);
+        stats::overrun(shared, task, held_ns);
     }
     if all_awake && shared.work_waits() {
         shared.replace(worker, tick);

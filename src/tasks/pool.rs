@@ -6,10 +6,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::class::ClassState;
-use super::notes::Distributions;
 use super::registry::PoolId;
 use super::shared::{Shared, Signal};
 use super::snapshot::{LiveTasks, Snapshot, TaskState};
+use super::stats::Distributions;
 use super::{Class, ClassOptions, Options, PoolError, monitor};
 use crate::limits;
 
@@ -68,16 +68,16 @@ impl Pool {
             return Err(PoolError::Workers(options.workers));
         }
         try_out(&options)?;
-        let places = options.workers as u32;
+        let processors = options.workers as u32;
         let shared = PoolId::enter(|id| Shared::new(id, options)).ok_or(PoolError::Pools)?;
         // From here on, a failure drops the pool, which ends what was started.
         let mut pool = Self {
             shared,
             monitor: None,
         };
-        for place in 0..places {
+        for processor in 0..processors {
             pool.shared
-                .give_place(place, Signal::Run)
+                .assign_processor(processor, Signal::Run)
                 .map_err(PoolError::Thread)?;
         }
         let shared = Arc::clone(&pool.shared);
@@ -160,7 +160,7 @@ impl Handle {
         if options.queue_limit == 0 {
             return Err(PoolError::QueueLimit);
         }
-        let workers = self.shared.places.len();
+        let workers = self.shared.processors.len();
         let state = self
             .shared
             .add_class(|index| ClassState::new(index, options, workers))

@@ -6,7 +6,7 @@
 //! since entries are atomic, and can't be overwritten unnoticed, since the owner writes an entry
 //! again only when `head` has passed it. Positions count on without end and wrap; that one
 //! stands still for 2^32 tasks while a thief copies is taken for impossible, and would at worst
-//! queue a task twice, which `Slot::claim` bears.
+//! queue a task twice, which `TaskCell::claim` bears.
 //!
 //! After Go's `runqput`, `runqget`, `runqgrab` (src/runtime/proc.go) and tokio's
 //! `scheduler/multi_thread/queue.rs`. Why not crossbeam-deque: docs/journal.md.
@@ -14,7 +14,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::cell::Slot;
+use super::cell::TaskCell;
 use crate::limits::TASK_QUEUE;
 use crate::sys::atomic_ref::AtomicRef;
 
@@ -27,7 +27,7 @@ struct Apart<T>(T);
 pub(super) struct Queue {
     head: Apart<AtomicU32>,
     tail: Apart<AtomicU32>,
-    ring: Box<[AtomicRef<Slot>; TASK_QUEUE]>,
+    ring: Box<[AtomicRef<TaskCell>; TASK_QUEUE]>,
 }
 
 impl Queue {
@@ -51,13 +51,13 @@ impl Queue {
         self.len() == 0
     }
 
-    fn entry(&self, position: u32) -> &AtomicRef<Slot> {
+    fn entry(&self, position: u32) -> &AtomicRef<TaskCell> {
         &self.ring[(position & MASK) as usize]
     }
 
     /// Owner: adds a task. When there is no room, half of the queue and the task go to
     /// `overflow`, oldest first.
-    pub fn push(&self, task: &'static Slot, overflow: impl FnOnce(&[&'static Slot])) {
+    pub fn push(&self, task: &'static TaskCell, overflow: impl FnOnce(&[&'static TaskCell])) {
         let mut overflow = Some(overflow);
         let tail = self.tail.0.load(Ordering::Relaxed);
         loop {
@@ -78,7 +78,7 @@ impl Queue {
     }
 
     #[cold]
-    fn take_half(&self, head: u32) -> Option<Vec<&'static Slot>> {
+    fn take_half(&self, head: u32) -> Option<Vec<&'static TaskCell>> {
         const HALF: u32 = TASK_QUEUE as u32 / 2;
         let mut half = Vec::with_capacity(HALF as usize + 1);
         half.extend((0..HALF).filter_map(|n| self.at(head.wrapping_add(n))));
@@ -86,7 +86,7 @@ impl Queue {
     }
 
     /// Owner: takes the oldest.
-    pub fn pop(&self) -> Option<&'static Slot> {
+    pub fn pop(&self) -> Option<&'static TaskCell> {
         let tail = self.tail.0.load(Ordering::Relaxed);
         loop {
             let head = self.head.0.load(Ordering::Acquire);
@@ -106,7 +106,7 @@ impl Queue {
     /// whose it is, as in `pop`. When there are more, `tail` goes back first; then (both sides
     /// write, fence, read) either the thieves see that, or it is seen here that they have come
     /// close. After Chase and Lev's deque.
-    pub fn take_back(&self, task: &'static Slot) -> bool {
+    pub fn take_back(&self, task: &'static TaskCell) -> bool {
         let tail = self.tail.0.load(Ordering::Relaxed);
         let newest = tail.wrapping_sub(1);
         let mut head = self.head.0.load(Ordering::Acquire);
@@ -128,7 +128,7 @@ impl Queue {
 
     /// Takes the older half into `into`, the caller's own queue, which must be at most half
     /// full; the oldest is given instead.
-    pub fn steal_into(&self, into: &Queue) -> Option<&'static Slot> {
+    pub fn steal_into(&self, into: &Queue) -> Option<&'static TaskCell> {
         let room = into.tail.0.load(Ordering::Relaxed);
         loop {
             let (head, count) = self.older_half()?;
@@ -147,7 +147,7 @@ impl Queue {
     }
 
     /// Takes all there is.
-    pub fn take_all(&self) -> Vec<&'static Slot> {
+    pub fn take_all(&self) -> Vec<&'static TaskCell> {
         let mut all = Vec::new();
         while let Some((head, count)) = self.older_half() {
             let taken = all.len();
@@ -175,7 +175,7 @@ impl Queue {
         }
     }
 
-    fn at(&self, position: u32) -> Option<&'static Slot> {
+    fn at(&self, position: u32) -> Option<&'static TaskCell> {
         self.entry(position).load(Ordering::Relaxed)
     }
 

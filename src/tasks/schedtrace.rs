@@ -1,6 +1,6 @@
 //! A line about the scheduler every so often, as `GODEBUG=schedtrace` prints in Go, in the same
 //! words, so that what reads those reads these: `gomaxprocs` are the workers, a P is a worker's
-//! place, an M a thread, a G a task.
+//! processor, an M a thread, a G a task.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -44,15 +44,18 @@ impl SchedTrace {
     }
 }
 
-/// The threads that have a place, in the order of the places.
+/// The threads that have a processor, in the order of the processors.
 fn by_place(snapshot: &Snapshot) -> Vec<Option<&WorkerSnapshot>> {
-    let mut places = vec![None; snapshot.workers];
+    let mut processors = vec![None; snapshot.workers];
     for thread in &snapshot.threads_by_number {
-        if let Some(place) = thread.place.and_then(|place| places.get_mut(place)) {
-            *place = Some(thread);
+        if let Some(processor) = thread
+            .processor
+            .and_then(|processor| processors.get_mut(processor))
+        {
+            *processor = Some(thread);
         }
     }
-    places
+    processors
 }
 
 fn write_list(out: &mut String, numbers: impl Iterator<Item = u64>) -> fmt::Result {
@@ -73,8 +76,12 @@ fn write_summary(out: &mut String, snapshot: &Snapshot, since: Duration) -> fmt:
         searching,
         ..
     } = snapshot;
-    let places = by_place(snapshot);
-    let queued: usize = places.iter().flatten().map(|thread| thread.queued).sum();
+    let processors = by_place(snapshot);
+    let queued: usize = processors
+        .iter()
+        .flatten()
+        .map(|thread| thread.queued)
+        .sum();
     let common = snapshot.interactive + snapshot.background;
     // Somebody ought to search: there is work, a worker is idle, and none does.
     let needed = *idle > 0 && *searching == 0 && queued + common > 0;
@@ -87,8 +94,8 @@ fn write_summary(out: &mut String, snapshot: &Snapshot, since: Duration) -> fmt:
         snapshot.spare + idle,
     )?;
     let of = |count: fn(&WorkerSnapshot) -> u64| {
-        let places = places.clone();
-        places
+        let processors = processors.clone();
+        processors
             .into_iter()
             .map(move |thread| thread.map_or(0, count))
     };
@@ -100,30 +107,33 @@ fn write_summary(out: &mut String, snapshot: &Snapshot, since: Duration) -> fmt:
 }
 
 fn write_detail(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
-    for (place, thread) in by_place(snapshot).into_iter().enumerate() {
+    for (processor, thread) in by_place(snapshot).into_iter().enumerate() {
         match thread {
             Some(thread) => writeln!(
                 out,
-                "  P{place}: status={} schedtick={} m={} runqsize={}",
+                "  P{processor}: status={} schedtick={} m={} runqsize={}",
                 state(thread.state),
                 thread.polls,
                 thread.number,
                 thread.queued
             )?,
-            None => writeln!(out, "  P{place}: status=idle schedtick=0 m=nil runqsize=0")?,
+            None => writeln!(
+                out,
+                "  P{processor}: status=idle schedtick=0 m=nil runqsize=0"
+            )?,
         }
     }
     for thread in &snapshot.threads_by_number {
-        let place = thread
-            .place
-            .map_or("nil".to_owned(), |place| place.to_string());
+        let processor = thread
+            .processor
+            .map_or("nil".to_owned(), |processor| processor.to_string());
         let task = thread.task.as_ref();
         let task = task.map_or("nil".to_owned(), |task| task.id.to_string());
         let spinning = thread.state == WorkerState::Searching;
         let blocked = thread.state == WorkerState::Blocked;
         writeln!(
             out,
-            "  M{}: p={place} curg={task} spinning={spinning} blocked={blocked} status={} steals={} parks={}",
+            "  M{}: p={processor} curg={task} spinning={spinning} blocked={blocked} status={} steals={} parks={}",
             thread.number,
             state(thread.state),
             thread.steals,

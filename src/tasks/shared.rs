@@ -1,9 +1,9 @@
-//! What all threads of a pool share, and how its threads come by their places.
+//! What all threads of a pool share, and how its threads come by their processors.
 //!
-//! A pool of n workers has n **places**. A thread runs tasks while it has a place, and there may
-//! be more threads than places: one that is held by a task or blocked in a system call loses its
-//! place to another, a **spare**, and becomes a spare itself when its task is over. Every change
-//! of who has which place is made under the lock of `Idle`.
+//! A pool of n workers has n **processors**. A thread runs tasks while it has a processor, and there may
+//! be more threads than processors: one that is held by a task or blocked in a system call loses its
+//! processor to another, a **spare**, and becomes a spare itself when its task is over. Every change
+//! of who has which processor is made under the lock of `Idle`.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,21 +12,22 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use super::cell::{Slot, Stage};
+use super::cell::{Stage, TaskCell};
 use super::class::ClassState;
+use super::global_queue::GlobalQueue;
 use super::idle::Idle;
-use super::inject::Inject;
 use super::monitor::MonitorSleep;
-use super::notes::{self, Figures};
 use super::queue::Queue;
 use super::registry::PoolId;
+use super::stats::{self, Histograms};
 use super::worker::Counters;
-use super::{Options, arena, lock, worker};
+use super::{Options, arena, worker};
 use crate::limits;
 use crate::observe::Site;
 use crate::sys::atomic_ref::AtomicRef;
+use crate::sys::sync::lock;
 
-/// No place, or a place without a thread.
+/// No processor, or a processor without a thread.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// What a thread is told when it is woken.
@@ -34,7 +35,7 @@ pub(super) const NONE: u32 = u32::MAX;
 #[repr(u8)]
 pub(super) enum Signal {
     Nothing,
-    /// Run tasks; the place counts as searching.
+    /// Run tasks; the processor counts as searching.
     Search,
     /// Run tasks.
     Run,
@@ -51,13 +52,13 @@ pub enum WorkerState {
     Searching,
     /// Parked: there is nothing to do.
     Parked,
-    /// In a task that held it for too long; another thread has its place.
+    /// In a task that held it for too long; another thread has its processor.
     Held,
-    /// In [`blocking`](super::blocking); its place is free for another thread.
+    /// In [`block_in_place`](super::block_in_place); its processor is free for another thread.
     Blocked,
     /// In a long task that let others go first at a [`checkpoint`](super::checkpoint).
     Waiting,
-    /// A spare thread without a place.
+    /// A spare thread without a processor.
     Spare,
 }
 
@@ -77,20 +78,20 @@ pub(super) struct Worker {
     pub queue: Queue,
     /// The task to run next, the last that was spawned or woken here. The owner fills it; who
     /// steals may empty it.
-    pub next: AtomicRef<Slot>,
-    /// Its place, or [`NONE`]. Changed under the lock of `Idle`.
-    pub place: AtomicU32,
+    pub lifo_slot: AtomicRef<TaskCell>,
+    /// Its processor, or [`NONE`]. Changed under the lock of `Idle`.
+    pub processor: AtomicU32,
     /// Counts the tasks it has begun: who sees the same number twice sees the same task.
     pub tick: AtomicU32,
     /// The task it runs.
-    pub current: AtomicRef<Slot>,
+    pub current: AtomicRef<TaskCell>,
     /// The task that it runs should let others go first at its next checkpoint.
     pub yield_wanted: AtomicBool,
     state: AtomicU8,
     signal: AtomicU8,
     thread: Mutex<Option<Thread>>,
     pub counters: Counters,
-    pub figures: Figures,
+    pub histograms: Histograms,
 }
 
 impl Worker {
@@ -98,8 +99,8 @@ impl Worker {
         Self {
             number,
             queue: Queue::new(),
-            next: AtomicRef::empty(),
-            place: AtomicU32::new(NONE),
+            lifo_slot: AtomicRef::empty(),
+            processor: AtomicU32::new(NONE),
             tick: AtomicU32::new(0),
             current: AtomicRef::empty(),
             yield_wanted: AtomicBool::new(false),
@@ -107,17 +108,17 @@ impl Worker {
             signal: AtomicU8::new(Signal::Nothing as u8),
             thread: Mutex::new(None),
             counters: Counters::default(),
-            figures: Figures::default(),
+            histograms: Histograms::default(),
         }
     }
 
     /// Tasks in its own queue, with the one that is to run next.
     pub fn queued(&self) -> usize {
-        self.queue.len() + usize::from(self.next.load(Ordering::Relaxed).is_some())
+        self.queue.len() + usize::from(self.lifo_slot.load(Ordering::Relaxed).is_some())
     }
 
-    pub fn place(&self) -> u32 {
-        self.place.load(Ordering::Relaxed)
+    pub fn processor(&self) -> u32 {
+        self.processor.load(Ordering::Relaxed)
     }
 
     pub fn state(&self) -> WorkerState {
@@ -129,7 +130,7 @@ impl Worker {
     }
 
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.next.load(Ordering::Acquire).is_some()
+        !self.queue.is_empty() || self.lifo_slot.load(Ordering::Acquire).is_some()
     }
 
     /// Tells the thread something and wakes it.
@@ -156,7 +157,7 @@ impl Worker {
     }
 }
 
-/// Threads without a place.
+/// Threads without a processor.
 struct Threads {
     /// Parked spares.
     spare: Vec<u32>,
@@ -169,10 +170,10 @@ pub(super) struct Shared {
     id: PoolId,
     pub options: Options,
     pub idle: Idle,
-    pub inject: Inject,
+    pub global_queue: GlobalQueue,
     pub monitor: MonitorSleep,
-    /// The thread at each place, or [`NONE`].
-    pub places: Box<[AtomicU32]>,
+    /// The thread at each processor, or [`NONE`].
+    pub processors: Box<[AtomicU32]>,
     workers: Box<[OnceLock<Arc<Worker>>]>,
     threads: Mutex<Threads>,
     classes: Box<[OnceLock<Arc<ClassState>>]>,
@@ -194,14 +195,14 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(id: PoolId, options: Options) -> Self {
-        let places = options.workers;
-        let threads = places + limits::TASK_SPARES_MAX;
+        let processors = options.workers;
+        let threads = processors + limits::TASK_SPARES_MAX;
         Self {
             id,
-            idle: Idle::new(places),
-            inject: Inject::default(),
+            idle: Idle::new(processors),
+            global_queue: GlobalQueue::default(),
             monitor: MonitorSleep::default(),
-            places: (0..places).map(|_| AtomicU32::new(NONE)).collect(),
+            processors: (0..processors).map(|_| AtomicU32::new(NONE)).collect(),
             workers: (0..threads).map(|_| OnceLock::new()).collect(),
             threads: Mutex::new(Threads {
                 spare: Vec::new(),
@@ -253,8 +254,8 @@ impl Shared {
     /// Enters a class; `None` if there are too many.
     pub fn add_class(&self, make: impl FnOnce(u8) -> ClassState) -> Option<Arc<ClassState>> {
         let mut make = Some(make);
-        for (index, place) in self.classes.iter().enumerate() {
-            let class = place.get_or_init(|| {
+        for (index, processor) in self.classes.iter().enumerate() {
+            let class = processor.get_or_init(|| {
                 let make = make.take();
                 Arc::new(make.map_or_else(
                     || ClassState::new(index as u8, Default::default(), 1),
@@ -280,17 +281,17 @@ impl Shared {
 
     /// After a push: wakes a worker, if one is parked and nobody is looking for work already.
     pub fn wake_one(&self) {
-        if let Some(place) = self.idle.place_to_wake() {
-            self.wake_place(place);
+        if let Some(processor) = self.idle.processor_to_wake() {
+            self.wake_processor(processor);
         }
     }
 
     #[cold]
-    fn wake_place(&self, place: u32) {
-        match self.places[place as usize].load(Ordering::Acquire) {
+    fn wake_processor(&self, processor: u32) {
+        match self.processors[processor as usize].load(Ordering::Acquire) {
             NONE => {
-                if self.give_place(place, Signal::Search).is_err() {
-                    self.idle.put_back(place);
+                if self.assign_processor(processor, Signal::Search).is_err() {
+                    self.idle.put_back(processor);
                 }
             }
             number => {
@@ -302,32 +303,32 @@ impl Shared {
     }
 
     /// A task of this pool was woken: queues it.
-    pub fn schedule(&self, slot: &'static Slot, generation: u32) {
-        slot.meta.set_runnable(notes::stamp_outside(self));
-        self.inject.push(slot.meta.owner().priority, slot);
+    pub fn schedule(&self, cell: &'static TaskCell, generation: u32) {
+        cell.meta.set_runnable(stats::stamp_outside(self));
+        self.global_queue.push(cell.meta.owner().priority, cell);
         self.wake_one();
-        self.stop_if_ended(slot, generation);
+        self.stop_if_ended(cell, generation);
     }
 
     /// Somebody queued a task; if the pool ended at the same time, nobody else will look at it.
     ///
     /// A push was before this, then a fence (in `wake_one`). `end` fences as well before it
     /// looks for unfinished tasks: one of the two sees what the other did.
-    pub fn stop_if_ended(&self, slot: &'static Slot, generation: u32) {
+    pub fn stop_if_ended(&self, cell: &'static TaskCell, generation: u32) {
         fence(Ordering::SeqCst);
         if self.ended() {
-            self.stop_task(slot, generation);
+            self.stop_task(cell, generation);
         }
     }
 
     /// Stops a task that waits or is queued.
-    pub fn stop_task(&self, slot: &'static Slot, generation: u32) -> bool {
-        let owner = slot.meta.owner();
-        let Some(running) = slot.claim_unfinished(generation) else {
+    pub fn stop_task(&self, cell: &'static TaskCell, generation: u32) -> bool {
+        let owner = cell.meta.owner();
+        let Some(running) = cell.claim_unfinished(generation) else {
             return false;
         };
         if let Some(class) = self.class(owner.class) {
-            class.give_back(1);
+            class.release(1);
         }
         if let Some(vacant) = running.stop() {
             arena::put_back(vacant);
@@ -337,7 +338,7 @@ impl Shared {
 
     /// One more task lets others go first, unless as many as there are workers do.
     pub fn may_give_way(&self) -> bool {
-        let may = self.given_way.fetch_add(1, Ordering::Relaxed) < self.places.len();
+        let may = self.given_way.fetch_add(1, Ordering::Relaxed) < self.processors.len();
         if !may {
             self.has_given_way();
         }
@@ -351,7 +352,10 @@ impl Shared {
 
     /// Whether anything waits in a queue that a worker can take from.
     pub fn work_waits(&self) -> bool {
-        !self.inject.is_empty() || self.at_places().any(|worker| worker.has_work())
+        !self.global_queue.is_empty()
+            || self
+                .workers_with_processor()
+                .any(|worker| worker.has_work())
     }
 
     // ---- threads --------------------------------------------------------------------------
@@ -360,20 +364,20 @@ impl Shared {
         self.workers.get(number as usize)?.get()
     }
 
-    /// Every thread there ever was, whether it has a place or not.
+    /// Every thread there ever was, whether it has a processor or not.
     pub fn all_workers(&self) -> impl Iterator<Item = &Arc<Worker>> {
         self.workers.iter().filter_map(OnceLock::get)
     }
 
-    /// The threads that have a place.
-    pub fn at_places(&self) -> impl Iterator<Item = &Arc<Worker>> {
-        self.places
+    /// The threads that have a processor.
+    pub fn workers_with_processor(&self) -> impl Iterator<Item = &Arc<Worker>> {
+        self.processors
             .iter()
-            .filter_map(|place| self.worker(place.load(Ordering::Acquire)))
+            .filter_map(|processor| self.worker(processor.load(Ordering::Acquire)))
     }
 
-    /// Gives a place without a thread to a spare one, or to a new one.
-    pub fn give_place(self: &Shared, place: u32, signal: Signal) -> io::Result<()> {
+    /// Gives a processor without a thread to a spare one, or to a new one.
+    pub fn assign_processor(self: &Shared, processor: u32, signal: Signal) -> io::Result<()> {
         let (number, is_new) = {
             let mut threads = lock(&self.threads);
             match threads.spare.pop() {
@@ -386,8 +390,8 @@ impl Shared {
         };
         let worker = self.workers[number as usize].get_or_init(|| Arc::new(Worker::new(number)));
         self.idle.locked(|| {
-            worker.place.store(place, Ordering::Release);
-            self.places[place as usize].store(number, Ordering::Release);
+            worker.processor.store(processor, Ordering::Release);
+            self.processors[processor as usize].store(number, Ordering::Release);
         });
         if !is_new {
             worker.signal(signal);
@@ -398,8 +402,8 @@ impl Shared {
         if started.is_err() {
             worker.take_signal();
             self.idle.locked(|| {
-                worker.place.store(NONE, Ordering::Release);
-                self.places[place as usize].store(NONE, Ordering::Release);
+                worker.processor.store(NONE, Ordering::Release);
+                self.processors[processor as usize].store(NONE, Ordering::Release);
             });
             lock(&self.threads).free.push(number);
         }
@@ -422,21 +426,21 @@ impl Shared {
 
     /// Stops all tasks of this pool that wait or are queued.
     pub fn stop_unfinished(&self) {
-        for slot in arena::slots() {
-            let (generation, stage) = slot.stage();
+        for cell in arena::cells() {
+            let (generation, stage) = cell.stage();
             if matches!(stage, Stage::Runnable | Stage::Waiting)
-                && slot.meta.owner().pool == self.id()
+                && cell.meta.owner().pool == self.id()
             {
-                self.stop_task(slot, generation);
+                self.stop_task(cell, generation);
             }
         }
     }
 
-    /// Waits as a spare thread for a place. `None`: end.
+    /// Waits as a spare thread for a processor. `None`: end.
     pub fn wait_as_spare(&self, worker: &Worker) -> Option<Signal> {
         worker.set_state(WorkerState::Spare);
         lock(&self.threads).spare.push(worker.number);
-        // A place may have been left without a thread for want of one.
+        // A processor may have been left without a thread for want of one.
         if self.work_waits() {
             self.wake_one();
         }

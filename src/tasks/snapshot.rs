@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::arena;
-use super::cell::{Slot, Stage};
+use super::cell::{Stage, TaskCell};
 use super::shared::{NONE, Shared, Worker, WorkerState};
-use super::{Priority, lock, waker::TaskName};
+use super::{Priority, task_id::TaskId};
 use crate::observe::Site;
+use crate::sys::sync::lock;
 use crate::sys::time;
 
 /// What a task is doing.
@@ -21,7 +22,7 @@ pub enum TaskState {
     Running,
     /// It waits to be woken.
     Waiting,
-    /// It is in [`blocking`](super::blocking).
+    /// It is in [`block_in_place`](super::block_in_place).
     Blocked,
     /// It is done; its result was not taken yet.
     Done,
@@ -86,7 +87,7 @@ pub struct WorkerSnapshot {
     /// Its number, as in its name.
     pub number: u32,
     /// Which of the pool's workers it is; `None` for a thread beside them.
-    pub place: Option<usize>,
+    pub processor: Option<usize>,
     pub state: WorkerState,
     /// Tasks in its own queue, with the one that is to run next.
     pub queued: usize,
@@ -126,7 +127,7 @@ pub struct Snapshot {
     pub searching: usize,
     /// Threads, without the monitor.
     pub threads: usize,
-    /// Threads without a place and without a task (Go's idlethreads, less parked workers).
+    /// Threads without a processor and without a task (Go's idlethreads, less parked workers).
     pub spare: usize,
     /// Interactive tasks in the common queue (Go's runqueue).
     pub interactive: usize,
@@ -134,11 +135,11 @@ pub struct Snapshot {
     pub background: usize,
     /// Tasks that have held their worker for longer than 10 ms.
     pub overruns: u64,
-    /// Where those were spawned, the most frequent place first.
+    /// Where those were spawned, the most frequent processor first.
     pub overrun_sites: Vec<(Site, u64)>,
-    /// Times another thread took a held worker's place.
+    /// Times another thread took a held worker's processor.
     pub hand_offs: u64,
-    /// The threads that have a place or a task, by number.
+    /// The threads that have a processor or a task, by number.
     pub threads_by_number: Vec<WorkerSnapshot>,
     pub classes: Vec<ClassSnapshot>,
 }
@@ -166,8 +167,8 @@ impl LiveTasks {
         let mut live = Self::default();
         let mut tasks = Vec::new();
         let now = time::monotonic_ns();
-        for slot in arena::slots() {
-            let Some(task) = task(shared, slot, now) else {
+        for cell in arena::cells() {
+            let Some(task) = task(shared, cell, now) else {
                 continue;
             };
             if task.age < age {
@@ -207,9 +208,9 @@ fn keep_oldest(tasks: &mut Vec<TaskSnapshot>, most: usize) {
     tasks.truncate(most);
 }
 
-/// The task in a slot, if it is one of this pool.
-fn task(shared: &Shared, slot: &'static Slot, now: u64) -> Option<TaskSnapshot> {
-    let (generation, stage) = slot.stage();
+/// The task in a cell, if it is one of this pool.
+fn task(shared: &Shared, cell: &'static TaskCell, now: u64) -> Option<TaskSnapshot> {
+    let (generation, stage) = cell.stage();
     let state = match stage {
         Stage::Vacant => return None,
         Stage::Runnable => TaskState::Runnable,
@@ -217,26 +218,26 @@ fn task(shared: &Shared, slot: &'static Slot, now: u64) -> Option<TaskSnapshot> 
         Stage::Waiting => TaskState::Waiting,
         Stage::Done => TaskState::Done,
     };
-    let owner = slot.meta.owner();
+    let owner = cell.meta.owner();
     if owner.pool != shared.id() {
         return None;
     }
     let snapshot = TaskSnapshot {
-        id: TaskName::of(slot).id(),
+        id: TaskId::of(cell).id(),
         state,
-        site: slot.meta.site()?,
+        site: cell.meta.site()?,
         class: shared.class(owner.class)?.name.clone(),
-        age: slot.meta.age(now),
-        overrun: slot.meta.overrun(),
+        age: cell.meta.age(now),
+        overrun: cell.meta.overrun(),
     };
-    // If the slot was used anew meanwhile, the parts don't belong together.
-    (slot.generation() == generation).then_some(snapshot)
+    // If the cell was used anew meanwhile, the parts don't belong together.
+    (cell.generation() == generation).then_some(snapshot)
 }
 
 impl Snapshot {
     pub(super) fn take(shared: &Shared) -> Self {
         let now = time::monotonic_ns();
-        let workers = shared.places.len();
+        let workers = shared.processors.len();
         let (threads, spare) = shared.thread_counts();
         Self {
             workers,
@@ -244,8 +245,8 @@ impl Snapshot {
             searching: shared.idle.searching(),
             threads,
             spare,
-            interactive: shared.inject.len(Priority::Interactive),
-            background: shared.inject.len(Priority::Background),
+            interactive: shared.global_queue.len(Priority::Interactive),
+            background: shared.global_queue.len(Priority::Background),
             overruns: shared.overruns.load(Ordering::Relaxed),
             overrun_sites: overrun_sites(shared),
             hand_offs: shared.hand_offs.load(Ordering::Relaxed),
@@ -278,10 +279,10 @@ fn overrun_sites(shared: &Shared) -> Vec<(Site, u64)> {
 }
 
 fn thread(shared: &Shared, worker: &Worker, now: u64) -> WorkerSnapshot {
-    let place = worker.place();
+    let processor = worker.processor();
     let state = worker.state();
     let current = worker.current.load(Ordering::Relaxed);
-    let mut task = current.and_then(|slot| task(shared, slot, now));
+    let mut task = current.and_then(|cell| task(shared, cell, now));
     if let Some(task) = &mut task
         && state == WorkerState::Blocked
     {
@@ -289,7 +290,7 @@ fn thread(shared: &Shared, worker: &Worker, now: u64) -> WorkerSnapshot {
     }
     WorkerSnapshot {
         number: worker.number,
-        place: (place != NONE).then_some(place as usize),
+        processor: (processor != NONE).then_some(processor as usize),
         state,
         queued: worker.queued(),
         polls: worker.counters.polls.get(),

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use super::arena;
-use super::cell::Handle;
+use super::cell::ResultHandle;
 use super::context;
 
 /// Why a task has no result.
@@ -63,14 +63,14 @@ pub(super) fn contained(run: impl FnOnce()) {
 pub struct Task<T>(State<T>);
 
 enum State<T> {
-    Spawned(Handle<T>),
+    Spawned(ResultHandle<T>),
     /// The pool had been stopped already.
     Refused,
     Taken,
 }
 
 impl<T> Task<T> {
-    pub(super) fn spawned(handle: Handle<T>) -> Self {
+    pub(super) fn spawned(handle: ResultHandle<T>) -> Self {
         Self(State::Spawned(handle))
     }
 
@@ -101,7 +101,7 @@ impl<T> Task<T> {
         if let Some(result) = task.try_take() {
             return result;
         }
-        context::blocking(|| {
+        context::block_in_place(|| {
             let waker = Waker::from(Arc::new(Unpark(thread::current())));
             let mut cx = Context::from_waker(&waker);
             loop {
@@ -145,7 +145,7 @@ impl<T> Unpin for Task<T> {}
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         if let State::Spawned(handle) = &mut self.0
-            && let Some(vacant) = handle.let_go()
+            && let Some(vacant) = handle.detach()
         {
             arena::put_back(vacant);
         }
@@ -155,7 +155,7 @@ impl<T> Drop for Task<T> {
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.0 {
-            State::Spawned(handle) => handle.slot().map(|slot| slot.stage().1),
+            State::Spawned(handle) => handle.cell().map(|cell| cell.stage().1),
             State::Refused | State::Taken => None,
         };
         f.debug_tuple("Task").field(&state).finish()

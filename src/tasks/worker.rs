@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 use std::thread;
 
-use super::cell::{Polled, Slot};
+use super::cell::{Polled, TaskCell};
 use super::class::ClassState;
-use super::inject::Entry;
-use super::notes::Notes;
-use super::once::Once;
+use super::closure_future::ClosureFuture;
+use super::global_queue::Work;
 use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
-use super::waker::TaskName;
+use super::stats::WorkerStats;
+use super::task_id::TaskId;
 use super::{Priority, Saturated, Task, arena, context};
 use crate::limits;
 use crate::sys::time;
@@ -47,19 +47,19 @@ impl Count {
 pub(super) struct Local {
     pub shared: Arc<Shared>,
     pub me: Arc<Worker>,
-    /// Its place counts as searching.
+    /// Its processor counts as searching.
     searching: Cell<bool>,
     tick: Cell<u32>,
     /// Tasks that it may still take from `next` one after the other.
-    next_budget: Cell<u32>,
+    lifo_budget: Cell<u32>,
     random: Cell<u32>,
     /// When the task that it runs began or went on; 0 for an interactive one.
     pub(super) began_ns: Cell<u64>,
     /// When it last took background work or saw that there is none, by the pool's time.
     background_ns: Cell<u64>,
-    pub notes: Notes,
-    /// Places for tasks set aside, by class.
-    aside: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
+    pub stats: WorkerStats,
+    /// Processors for tasks set aside, by class.
+    reserved: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
 }
 
 /// Runs tasks until the pool ends or the thread is not needed any more.
@@ -75,12 +75,12 @@ pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
             me: Arc::clone(&worker),
             searching: Cell::new(signal == Signal::Search),
             tick: Cell::new(0),
-            next_budget: Cell::new(limits::TASK_NEXT_BUDGET),
+            lifo_budget: Cell::new(limits::TASK_LIFO_BUDGET),
             random: Cell::new(seed),
-            notes: Notes::new(&shared, &worker),
+            stats: WorkerStats::new(&shared, &worker),
             began_ns: Cell::new(0),
             background_ns: Cell::new(shared.now_ns()),
-            aside: RefCell::new([0; limits::TASK_CLASSES_MAX]),
+            reserved: RefCell::new([0; limits::TASK_CLASSES_MAX]),
         };
         context::enter(local, Local::work);
     }
@@ -94,48 +94,48 @@ impl Local {
 
     /// The class of the task that it runs.
     pub fn class(&self) -> Option<&Arc<ClassState>> {
-        let slot = self.me.current.load(Ordering::Relaxed)?;
-        self.shared.class(slot.meta.owner().class)
+        let cell = self.me.current.load(Ordering::Relaxed)?;
+        self.shared.class(cell.meta.owner().class)
     }
 
     fn work(&self) {
         self.me.set_state(WorkerState::Searching);
         while !self.shared.ended() {
-            if self.me.place() == NONE {
+            if self.me.processor() == NONE {
                 if !self.be_spare() {
                     break;
                 }
-            } else if let Some(task) = self.next().or_else(|| self.search()) {
+            } else if let Some(task) = self.next_work().or_else(|| self.search()) {
                 self.take_on(task);
             } else {
                 self.park();
             }
         }
-        self.return_aside();
+        self.return_reserved();
         if self.shared.ended() {
             // Nobody will run what was spawned or woken here since the end.
             self.shared.stop_unfinished();
         }
     }
 
-    fn take_on(&self, entry: Entry) {
+    fn take_on(&self, entry: Work) {
         if self.searching.replace(false) && self.shared.idle.end_search() {
             self.shared.wake_one();
         }
         match entry {
-            Entry::Run(slot) => self.execute(slot),
-            Entry::Resume(number) => self.resume(number),
+            Work::Task(cell) => self.execute(cell),
+            Work::Resume(number) => self.resume(number),
         }
     }
 
     // ---- what next ------------------------------------------------------------------------
 
     /// What is there without searching.
-    fn next(&self) -> Option<Entry> {
+    fn next_work(&self) -> Option<Work> {
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
         if tick.is_multiple_of(limits::TASK_GLOBAL_TICK)
-            && let Some(entry) = self.common(Priority::Interactive, false)
+            && let Some(entry) = self.pop_global(Priority::Interactive, false)
         {
             return Some(entry);
         }
@@ -144,36 +144,36 @@ impl Local {
         {
             return Some(entry);
         }
-        self.local()
-            .map(Entry::Run)
-            .or_else(|| self.common(Priority::Interactive, true))
+        self.pop_own()
+            .map(Work::Task)
+            .or_else(|| self.pop_global(Priority::Interactive, true))
     }
 
     /// The task in `next`, within its budget, then the queue.
-    fn local(&self) -> Option<&'static Slot> {
-        let budget = self.next_budget.get();
+    fn pop_own(&self) -> Option<&'static TaskCell> {
+        let budget = self.lifo_budget.get();
         if budget == 0
             && let Some(task) = self.me.queue.pop()
         {
-            self.next_budget.set(limits::TASK_NEXT_BUDGET);
+            self.lifo_budget.set(limits::TASK_LIFO_BUDGET);
             return Some(task);
         }
-        if self.me.next.load(Ordering::Relaxed).is_some()
-            && let Some(task) = self.me.next.swap(None, Ordering::AcqRel)
+        if self.me.lifo_slot.load(Ordering::Relaxed).is_some()
+            && let Some(task) = self.me.lifo_slot.swap(None, Ordering::AcqRel)
         {
-            self.next_budget.set(budget.saturating_sub(1));
+            self.lifo_budget.set(budget.saturating_sub(1));
             return Some(task);
         }
-        self.next_budget.set(limits::TASK_NEXT_BUDGET);
+        self.lifo_budget.set(limits::TASK_LIFO_BUDGET);
         self.me.queue.pop()
     }
 
     /// Background work that has waited for long while others went first. By time and not by a
     /// count of tasks: short ones would leave long background work most of the worker.
-    fn overdue(&self) -> Option<Entry> {
+    fn overdue(&self) -> Option<Work> {
         let now_ns = self.shared.now_ns();
         let since_ns = self.background_ns.get();
-        if self.shared.inject.len(Priority::Background) == 0 {
+        if self.shared.global_queue.len(Priority::Background) == 0 {
             self.background_ns.set(now_ns);
             return None;
         }
@@ -183,25 +183,25 @@ impl Local {
         self.background()
     }
 
-    fn background(&self) -> Option<Entry> {
+    fn background(&self) -> Option<Work> {
         self.background_ns.set(self.shared.now_ns());
-        self.common(Priority::Background, false)
+        self.pop_global(Priority::Background, false)
     }
 
     /// From the common queue, where `several` with a fair share of it for the own queue.
-    fn common(&self, priority: Priority, several: bool) -> Option<Entry> {
-        let places = self.shared.places.len();
+    fn pop_global(&self, priority: Priority, several: bool) -> Option<Work> {
+        let processors = self.shared.processors.len();
         let more = |waiting: usize| match several {
-            true => (waiting / (2 * places)).min(limits::TASK_QUEUE / 4),
+            true => (waiting / (2 * processors)).min(limits::TASK_QUEUE / 4),
             false => 0,
         };
         let keep = |task| self.me.queue.push(task, |_| {});
-        self.shared.inject.pop(priority, more, keep)
+        self.shared.global_queue.pop(priority, more, keep)
     }
 
     /// Looks for work elsewhere, for a while.
-    fn search(&self) -> Option<Entry> {
-        self.notes.pause(&self.me);
+    fn search(&self) -> Option<Work> {
+        self.stats.pause(&self.me);
         if !self.searching.get() {
             if !self.shared.idle.start_search() {
                 return self.background();
@@ -212,8 +212,8 @@ impl Local {
             let last = round + 1 == limits::TASK_SEARCH_ROUNDS;
             let found = self
                 .steal(last)
-                .map(Entry::Run)
-                .or_else(|| self.common(Priority::Interactive, true))
+                .map(Work::Task)
+                .or_else(|| self.pop_global(Priority::Interactive, true))
                 .or_else(|| self.background());
             if found.is_some() {
                 return found;
@@ -226,13 +226,13 @@ impl Local {
     }
 
     /// Steals half of what another worker has, beginning with a random one; what one is about
-    /// to run next only where `next_too`.
-    fn steal(&self, next_too: bool) -> Option<&'static Slot> {
-        let places = &self.shared.places;
-        let start = self.random() as usize % places.len();
-        for offset in 0..places.len() {
-            let place = &places[(start + offset) % places.len()];
-            let number = place.load(Ordering::Acquire);
+    /// to run next only where `lifo_too`.
+    fn steal(&self, lifo_too: bool) -> Option<&'static TaskCell> {
+        let processors = &self.shared.processors;
+        let start = self.random() as usize % processors.len();
+        for offset in 0..processors.len() {
+            let processor = &processors[(start + offset) % processors.len()];
+            let number = processor.load(Ordering::Acquire);
             if number == self.me.number {
                 continue;
             }
@@ -240,12 +240,12 @@ impl Local {
                 continue;
             };
             let stolen = other.queue.steal_into(&self.me.queue).or_else(|| {
-                let next = next_too && other.next.load(Ordering::Relaxed).is_some();
-                next.then(|| other.next.swap(None, Ordering::AcqRel))?
+                let lifo = lifo_too && other.lifo_slot.load(Ordering::Relaxed).is_some();
+                lifo.then(|| other.lifo_slot.swap(None, Ordering::AcqRel))?
             });
             if stolen.is_some() {
                 self.me.counters.steals.add(1);
-                self.notes.stole(number, self.me.queue.len() + 1);
+                self.stats.stole(number, self.me.queue.len() + 1);
                 return stolen;
             }
         }
@@ -264,29 +264,29 @@ impl Local {
 
     // ---- running --------------------------------------------------------------------------
 
-    fn execute(&self, slot: &'static Slot) {
-        let Some(running) = slot.claim() else {
+    fn execute(&self, cell: &'static TaskCell) {
+        let Some(running) = cell.claim() else {
             return;
         };
         let me = &*self.me;
-        let name = TaskName::of(slot);
-        let owner = slot.meta.owner();
+        let name = TaskId::of(cell);
+        let owner = cell.meta.owner();
         self.began_ns.set(match owner.priority {
             Priority::Interactive => 0,
             Priority::Background => time::monotonic_ns(),
         });
-        me.current.store(Some(slot), Ordering::Relaxed);
+        me.current.store(Some(cell), Ordering::Relaxed);
         self.count_tick();
         me.set_state(WorkerState::Running);
         me.counters.polls.add(1);
-        self.notes.begins(me, slot);
+        self.stats.begins(me, cell);
         let before_ns = self.shared.now_ns();
         let waker = name.waker();
         let polled = running.poll(&mut Context::from_waker(&waker), || {
-            self.give_back(owner.class)
+            self.return_permit(owner.class)
         });
         let long = self.shared.now_ns() != before_ns;
-        self.notes.ends(&self.shared, me, long);
+        self.stats.ends(&self.shared, me, long);
         me.current.store(None, Ordering::Relaxed);
         me.set_state(WorkerState::Searching);
         match polled {
@@ -297,9 +297,9 @@ impl Local {
             }
             Polled::Waiting => {}
             // At the end of the queue, or who yields would never let others go first.
-            Polled::Again(slot) => {
-                slot.meta.set_runnable(self.notes.stamp());
-                self.queue(slot, false);
+            Polled::Again(cell) => {
+                cell.meta.set_runnable(self.stats.stamp());
+                self.queue(cell, false);
             }
         }
     }
@@ -326,47 +326,49 @@ impl Local {
         if self.shared.closed() {
             return Ok(Task::refused());
         }
-        if !self.set_aside(class) {
+        if !self.take_permit(class) {
             return Err(class.refuse());
         }
         let Some(vacant) = arena::take() else {
-            self.give_back(class.index);
+            self.return_permit(class.index);
             return Err(class.refuse());
         };
-        let (now_ns, stamp) = (self.shared.now_ns(), self.notes.stamp());
+        let (now_ns, stamp) = (self.shared.now_ns(), self.stats.stamp());
         let owner = self.shared.owner(class);
         vacant.meta().set(site, owner, now_ns, stamp);
-        let (slot, handle) = vacant.fill(work);
-        self.notes.spawned(slot, site);
-        self.queue(slot, true);
+        let (cell, handle) = vacant.fill(work);
+        self.stats.spawned(cell, site);
+        self.queue(cell, true);
         Ok(Task::spawned(handle))
     }
 
     /// Queues a task of this pool here: as the next to run, or at the end.
-    pub fn queue(&self, slot: &'static Slot, as_next: bool) {
+    pub fn queue(&self, cell: &'static TaskCell, to_lifo_slot: bool) {
         let me = &*self.me;
-        let priority = slot.meta.owner().priority;
-        // Nobody steals from a thread without a place.
-        if priority == Priority::Background || me.place() == NONE {
-            self.shared.inject.push(priority, slot);
+        let priority = cell.meta.owner().priority;
+        // Nobody steals from a thread without a processor.
+        if priority == Priority::Background || me.processor() == NONE {
+            self.shared.global_queue.push(priority, cell);
             return self.shared.wake_one();
         }
-        let displaced = if as_next {
-            match me.next.load(Ordering::Relaxed) {
+        let displaced = if to_lifo_slot {
+            match me.lifo_slot.load(Ordering::Relaxed) {
                 // Thieves only empty it.
                 None => {
-                    me.next.store(Some(slot), Ordering::Release);
+                    me.lifo_slot.store(Some(cell), Ordering::Release);
                     return;
                 }
-                Some(_) => me.next.swap(Some(slot), Ordering::AcqRel),
+                Some(_) => me.lifo_slot.swap(Some(cell), Ordering::AcqRel),
             }
         } else {
-            Some(slot)
+            Some(cell)
         };
-        if let Some(slot) = displaced {
-            me.queue.push(slot, |half| {
+        if let Some(cell) = displaced {
+            me.queue.push(cell, |half| {
                 me.counters.overflows.add(1);
-                self.shared.inject.push_all(Priority::Interactive, half);
+                self.shared
+                    .global_queue
+                    .push_all(Priority::Interactive, half);
             });
             self.shared.wake_one();
         }
@@ -376,9 +378,9 @@ impl Local {
 
     /// Whether a half should be offered to others: nothing can be stolen here as it is.
     pub fn offers(&self) -> bool {
-        match self.me.place() {
-            // Nobody steals from a thread without a place.
-            NONE => self.shared.inject.len(Priority::Interactive) == 0,
+        match self.me.processor() {
+            // Nobody steals from a thread without a processor.
+            NONE => self.shared.global_queue.len(Priority::Interactive) == 0,
             _ => self.me.queue.is_empty(),
         }
     }
@@ -389,35 +391,35 @@ impl Local {
         &self,
         half: impl FnOnce() + Send + 'static,
         site: &'static Location<'static>,
-    ) -> Option<(&'static Slot, Task<()>)> {
+    ) -> Option<(&'static TaskCell, Task<()>)> {
         let class = self.class()?;
-        if self.shared.closed() || !self.set_aside(class) {
+        if self.shared.closed() || !self.take_permit(class) {
             return None;
         }
         let Some(vacant) = arena::take() else {
-            self.give_back(class.index);
+            self.return_permit(class.index);
             return None;
         };
-        let (now_ns, stamp) = (self.shared.now_ns(), self.notes.stamp());
+        let (now_ns, stamp) = (self.shared.now_ns(), self.stats.stamp());
         let mut owner = self.shared.owner(class);
         // Its other half runs already, and waits for it.
         owner.priority = Priority::Interactive;
         vacant.meta().set(site, owner, now_ns, stamp);
-        let (slot, handle) = vacant.fill(Once::new(half));
-        self.queue(slot, false);
+        let (cell, handle) = vacant.fill(ClosureFuture::new(half));
+        self.queue(cell, false);
         // Who offers what it has to others does not hold its worker.
         self.count_tick();
-        Some((slot, Task::spawned(handle)))
+        Some((cell, Task::spawned(handle)))
     }
 
     /// Takes an offered half back. False if somebody has begun it.
-    pub fn take_back(&self, slot: &'static Slot) -> bool {
-        let Some(running) = slot.claim() else {
+    pub fn take_back(&self, cell: &'static TaskCell) -> bool {
+        let Some(running) = cell.claim() else {
             return false;
         };
         // If it is not the newest any more, who finds it in the queue will see that it is over.
-        self.me.queue.take_back(slot);
-        self.give_back(slot.meta.owner().class);
+        self.me.queue.take_back(cell);
+        self.return_permit(cell.meta.owner().class);
         if let Some(vacant) = running.stop() {
             arena::put_back(vacant);
         }
@@ -426,12 +428,12 @@ impl Local {
 
     /// Runs another task in the middle of one that waits. False if there is none.
     pub fn help(&self) -> bool {
-        let Some(slot) = self.local().or_else(|| self.steal(true)) else {
+        let Some(cell) = self.pop_own().or_else(|| self.steal(true)) else {
             return false;
         };
         let outer = self.me.current.load(Ordering::Relaxed);
         let began_ns = self.began_ns.get();
-        self.notes.nested(&self.me, || self.execute(slot));
+        self.stats.nested(&self.me, || self.execute(cell));
         // The one that waits is still what it was: a background one goes on giving way.
         self.began_ns.set(began_ns);
         self.me.current.store(outer, Ordering::Relaxed);
@@ -439,55 +441,58 @@ impl Local {
         true
     }
 
-    fn set_aside(&self, class: &ClassState) -> bool {
-        let aside = &mut self.aside.borrow_mut()[usize::from(class.index)];
-        if *aside == 0 {
-            if class.batch > 1 && class.reserve(class.batch) {
-                *aside = class.batch as u32;
+    fn take_permit(&self, class: &ClassState) -> bool {
+        let reserved = &mut self.reserved.borrow_mut()[usize::from(class.index)];
+        if *reserved == 0 {
+            if class.reserve_batch > 1 && class.acquire(class.reserve_batch) {
+                *reserved = class.reserve_batch as u32;
             } else {
-                return class.reserve(1);
+                return class.acquire(1);
             }
         }
-        *aside -= 1;
+        *reserved -= 1;
         true
     }
 
     /// A task of this class is over.
-    fn give_back(&self, class: u8) {
+    fn return_permit(&self, class: u8) {
         let Some(state) = self.shared.class(class) else {
             return;
         };
-        let batch = state.batch as u32;
-        let aside = &mut self.aside.borrow_mut()[usize::from(class)];
-        *aside += 1;
-        if batch == 1 || *aside > 2 * batch {
-            let surplus = if batch == 1 { *aside } else { batch };
-            *aside -= surplus;
-            state.give_back(surplus as usize);
+        let batch = state.reserve_batch as u32;
+        let reserved = &mut self.reserved.borrow_mut()[usize::from(class)];
+        *reserved += 1;
+        if batch == 1 || *reserved > 2 * batch {
+            let surplus = if batch == 1 { *reserved } else { batch };
+            *reserved -= surplus;
+            state.release(surplus as usize);
         }
     }
 
-    /// Gives back all places for tasks that were set aside.
-    pub(super) fn return_aside(&self) {
-        let mut all = self.aside.borrow_mut();
+    /// Gives back all processors for tasks that were set aside.
+    pub(super) fn return_reserved(&self) {
+        let mut all = self.reserved.borrow_mut();
         for class in self.shared.classes() {
-            let aside = std::mem::take(&mut all[usize::from(class.index)]);
-            if aside > 0 {
-                class.give_back(aside as usize);
+            let reserved = std::mem::take(&mut all[usize::from(class.index)]);
+            if reserved > 0 {
+                class.release(reserved as usize);
             }
         }
     }
 
-    // ---- sleeping and places --------------------------------------------------------------
+    // ---- sleeping and processors --------------------------------------------------------------
 
     /// Parks until there is something to do.
     fn park(&self) {
-        self.return_aside();
+        self.return_reserved();
         let (shared, me) = (&*self.shared, &*self.me);
         let searched = self.searching.replace(false);
-        let place = me.place();
-        match shared.idle.park(place, searched, || me.place() == place) {
-            // Its place was given away just now.
+        let processor = me.processor();
+        match shared
+            .idle
+            .park(processor, searched, || me.processor() == processor)
+        {
+            // Its processor was given away just now.
             None => {
                 if searched && shared.idle.end_search() {
                     shared.wake_one();
@@ -495,7 +500,11 @@ impl Local {
                 return;
             }
             Some(true) if shared.work_waits() => {
-                if shared.idle.unpark(true, |other| other == place).is_some() {
+                if shared
+                    .idle
+                    .unpark(true, |other| other == processor)
+                    .is_some()
+                {
                     self.searching.set(true);
                     return;
                 }
@@ -504,7 +513,7 @@ impl Local {
         }
         me.counters.parks.add(1);
         me.set_state(WorkerState::Parked);
-        if self.notes.park(|| self.wait()) == Signal::Search {
+        if self.stats.park(|| self.wait()) == Signal::Search {
             self.searching.set(true);
         }
         me.set_state(WorkerState::Searching);
@@ -525,13 +534,13 @@ impl Local {
         }
     }
 
-    /// Without a place: leaves what it has to others and waits for one. False: end.
+    /// Without a processor: leaves what it has to others and waits for one. False: end.
     fn be_spare(&self) -> bool {
-        self.notes.pause(&self.me);
+        self.stats.pause(&self.me);
         if self.searching.replace(false) && self.shared.idle.end_search() {
             self.shared.wake_one();
         }
-        self.return_aside();
+        self.return_reserved();
         self.flush();
         let signal = self.shared.wait_as_spare(&self.me);
         self.me.set_state(WorkerState::Searching);
@@ -542,10 +551,10 @@ impl Local {
     /// Moves what waits here to the front of the common queue. True if there was something.
     pub(super) fn flush(&self) -> bool {
         let mut waiting = self.me.queue.take_all();
-        waiting.extend(self.me.next.swap(None, Ordering::AcqRel));
+        waiting.extend(self.me.lifo_slot.swap(None, Ordering::AcqRel));
         if !waiting.is_empty() {
             self.shared
-                .inject
+                .global_queue
                 .push_front(Priority::Interactive, &waiting);
         }
         !waiting.is_empty()

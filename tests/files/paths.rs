@@ -10,7 +10,7 @@ use headwater::files::{Files, FilesOptions};
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
-use crate::site::{Site, always_look, on_shard, workshop};
+use crate::site::{Site, always_look, on_shard, shared_work};
 
 #[test]
 fn a_file_and_its_fields() {
@@ -177,7 +177,7 @@ fn what_is_no_file_is_never_opened() {
         for path in ["/fifo", "/socket", "/fifo/"] {
             assert_eq!(site.get(path).await.status, 404, "{path}");
         }
-        let (_pool, work) = workshop();
+        let (_pool, work) = shared_work();
         let options = FilesOptions::default();
         site.files = Files::new(&shard, "/dev".as_ref(), options, &work).unwrap();
         assert_eq!(site.get("/null").await.status, 404);
@@ -220,7 +220,7 @@ fn a_root_that_cannot_be_served_is_told() {
     on_shard(async |shard| {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("none");
-        let (_pool, work) = workshop();
+        let (_pool, work) = shared_work();
         let Err(error) = Files::new(&shard, &root, FilesOptions::default(), &work) else {
             panic!("there is no such folder");
         };

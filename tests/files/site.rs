@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::files::{Files, FilesOptions, Workshop};
+use headwater::files::{Files, FilesOptions, SharedWork};
 use headwater::http::{Body, FileSlice, ParseLimits, Part, Response, parse_request};
 use headwater::limits;
 use headwater::runtime::{Runtime, Shard, sleep};
@@ -49,14 +49,14 @@ pub struct Site {
 }
 
 /// A pool for a site's work, and the work.
-pub fn workshop() -> (Pool, Arc<Workshop>) {
+pub fn shared_work() -> (Pool, Arc<SharedWork>) {
     let options = Options {
         workers: 2,
         ..Options::default()
     };
     let pool = Pool::start(options).unwrap();
-    let workshop = Workshop::new(&pool.handle()).unwrap();
-    (pool, Arc::new(workshop))
+    let shared_work = SharedWork::new(&pool.handle()).unwrap();
+    (pool, Arc::new(shared_work))
 }
 
 impl Site {
@@ -72,8 +72,8 @@ impl Site {
     }
 
     fn of(shard: &Shard, folder: Rc<TempDir>, options: FilesOptions) -> Site {
-        let (pool, workshop) = workshop();
-        let files = Files::new(shard, &folder.path().join("www"), options, &workshop).unwrap();
+        let (pool, shared_work) = shared_work();
+        let files = Files::new(shard, &folder.path().join("www"), options, &shared_work).unwrap();
         Site {
             folder,
             files,

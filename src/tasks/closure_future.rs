@@ -4,18 +4,18 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-pub(super) struct Once<F>(Option<F>);
+pub(super) struct ClosureFuture<F>(Option<F>);
 
-impl<F> Once<F> {
+impl<F> ClosureFuture<F> {
     pub fn new(run: F) -> Self {
         Self(Some(run))
     }
 }
 
 // The closure is moved out to be called, and never pinned.
-impl<F> Unpin for Once<F> {}
+impl<F> Unpin for ClosureFuture<F> {}
 
-impl<F: FnOnce() -> T, T> Future for Once<F> {
+impl<F: FnOnce() -> T, T> Future for ClosureFuture<F> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {

@@ -1,4 +1,4 @@
-//! What the pool notes of its tasks: events for the flight recorder, and distributions of how long
+//! What the pool stats of its tasks: events for the flight recorder, and distributions of how long
 //! tasks waited and ran, and how long a worker's queue was.
 //!
 //! Reading the clock costs about as much as running a short task, so it is not read for each:
@@ -17,19 +17,19 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use super::cell::Slot;
-use super::lock;
+use super::cell::TaskCell;
 use super::meta::Stamp;
 use super::shared::{Shared, Worker};
-use super::waker::TaskName;
+use super::task_id::TaskId;
 use crate::limits;
 use crate::observe::histogram::Total;
 use crate::observe::{Event, Histogram, Site, Writer, recorder};
+use crate::sys::sync::lock;
 use crate::sys::time;
 
 /// What one worker has counted, for others to read.
 #[derive(Default)]
-pub(super) struct Figures {
+pub(super) struct Histograms {
     latency: Histogram,
     run_time: Histogram,
     queue_depth: Histogram,
@@ -48,23 +48,23 @@ pub struct Distributions {
 
 impl Distributions {
     pub(super) fn take(shared: &Shared) -> Self {
-        let of = |histogram: fn(&Figures) -> &Histogram| {
+        let of = |histogram: fn(&Histograms) -> &Histogram| {
             Total::of(
                 shared
                     .all_workers()
-                    .map(|worker| histogram(&worker.figures)),
+                    .map(|worker| histogram(&worker.histograms)),
             )
         };
         Self {
-            latency: of(|figures| &figures.latency),
-            run_time: of(|figures| &figures.run_time),
-            queue_depth: of(|figures| &figures.queue_depth),
+            latency: of(|histograms| &histograms.latency),
+            run_time: of(|histograms| &histograms.run_time),
+            queue_depth: of(|histograms| &histograms.queue_depth),
         }
     }
 }
 
-/// A worker's notes, as its own thread has them.
-pub(super) struct Notes {
+/// A worker's stats, as its own thread has them.
+pub(super) struct WorkerStats {
     writer: Rc<Writer>,
     /// When the batch began; 0: none has.
     began_ns: Cell<u64>,
@@ -100,23 +100,23 @@ fn sample(stamps: &Cell<u32>) -> Stamp {
 }
 
 /// A task was spawned on a thread outside the pool.
-pub(super) fn spawned_outside(slot: &Slot, site: &'static Location<'static>) {
+pub(super) fn spawned_outside(cell: &TaskCell, site: &'static Location<'static>) {
     recorder::note(|writer| {
         if writer.is_on() {
-            let id = TaskName::of(slot).id();
+            let id = TaskId::of(cell).id();
             writer.record(time::monotonic_ns(), Event::Spawn, Site::of(site), id, 0);
         }
     });
 }
 
-/// Makes the calling thread the monitor, which notes what it finds on a track of its own.
+/// Makes the calling thread the monitor, which stats what it finds on a track of its own.
 pub(super) fn enter_monitor(shared: &Shared) {
     let options = &shared.options;
     Rc::new(options.recorder.track(format!("{}-monitor", options.name))).enter();
 }
 
 /// A task has held its worker for too long.
-pub(super) fn overrun(shared: &Shared, task: &Slot, held_ns: u64) {
+pub(super) fn overrun(shared: &Shared, task: &TaskCell, held_ns: u64) {
     let site = task.meta.site().map_or(Site::UNKNOWN, Site::of);
     *lock(&shared.overrun_sites).entry(site).or_default() += 1;
     recorder::note(|writer| {
@@ -139,7 +139,7 @@ pub(super) fn handed_off(worker: u32, tasks: usize) {
     });
 }
 
-impl Notes {
+impl WorkerStats {
     pub fn new(shared: &Shared, me: &Worker) -> Self {
         let options = &shared.options;
         let name = format!("{}-{}", options.name, me.number);
@@ -172,10 +172,10 @@ impl Notes {
     }
 
     /// A task was spawned on this thread.
-    pub fn spawned(&self, slot: &Slot, site: &'static Location<'static>) {
+    pub fn spawned(&self, cell: &TaskCell, site: &'static Location<'static>) {
         // Of short tasks only those whose latency is taken.
-        if self.writer.is_on() && slot.meta.runnable().stands_for() > 0 {
-            let id = TaskName::of(slot).id();
+        if self.writer.is_on() && cell.meta.runnable().stands_for() > 0 {
+            let id = TaskId::of(cell).id();
             let now_ns = time::monotonic_ns();
             self.writer
                 .record(now_ns, Event::Spawn, Site::of(site), id, 0);
@@ -183,19 +183,19 @@ impl Notes {
     }
 
     /// A task is about to run.
-    pub fn begins(&self, me: &Worker, slot: &Slot) {
-        let stamp = slot.meta.runnable();
+    pub fn begins(&self, me: &Worker, cell: &TaskCell) {
+        let stamp = cell.meta.runnable();
         if stamp.stands_for() > 0 {
             let waited_ns = stamp.waited_ns(self.close(me, false));
             let count = stamp.stands_for().into();
-            me.figures.latency.record_n(waited_ns, count);
+            me.histograms.latency.record_n(waited_ns, count);
         } else if self.began_ns.get() == 0 {
             self.began_ns.set(time::monotonic_ns());
         }
         if !self.are_short() {
             self.stamps.set(0);
         }
-        self.last.set((TaskName::of(slot).id(), slot.meta.site()));
+        self.last.set((TaskId::of(cell).id(), cell.meta.site()));
     }
 
     /// It has run; `long`: the pool's time has moved on meanwhile.
@@ -241,7 +241,7 @@ impl Notes {
             return now_ns;
         }
         let took_ns = now_ns.saturating_sub(began_ns);
-        let run_time = &me.figures.run_time;
+        let run_time = &me.histograms.run_time;
         let mean_ns = took_ns / u64::from(tasks);
         if long && tasks > 1 {
             // All but the last one were as short as those before.
@@ -256,7 +256,7 @@ impl Notes {
         let quota = limits::TASK_BATCH_NS / mean_ns.max(1);
         self.quota
             .set(quota.clamp(1, limits::TASK_BATCH_MAX.into()) as u32);
-        me.figures.queue_depth.record(me.queued() as u64);
+        me.histograms.queue_depth.record(me.queued() as u64);
         if self.writer.is_on() {
             let (id, site) = self.last.get();
             let site = site.map_or(Site::UNKNOWN, Site::of);

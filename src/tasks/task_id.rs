@@ -1,28 +1,28 @@
-//! Wakers of tasks: one word, which names a slot and the use of it.
+//! Wakers of tasks: one word, which names a cell and the use of it.
 //!
-//! A waker that outlives its task wakes nobody, since the slot's generation has moved on; after
-//! 2^32 uses of the slot it might wake another task once too often, which every future bears.
+//! A waker that outlives its task wakes nobody, since the cell's generation has moved on; after
+//! 2^32 uses of the cell it might wake another task once too often, which every future bears.
 
 use std::task::Waker;
 
-use super::cell::Slot;
+use super::cell::TaskCell;
 use super::{arena, context, registry};
 use crate::sys::word_waker::{WakeWord, word_waker};
 
-/// A task's name: its slot, and which use of it.
+/// A task's name: its cell, and which use of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct TaskName {
+pub(super) struct TaskId {
     index: u32,
     generation: u32,
 }
 
 const _: () = assert!(size_of::<usize>() == 8, "headwater needs a 64-bit machine");
 
-impl TaskName {
-    pub fn of(slot: &Slot) -> Self {
+impl TaskId {
+    pub fn of(cell: &TaskCell) -> Self {
         Self {
-            index: slot.index(),
-            generation: slot.generation(),
+            index: cell.index(),
+            generation: cell.generation(),
         }
     }
 
@@ -36,24 +36,24 @@ impl TaskName {
     }
 }
 
-impl WakeWord for TaskName {
+impl WakeWord for TaskId {
     fn wake(word: usize) {
         let (index, generation) = (word as u32, (word >> 32) as u32);
-        let Some(slot) = arena::slot(index) else {
+        let Some(cell) = arena::cell(index) else {
             return;
         };
-        let pool = slot.meta.owner().pool;
-        if !slot.wake(generation) {
+        let pool = cell.meta.owner().pool;
+        if !cell.wake(generation) {
             return;
         }
         context::with(|local| match local {
             Some(local) if local.shared.id() == pool => {
-                slot.meta.set_runnable(local.notes.stamp());
-                local.queue(slot, true);
+                cell.meta.set_runnable(local.stats.stamp());
+                local.queue(cell, true);
             }
             _ => {
                 if let Some(pool) = registry::find(pool) {
-                    pool.schedule(slot, generation);
+                    pool.schedule(cell, generation);
                 }
             }
         });

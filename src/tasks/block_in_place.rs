@@ -1,4 +1,4 @@
-//! A task that leaves its place to others: while it blocks, and to let them go first.
+//! A task that leaves its processor to others: while it blocks, and to let them go first.
 
 use std::sync::atomic::Ordering;
 
@@ -9,20 +9,20 @@ use crate::limits;
 use crate::sys::time;
 
 impl Local {
-    /// Runs `wait`, which blocks this thread, while another has its place.
-    pub fn block<T>(&self, wait: impl FnOnce() -> T) -> T {
+    /// Runs `wait`, which blocks this thread, while another has its processor.
+    pub fn block_in_place<T>(&self, wait: impl FnOnce() -> T) -> T {
         let (shared, me) = (&*self.shared, &*self.me);
         let before = me.state();
-        self.return_aside();
-        let place = shared.leave_place(me);
+        self.return_reserved();
+        let processor = shared.release_processor(me);
         me.set_state(WorkerState::Blocked);
-        if let Some(place) = place {
+        if let Some(processor) = processor {
             self.flush();
-            shared.fill_or_park(place);
+            shared.hand_off_or_park(processor);
         }
         let value = wait();
-        let back = place.is_some() && shared.take_free_place(me);
-        me.set_state(match (back, place) {
+        let back = processor.is_some() && shared.acquire_parked_processor(me);
+        me.set_state(match (back, processor) {
             (true, _) => WorkerState::Running,
             (false, Some(_)) => WorkerState::Held,
             (false, None) => before,
@@ -42,10 +42,10 @@ impl Local {
     }
 
     fn interactive_waits(&self) -> bool {
-        self.me.has_work() || self.shared.inject.len(Priority::Interactive) > 0
+        self.me.has_work() || self.shared.global_queue.len(Priority::Interactive) > 0
     }
 
-    /// Leaves the place to another thread and waits in line for one.
+    /// Leaves the processor to another thread and waits in line for one.
     #[cold]
     pub fn give_way(&self) {
         let (shared, me) = (&*self.shared, &*self.me);
@@ -55,21 +55,21 @@ impl Local {
             return;
         }
         let current = me.current.load(Ordering::Relaxed);
-        let priority = current.map_or(Priority::Interactive, |slot| slot.meta.owner().priority);
-        if let Some(place) = shared.leave_place(me) {
+        let priority = current.map_or(Priority::Interactive, |cell| cell.meta.owner().priority);
+        if let Some(processor) = shared.release_processor(me) {
             me.set_state(WorkerState::Waiting);
-            self.return_aside();
+            self.return_reserved();
             self.flush();
-            shared.inject.push_resume(priority, me.number);
-            if shared.give_place(place, Signal::Run).is_ok() {
+            shared.global_queue.push_resume(priority, me.number);
+            if shared.assign_processor(processor, Signal::Run).is_ok() {
                 shared.wake_one();
-                self.notes.park(|| self.wait());
-            } else if shared.inject.take_back(priority, me.number) {
+                self.stats.park(|| self.wait());
+            } else if shared.global_queue.take_back(priority, me.number) {
                 // There are as many threads as there may be.
-                shared.take_place(me, place);
+                shared.acquire_processor(me, processor);
             } else {
-                // It is about to be given another place.
-                shared.idle.park(place, false, || true);
+                // It is about to be given another processor.
+                shared.idle.park(processor, false, || true);
                 self.wait();
             }
             me.set_state(WorkerState::Running);
@@ -80,17 +80,19 @@ impl Local {
         }
     }
 
-    /// Gives the place to a thread that waits in the middle of a task.
+    /// Gives the processor to a thread that waits in the middle of a task.
     pub(super) fn resume(&self, number: u32) {
         let (shared, me) = (&*self.shared, &*self.me);
         let Some(other) = shared.worker(number) else {
             return;
         };
-        let Some(place) = shared.leave_place(me) else {
-            return shared.inject.push_resume(Priority::Background, number);
+        let Some(processor) = shared.release_processor(me) else {
+            return shared
+                .global_queue
+                .push_resume(Priority::Background, number);
         };
         self.flush();
-        shared.take_place(other, place);
+        shared.acquire_processor(other, processor);
         other.signal(Signal::Run);
         // What waited here waits in the common queue now.
         shared.wake_one();

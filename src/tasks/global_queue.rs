@@ -1,0 +1,122 @@
+//! The pool's common queue: what comes from outside, what a worker has too much of, and all
+//! background work. Interactive tasks and background tasks wait in a lane each.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Priority;
+use super::cell::TaskCell;
+use crate::sys::sync::lock;
+
+/// What waits for a worker.
+#[derive(Clone, Copy)]
+pub(super) enum Work {
+    /// A task to run.
+    Task(&'static TaskCell),
+    /// A thread in the middle of a long task that has let others go first: the worker that gets
+    /// here gives it its processor.
+    Resume(u32),
+}
+
+#[derive(Default)]
+struct Lane {
+    tasks: Mutex<VecDeque<Work>>,
+    /// Written with the lane locked; read without, to see that there is nothing to lock for.
+    len: AtomicUsize,
+}
+
+#[derive(Default)]
+pub(super) struct GlobalQueue {
+    interactive: Lane,
+    background: Lane,
+}
+
+impl GlobalQueue {
+    fn lane(&self, priority: Priority) -> &Lane {
+        match priority {
+            Priority::Interactive => &self.interactive,
+            Priority::Background => &self.background,
+        }
+    }
+
+    pub fn len(&self, priority: Priority) -> usize {
+        self.lane(priority).len.load(Ordering::Acquire)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len(Priority::Interactive) + self.len(Priority::Background) == 0
+    }
+
+    pub fn push(&self, priority: Priority, task: &'static TaskCell) {
+        let lane = self.lane(priority);
+        let mut tasks = lock(&lane.tasks);
+        tasks.push_back(Work::Task(task));
+        lane.len.store(tasks.len(), Ordering::Release);
+    }
+
+    /// A thread that has given way waits for its turn: behind all interactive tasks that are
+    /// there, or before all background ones, which gave way to interactive ones only.
+    pub fn push_resume(&self, priority: Priority, thread: u32) {
+        let lane = self.lane(priority);
+        let mut tasks = lock(&lane.tasks);
+        match priority {
+            Priority::Interactive => tasks.push_back(Work::Resume(thread)),
+            Priority::Background => tasks.push_front(Work::Resume(thread)),
+        }
+        lane.len.store(tasks.len(), Ordering::Release);
+    }
+
+    /// Takes a thread out of the lane again; false if its turn has come.
+    pub fn take_back(&self, priority: Priority, thread: u32) -> bool {
+        let lane = self.lane(priority);
+        let mut tasks = lock(&lane.tasks);
+        let own = |entry: &Work| matches!(entry, Work::Resume(other) if *other == thread);
+        let at = tasks.iter().position(own);
+        let taken = at.and_then(|at| tasks.remove(at)).is_some();
+        lane.len.store(tasks.len(), Ordering::Release);
+        taken
+    }
+
+    /// What a worker has too much of.
+    pub fn push_all(&self, priority: Priority, all: &[&'static TaskCell]) {
+        let lane = self.lane(priority);
+        let mut tasks = lock(&lane.tasks);
+        tasks.extend(all.iter().copied().map(Work::Task));
+        lane.len.store(tasks.len(), Ordering::Release);
+    }
+
+    /// What waited behind a held worker, and so for longest: it goes first.
+    pub fn push_front(&self, priority: Priority, all: &[&'static TaskCell]) {
+        let lane = self.lane(priority);
+        let mut tasks = lock(&lane.tasks);
+        for task in all.iter().rev() {
+            tasks.push_front(Work::Task(task));
+        }
+        lane.len.store(tasks.len(), Ordering::Release);
+    }
+
+    /// Takes the oldest. Up to `more(waiting)` tasks right behind it go to `keep`.
+    pub fn pop(
+        &self,
+        priority: Priority,
+        more: impl FnOnce(usize) -> usize,
+        mut keep: impl FnMut(&'static TaskCell),
+    ) -> Option<Work> {
+        let lane = self.lane(priority);
+        if lane.len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut tasks = lock(&lane.tasks);
+        let first = tasks.pop_front()?;
+        for _ in 0..more(tasks.len()) {
+            match tasks.front() {
+                Some(&Work::Task(task)) => keep(task),
+                _ => break,
+            }
+            tasks.pop_front();
+        }
+        lane.len.store(tasks.len(), Ordering::Release);
+        Some(first)
+    }
+}
