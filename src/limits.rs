@@ -440,8 +440,8 @@ pub const SOCKET_BUFFER_BYTES_CEILING: usize = 1 << 30;
 
 // ---- being observed -------------------------------------------------------------
 
-/// Places in the program's text that have a number: spawn sites and names of operations.
-pub const SITES_MAX: usize = 64 * 1024;
+/// Call sites that get a number: source locations that spawn tasks, and names of operations.
+pub const CALL_SITES_MAX: usize = 64 * 1024;
 /// Bytes of the flight recorder's buffer of one thread (0: off)…
 pub const RECORDER_BYTES: usize = 2 * 1024 * 1024;
 /// …how far an operator may raise it…

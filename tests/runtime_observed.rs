@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater::observe::recorder::{Event, Record};
-use headwater::observe::{Recorder, Site};
+use headwater::observe::{CallSite, Recorder};
 use headwater::runtime::{Runtime, Shard, Stall, Stream, yield_now};
 use headwater::sys;
 
@@ -31,7 +31,7 @@ fn hold_up() {
 
 async fn stall(shard: Shard, times: u64) {
     for _ in 0..times {
-        let (kind, what) = (Site::named("a slow task"), Site::named("spinning"));
+        let (kind, what) = (CallSite::named("a slow task"), CallSite::named("spinning"));
         let done = Arc::new(AtomicBool::new(false));
         shard.spawn_as(kind, {
             let (shard, done) = (shard.clone(), Arc::clone(&done));
@@ -85,7 +85,7 @@ fn a_stall_is_seen_while_it_lasts_and_counted_once() {
         .start(move |shard| {
             let seen = Arc::clone(&waits);
             async move {
-                shard.doing(Site::named("waiting to be seen"));
+                shard.doing(CallSite::named("waiting to be seen"));
                 while !seen.load(Ordering::Acquire) {
                     std::hint::spin_loop();
                 }
@@ -143,7 +143,7 @@ fn the_recorder_has_the_life_of_an_operation() {
             let (near, far) = UnixStream::pair().unwrap();
             let near = Stream::new(near);
             let mut receiver = near.receiver();
-            shard.spawn_as(Site::named("writer"), async move {
+            shard.spawn_as(CallSite::named("writer"), async move {
                 let far = Stream::new(far);
                 far.send_all(b"hello".to_vec()).await.unwrap();
             });

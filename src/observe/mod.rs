@@ -4,16 +4,16 @@
 //! - [`recorder`]: the last events of each thread, and [`trace`], which writes them as a trace;
 //! - [`histogram`]: distributions with one writer, merged when they are read;
 //! - [`metrics`]: text for Prometheus;
-//! - [`site`]: names of places in the program, as small numbers.
+//! - [`call_site`]: source locations and operation names as small numbers.
 //!
 //! Nothing here waits, takes a lock or allocates on the side of those who are observed.
 
+pub mod call_site;
 pub mod histogram;
 pub mod metrics;
 pub mod recorder;
-pub mod site;
 pub mod trace;
 
+pub use call_site::CallSite;
 pub use histogram::Histogram;
 pub use recorder::{Event, Recorder, Writer};
-pub use site::Site;

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::site::Site;
+use super::call_site::CallSite;
 use crate::limits;
 use crate::sys;
 
@@ -81,7 +81,7 @@ pub struct Record {
     /// By `CLOCK_MONOTONIC`, in ns.
     pub at_ns: u64,
     pub event: Event,
-    pub site: Site,
+    pub site: CallSite,
     pub id: u64,
     pub value: u64,
 }
@@ -100,7 +100,7 @@ impl Record {
         Some(Self {
             at_ns,
             event: Event::from_number(what >> 32)?,
-            site: Site::from_number(what as u32),
+            site: CallSite::from_number(what as u32),
             id,
             value,
         })
@@ -212,7 +212,7 @@ impl Writer {
 
     /// Records an event. The time is the caller's, who often has it already.
     #[inline]
-    pub fn record(&self, at_ns: u64, event: Event, site: Site, id: u64, value: u64) {
+    pub fn record(&self, at_ns: u64, event: Event, site: CallSite, id: u64, value: u64) {
         let Some(track) = &self.track else { return };
         let n = self.head.get();
         let record = Record {

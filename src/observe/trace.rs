@@ -14,8 +14,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::call_site::CallSite;
 use super::recorder::{Event, Record, Snapshot, TrackSnapshot};
-use super::site::Site;
 
 /// One line of the trace.
 #[derive(Serialize)]
@@ -87,10 +87,10 @@ pub fn write(out: impl Write, snapshot: &Snapshot, since_ns: u64) -> io::Result<
 
 /// The texts of sites, each made once.
 #[derive(Default)]
-struct Names(HashMap<Site, String>);
+struct Names(HashMap<CallSite, String>);
 
 impl Names {
-    fn get(&mut self, site: Site) -> &str {
+    fn get(&mut self, site: CallSite) -> &str {
         self.0.entry(site).or_insert_with(|| site.to_string())
     }
 }
@@ -174,7 +174,7 @@ impl<W: Write> Lines<'_, W> {
             ),
             Event::Park => self.span(record, "park", "worker", json!({"completions": id})),
             Event::Stall => {
-                let doing = Site::from_number(id as u32);
+                let doing = CallSite::from_number(id as u32);
                 let args = json!({"task": self.names.get(site), "doing": doing.to_string()});
                 self.span(record, "stall", "stall", args)
             }

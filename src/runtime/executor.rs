@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use super::waker::{GENERATION_MASK, INDEX_MAX, TaskName};
-use crate::observe::Site;
+use crate::observe::CallSite;
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -16,7 +16,7 @@ struct Slot {
     /// `None` while the task is being polled, or when the slot is free.
     task: Option<Task>,
     /// Where it was spawned, or the name of its kind.
-    site: Site,
+    site: CallSite,
     generation: u32,
     ready: bool,
     used: bool,
@@ -47,7 +47,7 @@ impl Executor {
     ///
     /// # Panics
     /// With more than 16 million tasks on one shard.
-    pub fn spawn(&mut self, site: Site, task: Task) -> TaskName {
+    pub fn spawn(&mut self, site: CallSite, task: Task) -> TaskName {
         let index = self.free.pop().unwrap_or_else(|| {
             assert!(
                 self.slots.len() <= INDEX_MAX as usize,
@@ -92,7 +92,7 @@ impl Executor {
     }
 
     /// Takes the next ready task out.
-    pub fn next(&mut self) -> Option<(TaskName, Site, Task)> {
+    pub fn next(&mut self) -> Option<(TaskName, CallSite, Task)> {
         while let Some(name) = self.ready.pop_front() {
             let slot = &mut self.slots[name.index() as usize];
             if slot.generation != name.generation() {

@@ -23,7 +23,7 @@ use super::waker::{ShardSlot, TaskName};
 use super::watch::Watch;
 use crate::buffers::{OutputPool, ReceivePool};
 use crate::limits;
-use crate::observe::Site;
+use crate::observe::CallSite;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -154,25 +154,25 @@ impl Shard {
     #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         let (handle, task) = joined(future);
-        self.spawn_as(Site::of(Location::caller()), task);
+        self.spawn_as(CallSite::of(Location::caller()), task);
         handle
     }
 
     /// Runs a future on this shard whose end interests nobody.
     #[track_caller]
     pub fn spawn_detached(&self, future: impl Future<Output = ()> + 'static) {
-        self.spawn_as(Site::of(Location::caller()), future);
+        self.spawn_as(CallSite::of(Location::caller()), future);
     }
 
     /// As [`spawn_detached`](Self::spawn_detached), for a task whose kind has a name: traces and
     /// reports of stalls tell it instead of the place where the task was spawned.
-    pub fn spawn_as(&self, kind: Site, future: impl Future<Output = ()> + 'static) {
+    pub fn spawn_as(&self, kind: CallSite, future: impl Future<Output = ()> + 'static) {
         self.0.executor.borrow_mut().spawn(kind, Box::pin(future));
     }
 
     /// Says what the task that runs is about to do, until it says something else or has been
     /// polled: if the shard stalls, that is what is blamed.
-    pub fn doing(&self, what: Site) {
+    pub fn doing(&self, what: CallSite) {
         self.0.watch.doing(what);
     }
 
@@ -286,7 +286,7 @@ impl Shard {
         CURRENT.with(|current| *current.borrow_mut() = Some(self.clone()));
         let ending = Ending(&self);
         let root = self.spawn(root);
-        self.spawn_as(Site::named("mailbox"), read_mailbox(self.clone()));
+        self.spawn_as(CallSite::named("mailbox"), read_mailbox(self.clone()));
         self.0.watch.turn_begins(self.0.watch.tick(), 0);
         let mut turn = Turn::default();
         let result = loop {

@@ -17,7 +17,7 @@ use super::stats::{ShardStats, SharedStats};
 use super::watch::{Activity, StallCause, StallMonitor, Watch};
 use crate::limits;
 use crate::observe::histogram::Total;
-use crate::observe::{Recorder, Site};
+use crate::observe::{CallSite, Recorder};
 use crate::sys;
 
 /// Why the shards could not be started, or how one of them ended.
@@ -83,7 +83,7 @@ impl ShardHandle {
     where
         F: Future<Output = ()> + 'static,
     {
-        let site = Site::of(Location::caller());
+        let site = CallSite::of(Location::caller());
         self.run(move || Shard::current().spawn_as(site, make()))
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::limits;
-use crate::observe::{Event, Histogram, Site, Writer};
+use crate::observe::{CallSite, Event, Histogram, Writer};
 
 /// A turn that took, or takes, longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub struct Stall {
     /// The shard's number.
     pub shard: usize,
     /// The kind of task: of those polled in this turn, the one that took longest.
-    pub task: Site,
+    pub task: CallSite,
     /// What it said it was doing.
-    pub doing: Site,
+    pub doing: CallSite,
     /// When the turn began, by `CLOCK_MONOTONIC`, in ns.
     pub since_ns: u64,
     /// How long the turn has taken so far.
@@ -36,9 +36,9 @@ pub struct Stall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StallCause {
     /// The kind of task.
-    pub task: Site,
+    pub task: CallSite,
     /// What it said it was doing.
-    pub doing: Site,
+    pub doing: CallSite,
     pub count: u64,
     /// Of the longest one; what is still going on counts as of when it was caught.
     pub longest: Duration,
@@ -63,7 +63,7 @@ pub(super) struct Activity {
 
 #[derive(Default)]
 struct Stalls {
-    causes: HashMap<(Site, Site), StallCause>,
+    causes: HashMap<(CallSite, CallSite), StallCause>,
     count: u64,
     /// Of all that are over.
     total: Duration,
@@ -94,7 +94,7 @@ impl Activity {
         let key = match stalls.causes.len() < limits::STALL_CAUSES_MAX {
             true => (task, doing),
             false if stalls.causes.contains_key(&(task, doing)) => (task, doing),
-            false => (Site::UNKNOWN, Site::UNKNOWN),
+            false => (CallSite::UNKNOWN, CallSite::UNKNOWN),
         };
         let cause = stalls.causes.entry(key).or_insert(StallCause {
             task: key.0,
@@ -129,7 +129,7 @@ pub(super) struct Watch {
     turn: Cell<u64>,
     turn_began_ns: Cell<u64>,
     parked_ns: Cell<u64>,
-    longest: Cell<(u64, Site, u32)>,
+    longest: Cell<(u64, CallSite, u32)>,
 }
 
 impl Watch {
@@ -175,13 +175,13 @@ impl Watch {
             self.writer.record(
                 parked_ns,
                 Event::Park,
-                Site::UNKNOWN,
+                CallSite::UNKNOWN,
                 completions,
                 waited_ns,
             );
         }
         self.turn_began_ns.set(now_ns);
-        self.longest.set((0, Site::UNKNOWN, 0));
+        self.longest.set((0, CallSite::UNKNOWN, 0));
         let activity = &self.activity;
         activity.turn.store(self.turn.get(), Ordering::Relaxed);
         activity.task.store(0, Ordering::Relaxed);
@@ -189,16 +189,16 @@ impl Watch {
         activity.since_ns.store(now_ns, Ordering::Release);
     }
 
-    pub fn poll_begins(&self, task: Site) {
+    pub fn poll_begins(&self, task: CallSite) {
         self.activity.task.store(task.number(), Ordering::Relaxed);
         self.activity.doing.store(0, Ordering::Relaxed);
     }
 
-    pub fn doing(&self, what: Site) {
+    pub fn doing(&self, what: CallSite) {
         self.activity.doing.store(what.number(), Ordering::Relaxed);
     }
 
-    pub fn poll_ends(&self, id: u64, task: Site) {
+    pub fn poll_ends(&self, id: u64, task: CallSite) {
         // What lies between two polls is little, and counts as the later one's.
         let began_ns = self.writer.now_ns();
         let took_ns = self.writer.tick() - began_ns;
@@ -223,7 +223,7 @@ impl Watch {
             let stall = Stall {
                 shard: self.shard,
                 task,
-                doing: Site::from_number(doing),
+                doing: CallSite::from_number(doing),
                 since_ns,
                 lasted: Duration::from_nanos(took_ns),
                 over: true,
@@ -279,8 +279,8 @@ impl StallMonitor {
             watched.turn = turn;
             let stall = Stall {
                 shard: watched.shard,
-                task: Site::from_number(activity.task.load(Ordering::Relaxed)),
-                doing: Site::from_number(activity.doing.load(Ordering::Relaxed)),
+                task: CallSite::from_number(activity.task.load(Ordering::Relaxed)),
+                doing: CallSite::from_number(activity.doing.load(Ordering::Relaxed)),
                 since_ns,
                 lasted: Duration::from_nanos(now_ns.saturating_sub(since_ns)),
                 over: false,

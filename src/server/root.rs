@@ -12,7 +12,7 @@ use super::service::Service;
 use super::state::{ShardState, Shared};
 use super::stop::Stopper;
 use crate::net::listener::Listener;
-use crate::observe::Site;
+use crate::observe::CallSite;
 use crate::runtime::{Shard, Timer, yield_now};
 
 /// What a shard needs to serve.
@@ -31,14 +31,14 @@ pub(super) async fn serve<S: Service>(shard: Shard, seat: Seat, service: S) {
         let (state, service) = (Rc::clone(&state), Rc::clone(&service));
         let inboxes = Arc::clone(&seat.inboxes);
         shard.spawn_as(
-            Site::named("accept"),
+            CallSite::named("accept"),
             accept_loop(listener, state, service, inboxes),
         );
     }
     if seat.inboxes.len() > 1 {
         let (state, service) = (Rc::clone(&state), Rc::clone(&service));
         shard.spawn_as(
-            Site::named("hand-over"),
+            CallSite::named("hand-over"),
             adopt_loop(state, service, Arc::clone(&seat.inboxes)),
         );
     }

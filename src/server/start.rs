@@ -16,7 +16,7 @@ use super::stop::Stopper;
 use crate::limits;
 use crate::net::address::ListenAddr;
 use crate::net::listener::{ListenOptions, Listener, ListenerGroup};
-use crate::observe::Site;
+use crate::observe::CallSite;
 use crate::runtime::{Running, Runtime, Shard};
 use crate::tasks::{self, ClassOptions, Pool, StopReport};
 
@@ -146,7 +146,7 @@ impl Server {
         let stopper = Stopper::default();
         let idle_timeouts = groups.iter().filter_map(ListenerGroup::idle_timeout_ms);
         let longest = idle_timeouts.max().unwrap_or(options.idle_timeout_ms);
-        let connection = Site::named("HTTP/1.1 connection");
+        let connection = CallSite::named("HTTP/1.1 connection");
         let shared = Shared::new(options.clone(), connection, shards, longest);
         let admin_shared = Shared::new(
             ServerOptions {
@@ -154,7 +154,7 @@ impl Server {
                 adaptive_idle: false,
                 ..options
             },
-            Site::named("admin connection"),
+            CallSite::named("admin connection"),
             1,
             options.idle_timeout_ms,
         );

@@ -18,7 +18,7 @@ use crate::keepalive::adapt::Load;
 use crate::limits;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
-use crate::observe::Site;
+use crate::observe::CallSite;
 use crate::runtime::{Shard, Stream};
 use crate::sys;
 
@@ -27,7 +27,7 @@ use crate::sys;
 pub(super) struct Shared {
     pub options: ServerOptions,
     /// How reports call a connection.
-    pub kind: Site,
+    pub kind: CallSite,
     connections: AtomicUsize,
     counters: Vec<Arc<Counters>>,
     /// Each shard writes its own count, and reads the others' to hand over.
@@ -49,7 +49,7 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(
         options: ServerOptions,
-        kind: Site,
+        kind: CallSite,
         shards: usize,
         idle_timeout_longest_ms: u64,
     ) -> Arc<Self> {
@@ -121,17 +121,17 @@ impl Shared {
 /// What a connection may be doing, as reports of stalls call it.
 pub(super) struct Doing {
     /// From the request's head to the response.
-    pub answer: Site,
-    pub send_file: Site,
-    pub look_in_page_cache: Site,
+    pub answer: CallSite,
+    pub send_file: CallSite,
+    pub look_in_page_cache: CallSite,
 }
 
 impl Doing {
     fn new() -> Self {
         Self {
-            answer: Site::named("answer"),
-            send_file: Site::named("sendfile"),
-            look_in_page_cache: Site::named("look in the page cache"),
+            answer: CallSite::named("answer"),
+            send_file: CallSite::named("sendfile"),
+            look_in_page_cache: CallSite::named("look in the page cache"),
         }
     }
 }

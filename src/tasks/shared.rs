@@ -23,7 +23,7 @@ use super::stats::{self, Histograms};
 use super::worker::Counters;
 use super::{Options, arena, worker};
 use crate::limits;
-use crate::observe::Site;
+use crate::observe::CallSite;
 use crate::sys::atomic_ref::AtomicRef;
 use crate::sys::sync::lock;
 
@@ -187,7 +187,7 @@ pub(super) struct Shared {
     now_ns: AtomicU64,
     pub overruns: AtomicU64,
     /// By where they were spawned.
-    pub overrun_sites: Mutex<HashMap<Site, u64>>,
+    pub overrun_sites: Mutex<HashMap<CallSite, u64>>,
     pub hand_offs: AtomicU64,
     /// Tasks are short now: not each has its latency taken.
     pub short_tasks: AtomicBool,

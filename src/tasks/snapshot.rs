@@ -9,7 +9,7 @@ use super::arena;
 use super::cell::{Stage, TaskCell};
 use super::shared::{NONE, Shared, Worker, WorkerState};
 use super::{Priority, task_id::TaskId};
-use crate::observe::Site;
+use crate::observe::CallSite;
 use crate::sys::sync::lock;
 use crate::sys::time;
 
@@ -136,7 +136,7 @@ pub struct Snapshot {
     /// Tasks that have held their worker for longer than 10 ms.
     pub overruns: u64,
     /// Where those were spawned, the most frequent processor first.
-    pub overrun_sites: Vec<(Site, u64)>,
+    pub overrun_sites: Vec<(CallSite, u64)>,
     /// Times another thread took a held worker's processor.
     pub hand_offs: u64,
     /// The threads that have a processor or a task, by number.
@@ -269,7 +269,7 @@ impl Snapshot {
     }
 }
 
-fn overrun_sites(shared: &Shared) -> Vec<(Site, u64)> {
+fn overrun_sites(shared: &Shared) -> Vec<(CallSite, u64)> {
     let mut sites: Vec<_> = lock(&shared.overrun_sites)
         .iter()
         .map(|(site, count)| (*site, *count))

@@ -23,7 +23,7 @@ use super::shared::{Shared, Worker};
 use super::task_id::TaskId;
 use crate::limits;
 use crate::observe::histogram::Total;
-use crate::observe::{Event, Histogram, Site, Writer, recorder};
+use crate::observe::{Event, Histogram, CallSite, Writer, recorder};
 use crate::sys::sync::lock;
 use crate::sys::time;
 
@@ -104,7 +104,7 @@ pub(super) fn spawned_outside(cell: &TaskCell, site: &'static Location<'static>)
     recorder::note(|writer| {
         if writer.is_on() {
             let id = TaskId::of(cell).id();
-            writer.record(time::monotonic_ns(), Event::Spawn, Site::of(site), id, 0);
+            writer.record(time::monotonic_ns(), Event::Spawn, CallSite::of(site), id, 0);
         }
     });
 }
@@ -117,7 +117,7 @@ pub(super) fn enter_monitor(shared: &Shared) {
 
 /// A task has held its worker for too long.
 pub(super) fn overrun(shared: &Shared, task: &TaskCell, held_ns: u64) {
-    let site = task.meta.site().map_or(Site::UNKNOWN, Site::of);
+    let site = task.meta.site().map_or(CallSite::UNKNOWN, CallSite::of);
     *lock(&shared.overrun_sites).entry(site).or_default() += 1;
     recorder::note(|writer| {
         let began_ns = time::monotonic_ns().saturating_sub(held_ns);
@@ -132,7 +132,7 @@ pub(super) fn handed_off(worker: u32, tasks: usize) {
         writer.record(
             now_ns,
             Event::HandOff,
-            Site::UNKNOWN,
+            CallSite::UNKNOWN,
             worker.into(),
             tasks as u64,
         );
@@ -178,7 +178,7 @@ impl WorkerStats {
             let id = TaskId::of(cell).id();
             let now_ns = time::monotonic_ns();
             self.writer
-                .record(now_ns, Event::Spawn, Site::of(site), id, 0);
+                .record(now_ns, Event::Spawn, CallSite::of(site), id, 0);
         }
     }
 
@@ -259,7 +259,7 @@ impl WorkerStats {
         me.histograms.queue_depth.record(me.queued() as u64);
         if self.writer.is_on() {
             let (id, site) = self.last.get();
-            let site = site.map_or(Site::UNKNOWN, Site::of);
+            let site = site.map_or(CallSite::UNKNOWN, CallSite::of);
             match tasks {
                 1 => self.writer.record(began_ns, Event::Run, site, id, took_ns),
                 _ => self
@@ -276,7 +276,7 @@ impl WorkerStats {
             self.writer.record(
                 time::monotonic_ns(),
                 Event::Steal,
-                Site::UNKNOWN,
+                CallSite::UNKNOWN,
                 from.into(),
                 tasks as u64,
             );
@@ -292,7 +292,7 @@ impl WorkerStats {
         let value = wait();
         let took_ns = time::monotonic_ns().saturating_sub(began_ns);
         self.writer
-            .record(began_ns, Event::Park, Site::UNKNOWN, 0, took_ns);
+            .record(began_ns, Event::Park, CallSite::UNKNOWN, 0, took_ns);
         value
     }
 }

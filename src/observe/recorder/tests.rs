@@ -16,7 +16,7 @@ fn numbered(n: u64) -> Record {
     Record {
         at_ns: n,
         event: Event::ALL[(n % Event::ALL.len() as u64) as usize],
-        site: Site::from_number((n as u32).wrapping_mul(7)),
+        site: CallSite::from_number((n as u32).wrapping_mul(7)),
         id: n.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         value: !n,
     }

@@ -71,7 +71,7 @@ fn record(at_ns: u64, event: Event, site: &'static str, id: u64, value: u64) -> 
     Record {
         at_ns,
         event,
-        site: Site::named(site),
+        site: CallSite::named(site),
         id,
         value,
     }
@@ -117,7 +117,7 @@ fn each_event_has_its_form() {
             2000,
             Event::Stall,
             "connection",
-            u64::from(Site::named("parse").number()),
+            u64::from(CallSite::named("parse").number()),
             30_000_000,
         ),
     ];

@@ -5,12 +5,12 @@
 
 use std::rc::Rc;
 
-use crate::observe::{Event, Site, Writer};
+use crate::observe::{CallSite, Event, Writer};
 use crate::runtime::driver::Op;
 
 pub(super) struct Records {
     writer: Rc<Writer>,
-    kinds: [Site; Op::KINDS.len()],
+    kinds: [CallSite; Op::KINDS.len()],
 }
 
 impl Records {
@@ -21,7 +21,7 @@ impl Records {
     pub fn new(writer: Rc<Writer>) -> Self {
         Self {
             writer,
-            kinds: Op::KINDS.map(Site::named),
+            kinds: Op::KINDS.map(CallSite::named),
         }
     }
 
@@ -47,7 +47,7 @@ impl Records {
     }
 
     fn note(&self, event: Event, user_data: u64, kind: Option<usize>, value: u64) {
-        let site = kind.map_or(Site::UNKNOWN, |kind| self.kinds[kind]);
+        let site = kind.map_or(CallSite::UNKNOWN, |kind| self.kinds[kind]);
         let now_ns = self.writer.now_ns();
         self.writer.record(now_ns, event, site, user_data, value);
     }
