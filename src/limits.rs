@@ -322,7 +322,7 @@ pub const TASK_SAMPLE: u32 = 64;
 
 /// How long before the end of a precise wait a shard stops sleeping and looks at its ring
 /// instead: about what a sleeping CPU takes to wake up.
-pub const ALARM_SPIN_NS: u64 = 20_000;
+pub const PRECISE_TIMER_SPIN_NS: u64 = 20_000;
 /// Connections of one load.
 pub const LOAD_CONNECTIONS_MAX: usize = 1_000_000;
 /// Requests sent ahead on one connection.

@@ -14,12 +14,12 @@
 //! # }
 //! ```
 
-mod alarm;
 pub mod driver;
 mod executor;
 mod io;
 mod join;
 mod mailbox;
+mod precise_timer;
 mod ring;
 mod send_buf;
 mod shard;
@@ -29,13 +29,13 @@ mod timer;
 mod waker;
 mod watch;
 
-pub use alarm::{SleepUntil, sleep_until};
 pub use io::{
     Accepting, Elapsed, Listener, PendingSend, Receiver, Sleep, Stream, Timer, open, poll_ready,
     read_at, sleep, timeout, yield_now,
 };
 pub use join::{JoinError, JoinHandle};
 pub use mailbox::MailboxError;
+pub use precise_timer::{SleepUntil, sleep_until};
 pub use ring::{Feature, RingDriver, RingError, RingOptions, features};
 pub use send_buf::SendBuf;
 pub use shard::{Pacing, Shard};

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::alarm::Alarms;
 use super::driver::{Driver, Event, Handle, Key, Op, Outcome, Wait};
 use super::executor::{Executor, Polled, drop_quietly, poll_task};
 use super::join::{JoinHandle, joined};
 use super::mailbox::{Mailbox, Message};
+use super::precise_timer::PreciseTimers;
 use super::stats::{ShardStats, SharedStats};
 use super::timer::{TimerName, Wheel};
 use super::waker::{ShardSlot, TaskName};
@@ -42,7 +42,7 @@ pub(super) struct Core {
     driver: RefCell<Box<dyn Driver>>,
     executor: RefCell<Executor>,
     wheel: RefCell<Wheel>,
-    pub(super) alarms: RefCell<Alarms>,
+    pub(super) precise_timers: RefCell<PreciseTimers>,
     now_ms: Cell<u64>,
     mailbox: Arc<Mailbox>,
     slot: ShardSlot,
@@ -102,7 +102,7 @@ impl Shard {
             driver: RefCell::new(parts.driver),
             executor: RefCell::new(Executor::new(slot.index())),
             wheel: RefCell::new(Wheel::new(now_ms)),
-            alarms: RefCell::default(),
+            precise_timers: RefCell::default(),
             now_ms: Cell::new(now_ms),
             mailbox: parts.mailbox,
             slot,
@@ -253,7 +253,7 @@ impl Shard {
     /// Nanoseconds that this shard has looked at its ring in vain, awake for the end of a
     /// [`sleep_until`](super::sleep_until): CPU time in which it had nothing to do.
     pub fn spun_ns(&self) -> u64 {
-        self.0.alarms.borrow().spun_ns()
+        self.0.precise_timers.borrow().spun_ns()
     }
 
     pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerName {
@@ -313,7 +313,7 @@ impl Shard {
             // As of the last poll's end: what the tasks have taken is part of the wait.
             let now_ms = core.watch.now_ns() / NS_PER_MS;
             let next = core.wheel.borrow().next_ms(now_ms);
-            core.alarms
+            core.precise_timers
                 .borrow_mut()
                 .shorten(next.map(Duration::from_millis))
         };
@@ -338,7 +338,7 @@ impl Shard {
         }
         core.now_ms.set(core.watch.now_ns() / NS_PER_MS);
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
-        core.alarms.borrow_mut().take_due(wakers);
+        core.precise_timers.borrow_mut().take_due(wakers);
         wakers.append(&mut core.yielded.borrow_mut());
         wakers.drain(..).for_each(Waker::wake);
         Ok(())

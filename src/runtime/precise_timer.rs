@@ -1,8 +1,9 @@
-//! Waits that end to the microsecond, beside the timer wheel's milliseconds.
+//! Timers with a resolution of microseconds, beside the timer wheel's milliseconds.
 //!
-//! A thread that sleeps is woken late by what its CPU takes to wake up, so a
-//! shard sleeps until shortly before an alarm and then looks at its ring
-//! without sleeping. That costs CPU time, and so these are for those who need them.
+//! A sleeping thread wakes late by the time that its CPU takes to leave its idle state. A shard
+//! therefore sleeps until shortly before the deadline of its next precise timer
+//! ([`limits::PRECISE_TIMER_SPIN_NS`]) and then polls its ring without sleeping. That costs CPU time,
+//! so use these timers only where milliseconds are too coarse, as for paced requests.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,25 +15,25 @@ use super::shard::Shard;
 use crate::limits;
 use crate::sys::time::monotonic_ns;
 
-/// The alarms of one shard, by time and number.
+/// The precise timers of one shard, keyed by deadline and insertion number.
 #[derive(Default)]
-pub(super) struct Alarms {
+pub(super) struct PreciseTimers {
     waiting: BTreeMap<(u64, u64), Waker>,
     made: u64,
     spun_ns: u64,
-    /// When a turn began that only waits for the last moments of an alarm.
+    /// Start of the current turn if it polls without sleeping, for a deadline that is close.
     spins_since: Option<u64>,
 }
 
-impl Alarms {
-    /// Cuts how long a turn may wait to what the next alarm leaves.
+impl PreciseTimers {
+    /// Limits a turn's wait to the time left until spinning for the next deadline begins.
     pub fn shorten(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let Some(&(deadline_ns, _)) = self.waiting.keys().next() else {
             return timeout;
         };
         let now_ns = monotonic_ns();
         let left_ns = deadline_ns.saturating_sub(now_ns);
-        let sleep_ns = left_ns.saturating_sub(limits::ALARM_SPIN_NS);
+        let sleep_ns = left_ns.saturating_sub(limits::PRECISE_TIMER_SPIN_NS);
         if sleep_ns == 0 {
             self.spins_since = Some(now_ns);
         }
@@ -40,7 +41,7 @@ impl Alarms {
         Some(timeout.map_or(sleep, |timeout| timeout.min(sleep)))
     }
 
-    /// Gathers the wakers of the alarms that are due.
+    /// Gathers the wakers of the timers that are due.
     pub fn take_due(&mut self, wakers: &mut Vec<Waker>) {
         if self.waiting.is_empty() {
             self.spins_since = None;
@@ -71,14 +72,14 @@ impl Alarms {
     }
 }
 
-/// Ready at a moment; see [`sleep_until`].
+/// Ready at a deadline; see [`sleep_until`].
 pub struct SleepUntil {
     shard: Shard,
     deadline_ns: u64,
     number: Option<u64>,
 }
 
-/// Waits until a moment of [`monotonic_ns`], to the microsecond where the CPU is free. The thread
+/// Waits until `deadline_ns` of [`monotonic_ns`], to the microsecond where the CPU is free. The thread
 /// should have a small timer slack ([`set_timer_slack_ns`](crate::sys::time::set_timer_slack_ns)).
 pub fn sleep_until(deadline_ns: u64) -> SleepUntil {
     SleepUntil {
@@ -91,8 +92,8 @@ pub fn sleep_until(deadline_ns: u64) -> SleepUntil {
 impl SleepUntil {
     fn forget(&mut self) -> Option<Waker> {
         let number = self.number.take()?;
-        let mut alarms = self.shard.0.alarms.borrow_mut();
-        alarms.waiting.remove(&(self.deadline_ns, number))
+        let mut precise_timers = self.shard.0.precise_timers.borrow_mut();
+        timers.waiting.remove(&(self.deadline_ns, number))
     }
 }
 
@@ -104,9 +105,9 @@ impl Future for SleepUntil {
         if monotonic_ns() >= self.deadline_ns {
             return Poll::Ready(());
         }
-        let mut alarms = self.shard.0.alarms.borrow_mut();
-        let number = alarms.insert(self.deadline_ns, cx.waker().clone());
-        drop(alarms);
+        let mut precise_timers = self.shard.0.precise_timers.borrow_mut();
+        let number = timers.insert(self.deadline_ns, cx.waker().clone());
+        drop(timers);
         self.number = Some(number);
         Poll::Pending
     }
@@ -123,21 +124,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_waits_no_longer_than_to_the_next_alarm() {
-        let mut alarms = Alarms::default();
+    fn a_turn_waits_no_longer_than_to_the_next_precise_timer() {
+        let mut timers = PreciseTimers::default();
         let hour = Duration::from_secs(3600);
-        assert_eq!(alarms.shorten(None), None);
-        assert_eq!(alarms.shorten(Some(hour)), Some(hour));
+        assert_eq!(timers.shorten(None), None);
+        assert_eq!(timers.shorten(Some(hour)), Some(hour));
         let now_ns = monotonic_ns();
-        alarms.insert(now_ns + 1_000_000_000_000, Waker::noop().clone());
-        assert_eq!(alarms.shorten(Some(Duration::ZERO)), Some(Duration::ZERO));
-        let wait = alarms.shorten(None).unwrap();
+        timers.insert(now_ns + 1_000_000_000_000, Waker::noop().clone());
+        assert_eq!(timers.shorten(Some(Duration::ZERO)), Some(Duration::ZERO));
+        let wait = timers.shorten(None).unwrap();
         assert!(wait < Duration::from_secs(1000) && wait > Duration::from_secs(900));
-        alarms.insert(now_ns, Waker::noop().clone());
-        assert_eq!(alarms.shorten(Some(hour)), Some(Duration::ZERO));
+        timers.insert(now_ns, Waker::noop().clone());
+        assert_eq!(timers.shorten(Some(hour)), Some(Duration::ZERO));
         let mut wakers = Vec::new();
-        alarms.take_due(&mut wakers);
-        assert_eq!((wakers.len(), alarms.waiting.len()), (1, 1));
-        assert!(alarms.spun_ns() > 0);
+        timers.take_due(&mut wakers);
+        assert_eq!((wakers.len(), timers.waiting.len()), (1, 1));
+        assert!(timers.spun_ns() > 0);
     }
 }
