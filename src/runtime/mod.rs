@@ -23,11 +23,11 @@ mod precise_timer;
 mod ring;
 mod send_buf;
 mod shard;
+mod stall_detector;
 mod start;
 mod stats;
 mod timer;
 mod waker;
-mod watch;
 
 pub use io::{
     Accepting, Elapsed, Listener, PendingSend, Receiver, Sleep, Stream, Timer, open, poll_ready,
@@ -39,7 +39,7 @@ pub use precise_timer::{SleepUntil, sleep_until};
 pub use ring::{Feature, RingDriver, RingError, RingOptions, features};
 pub use send_buf::SendBuf;
 pub use shard::{Pacing, Shard};
+pub use stall_detector::{Stall, StallCause, StallMonitor};
 pub use start::{Running, Runtime, RuntimeError, ShardHandle};
 pub use stats::ShardStats;
 pub use timer::TimerName;
-pub use watch::{Stall, StallCause, StallMonitor};

@@ -17,10 +17,10 @@ use super::executor::{Executor, Polled, drop_quietly, poll_task};
 use super::join::{JoinHandle, joined};
 use super::mailbox::{Mailbox, Message};
 use super::precise_timer::PreciseTimers;
+use super::stall_detector::StallDetector;
 use super::stats::{ShardStats, SharedStats};
 use super::timer::{TimerName, Wheel};
 use super::waker::{ShardSlot, TaskName};
-use super::watch::Watch;
 use crate::buffers::{OutputPool, ReceivePool};
 use crate::limits;
 use crate::observe::CallSite;
@@ -52,7 +52,7 @@ pub(super) struct Core {
     pacing: Cell<Pacing>,
     /// Tasks that let a turn pass before they go on.
     yielded: RefCell<Vec<Waker>>,
-    watch: Watch,
+    stall_detector: StallDetector,
 }
 
 /// How completions are gathered into one turn under load.
@@ -73,7 +73,7 @@ pub(super) struct Parts {
     pub mailbox: Arc<Mailbox>,
     pub stats: Arc<SharedStats>,
     pub pacing: Pacing,
-    pub watch: Watch,
+    pub stall_detector: StallDetector,
 }
 
 /// Makes a task ready if it belongs to the calling thread's shard.
@@ -93,7 +93,7 @@ impl Shard {
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
         let slot = ShardSlot::enter(Arc::clone(&parts.mailbox))
             .ok_or_else(|| io::Error::other("too many shards in one process"))?;
-        let now_ms = parts.watch.tick() / NS_PER_MS;
+        let now_ms = parts.stall_detector.tick() / NS_PER_MS;
         Ok(Self(Rc::new(Core {
             index: parts.index,
             count: parts.count,
@@ -110,7 +110,7 @@ impl Shard {
             stats: parts.stats,
             pacing: Cell::new(parts.pacing),
             yielded: RefCell::default(),
-            watch: parts.watch,
+            stall_detector: parts.stall_detector,
         })))
     }
 
@@ -173,7 +173,7 @@ impl Shard {
     /// Says what the task that runs is about to do, until it says something else or has been
     /// polled: if the shard stalls, that is what is blamed.
     pub fn doing(&self, what: CallSite) {
-        self.0.watch.doing(what);
+        self.0.stall_detector.doing(what);
     }
 
     /// Makes every task of this shard ready: for news that concern them all and come seldom.
@@ -242,7 +242,7 @@ impl Shard {
 
     /// Counts the turns of this shard's loop: one look at the ring each.
     pub fn turn(&self) -> u64 {
-        self.0.watch.turn()
+        self.0.stall_detector.turn()
     }
 
     /// Wakes a task after the next look at the ring.
@@ -287,7 +287,9 @@ impl Shard {
         let ending = Ending(&self);
         let root = self.spawn(root);
         self.spawn_as(CallSite::named("mailbox"), read_mailbox(self.clone()));
-        self.0.watch.turn_begins(self.0.watch.tick(), 0);
+        self.0
+            .stall_detector
+            .turn_begins(self.0.stall_detector.tick(), 0);
         let mut turn = Turn::default();
         let result = loop {
             self.run_ready();
@@ -305,13 +307,13 @@ impl Shard {
     fn take_turn(&self, turn: &mut Turn) -> io::Result<()> {
         let Turn { wakers, retired } = turn;
         let core = &*self.0;
-        core.watch.turn_ends();
+        core.stall_detector.turn_ends();
         let busy = core.executor.borrow().has_ready() || !core.yielded.borrow().is_empty();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
             // As of the last poll's end: what the tasks have taken is part of the wait.
-            let now_ms = core.watch.now_ns() / NS_PER_MS;
+            let now_ms = core.stall_detector.now_ns() / NS_PER_MS;
             let next = core.wheel.borrow().next_ms(now_ms);
             core.precise_timers
                 .borrow_mut()
@@ -329,14 +331,15 @@ impl Shard {
             let now_ns = driver.turn(wait, wakers)?;
             std::mem::swap(driver.retired(), retired);
             let stats = driver.stats();
-            core.watch.turn_begins(now_ns, stats.completions - before);
+            core.stall_detector
+                .turn_begins(now_ns, stats.completions - before);
             core.stats
                 .store_driver(stats, core.executor.borrow().live());
         }
         if drop_quietly(retired.drain(..)).is_err() {
             core.stats.count_panic();
         }
-        core.now_ms.set(core.watch.now_ns() / NS_PER_MS);
+        core.now_ms.set(core.stall_detector.now_ns() / NS_PER_MS);
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
         core.precise_timers.borrow_mut().take_due(wakers);
         wakers.append(&mut core.yielded.borrow_mut());
@@ -351,9 +354,9 @@ impl Shard {
                 return;
             };
             core.stats.count_poll();
-            core.watch.poll_begins(kind);
+            core.stall_detector.poll_begins(kind);
             let polled = poll_task(name, task);
-            core.watch.poll_ends(name.number(), kind);
+            core.stall_detector.poll_ends(name.number(), kind);
             match polled {
                 Polled::Pending(task) => core.executor.borrow_mut().put_back(name, task),
                 Polled::Ended => core.executor.borrow_mut().finished(name),

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::mailbox::{Mailbox, MailboxError, Message, Reader};
 use super::ring::{RingDriver, RingError, RingOptions};
 use super::shard::{Pacing, Parts, Shard};
+use super::stall_detector::{Activity, StallCause, StallDetector, StallMonitor};
 use super::stats::{ShardStats, SharedStats};
-use super::watch::{Activity, StallCause, StallMonitor, Watch};
 use crate::limits;
 use crate::observe::histogram::Total;
 use crate::observe::{CallSite, Recorder};
@@ -345,7 +345,7 @@ impl Seat {
             mailbox: Arc::clone(self.reader.mailbox()),
             stats: Arc::clone(&self.stats),
             pacing: self.pacing,
-            watch: Watch::new(self.index, self.stall_limit, activity, writer),
+            stall_detector: StallDetector::new(self.index, self.stall_limit, activity, writer),
         })
         .map_err(|error| RuntimeError::Io {
             what: "setting up a shard",

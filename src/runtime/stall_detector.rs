@@ -121,7 +121,7 @@ impl Activity {
 }
 
 /// The shard's own side of it.
-pub(super) struct Watch {
+pub(super) struct StallDetector {
     shard: usize,
     limit_ns: u64,
     activity: Arc<Activity>,
@@ -132,7 +132,7 @@ pub(super) struct Watch {
     longest: Cell<(u64, CallSite, u32)>,
 }
 
-impl Watch {
+impl StallDetector {
     /// Without a limit nothing counts as a stall.
     pub fn new(
         shard: usize,
@@ -238,11 +238,11 @@ impl Watch {
 /// [`Runtime::stall_monitor`](super::Runtime::stall_monitor).
 pub struct StallMonitor {
     limit: Duration,
-    shards: Vec<Watched>,
+    shards: Vec<WatchedShard>,
     pause: Duration,
 }
 
-struct Watched {
+struct WatchedShard {
     shard: usize,
     activity: Arc<Activity>,
     turn: u64,
@@ -252,7 +252,7 @@ struct Watched {
 
 impl StallMonitor {
     pub(super) fn new(limit: Duration, shards: Vec<(usize, Arc<Activity>)>) -> Self {
-        let watched = |(shard, activity): (usize, Arc<Activity>)| Watched {
+        let watched = |(shard, activity): (usize, Arc<Activity>)| WatchedShard {
             shard,
             activity,
             turn: 0,
