@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
 
-use super::waker::{GENERATION_MASK, INDEX_MAX, TaskName};
+use super::waker::{GENERATION_MASK, INDEX_MAX, TaskId};
 use crate::observe::CallSite;
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -28,7 +28,7 @@ pub(super) struct Executor {
     shard_slot: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    ready: VecDeque<TaskName>,
+    ready: VecDeque<TaskId>,
     live: usize,
 }
 
@@ -47,7 +47,7 @@ impl Executor {
     ///
     /// # Panics
     /// With more than 16 million tasks on one shard.
-    pub fn spawn(&mut self, site: CallSite, task: Task) -> TaskName {
+    pub fn spawn(&mut self, site: CallSite, task: Task) -> TaskId {
         let index = self.free.pop().unwrap_or_else(|| {
             assert!(
                 self.slots.len() <= INDEX_MAX as usize,
@@ -68,56 +68,56 @@ impl Executor {
         slot.used = true;
         slot.ready = false;
         self.live += 1;
-        let name = TaskName::new(self.shard_slot, index, slot.generation);
-        self.make_ready(name);
-        name
+        let id = TaskId::new(self.shard_slot, index, slot.generation);
+        self.make_ready(id);
+        id
     }
 
     /// Puts a task on the ready queue, once.
-    pub fn make_ready(&mut self, name: TaskName) {
-        let Some(slot) = self.slots.get_mut(name.index() as usize) else {
+    pub fn make_ready(&mut self, id: TaskId) {
+        let Some(slot) = self.slots.get_mut(id.index() as usize) else {
             return;
         };
-        if slot.used && slot.generation == name.generation() && !slot.ready {
+        if slot.used && slot.generation == id.generation() && !slot.ready {
             slot.ready = true;
-            self.ready.push_back(name);
+            self.ready.push_back(id);
         }
     }
 
     pub fn make_all_ready(&mut self) {
         for index in 0..self.slots.len() {
-            let name = TaskName::new(self.shard_slot, index as u32, self.slots[index].generation);
-            self.make_ready(name);
+            let id = TaskId::new(self.shard_slot, index as u32, self.slots[index].generation);
+            self.make_ready(id);
         }
     }
 
     /// Takes the next ready task out.
-    pub fn next(&mut self) -> Option<(TaskName, CallSite, Task)> {
-        while let Some(name) = self.ready.pop_front() {
-            let slot = &mut self.slots[name.index() as usize];
-            if slot.generation != name.generation() {
+    pub fn next(&mut self) -> Option<(TaskId, CallSite, Task)> {
+        while let Some(id) = self.ready.pop_front() {
+            let slot = &mut self.slots[id.index() as usize];
+            if slot.generation != id.generation() {
                 continue;
             }
             slot.ready = false;
             if let Some(task) = slot.task.take() {
-                return Some((name, slot.site, task));
+                return Some((id, slot.site, task));
             }
         }
         None
     }
 
     /// Puts a pending task back.
-    pub fn put_back(&mut self, name: TaskName, task: Task) {
-        self.slots[name.index() as usize].task = Some(task);
+    pub fn put_back(&mut self, id: TaskId, task: Task) {
+        self.slots[id.index() as usize].task = Some(task);
     }
 
-    /// A task has ended; its name becomes stale.
-    pub fn finished(&mut self, name: TaskName) {
-        let slot = &mut self.slots[name.index() as usize];
+    /// A task has ended; its id becomes stale.
+    pub fn finished(&mut self, id: TaskId) {
+        let slot = &mut self.slots[id.index() as usize];
         slot.generation = (slot.generation + 1) & GENERATION_MASK;
         slot.used = false;
         slot.ready = false;
-        self.free.push(name.index());
+        self.free.push(id.index());
         self.live -= 1;
     }
 
@@ -137,9 +137,9 @@ impl Executor {
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if slot.used {
-                let name = TaskName::new(self.shard_slot, index as u32, slot.generation);
+                let id = TaskId::new(self.shard_slot, index as u32, slot.generation);
                 tasks.extend(slot.task.take());
-                self.finished(name);
+                self.finished(id);
             }
         }
         tasks
@@ -154,8 +154,8 @@ pub(super) enum Polled {
 }
 
 /// Polls a task. A panic ends that task and nothing else.
-pub(super) fn poll_task(name: TaskName, mut task: Task) -> Polled {
-    let waker = name.waker();
+pub(super) fn poll_task(id: TaskId, mut task: Task) -> Polled {
+    let waker = id.waker();
     let mut cx = Context::from_waker(&waker);
     let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx)));
     if let Ok(Poll::Pending) = polled {

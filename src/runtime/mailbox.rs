@@ -12,14 +12,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::waker::TaskName;
+use super::waker::TaskId;
 use crate::limits;
 use crate::sys::eventfd::EventFd;
 
 /// What a shard can be told.
 pub(super) enum Message {
     /// Make this task ready.
-    Wake(TaskName),
+    Wake(TaskId),
     /// Run this on the shard.
     Run(Box<dyn FnOnce() + Send>),
 }
@@ -98,7 +98,7 @@ impl Mailbox {
     }
 
     /// Makes a task of this mailbox's shard ready; nothing happens when the shard has ended.
-    pub fn wake_task(&self, task: TaskName) {
+    pub fn wake_task(&self, task: TaskId) {
         let _ = self.send(Message::Wake(task));
     }
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn wake_ups_are_never_refused_and_never_pile_up() {
         let mailbox = Mailbox::new().unwrap();
-        let wake = || Message::Wake(TaskName::new(0, 0, 0));
+        let wake = || Message::Wake(TaskId::new(0, 0, 0));
         for _ in 0..limits::MAILBOX_MESSAGES_MAX {
             assert_eq!(mailbox.send(wake()), Ok(()));
         }

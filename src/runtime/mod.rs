@@ -42,4 +42,4 @@ pub use shard::{Pacing, Shard};
 pub use stall_detector::{Stall, StallCause, StallMonitor};
 pub use start::{Running, Runtime, RuntimeError, ShardHandle};
 pub use stats::ShardStats;
-pub use timer::TimerName;
+pub use timer::TimerId;

@@ -19,8 +19,8 @@ use super::mailbox::{Mailbox, Message};
 use super::precise_timer::PreciseTimers;
 use super::stall_detector::StallDetector;
 use super::stats::{ShardStats, SharedStats};
-use super::timer::{TimerName, Wheel};
-use super::waker::{ShardSlot, TaskName};
+use super::timer::{TimerId, Wheel};
+use super::waker::{ShardSlot, TaskId};
 use crate::buffers::{OutputPool, ReceivePool};
 use crate::limits;
 use crate::observe::CallSite;
@@ -77,7 +77,7 @@ pub(super) struct Parts {
 }
 
 /// Makes a task ready if it belongs to the calling thread's shard.
-pub(super) fn make_ready_here(task: TaskName) -> bool {
+pub(super) fn make_ready_here(task: TaskId) -> bool {
     CURRENT
         .try_with(|current| match &*current.borrow() {
             Some(shard) if shard.0.slot.index() == task.slot() => {
@@ -256,25 +256,25 @@ impl Shard {
         self.0.precise_timers.borrow().spun_ns()
     }
 
-    pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerName {
+    pub(super) fn timer_insert(&self, deadline_ms: u64) -> TimerId {
         self.0.wheel.borrow_mut().insert(deadline_ms)
     }
 
-    pub(super) fn timer_poll(&self, key: TimerName, waker: &Waker) -> bool {
-        self.0.wheel.borrow_mut().poll(key, waker)
+    pub(super) fn timer_poll(&self, id: TimerId, waker: &Waker) -> bool {
+        self.0.wheel.borrow_mut().poll(id, waker)
     }
 
-    pub(super) fn timer_reset(&self, key: TimerName, deadline_ms: u64) {
-        self.0.wheel.borrow_mut().reset(key, deadline_ms);
+    pub(super) fn timer_reset(&self, id: TimerId, deadline_ms: u64) {
+        self.0.wheel.borrow_mut().reset(id, deadline_ms);
     }
 
     /// Makes a timer elapse with the next turn, as if its time were up.
-    pub fn expire(&self, name: TimerName) {
-        self.0.wheel.borrow_mut().expire(name);
+    pub fn expire(&self, id: TimerId) {
+        self.0.wheel.borrow_mut().expire(id);
     }
 
-    pub(super) fn timer_remove(&self, key: TimerName) {
-        self.0.wheel.borrow_mut().remove(key);
+    pub(super) fn timer_remove(&self, id: TimerId) {
+        self.0.wheel.borrow_mut().remove(id);
     }
 
     /// Runs until `root` is done, then ends every other task and waits until
@@ -350,19 +350,19 @@ impl Shard {
     fn run_ready(&self) {
         let core = &*self.0;
         for _ in 0..limits::POLLS_PER_TURN {
-            let Some((name, kind, task)) = core.executor.borrow_mut().next() else {
+            let Some((id, kind, task)) = core.executor.borrow_mut().next() else {
                 return;
             };
             core.stats.count_poll();
             core.stall_detector.poll_begins(kind);
-            let polled = poll_task(name, task);
-            core.stall_detector.poll_ends(name.number(), kind);
+            let polled = poll_task(id, task);
+            core.stall_detector.poll_ends(id.number(), kind);
             match polled {
-                Polled::Pending(task) => core.executor.borrow_mut().put_back(name, task),
-                Polled::Ended => core.executor.borrow_mut().finished(name),
+                Polled::Pending(task) => core.executor.borrow_mut().put_back(id, task),
+                Polled::Ended => core.executor.borrow_mut().finished(id),
                 Polled::Panicked => {
                     core.stats.count_panic();
-                    core.executor.borrow_mut().finished(name);
+                    core.executor.borrow_mut().finished(id);
                 }
             }
         }

@@ -13,17 +13,17 @@ const LEVELS: usize = 4;
 const SPAN_MS: u64 = 1 << (SLOT_BITS * LEVELS as u32);
 const NONE: u32 = u32::MAX;
 
-/// Names a timer among those of its shard: a small number, given anew when its timer is gone.
+/// Identifies a timer among those of its shard: a small number, reused once its timer is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimerName(u32);
+pub struct TimerId(u32);
 
-impl TimerName {
+impl TimerId {
     /// The number: below the most timers that the shard ever had at a time.
     pub fn index(self) -> u32 {
         self.0
     }
 
-    /// The name with this number.
+    /// The id with this number.
     pub fn from_index(index: u32) -> Self {
         Self(index)
     }
@@ -62,7 +62,7 @@ impl Wheel {
     }
 
     /// Arms a timer; a deadline that has passed fires at the next [`advance`](Self::advance).
-    pub fn insert(&mut self, deadline_ms: u64) -> TimerName {
+    pub fn insert(&mut self, deadline_ms: u64) -> TimerId {
         let entry = Entry {
             deadline_ms,
             waker: None,
@@ -81,12 +81,12 @@ impl Wheel {
             }
         };
         self.link(index);
-        TimerName(index)
+        TimerId(index)
     }
 
     /// Whether the timer has fired; if not, `waker` is woken when it does.
-    pub fn poll(&mut self, key: TimerName, waker: &Waker) -> bool {
-        let entry = &mut self.entries[key.0 as usize];
+    pub fn poll(&mut self, id: TimerId, waker: &Waker) -> bool {
+        let entry = &mut self.entries[id.0 as usize];
         if entry.place.is_none() {
             return true;
         }
@@ -98,36 +98,36 @@ impl Wheel {
     }
 
     /// Moves the deadline; a timer that has fired is armed again.
-    pub fn reset(&mut self, key: TimerName, deadline_ms: u64) {
-        let entry = &mut self.entries[key.0 as usize];
+    pub fn reset(&mut self, id: TimerId, deadline_ms: u64) {
+        let entry = &mut self.entries[id.0 as usize];
         let later = deadline_ms >= entry.deadline_ms;
         entry.deadline_ms = deadline_ms;
         match entry.place {
             Some(_) if later => {}
             Some(_) => {
-                self.unlink(key.0);
-                self.link(key.0);
+                self.unlink(id.0);
+                self.link(id.0);
             }
-            None => self.link(key.0),
+            None => self.link(id.0),
         }
     }
 
     /// Moves the deadline to now; a timer that has fired, or is gone, stays as it is.
-    pub fn expire(&mut self, key: TimerName) {
+    pub fn expire(&mut self, id: TimerId) {
         let armed = |entry: &Entry| entry.place.is_some();
-        if self.entries.get(key.0 as usize).is_some_and(armed) {
-            self.unlink(key.0);
-            self.entries[key.0 as usize].deadline_ms = self.now_ms;
-            self.link(key.0);
+        if self.entries.get(id.0 as usize).is_some_and(armed) {
+            self.unlink(id.0);
+            self.entries[id.0 as usize].deadline_ms = self.now_ms;
+            self.link(id.0);
         }
     }
 
-    pub fn remove(&mut self, key: TimerName) {
-        if self.entries[key.0 as usize].place.is_some() {
-            self.unlink(key.0);
+    pub fn remove(&mut self, id: TimerId) {
+        if self.entries[id.0 as usize].place.is_some() {
+            self.unlink(id.0);
         }
-        self.entries[key.0 as usize].waker = None;
-        self.free.push(key.0);
+        self.entries[id.0 as usize].waker = None;
+        self.free.push(id.0);
     }
 
     /// Milliseconds until a slot comes up, which is never later than the next

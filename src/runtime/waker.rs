@@ -1,9 +1,8 @@
-//! Wakers without a reference count: a task is named by shard, index and
-//! generation, all in one word.
+//! Wakers without a reference count: a task id packs shard, index and generation into one word.
 //!
-//! Waking from the task's own shard pushes it on the ready queue; waking from
-//! anywhere else sends its name to the shard's mailbox. A waker that outlives
-//! its task, or its shard, wakes nobody: the generation no longer matches.
+//! Waking from the task's own shard pushes it on the ready queue; waking from any other thread
+//! sends the id to the shard's mailbox. A waker that outlives its task, or its shard, wakes nothing:
+//! the generation no longer matches.
 
 use std::sync::{Arc, RwLock};
 use std::task::Waker;
@@ -12,9 +11,9 @@ use super::mailbox::Mailbox;
 use super::shard;
 use crate::sys::word_waker::{WakeWord, word_waker};
 
-/// A task's name, as wide as a pointer: 12 bits of shard slot, 28 of generation, 24 of index.
+/// A task's id, as wide as a pointer: 12 bits of shard number, 28 of generation, 24 of index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TaskName(usize);
+pub(super) struct TaskId(usize);
 
 const INDEX_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 28;
@@ -25,7 +24,7 @@ const SLOTS_MAX: usize = 1 << 12;
 const _: () = assert!(size_of::<usize>() == 8, "headwater needs a 64-bit machine");
 const _: () = assert!(crate::limits::SHARDS_MAX <= SLOTS_MAX);
 
-impl TaskName {
+impl TaskId {
     pub fn new(slot: usize, index: u32, generation: u32) -> Self {
         debug_assert!(slot < SLOTS_MAX && index <= INDEX_MAX && generation <= GENERATION_MASK);
         Self(
@@ -58,13 +57,13 @@ impl TaskName {
     }
 }
 
-impl WakeWord for TaskName {
+impl WakeWord for TaskId {
     fn wake(word: usize) {
         wake(Self(word));
     }
 }
 
-fn wake(task: TaskName) {
+fn wake(task: TaskId) {
     if shard::make_ready_here(task) {
         return;
     }

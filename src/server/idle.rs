@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
-use crate::runtime::{Shard, TimerName};
+use crate::runtime::{Shard, TimerId};
 
 const NONE: u32 = u32::MAX;
 /// In place of a neighbour: not in the order at all.
@@ -47,18 +47,18 @@ impl Idle {
     }
 
     /// Puts a connection at the end of the order, from wherever it was: idle from now on.
-    pub fn enter(&self, name: TimerName, now_ms: u64) {
+    pub fn enter(&self, timer: TimerId, now_ms: u64) {
         let mut order = self.order.borrow_mut();
         let was_empty = order.first == NONE;
-        order.put_last(name.index(), now_ms as u32);
+        order.put_last(timer.index(), now_ms as u32);
         if was_empty && let Some(watcher) = self.watcher.take() {
             watcher.wake();
         }
     }
 
     /// Takes a connection out of the order: it has work, or is gone.
-    pub fn leave(&self, name: TimerName) {
-        self.order.borrow_mut().unlink(name.index());
+    pub fn leave(&self, timer: TimerId) {
+        self.order.borrow_mut().unlink(timer.index());
     }
 
     /// Tells up to `count` connections that have been idle for `age_ms` or longer to close,
@@ -66,14 +66,14 @@ impl Idle {
     pub fn shed(&self, shard: &Shard, count: u64, age_ms: u64) -> u64 {
         let mut told = 0;
         while told < count {
-            let Some(name) = self
+            let Some(index) = self
                 .order
                 .borrow_mut()
                 .take_first(shard.now_ms() as u32, age_ms)
             else {
                 break;
             };
-            shard.expire(TimerName::from_index(name));
+            shard.expire(TimerId::from_index(index));
             told += 1;
         }
         told

@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::shard::Shard;
-use super::super::timer::TimerName;
+use super::super::timer::TimerId;
 use crate::sys::time::monotonic_ms;
 
 /// A deadline that can be moved: cheap to push back, which is what a
 /// connection does at every request.
 pub struct Timer {
     shard: Shard,
-    key: TimerName,
+    id: TimerId,
 }
 
 impl Timer {
@@ -27,24 +27,24 @@ impl Timer {
     fn at(shard: &Shard, deadline_ms: u64) -> Self {
         Self {
             shard: shard.clone(),
-            key: shard.timer_insert(deadline_ms),
+            id: shard.timer_insert(deadline_ms),
         }
     }
 
-    /// Its name among the timers of its shard, as long as it lives ([`Shard::expire`]).
-    pub fn name(&self) -> TimerName {
-        self.key
+    /// Identifies it among the timers of its shard, for as long as it lives ([`Shard::expire`]).
+    pub fn id(&self) -> TimerId {
+        self.id
     }
 
     /// Moves the deadline to `wait_ms` from now, also when it has passed.
     pub fn reset(&self, wait_ms: u64) {
         self.shard
-            .timer_reset(self.key, self.shard.now_ms().saturating_add(wait_ms));
+            .timer_reset(self.id, self.shard.now_ms().saturating_add(wait_ms));
     }
 
     /// Ready once the deadline has passed.
     pub fn poll_elapsed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.shard.timer_poll(self.key, cx.waker()) {
+        match self.shard.timer_poll(self.id, cx.waker()) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
@@ -53,7 +53,7 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.shard.timer_remove(self.key);
+        self.shard.timer_remove(self.id);
     }
 }
 

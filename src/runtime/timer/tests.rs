@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn fired(wheel: &mut Wheel, key: TimerName) -> bool {
+fn fired(wheel: &mut Wheel, key: TimerId) -> bool {
     wheel.poll(key, Waker::noop())
 }
 
@@ -102,7 +102,7 @@ proptest! {
     ) {
         let mut wheel = Wheel::new(start);
         let mut now = start;
-        let mut model: Vec<(TimerName, u64)> = Vec::new();
+        let mut model: Vec<(TimerId, u64)> = Vec::new();
         for (what, amount, which) in steps {
             match what {
                 0 => model.push((wheel.insert(now + amount), now + amount)),

@@ -81,7 +81,7 @@ impl<S: Service> Connection<S> {
         idle_timeout_ms: u64,
     ) -> Self {
         let timer = Timer::after(stream.shard(), state.options().header_timeout_ms);
-        state.idle.enter(timer.name(), stream.shard().now_ms());
+        state.idle.enter(timer.id(), stream.shard().now_ms());
         Self {
             receiver: stream.receiver(),
             timer,
@@ -291,12 +291,12 @@ impl<S: Service> Connection<S> {
     /// Waits for a request from now on, and may be closed for another's sake.
     fn enter_idle(&self) {
         let now_ms = self.stream.shard().now_ms();
-        self.state.idle.enter(self.timer.name(), now_ms);
+        self.state.idle.enter(self.timer.id(), now_ms);
     }
 
     /// Has work, and is not to be closed.
     fn leave_idle(&self) {
-        self.state.idle.leave(self.timer.name());
+        self.state.idle.leave(self.timer.id());
     }
 
     fn put(&mut self, response: Response, exchange: Exchange) -> Option<Rest> {
@@ -463,7 +463,7 @@ impl<S: Service> Connection<S> {
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         // The name goes to another connection.
-        self.state.idle.leave(self.timer.name());
+        self.state.idle.leave(self.timer.id());
     }
 }
 
