@@ -4,4 +4,4 @@ mod output;
 mod receive;
 
 pub use output::{OutputBuf, OutputPool};
-pub use receive::{Place, ReceiveBuf, ReceivePool};
+pub use receive::{BufferTicket, ReceiveBuf, ReceivePool};

@@ -19,7 +19,7 @@ use crate::limits::RECV_BUFFER_BYTES_CEILING;
 
 /// One entry of the ring, as the kernel defines it (`struct io_uring_buf`).
 #[repr(C)]
-struct Entry {
+struct BufferEntry {
     addr: u64,
     len: u32,
     id: u16,
@@ -78,19 +78,19 @@ pub struct ReceivePool {
     held: RefCell<Vec<bool>>,
     held_count: Cell<usize>,
     /// Receivers that found the pool empty, woken when a buffer comes back.
-    starved: RefCell<Starved>,
+    starved: RefCell<WaitingReceivers>,
 }
 
-/// A queue for buffers: places count up for ever, so one tells whether it is still to be served.
-struct Starved {
+/// A queue for buffers: tickets count up for ever, so one tells whether it is still to be served.
+struct WaitingReceivers {
     wakers: VecDeque<Waker>,
-    /// The place at the head of the queue.
+    /// The ticket at the head of the queue.
     first: u64,
 }
 
-/// A place in the queue for buffers; the default one is none.
+/// A ticket in the queue for buffers; the default one is none.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place(u64);
+pub struct BufferTicket(u64);
 
 impl ReceivePool {
     /// A pool of `buffers` (a power of two, at most 32,768) of `buffer_bytes` each (at most
@@ -108,7 +108,7 @@ impl ReceivePool {
             ));
         }
         let pool = Rc::new(Self {
-            entries: Mapping::new(usize::from(buffers) * size_of::<Entry>())?,
+            entries: Mapping::new(usize::from(buffers) * size_of::<BufferEntry>())?,
             memory: Mapping::new(usize::from(buffers) * buffer_bytes)?,
             buffers,
             buffer_bytes,
@@ -116,7 +116,7 @@ impl ReceivePool {
             lent: Cell::new(0),
             held: RefCell::new(vec![false; usize::from(buffers)]),
             held_count: Cell::new(0),
-            starved: RefCell::new(Starved {
+            starved: RefCell::new(WaitingReceivers {
                 wakers: VecDeque::new(),
                 first: 1,
             }),
@@ -175,30 +175,30 @@ impl ReceivePool {
         }
     }
 
-    /// Asks to be woken when a buffer comes back. Whoever waits already, at `place`, keeps it.
-    pub fn wait_for_buffer(&self, place: &mut Place, waker: &Waker) {
+    /// Asks to be woken when a buffer comes back. Whoever waits already, at `ticket`, keeps it.
+    pub fn wait_for_buffer(&self, ticket: &mut BufferTicket, waker: &Waker) {
         let mut starved = self.starved.borrow_mut();
-        let at = place.0.checked_sub(starved.first).map(|at| at as usize);
+        let at = ticket.0.checked_sub(starved.first).map(|at| at as usize);
         match at.and_then(|at| starved.wakers.get_mut(at)) {
             Some(old) if old.will_wake(waker) => {}
             Some(old) => *old = waker.clone(),
             None => {
-                *place = Place(starved.first + starved.wakers.len() as u64);
+                *ticket = BufferTicket(starved.first + starved.wakers.len() as u64);
                 starved.wakers.push_back(waker.clone());
             }
         }
     }
 
-    /// Whether `place` is still to be served.
-    pub fn is_waiting(&self, place: Place) -> bool {
-        place.0 >= self.starved.borrow().first
+    /// Whether `ticket` is still to be served.
+    pub fn is_waiting(&self, ticket: BufferTicket) -> bool {
+        ticket.0 >= self.starved.borrow().first
     }
 
     /// Gives a buffer to the kernel.
     fn lend(&self, id: u16) {
         let tail = self.tail.get();
         let index = usize::from(tail & (self.buffers - 1));
-        let base = self.entries.at.as_ptr().cast::<Entry>();
+        let base = self.entries.at.as_ptr().cast::<BufferEntry>();
         let addr = self.memory.at.as_ptr() as u64 + (usize::from(id) * self.buffer_bytes) as u64;
         // SAFETY: `index` is below `buffers`, so the entry is inside the mapping, which is
         // page-aligned. The kernel reads an entry only after the tail below has passed it. The
@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     fn tail(pool: &ReceivePool) -> u16 {
-        let base = pool.entries.at.as_ptr().cast::<Entry>();
+        let base = pool.entries.at.as_ptr().cast::<BufferEntry>();
         // SAFETY: the mapping holds at least one entry and nobody else writes it here.
         unsafe { (*base).tail }
     }
@@ -359,9 +359,9 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_has_one_place_until_it_is_served() {
+    fn a_waiting_receiver_has_one_ticket_until_it_is_served() {
         let pool = ReceivePool::new(2, 64).unwrap();
-        let (mut first, mut second) = (Place::default(), Place::default());
+        let (mut first, mut second) = (BufferTicket::default(), BufferTicket::default());
         assert!(!pool.is_waiting(first));
         for _ in 0..100 {
             pool.wait_for_buffer(&mut first, Waker::noop());

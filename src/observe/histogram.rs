@@ -1,6 +1,6 @@
 //! Distributions of times and lengths: one thread records, anybody reads.
 //!
-//! The counts lie in a log-linear array, as in HdrHistogram: a value below 64 has a place of its
+//! The counts lie in a log-linear array, as in HdrHistogram: a value below 64 has a bucket of its
 //! own, and above that every power of two is divided into 64, so a value is known to within 1.6%.
 //! A record is one load and one store of a relaxed atomic. It becomes a [`hdrhistogram`] one when
 //! it is read: that crate's own type can't be read while another thread writes, and its
@@ -13,12 +13,12 @@ use crate::limits;
 /// What a histogram becomes when it is read.
 pub type Distribution = hdrhistogram::Histogram<u64>;
 
-/// Bits of a value that are kept: 2^6 places to a power of two.
+/// Bits of a value that are kept: 2^6 buckets to a power of two.
 const KEPT_BITS: u32 = 6;
 const STEPS: usize = 1 << KEPT_BITS;
 /// Values from here on are counted as this one less 1: 18 minutes in ns.
 const VALUES: u64 = 1 << 40;
-const PLACES: usize = STEPS * (40 - KEPT_BITS as usize + 1);
+const BUCKETS: usize = STEPS * (40 - KEPT_BITS as usize + 1);
 /// Of the distributions that are given out: 0.8%, finer than the array.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
@@ -31,22 +31,22 @@ pub struct Histogram {
 impl Default for Histogram {
     fn default() -> Self {
         Self {
-            counts: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
+            counts: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
             sum: AtomicU64::new(0),
         }
     }
 }
 
-fn place(value: u64) -> usize {
+fn bucket(value: u64) -> usize {
     let value = value.min(VALUES - 1);
     let shift = (u64::BITS - value.leading_zeros()).saturating_sub(KEPT_BITS + 1);
     (shift as usize) * STEPS + (value >> shift) as usize
 }
 
-/// The middle of the values of a place.
-fn value(place: usize) -> u64 {
-    let shift = (place / STEPS).saturating_sub(1) as u32;
-    let least = ((place - shift as usize * STEPS) as u64) << shift;
+/// The middle of the values of a bucket.
+fn value(bucket: usize) -> u64 {
+    let shift = (bucket / STEPS).saturating_sub(1) as u32;
+    let least = ((bucket - shift as usize * STEPS) as u64) << shift;
     least + ((1 << shift) >> 1)
 }
 
@@ -65,8 +65,8 @@ impl Histogram {
     /// Counts a value `count` times.
     #[inline]
     pub fn record_n(&self, value: u64, count: u64) {
-        // `place` is below `PLACES` for every value.
-        if let Some(counter) = self.counts.get(place(value)) {
+        // `bucket` is below `BUCKETS` for every value.
+        if let Some(counter) = self.counts.get(bucket(value)) {
             add(counter, count);
             add(&self.sum, value.wrapping_mul(count));
         }
@@ -74,10 +74,10 @@ impl Histogram {
 
     /// Adds what was counted so far to `total`.
     pub fn read_into(&self, total: &mut Total) {
-        for (place, count) in self.counts.iter().enumerate() {
+        for (bucket, count) in self.counts.iter().enumerate() {
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
-                total.distribution.saturating_record_n(value(place), count);
+                total.distribution.saturating_record_n(value(bucket), count);
             }
         }
         total.sum = total.sum.wrapping_add(self.sum.load(Ordering::Relaxed));
@@ -142,21 +142,21 @@ mod tests {
         for exponent in 0..64 {
             for step in 0..128_u64 {
                 let value = (1 << exponent) + ((step << exponent) >> 7);
-                let place = place(value);
-                assert!(place < PLACES);
-                assert!(place == last || place == last + 1, "{value}");
-                last = place;
+                let bucket = bucket(value);
+                assert!(bucket < BUCKETS);
+                assert!(bucket == last || bucket == last + 1, "{value}");
+                last = bucket;
             }
         }
-        assert_eq!(last, PLACES - 1);
+        assert_eq!(last, BUCKETS - 1);
     }
 
     proptest! {
         #[test]
         fn a_value_is_kept_to_within_its_step(x in 0..VALUES) {
-            let kept = value(place(x));
+            let kept = value(bucket(x));
             prop_assert!(kept.abs_diff(x) <= x / STEPS as u64, "{x} became {kept}");
-            prop_assert_eq!(place(kept), place(x));
+            prop_assert_eq!(bucket(kept), bucket(x));
         }
 
         #[test]

@@ -4,14 +4,14 @@
 //! while it is written. Nothing is locked and nobody waits:
 //!
 //! - The writer keeps `head`, the number of records that it has finished. Record `n` lies in
-//!   place `n % capacity`. It writes the record's words and then `head = n + 1` (release), so a
+//!   slot `n % capacity`. It writes the record's words and then `head = n + 1` (release), so a
 //!   reader that loads `head` (acquire) sees every record before it whole, unless the writer has
 //!   come round since.
 //! - Whether it has come round tells a second look at `head` after the copy. A release fence
 //!   stands before the words of each record, an acquire fence between the copy and the second
 //!   look: if a copy holds a word of record `m`, the second look sees `head >= m`. What lies in
-//!   the place of record `m` was record `m - capacity`; so every record up to
-//!   `head - capacity` of the second look, this one included since its place is the next to be
+//!   the slot of record `m` was record `m - capacity`; so every record up to
+//!   `head - capacity` of the second look, this one included since its slot is the next to be
 //!   written, may be torn and is dropped. The others are whole.
 //!
 //! `tests/recorder_model.rs` tries every order. On x86 both fences are only for the compiler.
@@ -107,13 +107,13 @@ impl Record {
     }
 }
 
-type Place = [AtomicU64; WORDS];
+type AtomicRecord = [AtomicU64; WORDS];
 
 /// The buffer of one thread.
 struct Track {
     name: String,
     /// A power of two, or none at all.
-    places: Box<[Place]>,
+    records: Box<[AtomicRecord]>,
     /// Records finished so far.
     head: AtomicU64,
     /// Its writer is gone.
@@ -122,10 +122,10 @@ struct Track {
 
 impl Track {
     fn new(name: String, capacity: usize) -> Self {
-        let place = || -> Place { Default::default() };
+        let slot = || -> AtomicRecord { Default::default() };
         Self {
             name,
-            places: (0..capacity).map(|_| place()).collect(),
+            records: (0..capacity).map(|_| slot()).collect(),
             head: AtomicU64::new(0),
             retired: AtomicBool::new(false),
         }
@@ -133,17 +133,17 @@ impl Track {
 
     /// What the buffer holds, oldest first, and how many records before that are lost.
     fn read(&self) -> (u64, Vec<Record>) {
-        let capacity = self.places.len() as u64;
+        let capacity = self.records.len() as u64;
         let end = self.head.load(Ordering::Acquire);
         let start = end.saturating_sub(capacity);
         let copy = |n: u64| {
-            let place = &self.places[(n % capacity) as usize];
-            std::array::from_fn(|word| place[word].load(Ordering::Relaxed))
+            let slot = &self.records[(n % capacity) as usize];
+            std::array::from_fn(|word| slot[word].load(Ordering::Relaxed))
         };
         let copied: Vec<[u64; WORDS]> = (start..end).map(copy).collect();
         fence(Ordering::Acquire);
         let later = self.head.load(Ordering::Relaxed);
-        // The place that is written next counts as being written.
+        // The slot that is written next counts as being written.
         let whole_from = (later + 1).saturating_sub(capacity).clamp(start, end);
         let whole = copied.into_iter().skip((whole_from - start) as usize);
         (whole_from, whole.filter_map(Record::from_words).collect())
@@ -222,9 +222,9 @@ impl Writer {
             id,
             value,
         };
-        let place = &track.places[n as usize & (track.places.len() - 1)];
+        let slot = &track.records[n as usize & (track.records.len() - 1)];
         fence(Ordering::Release);
-        for (word, value) in place.iter().zip(record.to_words()) {
+        for (word, value) in slot.iter().zip(record.to_words()) {
             word.store(value, Ordering::Relaxed);
         }
         track.head.store(n + 1, Ordering::Release);

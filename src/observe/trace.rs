@@ -17,9 +17,9 @@ use serde_json::{Map, Value, json};
 use super::call_site::CallSite;
 use super::recorder::{Event, Record, Snapshot, TrackSnapshot};
 
-/// One line of the trace.
+/// One event of the trace.
 #[derive(Serialize)]
-struct Line<'a> {
+struct TraceEvent<'a> {
     name: &'a str,
     cat: &'static str,
     ph: &'static str,
@@ -73,7 +73,7 @@ pub fn write(out: impl Write, snapshot: &Snapshot, since_ns: u64) -> io::Result<
             let meta = json!({"name": name, "ph": "M", "pid": pid, "tid": tid, "args": value});
             write!(out, ",\n{meta}")?;
         }
-        let mut track = Lines {
+        let mut track = TrackWriter {
             out: &mut out,
             names: &mut names,
             pid,
@@ -104,14 +104,14 @@ fn duration(record: &Record) -> Option<u64> {
 }
 
 /// The events of one thread on their way out.
-struct Lines<'a, W> {
+struct TrackWriter<'a, W> {
     out: &'a mut W,
     names: &'a mut Names,
     pid: u32,
     tid: usize,
 }
 
-impl<W: Write> Lines<'_, W> {
+impl<W: Write> TrackWriter<'_, W> {
     fn write(&mut self, track: &TrackSnapshot, since_ns: u64, taken_ns: u64) -> io::Result<()> {
         let mut records: Vec<&Record> = track
             .records
@@ -196,7 +196,7 @@ impl<W: Write> Lines<'_, W> {
         cat: &'static str,
         args: Value,
     ) -> io::Result<()> {
-        self.line(Line {
+        self.event(TraceEvent {
             name,
             cat,
             ph: "X",
@@ -220,7 +220,7 @@ impl<W: Write> Lines<'_, W> {
         if record.site.is_known() {
             args["site"] = self.names.get(record.site).into();
         }
-        self.line(Line {
+        self.event(TraceEvent {
             name,
             cat,
             ph: "i",
@@ -237,7 +237,7 @@ impl<W: Write> Lines<'_, W> {
     /// A step in the life of an operation. Rings number theirs alike, so the thread is part of the name.
     fn operation(&mut self, ph: &'static str, record: &Record, args: Value) -> io::Result<()> {
         let name = self.names.get(record.site).to_owned();
-        self.line(Line {
+        self.event(TraceEvent {
             name: &name,
             cat: "ring",
             ph,
@@ -259,9 +259,9 @@ impl<W: Write> Lines<'_, W> {
         self.operation("e", &end, json!({"unfinished": true}))
     }
 
-    fn line(&mut self, line: Line<'_>) -> io::Result<()> {
+    fn event(&mut self, event: TraceEvent<'_>) -> io::Result<()> {
         self.out.write_all(b",\n")?;
-        serde_json::to_writer(&mut *self.out, &line).map_err(io::Error::from)
+        serde_json::to_writer(&mut *self.out, &event).map_err(io::Error::from)
     }
 }
 

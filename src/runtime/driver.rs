@@ -128,7 +128,7 @@ pub struct Outcome {
 }
 
 /// One completion of a multishot operation.
-pub enum Event {
+pub enum MultishotEvent {
     /// A new descriptor: a connection, or an opened file.
     Accepted(OwnedFd),
     Received(ReceiveBuf),
@@ -136,13 +136,13 @@ pub enum Event {
     End,
     /// The operation is over and must be started again to go on: the driver
     /// ended it without an error, or after one that passes (no buffer, too many unread).
-    Stopped(Stop),
+    Stopped(StopReason),
     Failed(io::Error),
 }
 
 /// Why a multishot operation ended without an error of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopReason {
     /// Start it again at once.
     Rearm,
     /// The receive buffers are all in use: start again when one came back.
@@ -184,7 +184,7 @@ pub trait Driver {
 
     /// The next completion of a multishot operation. After anything but
     /// `Accepted` or `Received` the operation is over and its key is gone.
-    fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Event>;
+    fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<MultishotEvent>;
 
     /// Nobody waits for this operation any more: ask for its end, undo a late
     /// result (a late connection is closed, a late buffer given back), free it then.

@@ -12,8 +12,8 @@ use crate::observe::CallSite;
 
 pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-struct Slot {
-    /// `None` while the task is being polled, or when the slot is free.
+struct TaskEntry {
+    /// `None` while the task is being polled, or when the entry is free.
     task: Option<Task>,
     /// Where it was spawned, or the name of its kind.
     site: CallSite,
@@ -25,18 +25,18 @@ struct Slot {
 /// Owns the tasks. It never polls: the shard takes a task out, polls it, and
 /// puts it back, so that a task may spawn and wake others while it runs.
 pub(super) struct Executor {
-    shard_slot: usize,
-    slots: Vec<Slot>,
+    shard: usize,
+    entries: Vec<TaskEntry>,
     free: Vec<u32>,
     ready: VecDeque<TaskId>,
     live: usize,
 }
 
 impl Executor {
-    pub fn new(shard_slot: usize) -> Self {
+    pub fn new(shard: usize) -> Self {
         Self {
-            shard_slot,
-            slots: Vec::new(),
+            shard,
+            entries: Vec::new(),
             free: Vec::new(),
             ready: VecDeque::new(),
             live: 0,
@@ -50,43 +50,43 @@ impl Executor {
     pub fn spawn(&mut self, site: CallSite, task: Task) -> TaskId {
         let index = self.free.pop().unwrap_or_else(|| {
             assert!(
-                self.slots.len() <= INDEX_MAX as usize,
+                self.entries.len() <= INDEX_MAX as usize,
                 "too many tasks on one shard"
             );
-            self.slots.push(Slot {
+            self.entries.push(TaskEntry {
                 task: None,
                 site,
                 generation: 0,
                 ready: false,
                 used: false,
             });
-            self.slots.len() as u32 - 1
+            self.entries.len() as u32 - 1
         });
-        let slot = &mut self.slots[index as usize];
-        slot.task = Some(task);
-        slot.site = site;
-        slot.used = true;
-        slot.ready = false;
+        let entry = &mut self.entries[index as usize];
+        entry.task = Some(task);
+        entry.site = site;
+        entry.used = true;
+        entry.ready = false;
         self.live += 1;
-        let id = TaskId::new(self.shard_slot, index, slot.generation);
+        let id = TaskId::new(self.shard, index, entry.generation);
         self.make_ready(id);
         id
     }
 
     /// Puts a task on the ready queue, once.
     pub fn make_ready(&mut self, id: TaskId) {
-        let Some(slot) = self.slots.get_mut(id.index() as usize) else {
+        let Some(entry) = self.entries.get_mut(id.index() as usize) else {
             return;
         };
-        if slot.used && slot.generation == id.generation() && !slot.ready {
-            slot.ready = true;
+        if entry.used && entry.generation == id.generation() && !entry.ready {
+            entry.ready = true;
             self.ready.push_back(id);
         }
     }
 
     pub fn make_all_ready(&mut self) {
-        for index in 0..self.slots.len() {
-            let id = TaskId::new(self.shard_slot, index as u32, self.slots[index].generation);
+        for index in 0..self.entries.len() {
+            let id = TaskId::new(self.shard, index as u32, self.entries[index].generation);
             self.make_ready(id);
         }
     }
@@ -94,13 +94,13 @@ impl Executor {
     /// Takes the next ready task out.
     pub fn next(&mut self) -> Option<(TaskId, CallSite, Task)> {
         while let Some(id) = self.ready.pop_front() {
-            let slot = &mut self.slots[id.index() as usize];
-            if slot.generation != id.generation() {
+            let entry = &mut self.entries[id.index() as usize];
+            if entry.generation != id.generation() {
                 continue;
             }
-            slot.ready = false;
-            if let Some(task) = slot.task.take() {
-                return Some((id, slot.site, task));
+            entry.ready = false;
+            if let Some(task) = entry.task.take() {
+                return Some((id, entry.site, task));
             }
         }
         None
@@ -108,15 +108,15 @@ impl Executor {
 
     /// Puts a pending task back.
     pub fn put_back(&mut self, id: TaskId, task: Task) {
-        self.slots[id.index() as usize].task = Some(task);
+        self.entries[id.index() as usize].task = Some(task);
     }
 
     /// A task has ended; its id becomes stale.
     pub fn finished(&mut self, id: TaskId) {
-        let slot = &mut self.slots[id.index() as usize];
-        slot.generation = (slot.generation + 1) & GENERATION_MASK;
-        slot.used = false;
-        slot.ready = false;
+        let entry = &mut self.entries[id.index() as usize];
+        entry.generation = (entry.generation + 1) & GENERATION_MASK;
+        entry.used = false;
+        entry.ready = false;
         self.free.push(id.index());
         self.live -= 1;
     }
@@ -134,11 +134,11 @@ impl Executor {
     pub fn clear(&mut self) -> Vec<Task> {
         self.ready.clear();
         let mut tasks = Vec::new();
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            if slot.used {
-                let id = TaskId::new(self.shard_slot, index as u32, slot.generation);
-                tasks.extend(slot.task.take());
+        for index in 0..self.entries.len() {
+            let entry = &mut self.entries[index];
+            if entry.used {
+                let id = TaskId::new(self.shard, index as u32, entry.generation);
+                tasks.extend(entry.task.take());
                 self.finished(id);
             }
         }

@@ -92,7 +92,7 @@ pub fn sleep_until(deadline_ns: u64) -> SleepUntil {
 impl SleepUntil {
     fn forget(&mut self) -> Option<Waker> {
         let number = self.number.take()?;
-        let mut precise_timers = self.shard.0.precise_timers.borrow_mut();
+        let mut timers = self.shard.0.precise_timers.borrow_mut();
         timers.waiting.remove(&(self.deadline_ns, number))
     }
 }
@@ -105,7 +105,7 @@ impl Future for SleepUntil {
         if monotonic_ns() >= self.deadline_ns {
             return Poll::Ready(());
         }
-        let mut precise_timers = self.shard.0.precise_timers.borrow_mut();
+        let mut timers = self.shard.0.precise_timers.borrow_mut();
         let number = timers.insert(self.deadline_ns, cx.waker().clone());
         drop(timers);
         self.number = Some(number);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::driver::{Driver, Event, Handle, Key, Op, Outcome, Wait};
+use super::driver::{Driver, Handle, Key, MultishotEvent, Op, Outcome, Wait};
 use super::executor::{Executor, Polled, drop_quietly, poll_task};
 use super::join::{JoinHandle, joined};
 use super::mailbox::{Mailbox, Message};
@@ -20,7 +20,7 @@ use super::precise_timer::PreciseTimers;
 use super::stall_detector::StallDetector;
 use super::stats::{ShardStats, SharedStats};
 use super::timer::{TimerId, Wheel};
-use super::waker::{ShardSlot, TaskId};
+use super::waker::{ShardRegistration, TaskId};
 use crate::buffers::{OutputPool, ReceivePool};
 use crate::limits;
 use crate::observe::CallSite;
@@ -45,7 +45,7 @@ pub(super) struct Core {
     pub(super) precise_timers: RefCell<PreciseTimers>,
     now_ms: Cell<u64>,
     mailbox: Arc<Mailbox>,
-    slot: ShardSlot,
+    registration: ShardRegistration,
     receive: Rc<ReceivePool>,
     output: Rc<OutputPool>,
     stats: Arc<SharedStats>,
@@ -65,7 +65,7 @@ pub struct Pacing {
 }
 
 /// What a shard is made of.
-pub(super) struct Parts {
+pub(super) struct ShardParts {
     pub index: usize,
     pub count: usize,
     pub cpu: Option<usize>,
@@ -80,7 +80,7 @@ pub(super) struct Parts {
 pub(super) fn make_ready_here(task: TaskId) -> bool {
     CURRENT
         .try_with(|current| match &*current.borrow() {
-            Some(shard) if shard.0.slot.index() == task.slot() => {
+            Some(shard) if shard.0.registration.number() == task.shard() => {
                 shard.0.executor.borrow_mut().make_ready(task);
                 true
             }
@@ -90,8 +90,8 @@ pub(super) fn make_ready_here(task: TaskId) -> bool {
 }
 
 impl Shard {
-    pub(super) fn new(parts: Parts) -> io::Result<Self> {
-        let slot = ShardSlot::enter(Arc::clone(&parts.mailbox))
+    pub(super) fn new(parts: ShardParts) -> io::Result<Self> {
+        let registration = ShardRegistration::enter(Arc::clone(&parts.mailbox))
             .ok_or_else(|| io::Error::other("too many shards in one process"))?;
         let now_ms = parts.stall_detector.tick() / NS_PER_MS;
         Ok(Self(Rc::new(Core {
@@ -100,12 +100,12 @@ impl Shard {
             cpu: parts.cpu,
             receive: parts.driver.receive_pool(),
             driver: RefCell::new(parts.driver),
-            executor: RefCell::new(Executor::new(slot.index())),
+            executor: RefCell::new(Executor::new(registration.number())),
             wheel: RefCell::new(Wheel::new(now_ms)),
             precise_timers: RefCell::default(),
             now_ms: Cell::new(now_ms),
             mailbox: parts.mailbox,
-            slot,
+            registration,
             output: OutputPool::new(limits::OUTPUT_BUFFERS_KEPT, limits::OUTPUT_BUFFER_BYTES_MAX),
             stats: parts.stats,
             pacing: Cell::new(parts.pacing),
@@ -219,9 +219,12 @@ impl Shard {
         self.0.driver.borrow_mut().poll(key, cx)
     }
 
-    pub(super) fn poll_event(&self, key: Key, cx: &mut Context<'_>) -> Poll<Event> {
+    pub(super) fn poll_event(&self, key: Key, cx: &mut Context<'_>) -> Poll<MultishotEvent> {
         let event = self.0.driver.borrow_mut().poll_event(key, cx);
-        if let Poll::Ready(Event::End | Event::Stopped(_) | Event::Failed(_)) = event {
+        if let Poll::Ready(
+            MultishotEvent::End | MultishotEvent::Stopped(_) | MultishotEvent::Failed(_),
+        ) = event
+        {
             self.drop_retired();
         }
         event
@@ -284,7 +287,7 @@ impl Shard {
         F::Output: 'static,
     {
         CURRENT.with(|current| *current.borrow_mut() = Some(self.clone()));
-        let ending = Ending(&self);
+        let wind_down = WindDown(&self);
         let root = self.spawn(root);
         self.spawn_as(CallSite::named("mailbox"), read_mailbox(self.clone()));
         self.0
@@ -300,7 +303,7 @@ impl Shard {
                 break Err(super::join::JoinError::Loop(e));
             }
         };
-        drop(ending);
+        drop(wind_down);
         result.map_err(|e| io::Error::other(e.to_string()))
     }
 
@@ -406,9 +409,9 @@ struct Turn {
 
 /// Ends a shard when its loop is left, also by a panic: its tasks hold the shard as it holds
 /// them, so nothing would go by itself, and senders would wait for ever.
-struct Ending<'a>(&'a Shard);
+struct WindDown<'a>(&'a Shard);
 
-impl Drop for Ending<'_> {
+impl Drop for WindDown<'_> {
     fn drop(&mut self) {
         self.0.wind_down();
         let current = CURRENT.with(|current| current.borrow_mut().take());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::mailbox::{Mailbox, MailboxError, Message, Reader};
 use super::ring::{RingDriver, RingError, RingOptions};
-use super::shard::{Pacing, Parts, Shard};
+use super::shard::{Pacing, Shard, ShardParts};
 use super::stall_detector::{Activity, StallCause, StallDetector, StallMonitor};
 use super::stats::{ShardStats, SharedStats};
 use crate::limits;
@@ -232,7 +232,7 @@ impl Runtime {
         let mut failed = None;
         for (index, (&cpu, reader)) in self.cpus.iter().zip(self.readers).enumerate() {
             let (start, started) = mpsc::channel::<()>();
-            let seat = Seat {
+            let setup = ShardSetup {
                 index,
                 count,
                 cpu: self.pin.then_some(cpu),
@@ -247,7 +247,7 @@ impl Runtime {
             let (root, ready) = (Arc::clone(&root), ready.clone());
             let thread = thread::Builder::new()
                 .name(format!("shard-{index}"))
-                .spawn(move || seat.run(&*root, ready, &started));
+                .spawn(move || setup.run(&*root, ready, &started));
             match thread {
                 Ok(thread) => {
                     go.push(start);
@@ -286,7 +286,7 @@ impl Runtime {
 }
 
 /// What a shard's thread is given.
-struct Seat {
+struct ShardSetup {
     index: usize,
     count: usize,
     cpu: Option<usize>,
@@ -299,7 +299,7 @@ struct Seat {
     stall_limit: Option<Duration>,
 }
 
-impl Seat {
+impl ShardSetup {
     /// Builds the shard, tells so, and runs it once all are told to go.
     fn run<F, Fut>(
         self,
@@ -337,7 +337,7 @@ impl Seat {
         writer.enter();
         let driver = RingDriver::new(self.ring, Rc::clone(&writer)).map_err(RuntimeError::Ring)?;
         let activity = Arc::clone(&self.activity);
-        Shard::new(Parts {
+        Shard::new(ShardParts {
             index: self.index,
             count: self.count,
             cpu: self.cpu,

@@ -1,16 +1,16 @@
-//! The timer wheel: four levels of 64 slots, a tick of one millisecond.
+//! The timer wheel: four levels of 64 buckets, a tick of one millisecond.
 //!
 //! Timers are cheap to push back, since that is what a connection does at every
 //! request: a later deadline is only noted, and the entry moves when its old
-//! slot comes up (after Varghese and Lauck's hierarchical wheels).
+//! bucket comes up (after Varghese and Lauck's hierarchical wheels).
 
 use std::task::Waker;
 
-const SLOT_BITS: u32 = 6;
-const SLOTS: usize = 1 << SLOT_BITS;
+const BUCKET_BITS: u32 = 6;
+const BUCKETS: usize = 1 << BUCKET_BITS;
 const LEVELS: usize = 4;
 /// Longer waits are taken in steps of this many milliseconds (about 4.6 hours).
-const SPAN_MS: u64 = 1 << (SLOT_BITS * LEVELS as u32);
+const SPAN_MS: u64 = 1 << (BUCKET_BITS * LEVELS as u32);
 const NONE: u32 = u32::MAX;
 
 /// Identifies a timer among those of its shard: a small number, reused once its timer is gone.
@@ -29,11 +29,11 @@ impl TimerId {
     }
 }
 
-struct Entry {
+struct TimerEntry {
     deadline_ms: u64,
     waker: Option<Waker>,
     /// The list the entry is on, or `None` when it has fired or is free.
-    place: Option<(u8, u8)>,
+    bucket: Option<(u8, u8)>,
     previous: u32,
     next: u32,
 }
@@ -41,10 +41,10 @@ struct Entry {
 /// All timers of one shard.
 pub(super) struct Wheel {
     now_ms: u64,
-    heads: [[u32; SLOTS]; LEVELS],
-    /// A bit for each slot that has entries.
+    heads: [[u32; BUCKETS]; LEVELS],
+    /// A bit for each bucket that has entries.
     occupied: [u64; LEVELS],
-    entries: Vec<Entry>,
+    entries: Vec<TimerEntry>,
     free: Vec<u32>,
     armed: usize,
 }
@@ -53,7 +53,7 @@ impl Wheel {
     pub fn new(now_ms: u64) -> Self {
         Self {
             now_ms,
-            heads: [[NONE; SLOTS]; LEVELS],
+            heads: [[NONE; BUCKETS]; LEVELS],
             occupied: [0; LEVELS],
             entries: Vec::new(),
             free: Vec::new(),
@@ -63,10 +63,10 @@ impl Wheel {
 
     /// Arms a timer; a deadline that has passed fires at the next [`advance`](Self::advance).
     pub fn insert(&mut self, deadline_ms: u64) -> TimerId {
-        let entry = Entry {
+        let entry = TimerEntry {
             deadline_ms,
             waker: None,
-            place: None,
+            bucket: None,
             previous: NONE,
             next: NONE,
         };
@@ -87,7 +87,7 @@ impl Wheel {
     /// Whether the timer has fired; if not, `waker` is woken when it does.
     pub fn poll(&mut self, id: TimerId, waker: &Waker) -> bool {
         let entry = &mut self.entries[id.0 as usize];
-        if entry.place.is_none() {
+        if entry.bucket.is_none() {
             return true;
         }
         match &mut entry.waker {
@@ -102,7 +102,7 @@ impl Wheel {
         let entry = &mut self.entries[id.0 as usize];
         let later = deadline_ms >= entry.deadline_ms;
         entry.deadline_ms = deadline_ms;
-        match entry.place {
+        match entry.bucket {
             Some(_) if later => {}
             Some(_) => {
                 self.unlink(id.0);
@@ -114,7 +114,7 @@ impl Wheel {
 
     /// Moves the deadline to now; a timer that has fired, or is gone, stays as it is.
     pub fn expire(&mut self, id: TimerId) {
-        let armed = |entry: &Entry| entry.place.is_some();
+        let armed = |entry: &TimerEntry| entry.bucket.is_some();
         if self.entries.get(id.0 as usize).is_some_and(armed) {
             self.unlink(id.0);
             self.entries[id.0 as usize].deadline_ms = self.now_ms;
@@ -123,14 +123,14 @@ impl Wheel {
     }
 
     pub fn remove(&mut self, id: TimerId) {
-        if self.entries[id.0 as usize].place.is_some() {
+        if self.entries[id.0 as usize].bucket.is_some() {
             self.unlink(id.0);
         }
         self.entries[id.0 as usize].waker = None;
         self.free.push(id.0);
     }
 
-    /// Milliseconds until a slot comes up, which is never later than the next
+    /// Milliseconds until a bucket comes up, which is never later than the next
     /// deadline; `None` without timers.
     pub fn next_ms(&self, now_ms: u64) -> Option<u64> {
         if self.armed == 0 {
@@ -141,13 +141,13 @@ impl Wheel {
             if self.occupied[level] == 0 {
                 continue;
             }
-            let shift = SLOT_BITS * level as u32;
+            let shift = BUCKET_BITS * level as u32;
             let current = self.now_ms >> shift;
-            let ahead = self.occupied[level].rotate_right((current & (SLOTS as u64 - 1)) as u32);
-            // A slot "0 ahead" on a higher level is a whole turn ahead: it was emptied on arrival.
+            let ahead = self.occupied[level].rotate_right((current & (BUCKETS as u64 - 1)) as u32);
+            // A bucket "0 ahead" on a higher level is a whole turn ahead: it was emptied on arrival.
             let steps = match (level, ahead & !1) {
                 (0, _) => u64::from(ahead.trailing_zeros()),
-                (_, 0) => SLOTS as u64,
+                (_, 0) => BUCKETS as u64,
                 (_, rest) => u64::from(rest.trailing_zeros()),
             };
             best = best.min((current + steps) << shift);
@@ -158,35 +158,35 @@ impl Wheel {
     /// Moves the clock on and gathers the wakers of the timers that fired.
     pub fn advance(&mut self, now_ms: u64, wakers: &mut Vec<Waker>) {
         while self.armed > 0 && self.now_ms <= now_ms {
-            self.fire(0, self.slot_now(0), wakers);
+            self.fire(0, self.bucket_now(0), wakers);
             if self.now_ms == now_ms {
                 return;
             }
             // With nothing on the lowest level before the next cascade, go there directly.
-            let rest = self.occupied[0] >> self.slot_now(0);
+            let rest = self.occupied[0] >> self.bucket_now(0);
             let step = match rest {
-                0 => SLOTS as u64 - (self.now_ms & (SLOTS as u64 - 1)),
+                0 => BUCKETS as u64 - (self.now_ms & (BUCKETS as u64 - 1)),
                 _ => u64::from((rest & !1).trailing_zeros())
-                    .min(SLOTS as u64 - (self.now_ms & (SLOTS as u64 - 1))),
+                    .min(BUCKETS as u64 - (self.now_ms & (BUCKETS as u64 - 1))),
             };
             self.now_ms = (self.now_ms + step.max(1)).min(now_ms);
             for level in 1..LEVELS {
-                if self.now_ms & ((1 << (SLOT_BITS * level as u32)) - 1) != 0 {
+                if self.now_ms & ((1 << (BUCKET_BITS * level as u32)) - 1) != 0 {
                     break;
                 }
-                self.cascade(level, self.slot_now(level));
+                self.cascade(level, self.bucket_now(level));
             }
         }
         self.now_ms = self.now_ms.max(now_ms);
     }
 
-    fn slot_now(&self, level: usize) -> usize {
-        (self.now_ms >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1)
+    fn bucket_now(&self, level: usize) -> usize {
+        (self.now_ms >> (BUCKET_BITS * level as u32)) as usize & (BUCKETS - 1)
     }
 
-    /// Wakes what is due in a slot of the lowest level; what was pushed back moves on.
-    fn fire(&mut self, level: usize, slot: usize, wakers: &mut Vec<Waker>) {
-        let mut index = self.take_list(level, slot);
+    /// Wakes what is due in a bucket of the lowest level; what was pushed back moves on.
+    fn fire(&mut self, level: usize, bucket: usize, wakers: &mut Vec<Waker>) {
+        let mut index = self.take_list(level, bucket);
         while index != NONE {
             let entry = &mut self.entries[index as usize];
             let next = entry.next;
@@ -199,9 +199,9 @@ impl Wheel {
         }
     }
 
-    /// Spreads a slot of a higher level over the lower ones.
-    fn cascade(&mut self, level: usize, slot: usize) {
-        let mut index = self.take_list(level, slot);
+    /// Spreads a bucket of a higher level over the lower ones.
+    fn cascade(&mut self, level: usize, bucket: usize) {
+        let mut index = self.take_list(level, bucket);
         while index != NONE {
             let next = self.entries[index as usize].next;
             self.link(index);
@@ -209,13 +209,13 @@ impl Wheel {
         }
     }
 
-    fn take_list(&mut self, level: usize, slot: usize) -> u32 {
-        let head = std::mem::replace(&mut self.heads[level][slot], NONE);
-        self.occupied[level] &= !(1 << slot);
+    fn take_list(&mut self, level: usize, bucket: usize) -> u32 {
+        let head = std::mem::replace(&mut self.heads[level][bucket], NONE);
+        self.occupied[level] &= !(1 << bucket);
         let mut index = head;
         while index != NONE {
             let entry = &mut self.entries[index as usize];
-            entry.place = None;
+            entry.bucket = None;
             self.armed -= 1;
             index = entry.next;
         }
@@ -226,14 +226,14 @@ impl Wheel {
         let deadline = self.entries[index as usize].deadline_ms.max(self.now_ms);
         let ahead = (deadline - self.now_ms).min(SPAN_MS - 1);
         let at = self.now_ms + ahead;
-        // The level is where `at` and now first differ, so that a slot is met before its time.
-        let differs = (at ^ self.now_ms) | (SLOTS as u64 - 1);
-        let level = (((63 - differs.leading_zeros()) / SLOT_BITS) as usize).min(LEVELS - 1);
-        let slot = (at >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
-        let head = std::mem::replace(&mut self.heads[level][slot], index);
-        self.occupied[level] |= 1 << slot;
+        // The level is where `at` and now first differ, so that a bucket is met before its time.
+        let differs = (at ^ self.now_ms) | (BUCKETS as u64 - 1);
+        let level = (((63 - differs.leading_zeros()) / BUCKET_BITS) as usize).min(LEVELS - 1);
+        let bucket = (at >> (BUCKET_BITS * level as u32)) as usize & (BUCKETS - 1);
+        let head = std::mem::replace(&mut self.heads[level][bucket], index);
+        self.occupied[level] |= 1 << bucket;
         let entry = &mut self.entries[index as usize];
-        entry.place = Some((level as u8, slot as u8));
+        entry.bucket = Some((level as u8, bucket as u8));
         entry.previous = NONE;
         entry.next = head;
         if head != NONE {
@@ -244,21 +244,21 @@ impl Wheel {
 
     fn unlink(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
-        let Some((level, slot)) = entry.place.take() else {
+        let Some((level, bucket)) = entry.bucket.take() else {
             return;
         };
         let (previous, next) = (entry.previous, entry.next);
-        let (level, slot) = (usize::from(level), usize::from(slot));
+        let (level, bucket) = (usize::from(level), usize::from(bucket));
         if previous == NONE {
-            self.heads[level][slot] = next;
+            self.heads[level][bucket] = next;
         } else {
             self.entries[previous as usize].next = next;
         }
         if next != NONE {
             self.entries[next as usize].previous = previous;
         }
-        if self.heads[level][slot] == NONE {
-            self.occupied[level] &= !(1 << slot);
+        if self.heads[level][bucket] == NONE {
+            self.occupied[level] &= !(1 << bucket);
         }
         self.armed -= 1;
     }

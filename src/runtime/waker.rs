@@ -19,16 +19,18 @@ const INDEX_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 28;
 pub(super) const INDEX_MAX: u32 = (1 << INDEX_BITS) - 1;
 pub(super) const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
-const SLOTS_MAX: usize = 1 << 12;
+const REGISTERED_SHARDS_MAX: usize = 1 << 12;
 
 const _: () = assert!(size_of::<usize>() == 8, "headwater needs a 64-bit machine");
-const _: () = assert!(crate::limits::SHARDS_MAX <= SLOTS_MAX);
+const _: () = assert!(crate::limits::SHARDS_MAX <= REGISTERED_SHARDS_MAX);
 
 impl TaskId {
-    pub fn new(slot: usize, index: u32, generation: u32) -> Self {
-        debug_assert!(slot < SLOTS_MAX && index <= INDEX_MAX && generation <= GENERATION_MASK);
+    pub fn new(shard: usize, index: u32, generation: u32) -> Self {
+        debug_assert!(
+            shard < REGISTERED_SHARDS_MAX && index <= INDEX_MAX && generation <= GENERATION_MASK
+        );
         Self(
-            slot << (INDEX_BITS + GENERATION_BITS)
+            shard << (INDEX_BITS + GENERATION_BITS)
                 | (generation as usize) << INDEX_BITS
                 | index as usize,
         )
@@ -42,7 +44,7 @@ impl TaskId {
         (self.0 >> INDEX_BITS) as u32 & GENERATION_MASK
     }
 
-    pub fn slot(self) -> usize {
+    pub fn shard(self) -> usize {
         self.0 >> (INDEX_BITS + GENERATION_BITS)
     }
 
@@ -67,13 +69,13 @@ fn wake(task: TaskId) {
     if shard::make_ready_here(task) {
         return;
     }
-    let mailbox = mailboxes().get(task.slot()).cloned().flatten();
+    let mailbox = mailboxes().get(task.shard()).cloned().flatten();
     if let Some(mailbox) = mailbox {
         mailbox.wake_task(task);
     }
 }
 
-/// The mailboxes of all shards of this process by slot; only touched when a
+/// The mailboxes of all shards of this process by registration number; only touched when a
 /// shard starts or ends, and by a wake-up that comes from another thread.
 static MAILBOXES: RwLock<Vec<Option<Arc<Mailbox>>>> = RwLock::new(Vec::new());
 
@@ -83,32 +85,32 @@ fn mailboxes() -> std::sync::RwLockReadGuard<'static, Vec<Option<Arc<Mailbox>>>>
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// A shard's place among all shards of the process, given back on drop.
-pub(super) struct ShardSlot(usize);
+/// A shard's number among all shards of the process, released on drop.
+pub(super) struct ShardRegistration(usize);
 
-impl ShardSlot {
-    /// Enters a shard's mailbox; `None` when the process has too many shards.
+impl ShardRegistration {
+    /// Registers a shard's mailbox; `None` when the process has too many shards.
     pub fn enter(mailbox: Arc<Mailbox>) -> Option<Self> {
         let mut all = MAILBOXES
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let slot = all.iter().position(Option::is_none).unwrap_or(all.len());
-        if slot >= SLOTS_MAX {
+        let shard = all.iter().position(Option::is_none).unwrap_or(all.len());
+        if shard >= REGISTERED_SHARDS_MAX {
             return None;
         }
-        if slot == all.len() {
+        if shard == all.len() {
             all.push(None);
         }
-        all[slot] = Some(mailbox);
-        Some(Self(slot))
+        all[shard] = Some(mailbox);
+        Some(Self(shard))
     }
 
-    pub fn index(&self) -> usize {
+    pub fn number(&self) -> usize {
         self.0
     }
 }
 
-impl Drop for ShardSlot {
+impl Drop for ShardRegistration {
     fn drop(&mut self) {
         let mut all = MAILBOXES
             .write()

@@ -23,7 +23,7 @@ use super::shared::{Shared, Worker};
 use super::task_id::TaskId;
 use crate::limits;
 use crate::observe::histogram::Total;
-use crate::observe::{Event, Histogram, CallSite, Writer, recorder};
+use crate::observe::{CallSite, Event, Histogram, Writer, recorder};
 use crate::sys::sync::lock;
 use crate::sys::time;
 
@@ -104,7 +104,13 @@ pub(super) fn spawned_outside(cell: &TaskCell, site: &'static Location<'static>)
     recorder::note(|writer| {
         if writer.is_on() {
             let id = TaskId::of(cell).id();
-            writer.record(time::monotonic_ns(), Event::Spawn, CallSite::of(site), id, 0);
+            writer.record(
+                time::monotonic_ns(),
+                Event::Spawn,
+                CallSite::of(site),
+                id,
+                0,
+            );
         }
     });
 }

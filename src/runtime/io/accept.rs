@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::super::driver::{Event, Handle, Key, Op};
+use super::super::driver::{Handle, Key, MultishotEvent, Op};
 use super::super::shard::Shard;
 use super::Stream;
 
@@ -104,10 +104,10 @@ impl Accepting {
             });
             match self.shard.poll_event(key, cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Event::Accepted(fd)) => {
+                Poll::Ready(MultishotEvent::Accepted(fd)) => {
                     return Poll::Ready(Ok(fd));
                 }
-                Poll::Ready(Event::Failed(e)) => {
+                Poll::Ready(MultishotEvent::Failed(e)) => {
                     self.key = None;
                     return Poll::Ready(Err(e));
                 }

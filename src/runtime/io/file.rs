@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::super::driver::{Event, Handle, Op, OpenFlags, Outcome};
+use super::super::driver::{Handle, MultishotEvent, Op, OpenFlags, Outcome};
 use super::super::shard::Shard;
 use super::Operation;
 
@@ -60,8 +60,8 @@ pub async fn open(
     })
     .await;
     match event {
-        Event::Accepted(fd) => Ok(fd),
-        Event::Failed(e) => {
+        MultishotEvent::Accepted(fd) => Ok(fd),
+        MultishotEvent::Failed(e) => {
             opening.key = None;
             Err(e)
         }

@@ -4,9 +4,9 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::super::driver::{Event, Handle, Key, Op, Stop};
+use super::super::driver::{Handle, Key, MultishotEvent, Op, StopReason};
 use super::super::shard::Shard;
-use crate::buffers::{Place, ReceiveBuf};
+use crate::buffers::{BufferTicket, ReceiveBuf};
 
 /// The receiving side of a stream: one multishot receive, started when first
 /// polled and whenever the kernel has ended it. An idle stream holds no buffer.
@@ -15,7 +15,7 @@ pub struct Receiver {
     socket: Handle,
     key: Option<Key>,
     /// Where it waits for a buffer.
-    place: Place,
+    ticket: BufferTicket,
 }
 
 impl Receiver {
@@ -24,7 +24,7 @@ impl Receiver {
             shard: shard.clone(),
             socket,
             key: None,
-            place: Place::default(),
+            ticket: BufferTicket::default(),
         }
     }
 
@@ -36,7 +36,7 @@ impl Receiver {
     /// As [`next`](Self::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<ReceiveBuf>>> {
         loop {
-            if self.key.is_none() && self.shard.receive_pool().is_waiting(self.place) {
+            if self.key.is_none() && self.shard.receive_pool().is_waiting(self.ticket) {
                 ready!(self.poll_buffer(cx));
             }
             let key = *self.key.get_or_insert_with(|| {
@@ -48,14 +48,14 @@ impl Receiver {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(event) => event,
             };
-            if let Event::Received(buf) = event {
+            if let MultishotEvent::Received(buf) = event {
                 return Poll::Ready(Ok(Some(buf)));
             }
             self.key = None;
             match event {
-                Event::End => return Poll::Ready(Ok(None)),
-                Event::Stopped(Stop::NoBuffer) => ready!(self.poll_buffer(cx)),
-                Event::Failed(e) => return Poll::Ready(Err(e)),
+                MultishotEvent::End => return Poll::Ready(Ok(None)),
+                MultishotEvent::Stopped(StopReason::NoBuffer) => ready!(self.poll_buffer(cx)),
+                MultishotEvent::Failed(e) => return Poll::Ready(Err(e)),
                 _ => {}
             }
         }
@@ -67,7 +67,7 @@ impl Receiver {
         if pool.lent() > 0 {
             return Poll::Ready(());
         }
-        pool.wait_for_buffer(&mut self.place, cx.waker());
+        pool.wait_for_buffer(&mut self.ticket, cx.waker());
         Poll::Pending
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use io_uring::{opcode, squeue, types};
 
 use super::RECEIVE_GROUP;
-use super::slots::Slot;
+use super::operations::TrackedOperation;
 use crate::runtime::driver::{Handle, Interest, Op};
 use crate::runtime::send_buf::SendBuf;
 
@@ -13,7 +13,7 @@ use crate::runtime::send_buf::SendBuf;
 pub(super) const VECTORED_MAX: usize = 64;
 
 /// What an entry points to besides the operation's own buffers.
-/// Boxed, since slots move when their table grows.
+/// Boxed, since tracked operations move when their table grows.
 pub(super) struct Scratch(Box<Structures>);
 
 struct Structures {
@@ -54,11 +54,11 @@ fn length(bytes: usize) -> u32 {
     bytes.min(1 << 30) as u32
 }
 
-/// Builds the entry for a slot's operation. Every pointer in it goes to heap
+/// Builds the submission entry of an operation. Every pointer in it goes to heap
 /// memory (or a static) owned by the operation or its scratch, at an address that does
-/// not change when the slot itself moves.
-pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
-    let Some(op) = slot.op.as_mut() else {
+/// not change when the tracked operation itself moves.
+pub(super) fn build(tracked: &mut TrackedOperation) -> squeue::Entry {
+    let Some(op) = tracked.op.as_mut() else {
         return opcode::Nop::new().build();
     };
     match op {
@@ -83,7 +83,7 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
                 .flags(squeue::Flags::SKIP_SUCCESS)
         }
         Op::SendVectored { socket, bufs, more } => {
-            let Scratch(scratch) = slot.scratch.get_or_insert_with(Scratch::new);
+            let Scratch(scratch) = tracked.scratch.get_or_insert_with(Scratch::new);
             let mut count = 0;
             for (part, from) in scratch.parts.iter_mut().zip(parts_of(bufs)) {
                 *part = from;
@@ -112,7 +112,7 @@ pub(super) fn build(slot: &mut Slot) -> squeue::Entry {
             }
         }
         Op::Open { dir, path, how } => {
-            let Scratch(scratch) = slot.scratch.get_or_insert_with(Scratch::new);
+            let Scratch(scratch) = tracked.scratch.get_or_insert_with(Scratch::new);
             scratch.how = types::OpenHow::new().flags(how.flags).resolve(how.resolve);
             let dir = types::Fd(dir.as_fd().as_raw_fd());
             opcode::OpenAt2::new(dir, path.as_ptr(), &raw const scratch.how).build()

@@ -3,18 +3,18 @@
 //!
 //! Three rules of the kernel shape it:
 //! - a buffer belongs to the kernel until the completion arrives, cancelled or
-//!   not, so the operation stays in its slot until then, waited for or abandoned;
+//!   not, so the operation stays in the table until then, awaited or abandoned;
 //! - a multishot operation is over when a completion lacks IORING_CQE_F_MORE,
 //!   whatever its result;
-//! - `user_data` carries the slot's generation, so that a late completion can't
+//! - `user_data` carries the operation's generation, so that a late completion can't
 //!   be taken for another operation's.
 
+mod completions;
 mod entries;
 mod features;
+mod operations;
 mod preflight;
-mod queue;
 mod record;
-mod slots;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -25,11 +25,11 @@ use std::task::{Context, Poll, Waker};
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
 
 pub use features::{Feature, features};
+use operations::{Completed, OperationTable, State};
 pub use preflight::RingError;
 use record::Records;
-use slots::{Completed, Slots, State};
 
-use super::driver::{Driver, DriverStats, Event, Key, Op, Outcome, Stop, Wait};
+use super::driver::{Driver, DriverStats, Key, MultishotEvent, Op, Outcome, StopReason, Wait};
 use crate::buffers::{ReceiveBuf, ReceivePool};
 use crate::limits;
 use crate::observe::Writer;
@@ -66,7 +66,7 @@ impl Default for RingOptions {
 /// [`Driver`] on io_uring. Built and used on one thread.
 pub struct RingDriver {
     ring: IoUring,
-    slots: Slots,
+    operations: OperationTable,
     /// Entries that found the submission queue full, in order.
     backlog: VecDeque<squeue::Entry>,
     /// `SendNow` operations not yet known to have been taken by the kernel, in submission order.
@@ -108,7 +108,7 @@ impl RingDriver {
         let min_wait = ring.params().is_feature_min_timeout();
         let mut driver = Self {
             ring,
-            slots: Slots::default(),
+            operations: OperationTable::default(),
             backlog: Default::default(),
             silent: Vec::new(),
             late: 0,
@@ -128,7 +128,7 @@ impl RingDriver {
     fn push(&mut self, entry: squeue::Entry) {
         self.stats.submissions += 1;
         if self.backlog.is_empty() {
-            // SAFETY: what the entry points to is owned by its operation's slot (or is nothing at
+            // SAFETY: what the entry points to is owned by its tracked operation (or is nothing at
             // all, for a cancellation), which is kept until the last completion.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
@@ -204,18 +204,20 @@ impl RingDriver {
             let key = Key::from_user_data(user_data);
             let more = cqueue::more(flags);
             if self.records.are_kept() {
-                let kind = self.slots.op(key).map(Op::kind);
+                let kind = self.operations.op(key).map(Op::kind);
                 self.records.completed(user_data, kind, result, more);
             }
-            let (waker, overfull) = self.slots.complete(key, Completed { result, flags }, more);
+            let (waker, overfull) =
+                self.operations
+                    .complete(key, Completed { result, flags }, more);
             wakers.extend(waker);
-            if let Some(orphan) = self.slots.take_orphan(key) {
+            if let Some(orphan) = self.operations.take_orphan(key) {
                 self.undo(&orphan.op, orphan.completed);
                 if !more {
-                    self.slots.free(key);
+                    self.operations.free(key);
                 }
             } else {
-                if cqueue::buffer_select(flags).is_some() && self.slots.list(key) {
+                if cqueue::buffer_select(flags).is_some() && self.operations.list(key) {
                     self.unread.streams.push(key);
                 }
                 if overfull {
@@ -244,20 +246,20 @@ impl RingDriver {
     fn forget_silent_successes(&mut self, wakers: &mut Vec<Waker>) {
         let late = std::mem::take(&mut self.late);
         for (at, key) in self.silent.drain(..).enumerate() {
-            if self.slots.state(key) != Some(State::InFlight) {
+            if self.operations.state(key) != Some(State::InFlight) {
                 continue;
             }
             if self.records.are_kept()
-                && let Some(op @ Op::SendNow { buf, .. }) = self.slots.op(key)
+                && let Some(op @ Op::SendNow { buf, .. }) = self.operations.op(key)
             {
                 let sent = buf.len().try_into().unwrap_or(i32::MAX);
                 self.records
                     .completed(key.user_data(), Some(op.kind()), sent, false);
             }
             if at < late {
-                wakers.extend(self.slots.take_waker(key));
+                wakers.extend(self.operations.take_waker(key));
             }
-            self.slots.free(key);
+            self.operations.free(key);
         }
     }
 
@@ -267,7 +269,7 @@ impl RingDriver {
     fn copy_out_unread(&mut self) {
         let mut streams = std::mem::take(&mut self.unread.streams);
         for key in streams.drain(..) {
-            for completed in self.slots.unread(key) {
+            for completed in self.operations.unread(key) {
                 let Some(id) = cqueue::buffer_select(completed.flags) else {
                     continue;
                 };
@@ -286,13 +288,13 @@ impl RingDriver {
     }
 
     /// Undoes a result that nobody waits for.
-    fn undo(&mut self, op: &OrphanOp, completed: Completed) {
+    fn undo(&mut self, op: &ResultKind, completed: Completed) {
         match op {
-            OrphanOp::Descriptor if completed.result >= 0 => {
+            ResultKind::Descriptor if completed.result >= 0 => {
                 // SAFETY: the kernel has just given us this descriptor and nobody else has seen it.
                 drop(unsafe { OwnedFd::from_raw_fd(completed.result as RawFd) });
             }
-            OrphanOp::Receive => drop(self.received(completed)),
+            ResultKind::Receive => drop(self.received(completed)),
             _ => {}
         }
     }
@@ -304,28 +306,30 @@ impl RingDriver {
         Some(unsafe { self.receive.filled(id, completed.result.max(0) as usize) })
     }
 
-    fn event(&mut self, key: Key, op: OrphanOp, completed: Completed) -> Event {
+    fn event(&mut self, key: Key, op: ResultKind, completed: Completed) -> MultishotEvent {
         let more = cqueue::more(completed.flags);
         // Goes back by itself where it is not passed on: an end or an error may name one too.
         let lent = match op {
-            OrphanOp::Receive => self.received(completed),
+            ResultKind::Receive => self.received(completed),
             _ => None,
         };
         match (op, completed.result) {
-            (OrphanOp::Descriptor, fd) if fd >= 0 => {
+            (ResultKind::Descriptor, fd) if fd >= 0 => {
                 // SAFETY: as in `undo`.
-                Event::Accepted(unsafe { OwnedFd::from_raw_fd(fd) })
+                MultishotEvent::Accepted(unsafe { OwnedFd::from_raw_fd(fd) })
             }
-            (OrphanOp::Receive, n) if n > 0 => {
+            (ResultKind::Receive, n) if n > 0 => {
                 match lent.or_else(|| self.unread.take_copied(key)) {
-                    Some(buf) => Event::Received(buf),
-                    None => Event::Failed(io::Error::other("the kernel named no receive buffer")),
+                    Some(buf) => MultishotEvent::Received(buf),
+                    None => MultishotEvent::Failed(io::Error::other(
+                        "the kernel named no receive buffer",
+                    )),
                 }
             }
-            (OrphanOp::Receive, 0) => Event::End,
-            (_, e) if e == -libc::ENOBUFS => Event::Stopped(Stop::NoBuffer),
-            (_, e) if e == -libc::ECANCELED && !more => Event::Stopped(Stop::Rearm),
-            (_, e) => Event::Failed(io::Error::from_raw_os_error(-e)),
+            (ResultKind::Receive, 0) => MultishotEvent::End,
+            (_, e) if e == -libc::ENOBUFS => MultishotEvent::Stopped(StopReason::NoBuffer),
+            (_, e) if e == -libc::ECANCELED && !more => MultishotEvent::Stopped(StopReason::Rearm),
+            (_, e) => MultishotEvent::Failed(io::Error::from_raw_os_error(-e)),
         }
     }
 }
@@ -353,13 +357,13 @@ impl Unread {
 
 /// What a late or multishot result of an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OrphanOp {
+enum ResultKind {
     Descriptor,
     Receive,
     Other,
 }
 
-impl OrphanOp {
+impl ResultKind {
     fn of(op: &Op) -> Self {
         match op {
             Op::Accept { .. } | Op::Open { .. } => Self::Descriptor,
@@ -373,8 +377,8 @@ impl Driver for RingDriver {
     fn start(&mut self, op: Op) -> Key {
         let silent = matches!(op, Op::SendNow { .. });
         let kind = op.kind();
-        let (key, slot) = self.slots.insert(op);
-        let entry = entries::build(slot).user_data(key.user_data());
+        let (key, tracked) = self.operations.insert(op);
+        let entry = entries::build(tracked).user_data(key.user_data());
         self.records.submitted(key.user_data(), kind);
         self.push(entry);
         if silent {
@@ -384,67 +388,74 @@ impl Driver for RingDriver {
     }
 
     fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
-        match self.slots.state(key) {
+        match self.operations.state(key) {
             None => Poll::Ready(None),
             Some(State::InFlight) => {
-                self.slots.wait(key, cx.waker());
+                self.operations.wait(key, cx.waker());
                 Poll::Pending
             }
-            Some(State::Done) => Poll::Ready(self.slots.finish(key).map(|(mut op, completed)| {
-                let result = match completed.result {
-                    e if e < 0 => Err(io::Error::from_raw_os_error(-e)),
-                    n => Ok(n as u32),
-                };
-                if let (Op::ReadAt { buf, .. }, Ok(n)) = (&mut op, &result) {
-                    debug_assert!(*n as usize <= buf.capacity());
-                    // SAFETY: the kernel has written the first `n` bytes of the buffer, whose
-                    // capacity was the length asked for.
-                    unsafe { buf.set_len(*n as usize) };
-                }
-                Outcome { op, result }
-            })),
+            Some(State::Done) => {
+                Poll::Ready(self.operations.finish(key).map(|(mut op, completed)| {
+                    let result = match completed.result {
+                        e if e < 0 => Err(io::Error::from_raw_os_error(-e)),
+                        n => Ok(n as u32),
+                    };
+                    if let (Op::ReadAt { buf, .. }, Ok(n)) = (&mut op, &result) {
+                        debug_assert!(*n as usize <= buf.capacity());
+                        // SAFETY: the kernel has written the first `n` bytes of the buffer, whose
+                        // capacity was the length asked for.
+                        unsafe { buf.set_len(*n as usize) };
+                    }
+                    Outcome { op, result }
+                }))
+            }
         }
     }
 
-    fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Event> {
-        match self.slots.next_event(key) {
+    fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<MultishotEvent> {
+        match self.operations.next_event(key) {
             Some((kind, completed)) => {
                 let event = self.event(key, kind, completed);
                 let last = !cqueue::more(completed.flags);
-                // After a good last completion the slot stays, and the next poll says that it is over.
-                if last && !matches!(event, Event::Accepted(_) | Event::Received(_)) {
-                    self.slots.free(key);
+                // After a good last completion the operation stays, and the next poll reports its end.
+                if last
+                    && !matches!(
+                        event,
+                        MultishotEvent::Accepted(_) | MultishotEvent::Received(_)
+                    )
+                {
+                    self.operations.free(key);
                 }
                 Poll::Ready(event)
             }
-            None if self.slots.state(key) == Some(State::InFlight) => {
-                self.slots.wait(key, cx.waker());
+            None if self.operations.state(key) == Some(State::InFlight) => {
+                self.operations.wait(key, cx.waker());
                 Poll::Pending
             }
             None => {
-                self.slots.free(key);
-                Poll::Ready(Event::Stopped(Stop::Rearm))
+                self.operations.free(key);
+                Poll::Ready(MultishotEvent::Stopped(StopReason::Rearm))
             }
         }
     }
 
     fn abandon(&mut self, key: Key) {
-        if self.slots.state(key).is_some() {
+        if self.operations.state(key).is_some() {
             self.unread.copied.remove(&key.user_data());
         }
-        match self.slots.state(key) {
+        match self.operations.state(key) {
             None => {}
             Some(State::InFlight) => {
-                for (op, completed) in self.slots.orphan(key) {
+                for (op, completed) in self.operations.orphan(key) {
                     self.undo(&op, completed);
                 }
                 self.push_cancel(key);
             }
             Some(State::Done) => {
-                for (op, completed) in self.slots.orphan(key) {
+                for (op, completed) in self.operations.orphan(key) {
                     self.undo(&op, completed);
                 }
-                self.slots.free(key);
+                self.operations.free(key);
             }
         }
     }
@@ -471,7 +482,7 @@ impl Driver for RingDriver {
     }
 
     fn retired(&mut self) -> &mut Vec<Op> {
-        &mut self.slots.retired
+        &mut self.operations.retired
     }
 
     fn end(&mut self) {
@@ -479,11 +490,11 @@ impl Driver for RingDriver {
             return;
         }
         let mut wakers = Vec::new();
-        for key in self.slots.keys_in_flight() {
+        for key in self.operations.keys_in_flight() {
             self.abandon(key);
         }
         let mut turns_left = limits::WIND_DOWN_TURNS;
-        while self.slots.in_flight() > 0 && turns_left > 0 {
+        while self.operations.in_flight() > 0 && turns_left > 0 {
             turns_left -= 1;
             let wait = Wait {
                 timeout: Some(std::time::Duration::from_millis(limits::WIND_DOWN_TURN_MS)),
@@ -494,11 +505,11 @@ impl Driver for RingDriver {
                 break;
             }
         }
-        self.given_up = self.slots.in_flight() > 0;
+        self.given_up = self.operations.in_flight() > 0;
     }
 
     fn in_flight(&self) -> usize {
-        self.slots.in_flight()
+        self.operations.in_flight()
     }
 
     fn receive_pool(&self) -> Rc<ReceivePool> {
@@ -519,10 +530,10 @@ impl Drop for RingDriver {
     /// cancelled and reaped before anything is freed.
     fn drop(&mut self) {
         self.end();
-        if self.slots.in_flight() > 0 {
+        if self.operations.in_flight() > 0 {
             // A worker is stuck in a system call (a dead disk, say): leaking its buffers is the
             // sound way out.
-            std::mem::forget(std::mem::take(&mut self.slots));
+            std::mem::forget(std::mem::take(&mut self.operations));
             std::mem::forget(Rc::clone(&self.receive));
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use io_uring::{IoUring, Probe, opcode};
 
 use super::{RingDriver, RingOptions};
-use crate::runtime::driver::{Driver, Event, Handle, Op, Wait};
+use crate::runtime::driver::{Driver, Handle, MultishotEvent, Op, Wait};
 
 /// Why there is no ring, in one sentence with what to do about it.
 #[derive(Debug)]
@@ -190,8 +190,8 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
             .turn(wait, &mut wakers)
             .map_err(|e| RingError::from_io("waiting on the ring", e))?;
         match driver.poll_event(receive, &mut cx) {
-            Poll::Ready(Event::Received(buf)) => received = &*buf == b"ok",
-            Poll::Ready(Event::Failed(e)) => {
+            Poll::Ready(MultishotEvent::Received(buf)) => received = &*buf == b"ok",
+            Poll::Ready(MultishotEvent::Failed(e)) => {
                 return Err(RingError::from_io("receiving into provided buffers", e));
             }
             Poll::Ready(_) => break,

@@ -28,14 +28,14 @@ fn post(driver: &mut RingDriver, key: Key, result: i32, id: u16, more: bool) {
     driver.receive.handed_out();
     let flags = BUFFER | u32::from(id) << 16 | u32::from(more) << 1;
     driver
-        .slots
+        .operations
         .complete(key, Completed { result, flags }, more);
-    if driver.slots.list(key) {
+    if driver.operations.list(key) {
         driver.unread.streams.push(key);
     }
 }
 
-fn next(driver: &mut RingDriver, key: Key) -> Event {
+fn next(driver: &mut RingDriver, key: Key) -> MultishotEvent {
     match driver.poll_event(key, &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(event) => event,
         Poll::Pending => panic!("there is an event"),
@@ -52,17 +52,17 @@ fn an_end_or_an_error_that_names_a_buffer_gives_it_back() {
         if copied_out {
             driver.copy_out_unread();
         }
-        assert!(matches!(next(&mut driver, key), Event::Received(buf) if buf.len() == 5));
+        assert!(matches!(next(&mut driver, key), MultishotEvent::Received(buf) if buf.len() == 5));
         match next(&mut driver, key) {
-            Event::End => assert_eq!(result, 0),
-            Event::Failed(e) => assert_eq!(e.raw_os_error(), Some(104)),
+            MultishotEvent::End => assert_eq!(result, 0),
+            MultishotEvent::Failed(e) => assert_eq!(e.raw_os_error(), Some(104)),
             _ => panic!("it has ended"),
         }
         let pool = driver.receive_pool();
         assert_eq!((pool.lent(), pool.held()), (usize::from(BUFFERS), 0));
         assert!(
             driver.unread.copied.is_empty(),
-            "left for the slot's next stream"
+            "left for the next operation of this index"
         );
     }
 }
@@ -74,13 +74,13 @@ fn a_late_completion_is_nobody_elses() {
     post(&mut driver, old, 0, 1, false);
     next(&mut driver, old);
     let (new, _other) = receiving(&mut driver);
-    assert_eq!(old.index, new.index, "the slot is used again");
+    assert_eq!(old.index, new.index, "the index is used again");
     let late = Completed {
         result: 5,
         flags: 0,
     };
-    assert!(driver.slots.complete(old, late, false).0.is_none());
-    assert_eq!(driver.slots.state(new), Some(State::InFlight));
+    assert!(driver.operations.complete(old, late, false).0.is_none());
+    assert_eq!(driver.operations.state(new), Some(State::InFlight));
     driver.abandon(old);
     assert_eq!(driver.in_flight(), 1);
 }
@@ -97,7 +97,7 @@ fn an_accept_that_nobody_takes_from_is_stopped_until_somebody_does() {
         flags: 2,
     };
     let stopped = (0..limits::ACCEPTED_UNTAKEN_MAX + 5)
-        .map(|_| driver.slots.complete(key, done, true).1)
+        .map(|_| driver.operations.complete(key, done, true).1)
         .filter(|overfull| *overfull)
         .count();
     assert_eq!(stopped, 1);
@@ -133,7 +133,7 @@ fn a_silent_success_is_known_although_something_was_cancelled_in_its_turn() {
         flags: 2,
     };
     for _ in 1..limits::ACCEPTED_UNTAKEN_MAX {
-        driver.slots.complete(accept, done, true);
+        driver.operations.complete(accept, done, true);
     }
     // The one that is too much: reaping it pushes a cancellation.
     let _client = std::net::TcpStream::connect(address).unwrap();

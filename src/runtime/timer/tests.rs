@@ -55,7 +55,7 @@ fn the_longest_waits_neither_overflow_nor_fire() {
         let never = wheel.insert(u64::MAX);
         let far = wheel.insert(start + 3 * SPAN_MS + 5);
         let mut now = start;
-        // As a shard does: it sleeps until a slot comes up, and looks.
+        // As a shard does: it sleeps until a bucket comes up, and looks.
         while !fired(&mut wheel, far) {
             let next = wheel.next_ms(now).unwrap();
             assert!(next > 0, "the shard would spin at {now}");

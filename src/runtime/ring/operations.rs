@@ -1,10 +1,10 @@
-//! The slots that own operations while the kernel may touch what they hold.
+//! The table that owns operations while the kernel may access their memory.
 
 use std::task::Waker;
 
-use super::OrphanOp;
+use super::ResultKind;
+use super::completions::UnreadCompletions;
 use super::entries::Scratch;
-use super::queue::Queue;
 use crate::limits;
 use crate::runtime::driver::{Key, Op};
 
@@ -24,13 +24,13 @@ pub(super) enum State {
 }
 
 /// An operation with all that the kernel reads or writes for it.
-pub(super) struct Slot {
+pub(super) struct TrackedOperation {
     generation: u32,
     pub op: Option<Op>,
     /// Structures that the entry points to.
     pub scratch: Option<Scratch>,
     waker: Option<Waker>,
-    completed: Queue,
+    completed: UnreadCompletions,
     in_flight: bool,
     orphan: bool,
     stopping: bool,
@@ -40,18 +40,18 @@ pub(super) struct Slot {
 
 /// A late completion of an operation that nobody waits for.
 pub(super) struct Orphan {
-    pub op: OrphanOp,
+    pub op: ResultKind,
     pub completed: Completed,
 }
 
 #[derive(Default)]
-pub(super) struct Slots {
-    slots: Vec<Slot>,
+pub(super) struct OperationTable {
+    tracked: Vec<TrackedOperation>,
     free: Vec<u32>,
     in_flight: usize,
-    /// Kept apart, so that a slot that once needed one does not keep it for an idle receive.
+    /// Kept apart, so that an entry that once needed one does not keep it for an idle receive.
     spare_scratch: Vec<Scratch>,
-    /// What freed slots owned, until it can be dropped.
+    /// Operations that are over, until the driver is no longer borrowed and they can be dropped.
     pub retired: Vec<Op>,
 }
 
@@ -68,66 +68,66 @@ impl Key {
     }
 }
 
-impl Slots {
-    pub fn insert(&mut self, op: Op) -> (Key, &mut Slot) {
+impl OperationTable {
+    pub fn insert(&mut self, op: Op) -> (Key, &mut TrackedOperation) {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
+            self.tracked.push(TrackedOperation {
                 generation: 0,
                 op: None,
                 scratch: None,
                 waker: None,
-                completed: Queue::default(),
+                completed: UnreadCompletions::default(),
                 in_flight: false,
                 orphan: false,
                 stopping: false,
                 listed: false,
             });
-            self.slots.len() as u32 - 1
+            self.tracked.len() as u32 - 1
         });
         self.in_flight += 1;
-        let slot = &mut self.slots[index as usize];
+        let tracked = &mut self.tracked[index as usize];
         if matches!(op, Op::SendVectored { .. } | Op::Open { .. }) {
-            slot.scratch = self.spare_scratch.pop();
+            tracked.scratch = self.spare_scratch.pop();
         }
-        slot.op = Some(op);
-        slot.in_flight = true;
+        tracked.op = Some(op);
+        tracked.in_flight = true;
         (
             Key {
                 index,
-                generation: slot.generation,
+                generation: tracked.generation,
             },
-            slot,
+            tracked,
         )
     }
 
-    fn get(&mut self, key: Key) -> Option<&mut Slot> {
-        self.slots
+    fn get(&mut self, key: Key) -> Option<&mut TrackedOperation> {
+        self.tracked
             .get_mut(key.index as usize)
             .filter(|s| s.generation == key.generation && s.op.is_some())
     }
 
     pub fn state(&self, key: Key) -> Option<State> {
-        let slot = self.slots.get(key.index as usize)?;
-        if slot.generation != key.generation || slot.op.is_none() {
+        let tracked = self.tracked.get(key.index as usize)?;
+        if tracked.generation != key.generation || tracked.op.is_none() {
             return None;
         }
-        Some(if slot.in_flight {
+        Some(if tracked.in_flight {
             State::InFlight
         } else {
             State::Done
         })
     }
 
-    /// The operation of a slot that is in use.
+    /// The operation, if the key is current.
     pub fn op(&self, key: Key) -> Option<&Op> {
-        let slot = self.slots.get(key.index as usize)?;
-        let op = slot.op.as_ref();
-        op.filter(|_| slot.generation == key.generation)
+        let tracked = self.tracked.get(key.index as usize)?;
+        let op = tracked.op.as_ref();
+        op.filter(|_| tracked.generation == key.generation)
     }
 
     pub fn wait(&mut self, key: Key, waker: &Waker) {
-        if let Some(slot) = self.get(key) {
-            match &mut slot.waker {
+        if let Some(tracked) = self.get(key) {
+            match &mut tracked.waker {
                 Some(old) if old.will_wake(waker) => {}
                 old => *old = Some(waker.clone()),
             }
@@ -141,24 +141,24 @@ impl Slots {
     /// Files a completion; gives the waker to wake, and whether a multishot
     /// operation has now more unread than it may hold.
     pub fn complete(&mut self, key: Key, done: Completed, more: bool) -> (Option<Waker>, bool) {
-        let Some(slot) = self.get(key) else {
+        let Some(tracked) = self.get(key) else {
             return (None, false);
         };
-        slot.completed.push_back(done);
+        tracked.completed.push_back(done);
         let mut overfull = false;
         if more {
-            let unread_max = match slot.op {
+            let unread_max = match tracked.op {
                 Some(Op::Receive { .. }) => limits::RECV_QUEUE_PER_STREAM,
                 _ => limits::ACCEPTED_UNTAKEN_MAX,
             };
-            if slot.completed.len() >= unread_max && !slot.stopping && !slot.orphan {
-                slot.stopping = true;
+            if tracked.completed.len() >= unread_max && !tracked.stopping && !tracked.orphan {
+                tracked.stopping = true;
                 overfull = true;
             }
         } else {
-            slot.in_flight = false;
+            tracked.in_flight = false;
         }
-        let waker = slot.waker.take();
+        let waker = tracked.waker.take();
         if !more {
             self.in_flight -= 1;
         }
@@ -168,61 +168,63 @@ impl Slots {
     /// Whether this is the first receive buffer that came for this stream in this turn.
     pub fn list(&mut self, key: Key) -> bool {
         self.get(key)
-            .is_some_and(|slot| !std::mem::replace(&mut slot.listed, true))
+            .is_some_and(|tracked| !std::mem::replace(&mut tracked.listed, true))
     }
 
     /// What a stream has not yet read, to be changed in place; ends its listing.
     pub fn unread(&mut self, key: Key) -> impl Iterator<Item = &mut Completed> {
-        let mut slot = self.get(key);
-        if let Some(slot) = &mut slot {
-            slot.listed = false;
+        let mut tracked = self.get(key);
+        if let Some(tracked) = &mut tracked {
+            tracked.listed = false;
         }
-        slot.into_iter().flat_map(|slot| slot.completed.iter_mut())
+        tracked
+            .into_iter()
+            .flat_map(|tracked| tracked.completed.iter_mut())
     }
 
     /// The completion just filed, if nobody waits for it.
     pub fn take_orphan(&mut self, key: Key) -> Option<Orphan> {
-        let slot = self.get(key).filter(|s| s.orphan)?;
-        let op = OrphanOp::of(slot.op.as_ref()?);
-        let completed = slot.completed.pop_front()?;
+        let tracked = self.get(key).filter(|s| s.orphan)?;
+        let op = ResultKind::of(tracked.op.as_ref()?);
+        let completed = tracked.completed.pop_front()?;
         Some(Orphan { op, completed })
     }
 
     /// The next completion of a multishot operation.
-    pub fn next_event(&mut self, key: Key) -> Option<(OrphanOp, Completed)> {
-        let slot = self.get(key)?;
-        let op = OrphanOp::of(slot.op.as_ref()?);
-        Some((op, slot.completed.pop_front()?))
+    pub fn next_event(&mut self, key: Key) -> Option<(ResultKind, Completed)> {
+        let tracked = self.get(key)?;
+        let op = ResultKind::of(tracked.op.as_ref()?);
+        Some((op, tracked.completed.pop_front()?))
     }
 
-    /// Takes a single operation's end and frees its slot.
+    /// Takes a single operation's end and removes it.
     pub fn finish(&mut self, key: Key) -> Option<(Op, Completed)> {
-        let slot = self.get(key)?;
-        let completed = slot.completed.pop_front()?;
-        let op = slot.op.take()?;
+        let tracked = self.get(key)?;
+        let completed = tracked.completed.pop_front()?;
+        let op = tracked.op.take()?;
         self.release(key.index);
         Some((op, completed))
     }
 
     /// Marks an operation as abandoned and gives what has completed unread.
-    pub fn orphan(&mut self, key: Key) -> Vec<(OrphanOp, Completed)> {
-        let Some(slot) = self.get(key) else {
+    pub fn orphan(&mut self, key: Key) -> Vec<(ResultKind, Completed)> {
+        let Some(tracked) = self.get(key) else {
             return Vec::new();
         };
-        slot.orphan = true;
-        slot.waker = None;
-        let Some(op) = slot.op.as_ref().map(OrphanOp::of) else {
+        tracked.orphan = true;
+        tracked.waker = None;
+        let Some(op) = tracked.op.as_ref().map(ResultKind::of) else {
             return Vec::new();
         };
-        std::iter::from_fn(|| slot.completed.pop_front())
+        std::iter::from_fn(|| tracked.completed.pop_front())
             .map(|completed| (op, completed))
             .collect()
     }
 
     pub fn free(&mut self, key: Key) {
-        if let Some(slot) = self.get(key) {
-            let was_in_flight = std::mem::take(&mut slot.in_flight);
-            let op = slot.op.take();
+        if let Some(tracked) = self.get(key) {
+            let was_in_flight = std::mem::take(&mut tracked.in_flight);
+            let op = tracked.op.take();
             if was_in_flight {
                 self.in_flight -= 1;
             }
@@ -232,18 +234,18 @@ impl Slots {
     }
 
     fn release(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1) & 0x7fff_ffff;
-        slot.waker = None;
-        slot.completed.clear();
-        if let Some(scratch) = slot.scratch.take()
+        let tracked = &mut self.tracked[index as usize];
+        tracked.generation = tracked.generation.wrapping_add(1) & 0x7fff_ffff;
+        tracked.waker = None;
+        tracked.completed.clear();
+        if let Some(scratch) = tracked.scratch.take()
             && self.spare_scratch.len() < limits::SPARE_SCRATCH
         {
             self.spare_scratch.push(scratch);
         }
-        slot.orphan = false;
-        slot.stopping = false;
-        slot.listed = false;
+        tracked.orphan = false;
+        tracked.stopping = false;
+        tracked.listed = false;
         self.free.push(index);
     }
 
@@ -252,12 +254,12 @@ impl Slots {
     }
 
     pub fn keys_in_flight(&self) -> Vec<Key> {
-        let used = |(index, slot): (usize, &Slot)| {
-            slot.op.is_some().then_some(Key {
+        let used = |(index, tracked): (usize, &TrackedOperation)| {
+            tracked.op.is_some().then_some(Key {
                 index: index as u32,
-                generation: slot.generation,
+                generation: tracked.generation,
             })
         };
-        self.slots.iter().enumerate().filter_map(used).collect()
+        self.tracked.iter().enumerate().filter_map(used).collect()
     }
 }

@@ -3,20 +3,20 @@
 
 use std::collections::VecDeque;
 
-use super::slots::Completed;
+use super::operations::Completed;
 
 #[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct UnreadCompletions {
     first: Option<Completed>,
     /// Empty unless there is a first one.
     #[expect(
         clippy::box_collection,
-        reason = "one word in every idle slot, not four"
+        reason = "one word in every idle operation, not four"
     )]
     rest: Option<Box<VecDeque<Completed>>>,
 }
 
-impl Queue {
+impl UnreadCompletions {
     pub fn push_back(&mut self, completed: Completed) {
         match &mut self.first {
             None => self.first = Some(completed),
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_comes_first_leaves_first_and_leaves_nothing_behind() {
-        let mut queue = Queue::default();
+        let mut queue = UnreadCompletions::default();
         for round in 0..3 {
             (0..5).for_each(|n| queue.push_back(completed(round * 10 + n)));
             assert_eq!(queue.len(), 5);
