@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the test suite under AddressSanitizer: everything, or what is named, as in
-# `scripts/asan.sh --test runtime_drop`. Works on a stable toolchain.
+# `scripts/asan.sh --test runtime`. Works on a stable toolchain.
 set -eu
 cd "$(dirname "$0")/.."
 target="$(rustc -vV | sed -n 's/^host: //p')"

@@ -14,8 +14,8 @@ use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::count::{alone, descriptors};
 use bytes::Bytes;
-use descriptors::{alone, descriptors};
 use headwater::runtime::driver::{Handle, Interest, OpenFlags};
 use headwater::runtime::{
     JoinError, Listener, RingOptions, Runtime, SendBuf, Shard, Stream, open, poll_ready, read_at,
@@ -23,9 +23,6 @@ use headwater::runtime::{
 };
 use headwater::sys::eventfd::EventFd;
 use headwater::sys::transfer::{MSG_DONTWAIT, pipe, send};
-
-#[path = "support/descriptors.rs"]
-mod descriptors;
 
 const BUFFERS: u16 = 4;
 const BUFFER_BYTES: usize = 1024;

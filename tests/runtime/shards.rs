@@ -9,14 +9,11 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::one_shard::on_shard;
 use headwater::limits;
 use headwater::runtime::{
     Elapsed, MailboxError, RingOptions, Runtime, Shard, Stream, sleep, timeout, yield_now,
 };
-use one_shard::on_shard;
-
-#[path = "support/one_shard.rs"]
-mod one_shard;
 
 #[test]
 fn sleeps_are_never_short_and_timeouts_end_what_they_bound() {

@@ -7,11 +7,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::one_shard::on_shard;
 use headwater::runtime::{Elapsed, Listener, RingOptions, Stream, sleep, timeout, yield_now};
-use one_shard::on_shard;
-
-#[path = "support/one_shard.rs"]
-mod one_shard;
 
 fn receive_buffers(receive_buffers: u16) -> RingOptions {
     RingOptions {

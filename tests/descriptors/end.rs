@@ -12,15 +12,12 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use descriptors::{alone, descriptors};
+use super::count::{alone, descriptors};
 use headwater::runtime::driver::{Handle, Interest};
 use headwater::runtime::{
     JoinError, MailboxError, Receiver, RingOptions, Runtime, RuntimeError, Shard, Stream,
     poll_ready, timeout, yield_now,
 };
-
-#[path = "support/descriptors.rs"]
-mod descriptors;
 
 /// Runs a test on a shard of its own; afterwards no descriptor may be left.
 fn on_shard<F, Fut>(root: F) -> Result<(), RuntimeError>

@@ -3,11 +3,8 @@
 //! `source_follows_the_rules` reads the repository; every other test shows
 //! that a rule flags what it is there for and lets the rest pass.
 
-#[path = "tidy/rooms.rs"]
 mod rooms;
-#[path = "tidy/rules.rs"]
 mod rules;
-#[path = "tidy/scan.rs"]
 mod scan;
 
 use std::{

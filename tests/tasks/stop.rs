@@ -3,11 +3,8 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::pool::pool;
 use headwater::tasks::{TaskError, TaskState};
-use pool::pool;
-
-#[path = "support/pool.rs"]
-mod pool;
 
 #[test]
 fn a_full_pool_that_is_stopped_in_time_does_all_its_work() {

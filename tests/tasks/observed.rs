@@ -50,7 +50,7 @@ fn a_task_leaves_its_spawn_and_its_run_on_the_track_of_its_thread() {
         drop(inner.unwrap());
     };
     class.run(work).unwrap().join().unwrap();
-    let place = format!("tests/tasks_observed.rs:{line}:21");
+    let place = format!("tests/tasks/observed.rs:{line}:21");
     let site = |record: &Record| record.site.to_string();
     let ran = || {
         let tracks = recorder.snapshot().tracks;
@@ -202,7 +202,7 @@ fn schedtrace_has_the_fields_of_gos() {
         assert!(of('M').count() >= 1, "{text}");
         let tasks: Vec<&str> = of('G').collect();
         assert_eq!(tasks.len(), 1, "{text}");
-        assert!(tasks[0].contains("class=work") && tasks[0].contains("tests/tasks_observed.rs:"));
+        assert!(tasks[0].contains("class=work") && tasks[0].contains("tests/tasks/observed.rs:"));
     }
     release.send(()).unwrap();
     task.unwrap().join().unwrap();

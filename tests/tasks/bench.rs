@@ -1,34 +1,21 @@
 //! The benchmarks of the task layer do what they say: each contender does all of
 //! the work, in short. What they measure is for `scripts/task_bench.py`.
 
-#[path = "../benches/task_bench/cpu.rs"]
-mod cpu;
-#[path = "../benches/task_bench/feed.rs"]
-mod feed;
-#[path = "../benches/task_bench/latency.rs"]
-mod latency;
-#[path = "../benches/task_bench/offload.rs"]
-mod offload;
-#[path = "../benches/task_bench/random.rs"]
-mod random;
-#[path = "../benches/task_bench/shapes/mod.rs"]
-mod shapes;
-
 use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use feed::{Buffers, Store};
-use latency::Load;
-use offload::Offload;
-use shapes::{Name, Shape};
+use crate::feed::{Buffers, Store};
+use crate::latency::Load;
+use crate::offload::Offload;
+use crate::shapes::{Name, Shape};
 
 const WORKERS: usize = 2;
 
 #[test]
 fn every_contender_does_every_shape_that_it_knows() {
     for &name in Name::value_variants() {
-        let pool = shapes::start(name, WORKERS);
+        let pool = crate::shapes::start(name, WORKERS);
         // No multiple of anything.
         let tasks = if name == Name::Threads { 37 } else { 10_007 };
         for &shape in Shape::value_variants() {
@@ -51,7 +38,7 @@ fn an_open_loop_counts_every_task() {
             workers: WORKERS,
             seconds: 0.1,
             long_share: 0.02,
-            spins_per_us: cpu::spins_per_us(WORKERS),
+            spins_per_us: crate::cpu::spins_per_us(WORKERS),
             seed: 7,
         };
         let found = load.offer(&Offload::start(name, WORKERS, false));
@@ -69,11 +56,11 @@ fn an_open_loop_counts_every_task() {
 
 #[test]
 fn feeds_are_answered() {
-    let store = Arc::new(Store::new(feed::POSTS / 100));
+    let store = Arc::new(Store::new(crate::feed::POSTS / 100));
     for &name in Name::value_variants() {
         let pool = Offload::start(name, WORKERS, true);
         for &buffers in Buffers::value_variants() {
-            let found = feed::ask(&pool, &store, buffers, 8, 0.5);
+            let found = crate::feed::ask(&pool, &store, buffers, 8, 0.5);
             assert_eq!(found.refused, 0, "{name:?}");
             assert_eq!(found.requests, found.latency.len());
             assert!(found.requests > 0 && found.cpu_us > 0.0, "{name:?}");

@@ -4,12 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use super::pool::pool;
 use headwater::limits;
 use headwater::tasks::{self, ClassOptions, TaskState, WorkerState};
-use pool::pool;
-
-#[path = "support/pool.rs"]
-mod pool;
 
 /// Computes until it is told to end.
 fn compute(until: &AtomicBool) {
