@@ -10,7 +10,7 @@ use crate::tasks::{Options, Pool, Scheduling};
 ///
 /// By default its threads are scheduled as `SCHED_IDLE`: shards are pinned to the same CPUs, and
 /// a shard that is woken must not wait for the end of a worker's time slice
-/// (docs/journal.md, 2026-11-24).
+/// (docs/measurements/2026-11-24-cpu-bursts.md).
 pub(super) fn start_pool(
     config: &Tasks,
     cpus: &[usize],

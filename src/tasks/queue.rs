@@ -9,7 +9,7 @@
 //! queue a task twice, which `TaskCell::claim` bears.
 //!
 //! After Go's `runqput`, `runqget`, `runqgrab` (src/runtime/proc.go) and tokio's
-//! `scheduler/multi_thread/queue.rs`. Why not crossbeam-deque: docs/journal.md.
+//! `scheduler/multi_thread/queue.rs`. Why not crossbeam-deque: docs/decisions/009-own-task-queue.md.
 
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
