@@ -1,11 +1,13 @@
-//! The rules that hold the source together, as tests.
+//! The rules that hold the source tree together, as tests.
 //!
 //! `source_follows_the_rules` reads the repository; every other test shows
 //! that a rule flags what it is there for and lets the rest pass.
 
-mod rooms;
+mod circles;
+mod layers;
 mod rules;
 mod scan;
+mod tree;
 
 use std::{
     fs, io,
@@ -26,6 +28,22 @@ fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
+/// Every Rust file of a folder of the repository, with its source.
+fn sources(root: &Path, folder: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    if root.join(folder).exists() {
+        rust_files(&root.join(folder), &mut files).expect("the folder is readable");
+    }
+    files
+        .into_iter()
+        .map(|file| {
+            let source = fs::read_to_string(&file).expect("the file is readable UTF-8");
+            let path = file.strip_prefix(root).expect("below the root");
+            (path.to_string_lossy().into_owned(), source)
+        })
+        .collect()
+}
+
 #[test]
 fn source_follows_the_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -36,15 +54,13 @@ fn source_follows_the_rules() {
         ("benches", rules::check_test_file),
         ("examples", rules::check_test_file),
     ] {
-        let mut files = Vec::new();
-        if root.join(folder).exists() {
-            rust_files(&root.join(folder), &mut files).expect("the folder is readable");
-        }
+        let files = sources(root, folder);
         assert!(folder != "src" || files.len() > 2, "src was not found");
-        for file in files {
-            let source = fs::read_to_string(&file).expect("the file is readable UTF-8");
-            let path = file.strip_prefix(root).expect("below the root");
-            violations.extend(check(&path.to_string_lossy(), &source));
+        for (path, source) in &files {
+            violations.extend(check(path, source));
+        }
+        if folder == "src" {
+            violations.extend(circles::circles(&files));
         }
     }
     let map = "ARCHITECTURE.md";
@@ -52,6 +68,7 @@ fn source_follows_the_rules() {
         let exists = |path: &str| root.join(path).exists();
         violations.extend(rules::dead_paths(map, &text, exists));
     }
+    violations.extend(tree::check(root));
     violations.sort();
     let list: Vec<String> = violations
         .iter()
@@ -60,36 +77,26 @@ fn source_follows_the_rules() {
     assert!(list.is_empty(), "\n{}\n", list.join("\n"));
 }
 
-/// The lines that `rules::check` flags, with the start of what it says.
-/// What a merge leaves where it needs a person.
-fn merge_mark(line: &str) -> bool {
-    ["<<<<<<< ", "||||||| ", ">>>>>>> "]
-        .iter()
-        .any(|mark| line.starts_with(mark))
-}
-
+/// What the rules and the map say of the tree is true of it.
 #[test]
-fn no_merge_is_left_half_done() {
+fn the_lists_name_what_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.to_owned()];
-    let mut looked_at = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("the folder is readable") {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().unwrap_or_default();
-            if path.is_dir() {
-                if name != "target" && name != ".git" {
-                    folders.push(path);
-                }
-            } else if let Ok(text) = fs::read_to_string(&path) {
-                looked_at += 1;
-                let marked = text.lines().position(merge_mark);
-                assert_eq!(marked, None, "{}: a merge is half done", path.display());
-            }
-        }
+    let exists = |name: &str| {
+        let path = root.join("src").join(name);
+        path.is_dir() || path.with_extension("rs").is_file()
+    };
+    for module in layers::LAYERS.iter().copied().flatten() {
+        assert!(exists(module), "layers.rs names `{module}`");
     }
-    assert!(looked_at > 100, "only {looked_at} files were looked at");
-    assert!(merge_mark(">>>>>>> 0123abc") && !merge_mark("======="));
+    let map = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the map");
+    for place in rules::UNSAFE_PLACES {
+        let path = place.trim_start_matches("src/");
+        assert!(exists(path), "rules.rs names `{place}`");
+        assert!(
+            map.contains(&format!("`{place}")),
+            "ARCHITECTURE.md omits that `{place}` may hold unsafe code"
+        );
+    }
 }
 
 fn flagged(path: &str, source: &str) -> Vec<(usize, String)> {
@@ -149,13 +156,7 @@ fn imports_that_climb_are_flagged() {
 
 #[test]
 fn imports_between_neighbours_are_flagged() {
-    assert_flagged(
-        "src/files/a.rs",
-        "use crate::live::Room;\n",
-        &[1],
-        "neighbours",
-    );
-    assert_flagged("src/upload.rs", "use crate::files;\n", &[1], "neighbours");
+    assert_flagged("src/http/a.rs", "use crate::net::A;\n", &[1], "neighbours");
     assert_flagged(
         "src/keepalive/a.rs",
         "use crate::net::a;\n",
@@ -176,8 +177,13 @@ fn imports_between_neighbours_are_flagged() {
     );
     assert_flagged("src/http/a.rs", "use crate::sys;\n", &[1], "only `file`");
     assert_flagged("src/main.rs", "use headwater::server::run;\n", &[1], "main");
-    assert_flagged("src/net/a.rs", "use crate::Thing;\n", &[1], "not a room");
-    assert_flagged("src/attic/a.rs", "", &[1], "not a room");
+    assert_flagged(
+        "src/net/a.rs",
+        "use crate::Thing;\n",
+        &[1],
+        "no module of any layer",
+    );
+    assert_flagged("src/attic/a.rs", "", &[1], "no module of any layer");
 }
 
 #[test]
@@ -209,7 +215,7 @@ fn imports_that_descend_pass() {
 }
 
 #[test]
-fn unsafe_and_libc_outside_their_rooms_are_flagged() {
+fn unsafe_and_libc_outside_their_places_are_flagged() {
     let code = "// SAFETY: fine.\nunsafe { x() }\n";
     assert_flagged("src/http/a.rs", code, &[2], "`unsafe` belongs");
     assert_flagged("src/runtime/ringside.rs", code, &[2], "`unsafe` belongs");
@@ -392,12 +398,30 @@ fn leftovers_are_flagged() {
 
 #[test]
 fn files_that_outgrew_their_job_are_flagged() {
-    assert_clean("src/net/a.rs", &"//\n".repeat(600));
-    assert_flagged("src/net/a.rs", &"//\n".repeat(601), &[601], "split");
-    assert_eq!(
-        rules::check_test_file("tests/a.rs", &"\n".repeat(601)).len(),
-        1
+    let max = rules::LINES_MAX;
+    assert_clean("src/net/a.rs", &"//\n".repeat(max));
+    assert_flagged("src/net/a.rs", &"//\n".repeat(max + 1), &[max + 1], "split");
+    let lines = "\n".repeat(max + 1);
+    assert_eq!(rules::check_test_file("tests/a.rs", &lines).len(), 1);
+}
+
+#[test]
+fn functions_that_outgrew_their_job_are_flagged() {
+    let body = |lines: usize| {
+        format!(
+            "trait T {{\n    fn a(x: [u8; 2]);\n    fn b()\n    {{\n{}    }}\n}}\n",
+            "a();\n".repeat(lines)
+        )
+    };
+    let max = rules::FUNCTION_LINES_MAX;
+    assert_clean("src/net/a.rs", &body(max - 3));
+    assert_flagged("src/net/a.rs", &body(max - 2), &[3], "a function of");
+    let type_only = "struct A {\n    f: fn(u8),\n}\n";
+    assert_clean(
+        "src/net/a.rs",
+        &format!("{type_only}{}", "//\n".repeat(max)),
     );
+    assert_eq!(rules::check_test_file("tests/a.rs", &body(max)).len(), 1);
 }
 
 #[test]

@@ -26,9 +26,7 @@ pub fn scan(source: &str) -> Vec<Line> {
     let mut state = State::Code;
     let mut at = 0;
     while at < chars.len() {
-        let c = chars[at];
-        let next = chars.get(at + 1).copied().unwrap_or('\n');
-        if c == '\n' {
+        if chars[at] == '\n' {
             if matches!(state, State::LineComment) {
                 state = State::Code;
             }
@@ -37,73 +35,81 @@ pub fn scan(source: &str) -> Vec<Line> {
             continue;
         }
         let line = lines.last_mut().expect("there is always a line");
-        let mut taken = 1;
-        match state {
-            State::Code => match (c, next) {
-                ('/', '/') => {
-                    state = State::LineComment;
-                    continue;
-                }
-                ('/', '*') => {
-                    state = State::BlockComment { depth: 1 };
-                    line.comment.push_str("/*");
-                    taken = 2;
-                }
-                ('"', _) => {
-                    state = match raw_hashes(&line.code) {
-                        Some(hashes) => State::RawText { hashes },
-                        None => State::Text,
-                    };
-                    line.code.push('"');
-                }
-                ('\'', _) if char_literal(&chars[at..]).is_some() => {
-                    taken = char_literal(&chars[at..]).unwrap_or(1);
-                    line.code.push_str("' '");
-                }
-                _ => line.code.push(c),
-            },
-            State::LineComment => line.comment.push(c),
-            State::BlockComment { depth } => {
-                line.comment.push(c);
-                match (c, next) {
-                    ('*', '/') if depth == 1 => {
-                        state = State::Code;
-                        taken = 2;
-                    }
-                    ('*', '/') => {
-                        state = State::BlockComment { depth: depth - 1 };
-                        taken = 2;
-                    }
-                    ('/', '*') => {
-                        state = State::BlockComment { depth: depth + 1 };
-                        taken = 2;
-                    }
-                    _ => {}
-                }
-            }
-            // A line that ends in a backslash must still be counted.
-            State::Text => match (c, next) {
-                ('\\', '\n') => {}
-                ('\\', _) => taken = 2,
-                ('"', _) => {
-                    line.code.push('"');
-                    state = State::Code;
-                }
-                _ => {}
-            },
-            State::RawText { hashes } => {
-                let end = chars.iter().skip(at + 1).take(hashes);
-                if c == '"' && end.filter(|&&hash| hash == '#').count() == hashes {
-                    line.code.push('"');
-                    state = State::Code;
-                    taken = 1 + hashes;
-                }
-            }
-        }
+        let taken;
+        (state, taken) = step(state, &chars[at..], line);
         at += taken;
     }
     mark_tests(&mut lines);
     lines
+}
+
+/// Takes the next characters of a line; gives the state after them and how many they were.
+fn step(state: State, rest: &[char], line: &mut Line) -> (State, usize) {
+    let (c, next) = (rest[0], rest.get(1).copied().unwrap_or('\n'));
+    match state {
+        State::Code => code(rest, line),
+        State::LineComment => {
+            line.comment.push(c);
+            (state, 1)
+        }
+        State::BlockComment { depth } => {
+            line.comment.push(c);
+            match (c, next) {
+                ('*', '/') if depth == 1 => (State::Code, 2),
+                ('*', '/') => (State::BlockComment { depth: depth - 1 }, 2),
+                ('/', '*') => (State::BlockComment { depth: depth + 1 }, 2),
+                _ => (state, 1),
+            }
+        }
+        // A line that ends in a backslash must still be counted.
+        State::Text => match (c, next) {
+            ('\\', '\n') => (state, 1),
+            ('\\', _) => (state, 2),
+            ('"', _) => {
+                line.code.push('"');
+                (State::Code, 1)
+            }
+            _ => (state, 1),
+        },
+        State::RawText { hashes } => {
+            let end = rest.iter().skip(1).take(hashes);
+            if c == '"' && end.filter(|&&hash| hash == '#').count() == hashes {
+                line.code.push('"');
+                (State::Code, 1 + hashes)
+            } else {
+                (state, 1)
+            }
+        }
+    }
+}
+
+/// The next characters of code.
+fn code(rest: &[char], line: &mut Line) -> (State, usize) {
+    match (rest[0], rest.get(1).copied().unwrap_or('\n')) {
+        ('/', '/') => (State::LineComment, 0),
+        ('/', '*') => {
+            line.comment.push_str("/*");
+            (State::BlockComment { depth: 1 }, 2)
+        }
+        ('"', _) => {
+            let state = match raw_hashes(&line.code) {
+                Some(hashes) => State::RawText { hashes },
+                None => State::Text,
+            };
+            line.code.push('"');
+            (state, 1)
+        }
+        (c, _) => match char_literal(rest) {
+            Some(taken) => {
+                line.code.push_str("' '");
+                (State::Code, taken)
+            }
+            None => {
+                line.code.push(c);
+                (State::Code, 1)
+            }
+        },
+    }
 }
 
 /// The `#`s of a raw string whose quote comes right after `code`.

@@ -1,10 +1,10 @@
-//! Which room of `src` may use which.
+//! Which module of `src` may use which.
 
-/// The rooms from top to bottom; rooms of one row are neighbours.
-const ROWS: &[&[&str]] = &[
+/// The modules from top to bottom; modules of one layer are neighbours.
+pub const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["server"],
-    &["files", "upload", "live"],
+    &["files"],
     &["load"],
     &["tuning"],
     &["runtime"],
@@ -28,45 +28,47 @@ const BETWEEN_NEIGHBOURS: &[(&str, &str)] = &[
     ("tasks", "observe"),
 ];
 
-/// Where only a part of a lower room may be used.
+/// Where only a part of a lower module may be used.
 const ONLY: &[(&str, &str, &str)] = &[("http", "sys", "file")];
 
 /// The program's entry, which parses the command line and runs one command.
 const ENTRY: (&str, &str) = ("main", "cli");
 
 /// Whether `src` may hold a file or a folder of this name.
-pub fn is_room(name: &str) -> bool {
-    name == ENTRY.0 || row(name).is_some()
+pub fn is_module(name: &str) -> bool {
+    name == ENTRY.0 || layer(name).is_some()
 }
 
-fn row(room: &str) -> Option<usize> {
-    ROWS.iter().position(|row| row.contains(&room))
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// Why `room` must not use `path` (segments after `crate`), if so.
-pub fn objection(room: &str, path: &[String]) -> Option<String> {
+/// Why `module` must not use `path` (segments after `crate`), if so.
+pub fn objection(module: &str, path: &[String]) -> Option<String> {
     let used = path.first()?.as_str();
-    if used == room {
+    if used == module {
         return None;
     }
-    let Some(used_row) = row(used) else {
-        return Some(format!("`{used}` is not a room of the house"));
+    let Some(used_layer) = layer(used) else {
+        return Some(format!("`{used}` is no module of any layer"));
     };
-    if room == ENTRY.0 {
+    if module == ENTRY.0 {
         return (used != ENTRY.1).then(|| format!("main uses `{}` only, not `{used}`", ENTRY.1));
     }
-    let own_row = row(room)?;
-    if used_row < own_row {
-        return Some(format!("`{room}` is below `{used}` and must not use it"));
+    let own_layer = layer(module)?;
+    if used_layer < own_layer {
+        return Some(format!("`{module}` is below `{used}` and must not use it"));
     }
-    if used_row == own_row && !BETWEEN_NEIGHBOURS.contains(&(room, used)) {
+    if used_layer == own_layer && !BETWEEN_NEIGHBOURS.contains(&(module, used)) {
         return Some(format!(
-            "`{room}` and `{used}` are neighbours and know nothing of each other"
+            "`{module}` and `{used}` are neighbours and know nothing of each other"
         ));
     }
-    let (.., part) = ONLY.iter().find(|only| (only.0, only.1) == (room, used))?;
+    let (.., part) = ONLY
+        .iter()
+        .find(|only| (only.0, only.1) == (module, used))?;
     (path.get(1).map(String::as_str) != Some(part))
-        .then(|| format!("`{room}` may use only `{part}` of `{used}`"))
+        .then(|| format!("`{module}` may use only `{part}` of `{used}`"))
 }
 
 /// Every path in `code` that starts at the crate's root, without that root.
