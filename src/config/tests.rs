@@ -7,7 +7,7 @@ use super::*;
 
 const EXAMPLE: &str = include_str!("../../examples/headwater.toml");
 const GUIDE: &str = include_str!("../../docs/configuration.md");
-const UNIT_FILE: &str = include_str!("../../docs/systemd/headwater.service");
+const UNIT_FILE: &str = include_str!("../../contrib/systemd/headwater.service");
 
 fn field(path: &str) -> &'static Field {
     FIELDS.iter().find(|f| f.path() == path).expect(path)
