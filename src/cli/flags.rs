@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueHint};
 
-use crate::config::{Config, FIELDS, Field, FlagValue, Kind, Unit};
+use crate::config::{Config, FIELDS, Field, FieldKind, FlagValue, Unit};
 
 /// The fields that the command line sets.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ pub fn given(matches: &ArgMatches, wanted: fn(&Field) -> bool) -> Vec<FlagValue>
 fn argument(field: &Field, defaults: &Config) -> Arg {
     let arg = Arg::new(field.flag).value_parser(OsStringValueParser::new());
     let arg = match field.kind {
-        Kind::Path => arg.value_name("DIR").value_hint(ValueHint::DirPath),
+        FieldKind::Path => arg.value_name("DIR").value_hint(ValueHint::DirPath),
         _ => arg
             .long(field.flag)
             .value_name(placeholder(field.kind))
@@ -68,15 +68,15 @@ fn argument(field: &Field, defaults: &Config) -> Arg {
     };
     let arg = match field.kind {
         // `--browse`, and `--browse=false` over a file that says true.
-        Kind::Switch => arg
+        FieldKind::Switch => arg
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
-        Kind::List => arg.action(ArgAction::Append),
+        FieldKind::List => arg.action(ArgAction::Append),
         _ => arg,
     };
     match field.kind {
-        Kind::Switch => arg.help(field.about),
+        FieldKind::Switch => arg.help(field.about),
         _ => arg.help(format!(
             "{} [default: {}]",
             field.about,
@@ -85,19 +85,19 @@ fn argument(field: &Field, defaults: &Config) -> Arg {
     }
 }
 
-fn placeholder(kind: Kind) -> &'static str {
+fn placeholder(kind: FieldKind) -> &'static str {
     match kind {
-        Kind::Switch => "BOOL",
-        Kind::Number { unit, .. } => match unit {
+        FieldKind::Switch => "BOOL",
+        FieldKind::Number { unit, .. } => match unit {
             Unit::Count => "N",
             Unit::Bytes => "SIZE",
             Unit::BytesPerSecond => "RATE",
             Unit::Millis | Unit::Seconds => "TIME",
         },
-        Kind::Optional(placeholder, _) => placeholder,
-        Kind::List => "ADDR",
-        Kind::Path => "DIR",
-        Kind::Mode => "MODE",
-        Kind::Preset => "PRESET",
+        FieldKind::Optional(placeholder, _) => placeholder,
+        FieldKind::List => "ADDR",
+        FieldKind::Path => "DIR",
+        FieldKind::Mode => "MODE",
+        FieldKind::Preset => "PRESET",
     }
 }

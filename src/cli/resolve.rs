@@ -30,17 +30,17 @@ pub struct Resolved {
 /// process may not use, with the place it was written.
 pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
     let server = &effective.config.server;
-    let refused = |key: &str, refusal: Refusal| refuse(effective, key, refusal);
-    let mut places: Vec<Listen> = Vec::with_capacity(server.listen.len());
+    let refused = |key: &str, error: ResolveError| refuse(effective, key, error);
+    let mut listeners: Vec<Listen> = Vec::with_capacity(server.listen.len());
     for text in &server.listen {
         let Listen { address, keepalive } = listen(text, effective.config.keepalive_policy())
             .map_err(|error| effective.error("server.listen", Problem::Refused(error.into())))?;
         for address in address.expand() {
-            let taken = places.iter().any(|other| other.address == address);
+            let taken = listeners.iter().any(|other| other.address == address);
             if taken && address.port() != Some(0) {
-                return Err(refused("server.listen", Refusal::Twice(address)));
+                return Err(refused("server.listen", ResolveError::Twice(address)));
             }
-            places.push(Listen { address, keepalive });
+            listeners.push(Listen { address, keepalive });
         }
     }
     let admin = server
@@ -53,28 +53,32 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
             .expand()
             .iter()
             .filter(|address| address.port() != Some(0))
-            .any(|address| places.iter().any(|place| place.address == *address))
+            .any(|address| {
+                listeners
+                    .iter()
+                    .any(|listener| listener.address == *address)
+            })
     {
-        let written = effective.origins.contains_key("server.admin");
+        let written = effective.sources.contains_key("server.admin");
         let key = if written {
             "server.admin"
         } else {
             "server.listen"
         };
-        return Err(refused(key, Refusal::AdminIsPublic(admin.clone())));
+        return Err(refused(key, ResolveError::AdminIsPublic(admin.clone())));
     }
     let config = &effective.config;
     const CORES: &str = "server.cores";
     let cpus = cpus(effective, CORES, config.server.cores.as_deref())?;
     if cpus.len() > limits::SHARDS_MAX {
-        return Err(refused(CORES, Refusal::TooManyCpus(cpus.len())));
+        return Err(refused(CORES, ResolveError::TooManyCpus(cpus.len())));
     }
     let task_cpus = match config.tasks.cores.as_deref() {
         None => cpus.clone(),
         cores => self::cpus(effective, "tasks.cores", cores)?,
     };
     Ok(Resolved {
-        listen: places,
+        listen: listeners,
         admin,
         cpus,
         task_cpus,
@@ -91,7 +95,11 @@ fn cpus(effective: &Effective, key: &str, list: Option<&str>) -> Result<Vec<usiz
     let cpus = cpu::parse_list(list)
         .map_err(|error| effective.error(key, Problem::Refused(error.into())))?;
     match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-        Some(&cpu) => Err(refuse(effective, key, Refusal::NoSuchCpu { cpu, allowed })),
+        Some(&cpu) => Err(refuse(
+            effective,
+            key,
+            ResolveError::NoSuchCpu { cpu, allowed },
+        )),
         None => Ok(cpus),
     }
 }
@@ -104,20 +112,20 @@ where
         .map_err(|error: T::Err| effective.error(key, Problem::Refused(error.into())))
 }
 
-fn refuse(effective: &Effective, key: &str, refusal: Refusal) -> ConfigError {
-    effective.error(key, Problem::Refused(refusal.into()))
+fn refuse(effective: &Effective, key: &str, error: ResolveError) -> ConfigError {
+    effective.error(key, Problem::Refused(error.into()))
 }
 
 /// Why well-formed addresses and CPUs can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Refusal {
+enum ResolveError {
     Twice(ListenAddr),
     AdminIsPublic(ListenAddr),
     NoSuchCpu { cpu: usize, allowed: Vec<usize> },
     TooManyCpus(usize),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Twice(address) => write!(f, "{address} is given twice; name each address once"),
@@ -139,7 +147,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ResolveError {}
 
 /// Ascending CPUs as a taskset list: `0-3,8`.
 pub(super) fn ranges(cpus: &[usize]) -> String {
@@ -167,13 +175,13 @@ mod tests {
             let found = env.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        let effective = config::load(&[], answer, None).expect("valid");
+        let effective = config::read(&[], answer, None).expect("valid");
         resolve(&effective).map_err(|error| error.to_string())
     }
 
     fn addresses(resolved: &Resolved) -> Vec<ListenAddr> {
-        let places = resolved.listen.iter();
-        places.map(|place| place.address.clone()).collect()
+        let listeners = resolved.listen.iter();
+        listeners.map(|listener| listener.address.clone()).collect()
     }
 
     #[test]

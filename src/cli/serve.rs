@@ -53,12 +53,12 @@ pub struct ServeArgs {
 /// Builds the configuration of `args` and the environment as `env` answers for it.
 ///
 /// # Errors
-/// As [`config::load`].
+/// As [`config::read`].
 pub fn config_from(
     args: &ServeArgs,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Effective, ConfigError> {
-    config::load(&args.fields.given, env, args.config.as_deref())
+    config::read(&args.fields.given, env, args.config.as_deref())
 }
 
 /// Runs the command until the server stops.

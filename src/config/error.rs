@@ -1,4 +1,4 @@
-//! What may be wrong with a configuration, and where it was written.
+//! Errors of a configuration, with the place where the value was written.
 
 use std::fmt;
 use std::io;
@@ -8,12 +8,12 @@ use super::quantity::QuantityError;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueSource {
     /// A command-line flag, as typed (`--idle-timeout`), or `DIR`.
     Flag(String),
     /// An environment variable.
     Env(String),
-    /// A place in the TOML file; lines and columns count from 1.
+    /// A position in the TOML file; lines and columns count from 1.
     File {
         /// The file as it was named.
         path: PathBuf,
@@ -26,8 +26,8 @@ pub enum Origin {
     Key(String),
 }
 
-impl Origin {
-    /// A value from a place of a higher rank wins.
+impl ValueSource {
+    /// A value from a source of a higher rank wins.
     pub(super) fn rank(&self) -> u8 {
         match self {
             Self::Key(_) => 0,
@@ -38,7 +38,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) | Self::Env(name) | Self::Key(name) => f.write_str(name),
@@ -51,7 +51,7 @@ impl fmt::Display for Origin {
 #[derive(Debug)]
 pub struct ConfigError {
     /// Where the value came from.
-    pub origin: Origin,
+    pub at: ValueSource,
     /// What is wrong with it.
     pub problem: Problem,
 }
@@ -116,7 +116,7 @@ pub enum Problem {
     },
     /// A value that contradicts another; a whole sentence.
     Conflict(String),
-    /// A well-formed text that those who know its meaning can't use.
+    /// A well-formed text whose meaning can't be used: an address, a CPU list.
     Refused(Box<dyn std::error::Error + Send + Sync>),
     /// The folder to serve can't be used.
     Root {
@@ -145,13 +145,13 @@ impl ConfigError {
                 | Problem::Root { .. }
                 | Problem::TraceDir { .. }
         );
-        matches!(self.origin, Origin::Flag(_)) && !outside
+        matches!(self.at, ValueSource::Flag(_)) && !outside
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.origin)?;
+        write!(f, "{}: ", self.at)?;
         match &self.problem {
             Problem::Unreadable { path, source } => write!(
                 f,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Config;
+use super::model::Config;
 use super::quantity::Unit;
 use crate::keepalive::Preset;
 
@@ -24,13 +24,13 @@ pub struct Field {
     /// What it does, for the help.
     pub about: &'static str,
     /// What it may hold.
-    pub kind: Kind,
-    pub(super) slot: for<'a> fn(&'a mut Config) -> Slot<'a>,
+    pub kind: FieldKind,
+    pub(super) get_mut: for<'a> fn(&'a mut Config) -> FieldMut<'a>,
 }
 
 /// What a field may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FieldKind {
     /// On or off.
     Switch,
     /// A number of `unit` from `min` to `max`.
@@ -42,7 +42,7 @@ pub enum Kind {
         /// Most allowed.
         max: u64,
     },
-    /// A text under this placeholder, or the word that stands for none.
+    /// A text, shown in the help as this placeholder, or the word that means none.
     Optional(&'static str, &'static str),
     /// Addresses.
     List,
@@ -54,8 +54,8 @@ pub enum Kind {
     Preset,
 }
 
-/// The place of a field in a [`Config`].
-pub(super) enum Slot<'a> {
+/// A field of a [`Config`], to be read or written.
+pub(super) enum FieldMut<'a> {
     Switch(&'a mut bool),
     Size(&'a mut usize),
     Long(&'a mut u64),
@@ -83,7 +83,7 @@ impl Field {
     /// The flag as typed: `--idle-timeout`, or `DIR` for the positional one.
     pub fn typed(&self) -> String {
         match self.kind {
-            Kind::Path => "DIR".to_owned(),
+            FieldKind::Path => "DIR".to_owned(),
             _ => format!("--{}", self.flag),
         }
     }

@@ -7,22 +7,24 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Origin, Problem};
-use super::field::{FIELDS, Field, Kind};
-use super::load::{Effective, Raw};
+use super::effective::Effective;
+use super::error::{ConfigError, Problem, ValueSource};
+use super::field::{FIELDS, Field, FieldKind};
+
 use super::nearest;
+use super::raw::RawValue;
 use crate::limits;
 
 /// Reads the file at `path` into `effective`; `named_by` is where its name was written.
 pub(super) fn read(
     path: &Path,
-    named_by: Origin,
+    named_by: ValueSource,
     effective: &mut Effective,
 ) -> Result<(), ConfigError> {
     match contents(path) {
         Ok(text) => apply(&text, path, effective),
         Err(problem) => Err(ConfigError {
-            origin: named_by,
+            at: named_by,
             problem,
         }),
     }
@@ -52,7 +54,7 @@ fn contents(path: &Path) -> Result<String, Problem> {
 pub(super) fn apply(text: &str, path: &Path, effective: &mut Effective) -> Result<(), ConfigError> {
     let document = Document { text, path };
     let table = DeTable::parse(text).map_err(|error| ConfigError {
-        origin: document.place(error.span().map_or(0, |span| span.start)),
+        at: document.position(error.span().map_or(0, |span| span.start)),
         problem: Problem::Syntax(error.message().replace('\n', "; ")),
     })?;
     for (name, value) in table.get_ref() {
@@ -75,7 +77,7 @@ impl Document<'_> {
     ) -> Result<(), ConfigError> {
         let section = name.get_ref().as_ref();
         let at_name = |problem| ConfigError {
-            origin: self.place(name.span().start),
+            at: self.position(name.span().start),
             problem,
         };
         let DeValue::Table(keys) = value.get_ref() else {
@@ -95,7 +97,7 @@ impl Document<'_> {
             let known = |field: &&Field| field.section == section && field.key == key.get_ref();
             let Some(field) = FIELDS.iter().find(known) else {
                 return Err(ConfigError {
-                    origin: self.place(key.span().start),
+                    at: self.position(key.span().start),
                     problem: Problem::UnknownKey {
                         section: Some(section.to_owned()),
                         key: key.get_ref().to_string(),
@@ -104,38 +106,39 @@ impl Document<'_> {
                 });
             };
             let raw = self.raw(field, value);
-            effective.set(field, raw, self.place(value.span().start))?;
+            effective.set(field, raw, self.position(value.span().start))?;
         }
         Ok(())
     }
 
-    fn raw(&self, field: &Field, value: &Spanned<DeValue<'_>>) -> Raw {
-        let as_written = || Raw::Other(self.text.get(value.span()).unwrap_or_default().to_owned());
+    fn raw(&self, field: &Field, value: &Spanned<DeValue<'_>>) -> RawValue {
+        let as_written =
+            || RawValue::Other(self.text.get(value.span()).unwrap_or_default().to_owned());
         match value.get_ref() {
             // A relative folder is meant from where the file lies.
-            DeValue::String(text) if field.kind == Kind::Path && !text.is_empty() => {
+            DeValue::String(text) if field.kind == FieldKind::Path && !text.is_empty() => {
                 let base = self.path.parent().unwrap_or(Path::new(""));
-                Raw::Texts(vec![base.join(&**text).into_os_string()])
+                RawValue::Texts(vec![base.join(&**text).into_os_string()])
             }
-            DeValue::String(text) => Raw::Text(text.to_string()),
-            DeValue::Integer(integer) => Raw::Integer {
+            DeValue::String(text) => RawValue::Text(text.to_string()),
+            DeValue::Integer(integer) => RawValue::Integer {
                 digits: integer.as_str().to_owned(),
                 radix: integer.radix(),
             },
-            DeValue::Boolean(value) => Raw::Bool(*value),
+            DeValue::Boolean(value) => RawValue::Bool(*value),
             DeValue::Array(items) => items
                 .iter()
                 .map(|item| item.get_ref().as_str().map(str::to_owned))
                 .collect::<Option<Vec<_>>>()
-                .map_or_else(as_written, Raw::Array),
+                .map_or_else(as_written, RawValue::Array),
             DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => as_written(),
         }
     }
 
-    fn place(&self, offset: usize) -> Origin {
+    fn position(&self, offset: usize) -> ValueSource {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Origin::File {
+        ValueSource::File {
             path: self.path.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,

@@ -4,6 +4,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use super::*;
+use crate::keepalive::Preset;
+use crate::limits;
 
 const EXAMPLE: &str = include_str!("../../examples/headwater.toml");
 const GUIDE: &str = include_str!("../../docs/configuration.md");
@@ -20,8 +22,8 @@ fn flag(path: &str, values: &[&str]) -> FlagValue {
     }
 }
 
-/// Loads with `toml` as the file `conf/site.toml`'s contents.
-fn load_all(
+/// Reads with `toml` as the file `conf/site.toml`'s contents.
+fn read_all(
     flags: &[FlagValue],
     env: &[(&str, &str)],
     toml: Option<&str>,
@@ -36,25 +38,25 @@ fn load_all(
         let found = env.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| OsString::from(value))
     };
-    load(flags, answer, file).map_err(|error| {
+    read(flags, answer, file).map_err(|error| {
         let folder = format!("{}/", folder.path().display());
         error.to_string().replace(&folder, "")
     })
 }
 
 fn file_error(toml: &str) -> String {
-    load_all(&[], &[], Some(toml)).expect_err(toml)
+    read_all(&[], &[], Some(toml)).expect_err(toml)
 }
 
 fn env_error(name: &str, value: &str) -> String {
-    load_all(&[], &[(name, value)], None).expect_err(name)
+    read_all(&[], &[(name, value)], None).expect_err(name)
 }
 
 #[test]
 fn nothing_given_is_the_default_and_valid() {
-    let effective = load_all(&[], &[], None).expect("valid");
+    let effective = read_all(&[], &[], None).expect("valid");
     assert_eq!(effective.config, Config::default());
-    assert!(effective.origins.is_empty());
+    assert!(effective.sources.is_empty());
 }
 
 #[test]
@@ -65,7 +67,7 @@ fn each_layer_wins_over_those_below() {
         ("HEADWATER_BODY_TIMEOUT", "5s"),
     ];
     let flags = [flag("timeouts.idle_ms", &["6s"])];
-    let timeouts = load_all(&flags, &env, Some(toml))
+    let timeouts = read_all(&flags, &env, Some(toml))
         .expect("valid")
         .config
         .timeouts;
@@ -79,31 +81,31 @@ fn each_layer_wins_over_those_below() {
 #[test]
 fn a_preset_stands_where_it_is_written_and_gives_way_to_what_stands_there_too() {
     let toml = "[timeouts]\nidle_ms = \"7s\"\n[keepalive]\nprobes = 9\npreset = \"mobile\"\n";
-    let load = |flags: &[FlagValue], env: &[(&str, &str)]| {
-        load_all(flags, env, Some(toml)).expect("valid")
+    let read = |flags: &[FlagValue], env: &[(&str, &str)]| {
+        read_all(flags, env, Some(toml)).expect("valid")
     };
     // In one place, single values win, wherever they stand in it.
-    let policy = load(&[], &[]).config.keepalive_policy();
+    let policy = read(&[], &[]).config.keepalive_policy();
     let mobile = Preset::Mobile.policy();
     assert_eq!(policy.http_idle_ms, 7_000);
     assert_eq!(policy.user_timeout_ms, mobile.user_timeout_ms);
     assert_eq!(policy.probes.map(|p| (p.idle_s, p.count)), Some((180, 9)));
     // A preset from a stronger place wins over the single values of a weaker one.
     let flags = [flag("keepalive.preset", &["lan"])];
-    let effective = load(&flags, &[("HEADWATER_KEEPALIVE_IDLE", "5m")]);
+    let effective = read(&flags, &[("HEADWATER_KEEPALIVE_IDLE", "5m")]);
     assert_eq!(effective.config.keepalive_policy(), Preset::Lan.policy());
-    let origin = &effective.origins["timeouts.idle_ms"];
-    assert_eq!(origin.to_string(), "--keepalive");
+    let at = &effective.sources["timeouts.idle_ms"];
+    assert_eq!(at.to_string(), "--keepalive");
     // And gives way to those of its own or a stronger one, in whichever order they come.
     let flags = [
         flag("timeouts.idle_ms", &["1s"]),
         flag("keepalive.preset", &["lan"]),
         flag("keepalive.interval_s", &["2s"]),
     ];
-    let policy = load(&flags, &[]).config.keepalive_policy();
+    let policy = read(&flags, &[]).config.keepalive_policy();
     assert_eq!(policy.http_idle_ms, 1_000);
     assert_eq!(policy.probes.map(|p| (p.interval_s, p.count)), Some((2, 3)));
-    let off = load(&[flag("keepalive.preset", &["off"])], &[]);
+    let off = read(&[flag("keepalive.preset", &["off"])], &[]);
     assert_eq!(off.config.keepalive_policy(), Preset::Off.policy());
 }
 
@@ -148,7 +150,7 @@ fn keepalive_values_are_those_that_the_kernel_takes() {
 fn port_stands_between_the_listen_variable_and_the_file() {
     let toml = Some("[server]\nlisten = \":1\"\n");
     let listen = |flags: &[FlagValue], env: &[(&str, &str)], toml| {
-        load_all(flags, env, toml)
+        read_all(flags, env, toml)
             .expect("valid")
             .config
             .server
@@ -174,24 +176,24 @@ fn every_field_is_set_by_flag_variable_and_key() {
     for field in FIELDS {
         let (text, toml) = match field.kind {
             // The other way than by default.
-            Kind::Switch => match field.shown(&Config::default()).as_str() {
+            FieldKind::Switch => match field.shown(&Config::default()).as_str() {
                 "true" => ("false".to_owned(), "false".to_owned()),
                 _ => ("true".to_owned(), "true".to_owned()),
             },
             // Fits the range of every field.
-            Kind::Number { min, .. } => ((min + 1).to_string(), (min + 1).to_string()),
-            Kind::Mode => ("0600".to_owned(), "0o600".to_owned()),
-            Kind::Preset => ("lan".to_owned(), "\"lan\"".to_owned()),
-            Kind::Path => ("/x1".to_owned(), "\"/x1\"".to_owned()),
+            FieldKind::Number { min, .. } => ((min + 1).to_string(), (min + 1).to_string()),
+            FieldKind::Mode => ("0600".to_owned(), "0o600".to_owned()),
+            FieldKind::Preset => ("lan".to_owned(), "\"lan\"".to_owned()),
+            FieldKind::Path => ("/x1".to_owned(), "\"/x1\"".to_owned()),
             // One of a few words.
             _ if field.flag == "task-scheduling" => ("batch".to_owned(), "\"batch\"".to_owned()),
             _ => ("x1".to_owned(), "\"x1\"".to_owned()),
         };
         let text = match field.kind {
-            Kind::Number {
+            FieldKind::Number {
                 unit: Unit::Millis, ..
             } => format!("{text}ms"),
-            Kind::Number {
+            FieldKind::Number {
                 unit: Unit::Seconds,
                 ..
             } => format!("{text}s"),
@@ -199,11 +201,11 @@ fn every_field_is_set_by_flag_variable_and_key() {
         };
         let keys = format!("[{}]\n{} = {toml}\n", field.section, field.key);
         let flags = [flag(&field.path(), &[&text])];
-        let by_flag = load_all(&flags, &[], None).expect(field.flag).config;
-        let by_env = load_all(&[], &[(&field.env(), &text)], None)
+        let by_flag = read_all(&flags, &[], None).expect(field.flag).config;
+        let by_env = read_all(&[], &[(&field.env(), &text)], None)
             .expect(field.flag)
             .config;
-        let by_file = load_all(&[], &[], Some(&keys)).expect(&keys).config;
+        let by_file = read_all(&[], &[], Some(&keys)).expect(&keys).config;
         assert_ne!(by_flag, Config::default(), "{}", field.flag);
         assert_eq!(by_flag, by_env, "{}", field.flag);
         assert_eq!(by_flag, by_file, "{}", field.flag);
@@ -223,11 +225,11 @@ fn printing_is_read_back_to_the_same_configuration() {
     let toml = "[server]\nroot = \"/a \\\"b\\\"\\n\"\nlisten = [\"unix:/run/a,b\", \":1\"]\ncores = \"0-3\"\n\
                 admin = \"off\"\nindex = \"off\"\nbrowse = true\n[socket]\ncongestion = \"bbr\"\nunix_mode = 0o600\n\
                 [cache]\nbodies_bytes = \"1KiB\"\n";
-    let first = load_all(&[], &[("HEADWATER_HIDDEN", "yes")], Some(toml)).expect("valid");
+    let first = read_all(&[], &[("HEADWATER_HIDDEN", "yes")], Some(toml)).expect("valid");
     assert_eq!(first.config.server.listen, ["unix:/run/a,b", ":1"]);
     assert_eq!(first.config.server.admin, None);
     let printed = first.to_toml();
-    let second = load_all(&[], &[], Some(&printed)).expect(&printed);
+    let second = read_all(&[], &[], Some(&printed)).expect(&printed);
     assert_eq!(second.config, first.config);
     assert!(
         printed.contains("hidden = true  # HEADWATER_HIDDEN\n"),
@@ -241,7 +243,7 @@ fn a_relative_root_is_meant_from_where_it_is_written() {
     let read = |text: &str| {
         let mut effective = Effective {
             config: Config::default(),
-            origins: std::collections::BTreeMap::new(),
+            sources: std::collections::BTreeMap::new(),
         };
         file::apply(text, Path::new("/etc/hw/site.toml"), &mut effective).expect(text);
         effective.config.server.root
@@ -251,7 +253,7 @@ fn a_relative_root_is_meant_from_where_it_is_written() {
         Path::new("/etc/hw/videos")
     );
     assert_eq!(read("[server]\nroot = \"/srv\"\n"), Path::new("/srv"));
-    let by_flag = load_all(&[flag("server.root", &["videos"])], &[], None).expect("valid");
+    let by_flag = read_all(&[flag("server.root", &["videos"])], &[], None).expect("valid");
     assert_eq!(by_flag.config.server.root, Path::new("videos"));
 }
 
@@ -262,9 +264,9 @@ fn bytes_that_are_no_text_may_be_a_root_but_no_number() {
         field: field(path),
         values: vec![bytes.clone()],
     };
-    let loaded = load(&[value("server.root")], |_| None, None).expect("valid");
-    assert_eq!(loaded.config.server.root.as_os_str(), bytes);
-    let error = load(&[value("limits.headers")], |_| None, None).expect_err("no number");
+    let effective = read(&[value("server.root")], |_| None, None).expect("valid");
+    assert_eq!(effective.config.server.root.as_os_str(), bytes);
+    let error = read(&[value("limits.headers")], |_| None, None).expect_err("no number");
     assert!(
         error
             .to_string()
@@ -399,7 +401,7 @@ fn mistakes_elsewhere_are_named_with_their_flag_or_variable() {
         env_error("HEADWATER_LISTEN", &many),
         "HEADWATER_LISTEN: 65 addresses is out of range; choose from 1 to 64"
     );
-    let error = load_all(&[flag("timeouts.drain_ms", &["2d"])], &[], None).expect_err("no days");
+    let error = read_all(&[flag("timeouts.drain_ms", &["2d"])], &[], None).expect_err("no days");
     assert!(
         error.starts_with("--drain-timeout: \"2d\" is not a time"),
         "{error}"
@@ -416,7 +418,7 @@ fn a_contradiction_is_named_where_it_was_written() {
     );
     // The other side when this one is a default.
     let env = [("HEADWATER_MAX_HEAD_BYTES", "4KiB")];
-    let written = load_all(&[], &env, Some("[limits]\nuri_bytes = \"8KiB\"\n"));
+    let written = read_all(&[], &env, Some("[limits]\nuri_bytes = \"8KiB\"\n"));
     let error = written.expect_err("contradiction");
     assert!(
         error.starts_with("site.toml:2:13: a request target"),
@@ -445,7 +447,7 @@ fn defaults_give_way_to_smaller_bounds() {
         ("HEADWATER_MAX_HEAD_BYTES", "4KiB"),
         ("HEADWATER_CACHE_BYTES", "0"),
     ];
-    let config = load_all(&[], &env, None).expect("valid").config;
+    let config = read_all(&[], &env, None).expect("valid").config;
     assert_eq!(config.limits.uri_bytes, 2048);
     assert_eq!(config.cache.body_bytes, 0);
 }
@@ -455,13 +457,13 @@ fn a_file_that_is_not_a_small_text_is_refused() {
     let long = "#".repeat(limits::CONFIG_FILE_BYTES_MAX as usize + 1);
     assert!(file_error(&long).contains("is larger than 1048576 bytes"));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let error = load(&[], |_| None, Some(folder.path()))
+    let error = read(&[], |_| None, Some(folder.path()))
         .expect_err("a folder")
         .to_string();
     assert!(error.starts_with("--config: cannot read"), "{error}");
     let path = folder.path().join("latin1.toml");
     std::fs::write(&path, b"# \xe9\n").expect("written");
-    let error = load(&[], |_| None, Some(&path))
+    let error = read(&[], |_| None, Some(&path))
         .expect_err("not UTF-8")
         .to_string();
     assert!(error.contains("invalid utf-8"), "{error}");
@@ -474,8 +476,8 @@ fn the_root_and_the_place_for_traces_must_be_folders() {
     std::fs::write(&file, "").expect("written");
     let check = |root: &Path| {
         let root = root.to_str().expect("UTF-8");
-        let loaded = load_all(&[flag("server.root", &[root])], &[], None).expect("valid");
-        loaded
+        let effective = read_all(&[flag("server.root", &[root])], &[], None).expect("valid");
+        effective
             .check_folders()
             .map_err(|error| (error.is_usage(), error.to_string()))
     };
@@ -493,7 +495,7 @@ fn the_root_and_the_place_for_traces_must_be_folders() {
     let traces = |dir: &Path| {
         let dir = dir.to_str().expect("UTF-8");
         let flags = [flag("observe.trace_dir", &[dir])];
-        load_all(&flags, &[], None).expect("valid").check_folders()
+        read_all(&flags, &[], None).expect("valid").check_folders()
     };
     assert!(traces(folder.path()).is_ok());
     let error = traces(&folder.path().join("none")).expect_err("no folder");
@@ -509,13 +511,13 @@ fn the_root_and_the_place_for_traces_must_be_folders() {
 fn the_example_holds_every_default_and_the_guide_every_name() {
     let mut effective = Effective {
         config: Config::default(),
-        origins: std::collections::BTreeMap::new(),
+        sources: std::collections::BTreeMap::new(),
     };
     file::apply(EXAMPLE, Path::new("headwater.toml"), &mut effective).expect("valid");
     assert_eq!(effective.config, Config::default());
     for field in FIELDS {
         assert!(
-            effective.origins.contains_key(&field.path()),
+            effective.sources.contains_key(&field.path()),
             "{} is not in the example",
             field.path()
         );

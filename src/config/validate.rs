@@ -1,9 +1,9 @@
 //! The rules that a [`Config`] must keep, however it was made.
 
-use super::error::{ConfigError, Origin, Problem};
-use super::field::{FIELDS, Field, Kind};
-use super::print::Value;
-use super::{Config, SCHEDULING_BATCH, SCHEDULING_IDLE};
+use super::error::{ConfigError, Problem, ValueSource};
+use super::field::{FIELDS, Field, FieldKind};
+use super::model::{Config, SCHEDULING_BATCH, SCHEDULING_IDLE};
+use super::value::Value;
 use crate::limits;
 
 /// Length of a congestion control's name: TCP_CA_NAME_MAX of the kernel, less its NUL.
@@ -27,7 +27,7 @@ impl Config {
     }
 
     fn in_range(&self, field: &Field) -> Result<(), ConfigError> {
-        let (Kind::Number { unit, min, max }, Value::Number(value)) =
+        let (FieldKind::Number { unit, min, max }, Value::Number(value)) =
             (field.kind, field.value(self))
         else {
             return Ok(());
@@ -157,7 +157,7 @@ impl Config {
 
 fn wrong(key: &str, problem: Problem) -> ConfigError {
     ConfigError {
-        origin: Origin::Key(key.to_owned()),
+        at: ValueSource::Key(key.to_owned()),
         problem,
     }
 }

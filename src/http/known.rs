@@ -1,8 +1,8 @@
 //! The field names that this program knows, found by one table look-up.
 
 /// What a name's length, first and last letter come to: no two known names
-/// share a slot, which the table's construction asserts.
-const fn slot(name: &[u8]) -> usize {
+/// share a bucket, which the table's construction asserts.
+const fn bucket(name: &[u8]) -> usize {
     let (Some(first), Some(last)) = (name.first(), name.last()) else {
         return 0;
     };
@@ -25,11 +25,11 @@ macro_rules! known {
 
         static ALL: [(Known, &str); [$($name),*].len()] = [$((Known::$variant, $name)),*];
 
-        const fn slots() -> [u8; 256] {
+        const fn buckets() -> [u8; 256] {
             let mut table = [EMPTY; 256];
             $(
-                let at = slot($name.as_bytes());
-                assert!(table[at] == EMPTY, "two known field names share a slot");
+                let at = bucket($name.as_bytes());
+                assert!(table[at] == EMPTY, "two known field names share a bucket");
                 table[at] = Known::$variant as u8;
             )*
             table
@@ -86,7 +86,7 @@ known! {
     XRequestId "x-request-id"
 }
 
-static SLOTS: [u8; 256] = slots();
+static BUCKETS: [u8; 256] = buckets();
 
 // One bit each in a `KnownSet`.
 const _: () = assert!(ALL.len() <= 64);
@@ -95,7 +95,7 @@ impl Known {
     /// The known name that `name` spells, in any case.
     #[inline]
     pub fn of(name: &[u8]) -> Option<Known> {
-        let (known, spelling) = ALL.get(usize::from(SLOTS[slot(name)]))?;
+        let (known, spelling) = ALL.get(usize::from(BUCKETS[bucket(name)]))?;
         spelling
             .as_bytes()
             .eq_ignore_ascii_case(name)
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_a_taken_slot_are_told_apart() {
+    fn names_in_a_taken_bucket_are_told_apart() {
         assert_eq!(Known::of(b""), None);
         assert_eq!(Known::of(b"hxxt"), None);
         assert_eq!(Known::of(b"host "), None);

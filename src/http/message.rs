@@ -65,27 +65,27 @@ impl Response {
 /// head and body in one piece, for as long as its Date holds.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    slot: RefCell<Option<(DateValue, Bytes)>>,
+    rendered: RefCell<Option<(DateValue, Bytes)>>,
 }
 
 impl Prepared {
     /// The piece made with this Date; `render` makes it when there is none.
     #[inline]
     pub fn piece(&self, date: &DateValue, render: impl FnOnce() -> Bytes) -> Ref<'_, Bytes> {
-        let slot = self.slot.borrow();
-        if matches!(&*slot, Some((made, _)) if made == date) {
-            return Ref::map(slot, piece_of);
+        let cached = self.rendered.borrow();
+        if matches!(&*cached, Some((made, _)) if made == date) {
+            return Ref::map(cached, piece_of);
         }
-        drop(slot);
+        drop(cached);
         let piece = render();
-        *self.slot.borrow_mut() = Some((*date, piece));
-        Ref::map(self.slot.borrow(), piece_of)
+        *self.rendered.borrow_mut() = Some((*date, piece));
+        Ref::map(self.rendered.borrow(), piece_of)
     }
 }
 
-fn piece_of(slot: &Option<(DateValue, Bytes)>) -> &Bytes {
+fn piece_of(cached: &Option<(DateValue, Bytes)>) -> &Bytes {
     static NOTHING: Bytes = Bytes::new();
-    slot.as_ref().map_or(&NOTHING, |(_, piece)| piece)
+    cached.as_ref().map_or(&NOTHING, |(_, piece)| piece)
 }
 
 /// Header lines to send, `name: value\r\n` repeated, names in lower case.

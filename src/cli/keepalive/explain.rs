@@ -93,7 +93,7 @@ struct Explained {
 /// Runs the command.
 pub fn run(args: &ExplainArgs) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
-    let effective = config::load(&args.fields.0, env, args.config.as_deref())
+    let effective = config::read(&args.fields.0, env, args.config.as_deref())
         .and_then(|effective| Ok((policies(&effective)?, effective)));
     let (policies, effective) = match effective {
         Ok(found) => found,
@@ -207,7 +207,7 @@ fn values(out: &mut String, explained: &Explained, effective: &Effective) {
             ("user time-out", Some(0)) => "kernel".to_owned(),
             (_, Some(ms)) => shown(ms),
         };
-        let why = match effective.origins.get(reason.key) {
+        let why = match effective.sources.get(reason.key) {
             _ if value == usual => reason.why.to_owned(),
             Some(origin) if !own => format!("set by {origin}"),
             _ => "set behind the address".to_owned(),

@@ -1,7 +1,7 @@
 //! The table of all fields: each is named here once, with its TOML key, its
 //! flag, its range and its place in [`Config`](crate::config::Config).
 
-use super::{Field, Kind, Slot};
+use super::{Field, FieldKind, FieldMut};
 use crate::config::quantity::Unit;
 use crate::limits;
 
@@ -15,15 +15,15 @@ const COMPRESSION: &str = "Compression";
 const OBSERVING: &str = "Observing";
 const TASKS: &str = "Work off the shards";
 
-const fn count(min: u64, max: usize) -> Kind {
+const fn count(min: u64, max: usize) -> FieldKind {
     number(Unit::Count, min, max as u64)
 }
 
-const fn number(unit: Unit, min: u64, max: u64) -> Kind {
-    Kind::Number { unit, min, max }
+const fn number(unit: Unit, min: u64, max: u64) -> FieldKind {
+    FieldKind::Number { unit, min, max }
 }
 
-const fn time(min: u64) -> Kind {
+const fn time(min: u64) -> FieldKind {
     number(Unit::Millis, min, limits::TIMEOUT_MS_CEILING)
 }
 
@@ -35,8 +35,8 @@ pub static FIELDS: &[Field] = &[
         flag: "root",
         heading: FILES,
         about: "Folder to serve",
-        kind: Kind::Path,
-        slot: |c| Slot::Path(&mut c.server.root),
+        kind: FieldKind::Path,
+        get_mut: |c| FieldMut::Path(&mut c.server.root),
     },
     Field {
         section: "server",
@@ -44,8 +44,8 @@ pub static FIELDS: &[Field] = &[
         flag: "listen",
         heading: LISTENING,
         about: "Address to listen on: :8080, 127.0.0.1:80, [::1]:80 or unix:/run/x.sock; may be repeated",
-        kind: Kind::List,
-        slot: |c| Slot::List(&mut c.server.listen),
+        kind: FieldKind::List,
+        get_mut: |c| FieldMut::List(&mut c.server.listen),
     },
     Field {
         section: "server",
@@ -53,8 +53,8 @@ pub static FIELDS: &[Field] = &[
         flag: "cores",
         heading: LISTENING,
         about: "CPUs to run on as in taskset, one shard each: 0 is CPU 0 alone, 0-3 are four",
-        kind: Kind::Optional("LIST", "all"),
-        slot: |c| Slot::Optional(&mut c.server.cores),
+        kind: FieldKind::Optional("LIST", "all"),
+        get_mut: |c| FieldMut::Optional(&mut c.server.cores),
     },
     Field {
         section: "server",
@@ -62,8 +62,8 @@ pub static FIELDS: &[Field] = &[
         flag: "admin",
         heading: LISTENING,
         about: "Address of the admin pages, or off",
-        kind: Kind::Optional("ADDR", "off"),
-        slot: |c| Slot::Optional(&mut c.server.admin),
+        kind: FieldKind::Optional("ADDR", "off"),
+        get_mut: |c| FieldMut::Optional(&mut c.server.admin),
     },
     Field {
         section: "server",
@@ -71,8 +71,8 @@ pub static FIELDS: &[Field] = &[
         flag: "browse",
         heading: FILES,
         about: "Show a listing for a folder without an index file",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.server.browse),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.server.browse),
     },
     Field {
         section: "server",
@@ -80,8 +80,8 @@ pub static FIELDS: &[Field] = &[
         flag: "hidden",
         heading: FILES,
         about: "Serve names that begin with a dot",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.server.hidden),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.server.hidden),
     },
     Field {
         section: "server",
@@ -89,8 +89,8 @@ pub static FIELDS: &[Field] = &[
         flag: "index",
         heading: FILES,
         about: "File that answers for its folder, or off",
-        kind: Kind::Optional("NAME", "off"),
-        slot: |c| Slot::Optional(&mut c.server.index),
+        kind: FieldKind::Optional("NAME", "off"),
+        get_mut: |c| FieldMut::Optional(&mut c.server.index),
     },
     Field {
         section: "server",
@@ -99,7 +99,7 @@ pub static FIELDS: &[Field] = &[
         heading: FILES,
         about: "Entries of one listing; it says so if there are more",
         kind: count(1, limits::LISTING_ENTRIES_CEILING),
-        slot: |c| Slot::Size(&mut c.server.listing_entries),
+        get_mut: |c| FieldMut::Size(&mut c.server.listing_entries),
     },
     Field {
         section: "server",
@@ -107,8 +107,8 @@ pub static FIELDS: &[Field] = &[
         flag: "digests",
         heading: FILES,
         about: "Tell the digest of what is sent (Repr-Digest) to clients that want it",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.server.digests),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.server.digests),
     },
     Field {
         section: "server",
@@ -116,8 +116,8 @@ pub static FIELDS: &[Field] = &[
         flag: "steer-by-cpu",
         heading: LISTENING,
         about: "Give a connection to the shard on the CPU that received it",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.server.steer_by_cpu),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.server.steer_by_cpu),
     },
     Field {
         section: "limits",
@@ -126,7 +126,7 @@ pub static FIELDS: &[Field] = &[
         heading: LIMITS,
         about: "Connections of the whole server",
         kind: count(1, limits::CONNECTIONS_MAX),
-        slot: |c| Slot::Size(&mut c.limits.connections),
+        get_mut: |c| FieldMut::Size(&mut c.limits.connections),
     },
     Field {
         section: "limits",
@@ -135,7 +135,7 @@ pub static FIELDS: &[Field] = &[
         heading: LIMITS,
         about: "Connections from one address; 0: no bound",
         kind: count(0, limits::CONNECTIONS_MAX),
-        slot: |c| Slot::Size(&mut c.limits.connections_per_address),
+        get_mut: |c| FieldMut::Size(&mut c.limits.connections_per_address),
     },
     Field {
         section: "limits",
@@ -144,7 +144,7 @@ pub static FIELDS: &[Field] = &[
         heading: LIMITS,
         about: "Requests on one connection before it is closed; 0: no bound",
         kind: number(Unit::Count, 0, i64::MAX as u64),
-        slot: |c| Slot::Long(&mut c.limits.requests_per_connection),
+        get_mut: |c| FieldMut::Long(&mut c.limits.requests_per_connection),
     },
     Field {
         section: "limits",
@@ -153,7 +153,7 @@ pub static FIELDS: &[Field] = &[
         heading: LIMITS,
         about: "Request line and headers together",
         kind: number(Unit::Bytes, 1024, limits::HEAD_BYTES_CEILING as u64),
-        slot: |c| Slot::Size(&mut c.limits.head_bytes),
+        get_mut: |c| FieldMut::Size(&mut c.limits.head_bytes),
     },
     Field {
         section: "limits",
@@ -162,7 +162,7 @@ pub static FIELDS: &[Field] = &[
         heading: LIMITS,
         about: "Header lines of a request",
         kind: count(1, limits::HEADERS_CEILING),
-        slot: |c| Slot::Size(&mut c.limits.headers),
+        get_mut: |c| FieldMut::Size(&mut c.limits.headers),
     },
     Field {
         section: "limits",
@@ -171,7 +171,7 @@ pub static FIELDS: &[Field] = &[
         heading: LIMITS,
         about: "Request target; less than the head",
         kind: number(Unit::Bytes, 1, limits::HEAD_BYTES_CEILING as u64),
-        slot: |c| Slot::Size(&mut c.limits.uri_bytes),
+        get_mut: |c| FieldMut::Size(&mut c.limits.uri_bytes),
     },
     Field {
         section: "limits",
@@ -180,7 +180,7 @@ pub static FIELDS: &[Field] = &[
         heading: LIMITS,
         about: "Request body; 0: bodies are refused",
         kind: number(Unit::Bytes, 0, limits::SIZE_BYTES_CEILING),
-        slot: |c| Slot::Long(&mut c.limits.body_bytes),
+        get_mut: |c| FieldMut::Long(&mut c.limits.body_bytes),
     },
     Field {
         section: "keepalive",
@@ -188,8 +188,8 @@ pub static FIELDS: &[Field] = &[
         flag: "keepalive",
         heading: KEEPALIVE,
         about: "Keepalive values for a situation: default, mobile, lan, live or off; sets all below and --idle-timeout, each of which wins over it",
-        kind: Kind::Preset,
-        slot: |c| Slot::Preset(&mut c.keepalive.preset),
+        kind: FieldKind::Preset,
+        get_mut: |c| FieldMut::Preset(&mut c.keepalive.preset),
     },
     Field {
         section: "keepalive",
@@ -198,7 +198,7 @@ pub static FIELDS: &[Field] = &[
         heading: KEEPALIVE,
         about: "Silence on a connection before the first TCP probe",
         kind: number(Unit::Seconds, 1, limits::KEEPALIVE_SECONDS_MAX),
-        slot: |c| Slot::Long(&mut c.keepalive.idle_s),
+        get_mut: |c| FieldMut::Long(&mut c.keepalive.idle_s),
     },
     Field {
         section: "keepalive",
@@ -207,7 +207,7 @@ pub static FIELDS: &[Field] = &[
         heading: KEEPALIVE,
         about: "From one unanswered TCP probe to the next",
         kind: number(Unit::Seconds, 1, limits::KEEPALIVE_SECONDS_MAX),
-        slot: |c| Slot::Long(&mut c.keepalive.interval_s),
+        get_mut: |c| FieldMut::Long(&mut c.keepalive.interval_s),
     },
     Field {
         section: "keepalive",
@@ -216,7 +216,7 @@ pub static FIELDS: &[Field] = &[
         heading: KEEPALIVE,
         about: "Unanswered TCP probes after which a connection is dead",
         kind: number(Unit::Count, 1, limits::KEEPALIVE_PROBES_MAX),
-        slot: |c| Slot::Long(&mut c.keepalive.probes),
+        get_mut: |c| FieldMut::Long(&mut c.keepalive.probes),
     },
     Field {
         section: "keepalive",
@@ -225,7 +225,7 @@ pub static FIELDS: &[Field] = &[
         heading: KEEPALIVE,
         about: "How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT); 0: the kernel's tcp_retries2 decides",
         kind: time(0),
-        slot: |c| Slot::Long(&mut c.keepalive.user_timeout_ms),
+        get_mut: |c| FieldMut::Long(&mut c.keepalive.user_timeout_ms),
     },
     Field {
         section: "keepalive",
@@ -233,8 +233,8 @@ pub static FIELDS: &[Field] = &[
         flag: "keepalive-adaptive",
         heading: KEEPALIVE,
         about: "Close idle connections early, the longest idle first, while descriptors or memory are short",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.keepalive.adaptive),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.keepalive.adaptive),
     },
     Field {
         section: "timeouts",
@@ -243,7 +243,7 @@ pub static FIELDS: &[Field] = &[
         heading: TIMEOUTS,
         about: "For a whole request head",
         kind: time(1),
-        slot: |c| Slot::Long(&mut c.timeouts.header_ms),
+        get_mut: |c| FieldMut::Long(&mut c.timeouts.header_ms),
     },
     Field {
         section: "timeouts",
@@ -252,7 +252,7 @@ pub static FIELDS: &[Field] = &[
         heading: TIMEOUTS,
         about: "Between two pieces of a request body",
         kind: time(1),
-        slot: |c| Slot::Long(&mut c.timeouts.body_ms),
+        get_mut: |c| FieldMut::Long(&mut c.timeouts.body_ms),
     },
     Field {
         section: "timeouts",
@@ -261,7 +261,7 @@ pub static FIELDS: &[Field] = &[
         heading: TIMEOUTS,
         about: "For an idle keep-alive connection",
         kind: time(1),
-        slot: |c| Slot::Long(&mut c.timeouts.idle_ms),
+        get_mut: |c| FieldMut::Long(&mut c.timeouts.idle_ms),
     },
     Field {
         section: "timeouts",
@@ -270,7 +270,7 @@ pub static FIELDS: &[Field] = &[
         heading: TIMEOUTS,
         about: "From SIGTERM to the end of the last connection; 0: at once",
         kind: time(0),
-        slot: |c| Slot::Long(&mut c.timeouts.drain_ms),
+        get_mut: |c| FieldMut::Long(&mut c.timeouts.drain_ms),
     },
     Field {
         section: "timeouts",
@@ -279,7 +279,7 @@ pub static FIELDS: &[Field] = &[
         heading: TIMEOUTS,
         about: "Length of one measurement of the send rate",
         kind: time(1),
-        slot: |c| Slot::Long(&mut c.timeouts.send_period_ms),
+        get_mut: |c| FieldMut::Long(&mut c.timeouts.send_period_ms),
     },
     Field {
         section: "timeouts",
@@ -288,7 +288,7 @@ pub static FIELDS: &[Field] = &[
         heading: TIMEOUTS,
         about: "Least rate at which a client must take an answer; 0: any",
         kind: number(Unit::BytesPerSecond, 0, limits::SIZE_BYTES_CEILING),
-        slot: |c| Slot::Long(&mut c.timeouts.send_rate_bytes_per_s),
+        get_mut: |c| FieldMut::Long(&mut c.timeouts.send_rate_bytes_per_s),
     },
     Field {
         section: "timeouts",
@@ -297,7 +297,7 @@ pub static FIELDS: &[Field] = &[
         heading: TIMEOUTS,
         about: "For a compression or a digest before the answer goes without it",
         kind: time(0),
-        slot: |c| Slot::Long(&mut c.timeouts.work_ms),
+        get_mut: |c| FieldMut::Long(&mut c.timeouts.work_ms),
     },
     Field {
         section: "cache",
@@ -306,7 +306,7 @@ pub static FIELDS: &[Field] = &[
         heading: CACHE,
         about: "Open files kept by each shard",
         kind: count(1, limits::CACHE_FILES_CEILING),
-        slot: |c| Slot::Size(&mut c.cache.files),
+        get_mut: |c| FieldMut::Size(&mut c.cache.files),
     },
     Field {
         section: "cache",
@@ -315,7 +315,7 @@ pub static FIELDS: &[Field] = &[
         heading: CACHE,
         about: "Memory of each shard for small files and compressed ones; 0: none",
         kind: number(Unit::Bytes, 0, limits::SIZE_BYTES_CEILING),
-        slot: |c| Slot::Size(&mut c.cache.bodies_bytes),
+        get_mut: |c| FieldMut::Size(&mut c.cache.bodies_bytes),
     },
     Field {
         section: "cache",
@@ -324,7 +324,7 @@ pub static FIELDS: &[Field] = &[
         heading: CACHE,
         about: "Largest file kept in memory",
         kind: number(Unit::Bytes, 0, limits::CACHE_BODY_BYTES_CEILING as u64),
-        slot: |c| Slot::Size(&mut c.cache.body_bytes),
+        get_mut: |c| FieldMut::Size(&mut c.cache.body_bytes),
     },
     Field {
         section: "cache",
@@ -333,7 +333,7 @@ pub static FIELDS: &[Field] = &[
         heading: CACHE,
         about: "Age at which a cached file is looked at again; 0: at every request",
         kind: time(0),
-        slot: |c| Slot::Long(&mut c.cache.revalidate_ms),
+        get_mut: |c| FieldMut::Long(&mut c.cache.revalidate_ms),
     },
     Field {
         section: "compression",
@@ -341,8 +341,8 @@ pub static FIELDS: &[Field] = &[
         flag: "compress",
         heading: COMPRESSION,
         about: "Compress what is compressible for clients that accept it",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.compression.enabled),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.compression.enabled),
     },
     Field {
         section: "compression",
@@ -350,8 +350,8 @@ pub static FIELDS: &[Field] = &[
         flag: "precompressed",
         heading: COMPRESSION,
         about: "Send NAME.br, NAME.zst or NAME.gz in place of NAME where it is not older",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.compression.precompressed),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.compression.precompressed),
     },
     Field {
         section: "compression",
@@ -360,7 +360,7 @@ pub static FIELDS: &[Field] = &[
         heading: COMPRESSION,
         about: "Level of brotli, up to 11; 0: not made",
         kind: count(0, limits::BROTLI_LEVEL_CEILING),
-        slot: |c| Slot::Size(&mut c.compression.brotli_level),
+        get_mut: |c| FieldMut::Size(&mut c.compression.brotli_level),
     },
     Field {
         section: "compression",
@@ -369,7 +369,7 @@ pub static FIELDS: &[Field] = &[
         heading: COMPRESSION,
         about: "Level of zstd, up to 19; 0: not made",
         kind: count(0, limits::ZSTD_LEVEL_CEILING),
-        slot: |c| Slot::Size(&mut c.compression.zstd_level),
+        get_mut: |c| FieldMut::Size(&mut c.compression.zstd_level),
     },
     Field {
         section: "compression",
@@ -378,7 +378,7 @@ pub static FIELDS: &[Field] = &[
         heading: COMPRESSION,
         about: "Level of gzip, up to 9; 0: not made",
         kind: count(0, limits::GZIP_LEVEL_CEILING),
-        slot: |c| Slot::Size(&mut c.compression.gzip_level),
+        get_mut: |c| FieldMut::Size(&mut c.compression.gzip_level),
     },
     Field {
         section: "compression",
@@ -387,7 +387,7 @@ pub static FIELDS: &[Field] = &[
         heading: COMPRESSION,
         about: "Smallest file that is compressed",
         kind: number(Unit::Bytes, 1, limits::COMPRESS_BYTES_CEILING),
-        slot: |c| Slot::Long(&mut c.compression.bytes_min),
+        get_mut: |c| FieldMut::Long(&mut c.compression.bytes_min),
     },
     Field {
         section: "compression",
@@ -396,7 +396,7 @@ pub static FIELDS: &[Field] = &[
         heading: COMPRESSION,
         about: "Largest file that is compressed",
         kind: number(Unit::Bytes, 1, limits::COMPRESS_BYTES_CEILING),
-        slot: |c| Slot::Long(&mut c.compression.bytes_max),
+        get_mut: |c| FieldMut::Long(&mut c.compression.bytes_max),
     },
     Field {
         section: "tasks",
@@ -405,7 +405,7 @@ pub static FIELDS: &[Field] = &[
         heading: TASKS,
         about: "Threads that compress, digest and list; 0: one for each of their CPUs",
         kind: count(0, limits::TASK_WORKERS_MAX),
-        slot: |c| Slot::Size(&mut c.tasks.workers),
+        get_mut: |c| FieldMut::Size(&mut c.tasks.workers),
     },
     Field {
         section: "tasks",
@@ -413,8 +413,8 @@ pub static FIELDS: &[Field] = &[
         flag: "task-cores",
         heading: TASKS,
         about: "CPUs of these threads as in taskset; same: those of the shards",
-        kind: Kind::Optional("LIST", "same"),
-        slot: |c| Slot::Optional(&mut c.tasks.cores),
+        kind: FieldKind::Optional("LIST", "same"),
+        get_mut: |c| FieldMut::Optional(&mut c.tasks.cores),
     },
     Field {
         section: "tasks",
@@ -422,8 +422,8 @@ pub static FIELDS: &[Field] = &[
         flag: "task-scheduling",
         heading: TASKS,
         about: "Policy of these threads: idle gives way to shards at once, batch in time, normal shares with them",
-        kind: Kind::Optional("POLICY", "normal"),
-        slot: |c| Slot::Optional(&mut c.tasks.scheduling),
+        kind: FieldKind::Optional("POLICY", "normal"),
+        get_mut: |c| FieldMut::Optional(&mut c.tasks.scheduling),
     },
     Field {
         section: "socket",
@@ -431,8 +431,8 @@ pub static FIELDS: &[Field] = &[
         flag: "congestion",
         heading: LISTENING,
         about: "Congestion control of TCP connections: cubic, bbr, ..., kernel for its own choice, or auto: the kernel's, but unpaced on loopback",
-        kind: Kind::Optional("NAME", "kernel"),
-        slot: |c| Slot::Optional(&mut c.socket.congestion),
+        kind: FieldKind::Optional("NAME", "kernel"),
+        get_mut: |c| FieldMut::Optional(&mut c.socket.congestion),
     },
     Field {
         section: "socket",
@@ -440,8 +440,8 @@ pub static FIELDS: &[Field] = &[
         flag: "defer-accept",
         heading: LISTENING,
         about: "Let the kernel announce a connection when its first data has come",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.socket.defer_accept),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.socket.defer_accept),
     },
     Field {
         section: "socket",
@@ -450,7 +450,7 @@ pub static FIELDS: &[Field] = &[
         heading: LISTENING,
         about: "Send buffer of a connection (SO_SNDBUF); 0: the kernel tunes it",
         kind: number(Unit::Bytes, 0, limits::SOCKET_BUFFER_BYTES_CEILING as u64),
-        slot: |c| Slot::Size(&mut c.socket.send_buffer_bytes),
+        get_mut: |c| FieldMut::Size(&mut c.socket.send_buffer_bytes),
     },
     Field {
         section: "socket",
@@ -458,8 +458,8 @@ pub static FIELDS: &[Field] = &[
         flag: "unix-mode",
         heading: LISTENING,
         about: "Permissions of Unix sockets, in octal",
-        kind: Kind::Mode,
-        slot: |c| Slot::Mode(&mut c.socket.unix_mode),
+        kind: FieldKind::Mode,
+        get_mut: |c| FieldMut::Mode(&mut c.socket.unix_mode),
     },
     Field {
         section: "observe",
@@ -468,7 +468,7 @@ pub static FIELDS: &[Field] = &[
         heading: OBSERVING,
         about: "Memory of each thread for its last events, which /debug/trace shows; 0: off",
         kind: number(Unit::Bytes, 0, limits::RECORDER_BYTES_CEILING as u64),
-        slot: |c| Slot::Size(&mut c.observe.trace_buffer_bytes),
+        get_mut: |c| FieldMut::Size(&mut c.observe.trace_buffer_bytes),
     },
     Field {
         section: "observe",
@@ -476,8 +476,8 @@ pub static FIELDS: &[Field] = &[
         flag: "trace-dir",
         heading: OBSERVING,
         about: "Folder for a trace of each stall, 16 at most, or off",
-        kind: Kind::Optional("DIR", "off"),
-        slot: |c| Slot::Optional(&mut c.observe.trace_dir),
+        kind: FieldKind::Optional("DIR", "off"),
+        get_mut: |c| FieldMut::Optional(&mut c.observe.trace_dir),
     },
     Field {
         section: "observe",
@@ -486,7 +486,7 @@ pub static FIELDS: &[Field] = &[
         heading: OBSERVING,
         about: "A turn of a shard's loop that takes longer counts as a stall; 0: none does",
         kind: time(0),
-        slot: |c| Slot::Long(&mut c.observe.stall_ms),
+        get_mut: |c| FieldMut::Long(&mut c.observe.stall_ms),
     },
     Field {
         section: "observe",
@@ -495,7 +495,7 @@ pub static FIELDS: &[Field] = &[
         heading: OBSERVING,
         about: "Print a line about the pool of tasks every so many milliseconds, as GODEBUG=schedtrace does in Go; 0: off",
         kind: number(Unit::Count, 0, limits::TIMEOUT_MS_CEILING),
-        slot: |c| Slot::Long(&mut c.observe.schedtrace),
+        get_mut: |c| FieldMut::Long(&mut c.observe.schedtrace),
     },
     Field {
         section: "observe",
@@ -503,7 +503,7 @@ pub static FIELDS: &[Field] = &[
         flag: "scheddetail",
         heading: OBSERVING,
         about: "With --schedtrace: also a line for each worker, thread and running task",
-        kind: Kind::Switch,
-        slot: |c| Slot::Switch(&mut c.observe.scheddetail),
+        kind: FieldKind::Switch,
+        get_mut: |c| FieldMut::Switch(&mut c.observe.scheddetail),
     },
 ];

@@ -24,14 +24,14 @@ pub(super) struct Fields<'a> {
     pub(super) host: Option<&'a [u8]>,
     pub(super) expect_continue: bool,
     length: Option<u64>,
-    coding: Option<Coding>,
+    coding: Option<TransferCoding>,
     close: bool,
     keep_alive: bool,
 }
 
 /// The transfer codings so far, over all lines.
 #[derive(Copy, Clone, PartialEq, Eq)]
-enum Coding {
+enum TransferCoding {
     Chunked,
     Unknown,
     UnknownThenChunked,
@@ -116,12 +116,12 @@ impl<'a> Fields<'a> {
             }
             self.coding = Some(match (self.coding, chunked) {
                 // Whatever follows `chunked`, it is no longer the last.
-                (Some(Coding::Chunked | Coding::UnknownThenChunked), _) => {
+                (Some(TransferCoding::Chunked | TransferCoding::UnknownThenChunked), _) => {
                     return Err(ParseError::TransferEncoding);
                 }
-                (None, true) => Coding::Chunked,
-                (None | Some(Coding::Unknown), false) => Coding::Unknown,
-                (Some(Coding::Unknown), true) => Coding::UnknownThenChunked,
+                (None, true) => TransferCoding::Chunked,
+                (None | Some(TransferCoding::Unknown), false) => TransferCoding::Unknown,
+                (Some(TransferCoding::Unknown), true) => TransferCoding::UnknownThenChunked,
             });
         }
         Ok(())
@@ -139,10 +139,10 @@ impl<'a> Fields<'a> {
     /// How the body is delimited, once all lines were read.
     pub(super) fn framing(&self) -> Result<Framing, ParseError> {
         match (self.coding, self.length) {
-            (Some(Coding::Chunked), _) => Ok(Framing::Chunked),
-            (Some(Coding::UnknownThenChunked), _) => Err(ParseError::TransferCodingUnknown),
+            (Some(TransferCoding::Chunked), _) => Ok(Framing::Chunked),
+            (Some(TransferCoding::UnknownThenChunked), _) => Err(ParseError::TransferCodingUnknown),
             // RFC 9112 section 6.3: without a final `chunked` the body's end is not known.
-            (Some(Coding::Unknown), _) => Err(ParseError::TransferEncoding),
+            (Some(TransferCoding::Unknown), _) => Err(ParseError::TransferEncoding),
             (None, Some(length)) => Ok(Framing::Length(length)),
             (None, None) => Ok(Framing::None),
         }

@@ -49,15 +49,15 @@ impl Default for ParseLimits {
     }
 }
 
-/// Why a scan ended before the end of the head.
-pub(super) enum Stop {
+/// Why a head could not be parsed to its end.
+pub(super) enum HeadError {
     Incomplete,
-    Refused(ParseError),
+    Invalid(ParseError),
 }
 
-impl From<ParseError> for Stop {
-    fn from(error: ParseError) -> Stop {
-        Stop::Refused(error)
+impl From<ParseError> for HeadError {
+    fn from(error: ParseError) -> HeadError {
+        HeadError::Invalid(error)
     }
 }
 
@@ -78,15 +78,15 @@ pub fn parse_request<'a>(
     let bytes = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
     match parse(bytes, limits) {
         Ok(parsed) => Ok(Some(parsed)),
-        Err(Stop::Refused(error)) => Err(error),
-        Err(Stop::Incomplete) if bytes.len() >= limits.head_bytes_max => {
+        Err(HeadError::Invalid(error)) => Err(error),
+        Err(HeadError::Incomplete) if bytes.len() >= limits.head_bytes_max => {
             Err(ParseError::HeadTooLarge)
         }
-        Err(Stop::Incomplete) => Ok(None),
+        Err(HeadError::Incomplete) => Ok(None),
     }
 }
 
-fn parse<'a>(bytes: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, Stop> {
+fn parse<'a>(bytes: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, HeadError> {
     let start = skip_empty_lines(bytes)?;
     let (method, method_name, method_end) = parse_method(bytes, start)?;
     let (reduced, target_end) = parse_target(bytes, method_end + 1, method, limits)?;
@@ -128,11 +128,11 @@ fn parse<'a>(bytes: &'a [u8], limits: &ParseLimits) -> Result<Parsed<'a>, Stop> 
 
 /// A client may send an empty line after the previous request's body (RFC 9112
 /// section 2.2).
-fn skip_empty_lines(bytes: &[u8]) -> Result<usize, Stop> {
+fn skip_empty_lines(bytes: &[u8]) -> Result<usize, HeadError> {
     let mut at = 0;
     loop {
         match bytes.get(at) {
-            None => return Err(Stop::Incomplete),
+            None => return Err(HeadError::Incomplete),
             Some(b'\r') if at < 2 * limits::EMPTY_LINES_MAX => {
                 line_end(bytes, at)?;
                 at += 2;
@@ -146,7 +146,7 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<usize, Stop> {
 
 /// The method at `start`, its name and where it ends.
 #[inline]
-fn parse_method(bytes: &[u8], start: usize) -> Result<(Method, &str, usize), Stop> {
+fn parse_method(bytes: &[u8], start: usize) -> Result<(Method, &str, usize), HeadError> {
     if bytes[start..].starts_with(b"GET ") {
         return Ok((Method::Get, "GET", start + 3));
     }
@@ -155,7 +155,7 @@ fn parse_method(bytes: &[u8], start: usize) -> Result<(Method, &str, usize), Sto
         return Err(ParseError::MethodTooLong.into());
     }
     match bytes.get(end) {
-        None => Err(Stop::Incomplete),
+        None => Err(HeadError::Incomplete),
         Some(b' ') => {
             let token = &bytes[start..end];
             let method = Method::of(token);
@@ -176,13 +176,13 @@ fn parse_target<'a>(
     start: usize,
     method: Method,
     limits: &ParseLimits,
-) -> Result<(Reduced<'a>, usize), Stop> {
+) -> Result<(Reduced<'a>, usize), HeadError> {
     let end = scan::target_end(bytes, start);
     if end.saturating_sub(start) > limits.uri_bytes_max {
         return Err(ParseError::TargetTooLong.into());
     }
     match bytes.get(end) {
-        None => Err(Stop::Incomplete),
+        None => Err(HeadError::Incomplete),
         Some(b' ') => Ok((request_target::reduce(method, &bytes[start..end])?, end)),
         Some(_) => Err(ParseError::Target.into()),
     }
@@ -190,7 +190,7 @@ fn parse_target<'a>(
 
 /// The version at `start`, up to and with its CRLF.
 #[inline]
-fn parse_version(bytes: &[u8], start: usize) -> Result<Version, Stop> {
+fn parse_version(bytes: &[u8], start: usize) -> Result<Version, HeadError> {
     match bytes.get(start..start + 10) {
         Some(b"HTTP/1.1\r\n") => Ok(Version::Http11),
         Some(b"HTTP/1.0\r\n") => Ok(Version::Http10),
@@ -199,9 +199,9 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<Version, Stop> {
 }
 
 #[cold]
-fn parse_rare_version(bytes: &[u8], start: usize) -> Result<Version, Stop> {
+fn parse_rare_version(bytes: &[u8], start: usize) -> Result<Version, HeadError> {
     for (place, wanted) in b"HTTP/M.m".iter().enumerate() {
-        let byte = *bytes.get(start + place).ok_or(Stop::Incomplete)?;
+        let byte = *bytes.get(start + place).ok_or(HeadError::Incomplete)?;
         let good = match wanted {
             b'M' | b'm' => byte.is_ascii_digit(),
             _ => byte == *wanted,
@@ -217,7 +217,7 @@ fn parse_rare_version(bytes: &[u8], start: usize) -> Result<Version, Stop> {
         Some(b'\r') => line_end(bytes, start + 8)?,
         Some(b'\n') => return Err(ParseError::BareLf.into()),
         Some(_) => return Err(ParseError::Version.into()),
-        None => return Err(Stop::Incomplete),
+        None => return Err(HeadError::Incomplete),
     }
     Ok(match bytes[start + 7] {
         b'0' => Version::Http10,
@@ -233,7 +233,7 @@ pub(super) fn parse_lines<'a>(
     start: usize,
     limits: &ParseLimits,
     mut each: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ParseError>,
-) -> Result<usize, Stop> {
+) -> Result<usize, HeadError> {
     let mut at = start;
     let mut lines = 0;
     loop {
@@ -260,9 +260,9 @@ pub(super) fn parse_lines<'a>(
 
 /// Why no colon follows the token from `start` to `end`.
 #[cold]
-fn bad_name(bytes: &[u8], start: usize, end: usize) -> Stop {
+fn bad_name(bytes: &[u8], start: usize, end: usize) -> HeadError {
     match bytes.get(end) {
-        None => Stop::Incomplete,
+        None => HeadError::Incomplete,
         Some(b' ' | b'\t') if start == end => ParseError::Folded.into(),
         Some(b' ' | b'\t') => ParseError::SpaceBeforeColon.into(),
         Some(b'\n') => ParseError::BareLf.into(),
@@ -272,9 +272,9 @@ fn bad_name(bytes: &[u8], start: usize, end: usize) -> Stop {
 
 /// Why no CRLF stands at `end`.
 #[cold]
-fn bad_value(bytes: &[u8], end: usize) -> Stop {
+fn bad_value(bytes: &[u8], end: usize) -> HeadError {
     match bytes.get(end) {
-        None => Stop::Incomplete,
+        None => HeadError::Incomplete,
         Some(b'\n') => ParseError::BareLf.into(),
         Some(b'\r') => match line_end(bytes, end) {
             Err(stop) => stop,
@@ -286,11 +286,11 @@ fn bad_value(bytes: &[u8], end: usize) -> Stop {
 
 /// Checks that LF follows the CR at `at`.
 #[inline]
-fn line_end(bytes: &[u8], at: usize) -> Result<(), Stop> {
+fn line_end(bytes: &[u8], at: usize) -> Result<(), HeadError> {
     match bytes.get(at + 1) {
         Some(b'\n') => Ok(()),
         Some(_) => Err(ParseError::BareCr.into()),
-        None => Err(Stop::Incomplete),
+        None => Err(HeadError::Incomplete),
     }
 }
 

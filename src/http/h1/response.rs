@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::chunked::{ChunkError, ChunkedDecoder};
 use super::framing::{Fields, Framing};
-use super::parse::{ParseError, ParseLimits, Stop, parse_lines};
+use super::parse::{HeadError, ParseError, ParseLimits, parse_lines};
 use crate::http::known::Known;
 use crate::http::{Version, scan};
 
@@ -382,9 +382,9 @@ pub(in crate::http) fn read_lines<'a>(
         each(version, name, value)
     }) {
         Ok(end) => Ok(Some((version, status, end + 2))),
-        Err(Stop::Refused(error)) => Err(ResponseError::Head(error)),
-        Err(Stop::Incomplete) if whole => Err(ResponseError::Head(ParseError::HeadTooLarge)),
-        Err(Stop::Incomplete) => Ok(None),
+        Err(HeadError::Invalid(error)) => Err(ResponseError::Head(error)),
+        Err(HeadError::Incomplete) if whole => Err(ResponseError::Head(ParseError::HeadTooLarge)),
+        Err(HeadError::Incomplete) => Ok(None),
     }
 }
 

@@ -1,0 +1,183 @@
+//! Values as they were written, and their conversion to the types of the configuration's fields.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::error::Problem;
+use super::field::{Field, FieldKind, FieldMut};
+use super::model::Config;
+use super::quantity::QuantityError;
+use crate::keepalive::Preset;
+
+/// A value as it was written.
+pub(super) enum RawValue {
+    /// From a flag or variable; a list is separated by commas.
+    Texts(Vec<OsString>),
+    /// A TOML string.
+    Text(String),
+    /// A TOML integer.
+    Integer { digits: String, radix: u32 },
+    /// A TOML boolean.
+    Bool(bool),
+    /// A TOML array of strings.
+    Array(Vec<String>),
+    /// Another TOML value, as it is to be shown.
+    Other(String),
+}
+
+/// Writes `raw` into `field` of `config`; ranges are left to [`Config::validate`].
+pub(super) fn assign(field: &Field, config: &mut Config, raw: RawValue) -> Result<(), Problem> {
+    match (field.get_mut)(config) {
+        FieldMut::Switch(to) => *to = switch(raw)?,
+        FieldMut::Size(to) => {
+            let number = number(field, &raw)?;
+            *to = usize::try_from(number).map_err(|_| Problem::Quantity {
+                value: raw.shown(),
+                source: QuantityError::TooLarge,
+            })?;
+        }
+        FieldMut::Long(to) => *to = number(field, &raw)?,
+        FieldMut::Optional(to) => *to = optional(field, raw)?,
+        FieldMut::List(to) => *to = list(raw)?,
+        FieldMut::Path(to) => *to = path(raw)?,
+        FieldMut::Mode(to) => *to = mode(&raw)?,
+        FieldMut::Preset(to) => *to = preset(&raw)?,
+    }
+    Ok(())
+}
+
+impl RawValue {
+    /// The value as the person wrote it.
+    fn shown(&self) -> String {
+        match self {
+            RawValue::Texts(texts) => texts
+                .iter()
+                .map(|text| text.to_string_lossy())
+                .collect::<Vec<_>>()
+                .join(","),
+            RawValue::Text(text) | RawValue::Other(text) => text.clone(),
+            RawValue::Integer { digits, radix } => match radix {
+                2 => format!("0b{digits}"),
+                8 => format!("0o{digits}"),
+                16 => format!("0x{digits}"),
+                _ => digits.clone(),
+            },
+            RawValue::Bool(value) => value.to_string(),
+            RawValue::Array(items) => format!("{items:?}"),
+        }
+    }
+
+    /// The one text that this is, if it is one.
+    fn text(&self) -> Option<&str> {
+        match self {
+            RawValue::Texts(texts) => texts.last().and_then(|text| text.to_str()),
+            RawValue::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn invalid(&self, expected: impl Into<String>) -> Problem {
+        Problem::Invalid {
+            value: self.shown(),
+            expected: expected.into(),
+        }
+    }
+}
+
+fn switch(raw: RawValue) -> Result<bool, Problem> {
+    if let RawValue::Bool(value) = raw {
+        return Ok(value);
+    }
+    let outside_toml = matches!(raw, RawValue::Texts(_));
+    match raw.text() {
+        Some("true" | "on" | "yes" | "1") if outside_toml => Ok(true),
+        Some("false" | "off" | "no" | "0") if outside_toml => Ok(false),
+        _ => Err(raw.invalid("true or false")),
+    }
+}
+
+fn number(field: &Field, raw: &RawValue) -> Result<u64, Problem> {
+    let FieldKind::Number { unit, .. } = field.kind else {
+        return Err(raw.invalid("a value of this field's kind"));
+    };
+    let parsed = match raw {
+        RawValue::Integer { digits, radix } => {
+            u64::from_str_radix(digits, *radix).map_err(|_| match digits.strip_prefix('-') {
+                Some(_) => QuantityError::NotOne(unit),
+                None => QuantityError::TooLarge,
+            })
+        }
+        _ => match raw.text() {
+            Some(text) => unit.parse(text),
+            None => Err(QuantityError::NotOne(unit)),
+        },
+    };
+    parsed.map_err(|source| Problem::Quantity {
+        value: raw.shown(),
+        source,
+    })
+}
+
+fn optional(field: &Field, raw: RawValue) -> Result<Option<String>, Problem> {
+    let FieldKind::Optional(placeholder, none) = field.kind else {
+        return Err(raw.invalid("a value of this field's kind"));
+    };
+    match raw.text().map(str::trim) {
+        Some(word) if word == none => Ok(None),
+        Some(text) if !text.is_empty() => Ok(Some(text.to_owned())),
+        _ => Err(raw.invalid(format!("a text ({placeholder}) or \"{none}\""))),
+    }
+}
+
+fn list(raw: RawValue) -> Result<Vec<String>, Problem> {
+    let items: Option<Vec<String>> = match &raw {
+        RawValue::Texts(texts) => texts
+            .iter()
+            .map(|t| t.to_str().map(split))
+            .collect::<Option<Vec<_>>>()
+            .map(|all| all.concat()),
+        RawValue::Text(text) => Some(split(text)),
+        RawValue::Array(items) => Some(items.clone()),
+        _ => None,
+    };
+    match items {
+        Some(items) if !items.is_empty() && items.iter().all(|item| !item.is_empty()) => Ok(items),
+        _ => Err(raw.invalid("one address or more, such as \":8080\"")),
+    }
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split(',').map(|item| item.trim().to_owned()).collect()
+}
+
+fn path(raw: RawValue) -> Result<PathBuf, Problem> {
+    let path = match &raw {
+        RawValue::Texts(texts) => texts.last().map(PathBuf::from),
+        RawValue::Text(text) => Some(PathBuf::from(text)),
+        _ => None,
+    };
+    match path {
+        Some(path) if !path.as_os_str().is_empty() => Ok(path),
+        _ => Err(raw.invalid("the path of a folder")),
+    }
+}
+
+/// A decimal TOML integer is refused: `600` would be taken for the bits 01130.
+fn mode(raw: &RawValue) -> Result<u32, Problem> {
+    let digits = match raw {
+        RawValue::Integer { digits, radix: 8 } => Some(digits.as_str()),
+        _ => raw.text(),
+    };
+    digits
+        .map(|text| text.strip_prefix("0o").unwrap_or(text))
+        .filter(|text| !text.starts_with('+'))
+        .and_then(|text| u32::from_str_radix(text, 8).ok())
+        .ok_or_else(|| raw.invalid("permission bits in octal, such as \"0660\""))
+}
+
+fn preset(raw: &RawValue) -> Result<Preset, Problem> {
+    match raw.text().map(|name| name.trim().parse()) {
+        Some(Ok(preset)) => Ok(preset),
+        _ => Err(raw.invalid(Preset::names())),
+    }
+}
