@@ -191,6 +191,10 @@ pub const RESIDENCY_ENTRIES: usize = 1024;
 pub const RESIDENCY_TRUST_MS: u64 = 500;
 /// The page cache's unit.
 pub const PAGE_BYTES: u64 = 4096;
+/// How long a message on standard error may wait for room in a pipe or terminal…
+pub const MESSAGE_WAIT_MS: u16 = 100;
+/// …and the piece in which it is written: what a pipe takes without waiting (PIPE_BUF).
+pub const MESSAGE_PIECE_BYTES: usize = 4096;
 /// Bytes of all listings that are being sent; further ones are answered with 503.
 pub const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries of one folder listing; more are cut, and the listing says so.

@@ -1,14 +1,13 @@
 //! `headwater load`: drive an HTTP server and measure it.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::fail;
+use super::message::{clear_progress, fail, report_failed, write_report};
 use crate::load::{self, Report, Summary};
 use args::LoadCommand;
 use hdr::HdrLog;
-use measure::{clear, measure, show};
+use measure::{measure, show};
 use output::{STDOUT, exit_status, json, writable, write};
 use plan::{Refusal, plan};
 
@@ -68,7 +67,7 @@ fn self_test() -> ExitCode {
         Ok(test) => test,
         Err(error) => return fail(&error, 1),
     };
-    clear();
+    clear_progress();
     let (response, service) = (
         &test.summary.response_time_us,
         &test.summary.service_time_us,
@@ -83,10 +82,10 @@ fn self_test() -> ExitCode {
         load::timed(service.p99),
         if test.passed() { "passed" } else { "FAILED" }
     );
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match write_report(&text) {
         Ok(()) if test.passed() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
-        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), 1),
+        Err(error) => report_failed(&error),
     }
 }
 

@@ -3,18 +3,18 @@
 //! Exit status: 0 for success, 2 for a mistyped command line, 1 for anything
 //! else that fails, with one sentence on standard error. `load` has more.
 
-use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use serde::Serialize;
+
+use message::{fail, print, print_json, say};
 
 pub mod doctor;
 mod flags;
 pub mod keepalive;
 mod listen;
 pub mod load;
+mod message;
 pub mod resolve;
 pub mod serve;
 pub mod sysctl;
@@ -50,33 +50,15 @@ pub fn main() -> ExitCode {
             Command::Sysctl(args) => sysctl::run(&args),
             Command::Doctor(args) => doctor::run(&args),
         },
-        Err(error) => {
-            // Nobody is left to tell when the terminal is gone.
-            let _ = error.print();
-            u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
-        }
+        Err(error) => usage(&error),
     }
 }
 
-/// Tells the person why the command failed.
-fn fail(error: &impl Display, status: u8) -> ExitCode {
-    eprintln!("headwater: {error}");
-    ExitCode::from(status)
-}
-
-/// Prints a command's answer.
-fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format_args!("cannot write to standard output: {error}"), 1),
-    }
-}
-
-/// Prints a command's answer for programs.
-fn print_json(value: &impl Serialize) -> ExitCode {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => print(&(text + "\n")),
-        Err(error) => fail(&format_args!("cannot write JSON: {error}"), 1),
+/// Shows the help or version that was asked for, or what is wrong with the command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(failure) if !error.use_stderr() => message::report_failed(&failure),
+        _ => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
     }
 }
 

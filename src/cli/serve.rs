@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::flags::FieldFlags;
 use super::resolve::{Resolved, ranges, resolve};
-use super::{fail, print};
+use super::{fail, print, say};
 use crate::config::{self, Config, ConfigError, Effective};
 use crate::limits;
 use crate::server::Stopper;
@@ -107,14 +107,18 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
             cpus,
             task_cpus,
         },
-        |line| eprintln!("{line}"),
+        say,
     ) {
         Ok(started) => started,
         Err(error) => return fail(&error, 1),
     };
-    eprintln!("{banner}");
+    say(format_args!("{banner}"));
     for finding in doctor::examine_at_start(&host(shards, config)) {
-        eprintln!("warning: {}: {}", finding.area, finding.sentence());
+        say(format_args!(
+            "warning: {}: {}",
+            finding.area,
+            finding.sentence()
+        ));
     }
     let stopper = running.stopper();
     let drain_ms = config.timeouts.drain_ms;
@@ -122,7 +126,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
     match running.join() {
         Ok(left) => {
             if !left.is_clean() {
-                eprintln!("headwater: {left}");
+                say(format_args!("headwater: {left}"));
             }
             ExitCode::SUCCESS
         }
@@ -130,7 +134,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
     }
 }
 
-/// This host as far as files tell of it.
+/// This host as described by its files in /proc and /sys.
 fn host(cpus: Vec<usize>, config: &Config) -> Host {
     let asked = Asked {
         cpus,
@@ -146,21 +150,21 @@ fn obey_signals(stopper: &Stopper, drain_ms: u64) {
     while let Ok(signal) = signal::wait() {
         match signal {
             Signal::Terminate | Signal::Interrupt | Signal::Quit if stopper.is_draining() => {
-                eprintln!("headwater: ending now");
+                say(format_args!("headwater: ending now"));
                 return stopper.now();
             }
             Signal::Terminate | Signal::Interrupt | Signal::Quit => {
                 stopper.drain();
-                eprintln!(
+                say(format_args!(
                     "headwater: stopping: finishing what runs, for at most {} s; \
                      a second signal ends it now",
                     drain_ms.div_ceil(1000)
-                );
+                ));
             }
             Signal::Hangup => {
-                eprintln!(
+                say(format_args!(
                     "headwater: SIGHUP: the configuration is read at the start only; restart to change it"
-                );
+                ));
             }
             Signal::User1 | Signal::User2 => {}
         }

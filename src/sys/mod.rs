@@ -17,6 +17,7 @@ pub mod open;
 pub mod pidfd;
 pub mod probe;
 pub mod process;
+pub mod ready;
 pub mod rlimit;
 pub mod scheduling;
 pub mod signal;

@@ -9,6 +9,7 @@ mod http1;
 mod idle;
 mod life;
 mod limits;
+mod messages;
 mod observed;
 mod ranges;
 mod refused;

@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::args::{bits, time};
 use super::hdr::HdrLog;
-use super::measure::{clear, line};
 use super::output::{STDOUT, exit_status, json, writable, write};
 use super::plan::{Refusal, cpus, failed, processes, usage, within};
 use super::rooms::{count, route};
 use super::signals::Signals;
 use crate::cli::fail;
+use crate::cli::message::{clear_progress, show_progress};
 use crate::limits;
 use crate::load::live::{self, LivePlan, LiveSummary, WriteTo};
 use crate::load::{self, Prepared, RequestSpec, Target, grouped, timed};
@@ -264,7 +264,7 @@ fn measure(args: &LiveArgs, plan: LivePlan) -> Result<LiveSummary, Refusal> {
     signals.stop(load.stopper());
     let summary = load.finish(|progress| {
         let second = &progress.second;
-        line(format_args!(
+        show_progress(format_args!(
             "{:>5.0} s  {:>10} pieces/s  {:>8.1} Mbit/s  behind P99 {:>8}  stalls {}  errors {}",
             second.at_s,
             grouped(second.pieces_per_s.round() as u64),
@@ -278,7 +278,7 @@ fn measure(args: &LiveArgs, plan: LivePlan) -> Result<LiveSummary, Refusal> {
             log.write(second.at_s, progress.length_s, &histograms);
         }
     });
-    clear();
+    clear_progress();
     let mut summary = summary?;
     if let Some(log) = log {
         log.finish().map_err(failed)?;

@@ -1,11 +1,10 @@
 //! Runs a plan, or several in search of the knee, and shows how it is doing.
 
-use std::io::{IsTerminal, Write};
-
 use super::args::LoadArgs;
 use super::hdr::HdrLog;
 use super::plan::{Refusal, spacing, usage};
 use super::signals::Signals;
+use crate::cli::message::{clear_progress, show_progress};
 use crate::load::{
     self, KneeSearch, LoadError, Plan, Progress, Rate, Spacing, Step, Summary, Verdict,
 };
@@ -36,7 +35,7 @@ pub(super) fn measure(
         None => one(plan),
         Some(ms) => find_knee(&plan, spacing(args), ms as f64 * 1e3, one),
     };
-    clear();
+    clear_progress();
     let mut summary = summary?;
     if let Some(log) = log {
         log.finish().map_err(usage)?;
@@ -93,26 +92,11 @@ pub(super) fn show(progress: &Progress<'_>) {
         return;
     }
     let second = &progress.second;
-    line(format_args!(
+    show_progress(format_args!(
         "{:>5.0} s  {:>10}/s  P99 {:>8}  errors {}",
         second.at_s,
         load::grouped(second.rate_per_s.round() as u64),
         load::timed(second.response_p99_us),
         load::grouped(progress.errors)
     ));
-}
-
-/// One line on a terminal, that is written over every second.
-pub(super) fn line(text: std::fmt::Arguments<'_>) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{text}");
-        let _ = std::io::stderr().flush();
-    }
-}
-
-/// Takes the last such line away.
-pub(super) fn clear() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
-    }
 }

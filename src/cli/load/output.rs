@@ -1,10 +1,11 @@
 //! What a load leaves: a table, files, and an exit status.
 
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cli::message::write_report;
 use crate::load::Verdict;
 
 /// The file that is standard output.
@@ -19,7 +20,11 @@ pub(super) fn json(summary: &impl Serialize) -> std::io::Result<String> {
 pub(super) fn write(path: &Path, made: std::io::Result<String>) -> Result<(), String> {
     let stdout = path.as_os_str() == STDOUT;
     made.and_then(|text| match stdout {
-        true => std::io::stdout().write_all(text.as_bytes()),
+        // A reader that has seen enough (`| head`) takes nothing from the load's result.
+        true => write_report(&text).or_else(|error| match error.kind() {
+            ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(error),
+        }),
         false => std::fs::write(path, text),
     })
     .map_err(|error| match stdout {

@@ -7,11 +7,11 @@ use clap::Args;
 
 use super::args::time;
 use super::hdr::HdrLog;
-use super::measure::{clear, line};
 use super::output::{STDOUT, exit_status, json, writable, write};
 use super::plan::{Refusal, cpus, failed, processes, usage, within};
 use super::signals::Signals;
 use crate::cli::fail;
+use crate::cli::message::{clear_progress, show_progress};
 use crate::config::Unit;
 use crate::limits;
 use crate::load::rooms::{self, PublishBy, RoomsPlan, RoomsSummary, Route};
@@ -274,7 +274,7 @@ fn measure(args: &RoomsArgs, plan: RoomsPlan) -> Result<RoomsSummary, Refusal> {
     signals.stop(load.stopper());
     let summary = load.finish(|progress| {
         let second = &progress.second;
-        line(format_args!(
+        show_progress(format_args!(
             "{:>5.0} s  {:>10} published/s  {:>10} delivered/s  P99 {:>8}  errors {}",
             second.at_s,
             grouped(second.published_per_s.round() as u64),
@@ -290,7 +290,7 @@ fn measure(args: &RoomsArgs, plan: RoomsPlan) -> Result<RoomsSummary, Refusal> {
             log.write(second.at_s, progress.length_s, &histograms);
         }
     });
-    clear();
+    clear_progress();
     let mut summary = summary?;
     if let Some(log) = log {
         log.finish().map_err(failed)?;
