@@ -1,58 +1,17 @@
-//! What a shard remembers of its files, bounded in number and in bytes.
+//! The files that a shard has cached: least recently used, bounded in number and in bytes.
 
 use std::cell::{Cell, RefCell};
-use std::ops::{Add, Sub};
 use std::rc::Rc;
 
 use lru::LruCache;
 
-use super::entry::Entry;
-
-/// What something takes of the cache.
-#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
-pub struct Weight {
-    /// Places: one for each file, and one for each further descriptor.
-    pub files: usize,
-    /// Bytes of bodies in memory.
-    pub bytes: usize,
-}
-
-impl Weight {
-    /// That of a descriptor.
-    pub const DESCRIPTOR: Weight = Weight { files: 1, bytes: 0 };
-
-    /// That of bytes in memory.
-    pub fn of_bytes(bytes: usize) -> Weight {
-        Weight { files: 0, bytes }
-    }
-}
-
-impl Add for Weight {
-    type Output = Weight;
-
-    fn add(self, other: Weight) -> Weight {
-        Weight {
-            files: self.files + other.files,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-}
-
-impl Sub for Weight {
-    type Output = Weight;
-
-    fn sub(self, other: Weight) -> Weight {
-        Weight {
-            files: self.files - other.files,
-            bytes: self.bytes - other.bytes,
-        }
-    }
-}
+use super::cached_file::CachedFile;
+use super::weight::Weight;
 
 /// Files by their path below the root; the one used longest ago goes first.
 #[derive(Debug)]
 pub struct Cache {
-    entries: RefCell<LruCache<Box<[u8]>, Rc<Entry>>>,
+    entries: RefCell<LruCache<Box<[u8]>, Rc<CachedFile>>>,
     held: Cell<Weight>,
     most: Weight,
 }
@@ -70,46 +29,46 @@ impl Cache {
         }
     }
 
-    /// Whether an entry with this much in memory would be kept.
+    /// Whether an cached with this much in memory would be kept.
     pub fn takes(&self, memory_bytes: usize) -> bool {
         self.most.files > 0 && memory_bytes <= self.most.bytes
     }
 
-    /// The entry of a path, which is now the one used last.
+    /// The cached of a path, which is now the one used last.
     #[inline]
-    pub fn get(&self, path: &[u8]) -> Option<Rc<Entry>> {
+    pub fn get(&self, path: &[u8]) -> Option<Rc<CachedFile>> {
         self.entries.borrow_mut().get(path).map(Rc::clone)
     }
 
-    /// Whether this very entry is kept; it is now the one used last.
-    pub fn keeps(&self, entry: &Rc<Entry>) -> bool {
-        self.get(entry.path.as_bytes())
-            .is_some_and(|kept| Rc::ptr_eq(&kept, entry))
+    /// Whether this very cached is kept; it is now the one used last.
+    pub fn keeps(&self, cached: &Rc<CachedFile>) -> bool {
+        self.get(cached.path.as_bytes())
+            .is_some_and(|kept| Rc::ptr_eq(&kept, cached))
     }
 
-    /// Keeps an entry, in place of one with the same path and of others if it must.
-    pub fn insert(&self, entry: Rc<Entry>) {
-        let path = entry.path.as_bytes();
+    /// Keeps an cached, in place of one with the same path and of others if it must.
+    pub fn insert(&self, cached: Rc<CachedFile>) {
+        let path = cached.path.as_bytes();
         self.remove(path);
-        if !self.takes(entry.weight().bytes) {
+        if !self.takes(cached.weight().bytes) {
             return;
         }
-        self.hold(entry.weight());
+        self.hold(cached.weight());
         self.entries
             .borrow_mut()
-            .put(path.into(), Rc::clone(&entry));
+            .put(path.into(), Rc::clone(&cached));
         self.make_room();
     }
 
-    /// Has `change` alter what an entry holds of coded forms. If that is more than there is room
+    /// Has `change` alter what an cached holds of coded forms. If that is more than there is room
     /// for, others go.
-    pub fn adjust(&self, entry: &Rc<Entry>, change: impl FnOnce()) {
-        let keeps = self.keeps(entry);
-        let before = entry.weight();
+    pub fn adjust(&self, cached: &Rc<CachedFile>, change: impl FnOnce()) {
+        let keeps = self.keeps(cached);
+        let before = cached.weight();
         change();
         if keeps {
             self.held.set(self.held.get() - before);
-            self.hold(entry.weight());
+            self.hold(cached.weight());
             self.make_room();
         }
     }
@@ -117,8 +76,8 @@ impl Cache {
     /// Forgets a path.
     pub fn remove(&self, path: &[u8]) {
         let removed = self.entries.borrow_mut().pop(path);
-        if let Some(entry) = removed {
-            self.held.set(self.held.get() - entry.weight());
+        if let Some(cached) = removed {
+            self.held.set(self.held.get() - cached.weight());
         }
     }
 
@@ -130,7 +89,7 @@ impl Cache {
             .borrow()
             .iter()
             .rev()
-            .find(|(_, entry)| entry.holds_idle_descriptor())
+            .find(|(_, cached)| cached.holds_idle_descriptor())
             .map(|(path, _)| path.clone());
         if let Some(path) = &idle {
             self.remove(path);

@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::cache::Weight;
 use super::compress::Compressed;
-use super::once::Job;
 use super::representation::Representation;
+use super::single_flight::Job;
+use super::weight::Weight;
 use crate::http::{Coding, Offers};
 use crate::sys::file::{self, Kind, Stamp};
 use crate::sys::open::Root;

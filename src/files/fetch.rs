@@ -1,4 +1,4 @@
-//! Finding a file anew: from its path to an [`Entry`].
+//! Finding a file anew: from its path to an [`CachedFile`].
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -9,10 +9,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::cache::Cache;
-use super::entry::{Content, Entry, prepared_and_body_bytes};
-use super::failure::Failure;
+use super::cached_file::CachedFile;
+use super::content::Content;
 use super::lookup;
-use super::root::Served;
+use super::request_error::RequestError;
+use super::served_root::ServedRoot;
+use super::source::needs_the_disk;
+use super::weight::prepared_and_body_bytes;
 use crate::limits;
 use crate::runtime::driver::Handle;
 use crate::runtime::{self, Shard};
@@ -23,13 +26,13 @@ use crate::sys::transfer::pread_nowait;
 
 /// What a look at a path came to.
 pub enum Fetched {
-    /// The known entry still holds.
-    Known(Rc<Entry>),
-    /// A new entry, good for the cache.
-    New(Entry),
-    /// A new entry, good for this one answer: the file is just being changed,
+    /// The known cached still holds.
+    Known(Rc<CachedFile>),
+    /// A new cached, good for the cache.
+    New(CachedFile),
+    /// A new cached, good for this one answer: the file is just being changed,
     /// or the disk has too much to do.
-    Passing(Entry),
+    Passing(CachedFile),
 }
 
 /// How files are fetched.
@@ -38,8 +41,8 @@ pub struct Fetch<'a> {
     /// The shard that does it.
     pub shard: &'a Shard,
     /// The folder that paths are resolved beneath.
-    pub served: &'a Served,
-    /// Where the entry is to go.
+    pub served: &'a ServedRoot,
+    /// Where the cached is to go.
     pub cache: &'a Cache,
     /// A file up to this size is read into memory.
     pub body_bytes_max: usize,
@@ -73,7 +76,11 @@ impl Fetch<'_> {
     ///
     /// The file is found first and opened afterwards, so that no device and no
     /// FIFO is ever opened, which may have effects of its own.
-    pub async fn file(&self, path: &CStr, known: Option<Rc<Entry>>) -> Result<Fetched, Failure> {
+    pub async fn file(
+        &self,
+        path: &CStr,
+        known: Option<Rc<CachedFile>>,
+    ) -> Result<Fetched, RequestError> {
         let mut changing = None;
         for _ in 0..limits::FETCH_ATTEMPTS {
             let now_ms = self.shard.now_ms();
@@ -88,21 +95,23 @@ impl Fetch<'_> {
             // Something else may have come between.
             let Ok(stamp) = regular(&fd) else { continue };
             let file = Rc::new(File { fd, stamp });
-            let entry =
-                |content| Entry::new(CString::from(path), stamp, content, self.codes, now_ms);
+            let cached =
+                |content| CachedFile::new(CString::from(path), stamp, content, self.codes, now_ms);
             if !self.goes_to_memory(stamp.size) {
-                return Ok(Fetched::New(entry(Content::Open(file))));
+                return Ok(Fetched::New(cached(Content::Open(file))));
             }
             let settled = is_settled(&stamp);
             if let Some(body) = self.read(&file).await? {
                 return Ok(match settled {
-                    true => Fetched::New(entry(Content::Memory(body, Some(Rc::default())))),
-                    false => Fetched::Passing(entry(Content::Memory(body, None))),
+                    true => Fetched::New(cached(Content::Memory(body, Some(Rc::default())))),
+                    false => Fetched::Passing(cached(Content::Memory(body, None))),
                 });
             }
-            changing = Some(entry(Content::Open(file)));
+            changing = Some(cached(Content::Open(file)));
         }
-        changing.map(Fetched::Passing).ok_or(Failure::Exhausted)
+        changing
+            .map(Fetched::Passing)
+            .ok_or(RequestError::Exhausted)
     }
 
     fn goes_to_memory(&self, size: u64) -> bool {
@@ -145,20 +154,12 @@ impl Fetch<'_> {
     }
 }
 
-/// Whether a read that must not wait could not be done without.
-pub fn needs_the_disk(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
-    )
-}
-
-/// The stamp of a regular file; other things are a [`Failure`].
-fn regular(fd: &OwnedFd) -> Result<Stamp, Failure> {
+/// The stamp of a regular file; other things are a [`RequestError`].
+fn regular(fd: &OwnedFd) -> Result<Stamp, RequestError> {
     match sys::file::stamp(fd.as_fd())? {
         (Kind::File, stamp) => Ok(stamp),
-        (Kind::Directory, _) => Err(Failure::Folder),
-        (Kind::Other, _) => Err(Failure::NotFound),
+        (Kind::Directory, _) => Err(RequestError::Folder),
+        (Kind::Other, _) => Err(RequestError::NotFound),
     }
 }
 

@@ -29,7 +29,7 @@ impl std::error::Error for OffloadError {}
 
 /// A kind of work. Each has a bound of its own, so that none takes another's place.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum WorkKind {
     /// Compressing what clients wait for.
     Compress,
     /// Rendering listings.
@@ -66,11 +66,11 @@ impl Offload {
         })
     }
 
-    fn class(&self, kind: Kind) -> &Class {
+    fn class(&self, kind: WorkKind) -> &Class {
         match kind {
-            Kind::Compress => &self.compress,
-            Kind::Listing => &self.listing,
-            Kind::Digest => &self.digest,
+            WorkKind::Compress => &self.compress,
+            WorkKind::Listing => &self.listing,
+            WorkKind::Digest => &self.digest,
         }
     }
 
@@ -81,7 +81,7 @@ impl Offload {
     #[track_caller]
     pub fn start(
         &self,
-        kind: Kind,
+        kind: WorkKind,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), OffloadError> {
         self.class(kind)
@@ -97,7 +97,7 @@ impl Offload {
     /// See [`OffloadError`]; a full house is told at once.
     pub async fn run<T: Send + 'static>(
         &self,
-        kind: Kind,
+        kind: WorkKind,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, OffloadError> {
         let task = self.class(kind).run(work).map_err(OffloadError::Busy)?;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::entry::Content;
+use super::content::Content;
 use super::representation::Representation;
 use crate::http::multipart::Multipart;
 use crate::http::{

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use super::cache::Weight;
-use super::entry::Content;
+use super::content::Content;
+use super::weight::Weight;
 use crate::http::digest::Sha256;
 use crate::http::{Coding, DateValue, HeaderBlock, Validators};
 use crate::sys;

@@ -3,15 +3,15 @@
 use super::compress::Compressed;
 use super::digest::Digests;
 use super::offload::Offload;
-use super::once::Once;
 use super::representation::Identity;
+use super::single_flight::SingleFlight;
 use crate::tasks::{Handle, PoolError};
 
 /// Where the shards of one server have work done that would hold them up. It is looked at when
 /// something is made, never for what is cached.
 pub struct SharedWork {
     pub(super) offload: Offload,
-    pub(super) compressed: Once<Identity, Compressed>,
+    pub(super) compressed: SingleFlight<Identity, Compressed>,
     pub(super) digests: Digests,
 }
 
@@ -23,7 +23,7 @@ impl SharedWork {
     pub fn new(pool: &Handle) -> Result<SharedWork, PoolError> {
         Ok(SharedWork {
             offload: Offload::to(pool)?,
-            compressed: Once::default(),
+            compressed: SingleFlight::default(),
             digests: Digests::default(),
         })
     }

@@ -8,8 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
-use super::entry::Content;
-use super::fetch::needs_the_disk;
+use super::content::Content;
 use super::offload::{block_in_place, checkpoint};
 use crate::limits;
 use crate::sys::file::{self, Stamp};
@@ -73,4 +72,12 @@ impl Source {
             false => Err(io::Error::other("the file changed while it was read")),
         }
     }
+}
+
+/// Whether a read that must not wait could not be done without.
+pub fn needs_the_disk(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
+    )
 }

@@ -13,7 +13,7 @@ const RETRY_AFTER_S: &str = "1";
 
 /// Why a path is not answered with a file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
+pub enum RequestError {
     /// There is nothing, or nothing that is ever shown.
     NotFound,
     /// It exists and may not be shown.
@@ -28,53 +28,57 @@ pub enum Failure {
     NotAcceptable,
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
+impl From<io::Error> for RequestError {
+    fn from(error: io::Error) -> RequestError {
         match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ELOOP => {
-                Failure::NotFound
+                RequestError::NotFound
             }
             // EXDEV: the path leads out of the root.
-            Errno::EXDEV | Errno::EACCES | Errno::EPERM => Failure::Forbidden,
+            Errno::EXDEV | Errno::EACCES | Errno::EPERM => RequestError::Forbidden,
             // EAGAIN: renames kept racing the lookup.
-            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => Failure::Exhausted,
-            _ => Failure::Broken,
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => {
+                RequestError::Exhausted
+            }
+            _ => RequestError::Broken,
         }
     }
 }
 
-impl From<OffloadError> for Failure {
-    fn from(error: OffloadError) -> Failure {
+impl From<OffloadError> for RequestError {
+    fn from(error: OffloadError) -> RequestError {
         match error {
-            OffloadError::Busy(_) | OffloadError::Lost(TaskError::Stopped) => Failure::Exhausted,
-            OffloadError::Lost(TaskError::Panicked(_)) => Failure::Broken,
+            OffloadError::Busy(_) | OffloadError::Lost(TaskError::Stopped) => {
+                RequestError::Exhausted
+            }
+            OffloadError::Lost(TaskError::Panicked(_)) => RequestError::Broken,
         }
     }
 }
 
-impl Failure {
+impl RequestError {
     /// What the client is told. Paths on the server stay the server's.
     pub fn response(self) -> Response {
         match self {
-            Failure::NotFound => Response::error(
+            RequestError::NotFound => Response::error(
                 Status::NOT_FOUND,
                 "There is nothing at this path; check how it is written.",
             ),
-            Failure::Forbidden | Failure::Folder => Response::error(
+            RequestError::Forbidden | RequestError::Folder => Response::error(
                 Status::FORBIDDEN,
                 "This path may not be shown; ask the operator of this server for access.",
             ),
-            Failure::NotAcceptable => Response::error(
+            RequestError::NotAcceptable => Response::error(
                 Status::NOT_ACCEPTABLE,
                 "This can't be sent in a content coding that accept-encoding allows; allow identity.",
             )
             .with("vary", "accept-encoding"),
-            Failure::Exhausted => Response::error(
+            RequestError::Exhausted => Response::error(
                 Status::SERVICE_UNAVAILABLE,
                 "The server is short of resources; ask again in a second.",
             )
             .with("retry-after", RETRY_AFTER_S),
-            Failure::Broken => Response::error(
+            RequestError::Broken => Response::error(
                 Status::INTERNAL_SERVER_ERROR,
                 "The server could not read what is at this path; tell its operator.",
             ),

@@ -1,20 +1,18 @@
-//! A file as it was found: as it is, and what else it can be sent as.
+//! A cached file: the representation of its bytes as they are, and its coded forms.
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::rc::Rc;
 
-use bytes::Bytes;
-
-use super::cache::Weight;
 use super::codings::Codings;
+use super::content::Content;
 use super::representation::Representation;
-use crate::http::{Prepared, mime};
-use crate::sys::file::{File, Stamp};
+use super::weight::Weight;
+use crate::http::mime;
+use crate::sys::file::Stamp;
 
 /// A file as it was found.
 #[derive(Debug)]
-pub struct Entry {
+pub struct CachedFile {
     /// Its path below the root.
     pub path: CString,
     /// The file as it is.
@@ -25,16 +23,7 @@ pub struct Entry {
     pub checked_ms: Cell<u64>,
 }
 
-/// Where a representation's bytes are.
-#[derive(Debug)]
-pub enum Content {
-    /// All in memory; no descriptor is held. The second is there if it is cached.
-    Memory(Bytes, Option<Rc<Prepared>>),
-    /// Behind a descriptor.
-    Open(Rc<File>),
-}
-
-impl Entry {
+impl CachedFile {
     /// What is known of the file at `path`, which had `stamp` at `checked_ms`.
     ///
     /// `codes`: coded forms of files are served here.
@@ -44,11 +33,11 @@ impl Entry {
         content: Content,
         codes: bool,
         checked_ms: u64,
-    ) -> Entry {
+    ) -> CachedFile {
         let content_type = mime::content_type(path.as_bytes());
         let codings =
             (codes && mime::is_compressible(&content_type)).then(|| Box::new(Codings::new(&path)));
-        Entry {
+        CachedFile {
             plain: Representation::plain(stamp, content, content_type, codings.is_some()),
             path,
             codings,
@@ -67,7 +56,7 @@ impl Entry {
         self.plain.holds_idle_descriptor() || self.codings.as_deref().is_some_and(of_codings)
     }
 
-    /// What it takes of a cache: an entry's place, and what its forms take.
+    /// What it takes of a cache: an cached's place, and what its forms take.
     pub fn weight(&self) -> Weight {
         let own = Weight {
             bytes: self.plain.weight().bytes,
@@ -78,9 +67,4 @@ impl Entry {
             None => own,
         }
     }
-}
-
-/// Bytes that a body of `body_bytes` takes of the cache's memory.
-pub fn prepared_and_body_bytes(body_bytes: usize) -> usize {
-    body_bytes.saturating_mul(2)
 }

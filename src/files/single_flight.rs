@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 use crate::limits;
 
 /// The work that is under way, and those of its results that somebody holds, by what they are for.
-pub struct Once<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
+pub struct SingleFlight<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
 
 /// A piece of work and, later, its result.
 #[derive(Debug)]
@@ -23,13 +23,13 @@ pub struct Job<V> {
 /// Whoever holds it owes the result. Dropped without one, it says that there is none.
 pub struct Promise<V>(Arc<Job<V>>);
 
-impl<K, V> Default for Once<K, V> {
+impl<K, V> Default for SingleFlight<K, V> {
     fn default() -> Self {
-        Once(Mutex::default())
+        SingleFlight(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, V> Once<K, V> {
+impl<K: Eq + Hash, V> SingleFlight<K, V> {
     /// The work for `key`: that of others, unless it came to nothing, or what `start` starts.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    type Jobs = Once<u32, u32>;
+    type Jobs = SingleFlight<u32, u32>;
 
     /// Joins the work for a key; the promise if it had to be started.
     fn join(jobs: &Jobs, key: u32) -> (Arc<Job<u32>>, Option<Promise<u32>>) {
