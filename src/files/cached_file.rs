@@ -2,46 +2,112 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
+use std::rc::Rc;
 
 use super::codings::Codings;
 use super::content::Content;
+use super::options::FilesOptions;
 use super::representation::Representation;
+use super::validators::FileValidators;
+use super::watch::FileWatch;
 use super::weight::Weight;
 use crate::http::mime;
+use crate::sys;
 use crate::sys::file::Stamp;
 
-/// A file as it was found.
+/// A file as it was found, with all forms that it can be sent in.
 #[derive(Debug)]
 pub struct CachedFile {
     /// Its path below the root.
     pub path: CString,
     /// The file as it is.
     pub plain: Representation,
+    /// What its validators are made of.
+    pub validators: FileValidators,
     /// Its coded forms, if it can have any.
     pub codings: Option<Box<Codings>>,
-    /// When it was last found to be what its path leads to, on the shard's clock.
-    pub checked_ms: Cell<u64>,
+    /// Whether the file changes meanwhile.
+    _watch: Rc<FileWatch>,
+    /// Until when it counts as what its path leads to, on the shard's clock.
+    fresh_until_ms: Cell<u64>,
+    /// When its validators are to be made again, on the shard's clock.
+    renew_at_ms: u64,
+}
+
+/// Where a new cached file comes from.
+pub struct Found<'a> {
+    /// Its path below the root.
+    pub path: CString,
+    /// The stamp that it was read or opened with.
+    pub stamp: Stamp,
+    /// Its changes since before that.
+    pub watch: Rc<FileWatch>,
+    /// The shard's clock just before.
+    pub now_ms: u64,
+    /// How files are served.
+    pub options: &'a FilesOptions,
 }
 
 impl CachedFile {
-    /// What is known of the file at `path`, which had `stamp` at `checked_ms`.
-    ///
-    /// `codes`: coded forms of files are served here.
-    pub fn new(
-        path: CString,
-        stamp: Stamp,
-        content: Content,
-        codes: bool,
-        checked_ms: u64,
-    ) -> CachedFile {
+    /// A file that was found with this content.
+    pub fn new(found: Found<'_>, content: Content) -> CachedFile {
+        let Found {
+            path,
+            stamp,
+            watch,
+            now_ms,
+            options,
+        } = found;
         let content_type = mime::content_type(path.as_bytes());
-        let codings =
-            (codes && mime::is_compressible(&content_type)).then(|| Box::new(Codings::new(&path)));
-        CachedFile {
-            plain: Representation::plain(stamp, content, content_type, codings.is_some()),
+        let codings = (options.codes() && mime::is_compressible(&content_type))
+            .then(|| Box::new(Codings::new(&path)));
+        let validators = FileValidators::of(&stamp, options.etag, sys::time::realtime());
+        let renew_at_ms = validators
+            .renew_in_ms
+            .map_or(u64::MAX, |ms| now_ms.saturating_add(ms));
+        let cached = CachedFile {
+            plain: Representation::plain(
+                stamp,
+                content,
+                content_type,
+                &validators,
+                codings.is_some(),
+            ),
+            validators,
             path,
             codings,
-            checked_ms: Cell::new(checked_ms),
+            _watch: watch,
+            fresh_until_ms: Cell::new(0),
+            renew_at_ms,
+        };
+        cached.note_checked(now_ms, options.revalidate_ms);
+        cached
+    }
+
+    /// Whether it may be used without a look at the file system.
+    #[inline]
+    pub fn is_fresh(&self, now_ms: u64) -> bool {
+        now_ms < self.fresh_until_ms.get()
+    }
+
+    /// Whether it still holds, found with the same stamp: whether its validators do. They are
+    /// made again once a change would show in the stamp, and when the clock has come past the
+    /// file's date or was set back before it.
+    pub fn is_valid(&self, now_ms: u64) -> bool {
+        now_ms < self.renew_at_ms && self.plain.is_date_past(sys::time::realtime().0)
+    }
+
+    /// Notes that at `now_ms` its path led to it. It counts as fresh for `period_ms`.
+    pub fn note_checked(&self, now_ms: u64, period_ms: u64) {
+        let until_ms = now_ms.saturating_add(period_ms).min(self.renew_at_ms);
+        self.fresh_until_ms.set(until_ms);
+    }
+
+    /// Has it, and what lies beside it, looked at again before it is used.
+    pub fn recheck(&self) {
+        self.fresh_until_ms.set(0);
+        if let Some(codings) = &self.codings {
+            codings.recheck();
         }
     }
 
@@ -50,13 +116,13 @@ impl CachedFile {
         &self.plain.identity.stamp
     }
 
-    /// Whether to drop it, were it only in the cache, would close a descriptor.
+    /// Whether it has a descriptor that the cache alone holds, so that evicting it closes one.
     pub fn holds_idle_descriptor(&self) -> bool {
         let of_codings = |codings: &Codings| codings.holds_idle_descriptor();
         self.plain.holds_idle_descriptor() || self.codings.as_deref().is_some_and(of_codings)
     }
 
-    /// What it takes of a cache: an cached's place, and what its forms take.
+    /// Its share of the cache: its own, and those of its coded forms.
     pub fn weight(&self) -> Weight {
         let own = Weight {
             bytes: self.plain.weight().bytes,

@@ -15,7 +15,7 @@ use crate::http::digest::Sha256;
 use crate::limits;
 use crate::runtime::{Shard, timeout};
 
-/// The digests that are known, for all shards, and the work on others.
+/// Known digests, shared by all shards, and those being computed.
 pub struct Digests {
     known: Arc<Mutex<LruCache<Identity, Sha256>>>,
     jobs: SingleFlight<Identity, Sha256>,
@@ -31,8 +31,8 @@ impl Default for Digests {
     }
 }
 
-/// The digest of a representation; `None` if it can't be had within `patience`. It is then made all
-/// the same, unless there is too much to do already, and the next one to ask may find it.
+/// The digest of a representation; `None` if it is not there within `patience`. It is computed all
+/// the same, unless too many are already, and the next request may find it.
 pub async fn digest(
     shard: &Shard,
     digests: &Digests,

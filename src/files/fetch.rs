@@ -5,49 +5,54 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use nix::errno::Errno;
 
 use super::cache::Cache;
-use super::cached_file::CachedFile;
+use super::cached_file::{CachedFile, Found};
+use super::changes::Changes;
 use super::content::Content;
 use super::lookup;
+use super::options::FilesOptions;
 use super::request_error::RequestError;
 use super::served_root::ServedRoot;
 use super::source::needs_the_disk;
+use super::validators::is_settled;
+use super::watch::{FileWatch, Folder};
 use super::weight::prepared_and_body_bytes;
 use crate::limits;
 use crate::runtime::driver::Handle;
 use crate::runtime::{self, Shard};
 use crate::sys;
-use crate::sys::file::{File, Kind, Stamp};
+use crate::sys::file::{File, Kind, Stamp, WriteWatch};
 use crate::sys::open::{open_how_path, open_how_read};
 use crate::sys::transfer::pread_nowait;
 
-/// What a look at a path came to.
+/// The result of looking a path up.
 pub enum Fetched {
-    /// The known cached still holds.
+    /// The cached file is still current.
     Known(Rc<CachedFile>),
-    /// A new cached, good for the cache.
+    /// A file that may be cached.
     New(CachedFile),
-    /// A new cached, good for this one answer: the file is just being changed,
-    /// or the disk has too much to do.
+    /// A file for this one response: it is being changed, or too many reads wait for the disk.
     Passing(CachedFile),
 }
 
-/// How files are fetched.
+/// Looks files up for one shard.
 #[derive(Copy, Clone)]
 pub struct Fetch<'a> {
     /// The shard that does it.
     pub shard: &'a Shard,
     /// The folder that paths are resolved beneath.
     pub served: &'a ServedRoot,
-    /// Where the cached is to go.
+    /// The shard's cache.
     pub cache: &'a Cache,
-    /// A file up to this size is read into memory.
-    pub body_bytes_max: usize,
-    /// Coded forms of files are served.
-    pub codes: bool,
+    /// The changes of cached files.
+    pub changes: &'a Changes,
+    /// How files are served.
+    pub options: &'a FilesOptions,
     /// Bodies of this shard whose reading waits for the disk.
     pub cold_reads: &'a Cell<usize>,
 }
@@ -84,26 +89,45 @@ impl Fetch<'_> {
         let mut changing = None;
         for _ in 0..limits::FETCH_ATTEMPTS {
             let now_ms = self.shard.now_ms();
-            let found = lookup::open(self.shard, self.served, path, open_how_path()).await?;
-            let stamp = regular(&found)?;
+            let (found, is_direct) = self.find(path).await?;
+            let before = regular(&found)?;
             drop(found);
-            if let Some(known) = known.as_ref().filter(|known| *known.stamp() == stamp) {
-                known.checked_ms.set(now_ms);
+            if let Some(known) = known.as_ref().filter(|known| *known.stamp() == before)
+                && known.is_valid(now_ms)
+            {
+                known.note_checked(now_ms, self.options.revalidate_ms);
                 return Ok(Fetched::Known(Rc::clone(known)));
             }
+            let watch = self.watch(path, is_direct).await;
             let fd = lookup::open(self.shard, self.served, path, open_how_read()).await?;
             // Something else may have come between.
             let Ok(stamp) = regular(&fd) else { continue };
-            let file = Rc::new(File { fd, stamp });
-            let cached =
-                |content| CachedFile::new(CString::from(path), stamp, content, self.codes, now_ms);
-            if !self.goes_to_memory(stamp.size) {
-                return Ok(Fetched::New(cached(Content::Open(file))));
+            if (stamp.dev, stamp.ino) != (before.dev, before.ino) {
+                continue;
             }
-            let settled = is_settled(&stamp);
+            watch.note_opened(&stamp);
+            let writes = Rc::clone(&watch) as Rc<dyn WriteWatch>;
+            let file = Rc::new(File::new(fd, stamp).watched(writes));
+            let cached = |content| {
+                let found = Found {
+                    path: CString::from(path),
+                    stamp,
+                    watch: Rc::clone(&watch),
+                    now_ms,
+                    options: self.options,
+                };
+                CachedFile::new(found, content)
+            };
+            if !self.goes_to_memory(stamp.size) {
+                return Ok(keep_unless_changed(&watch, cached(Content::Open(file))));
+            }
+            let settled = is_settled(&stamp, sys::time::realtime());
             if let Some(body) = self.read(&file).await? {
                 return Ok(match settled {
-                    true => Fetched::New(cached(Content::Memory(body, Some(Rc::default())))),
+                    true => {
+                        let content = Content::Memory(body, Some(Rc::default()));
+                        keep_unless_changed(&watch, cached(content))
+                    }
                     false => Fetched::Passing(cached(Content::Memory(body, None))),
                 });
             }
@@ -114,9 +138,48 @@ impl Fetch<'_> {
             .ok_or(RequestError::Exhausted)
     }
 
+    /// Finds what `path` leads to, and says whether it does so without symbolic links: only then
+    /// is the file in the folder that its path names.
+    async fn find(&self, path: &CStr) -> io::Result<(OwnedFd, bool)> {
+        let how = open_how_path();
+        match lookup::open(self.shard, self.served, path, how.no_symlinks()).await {
+            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                let found = lookup::open(self.shard, self.served, path, how).await?;
+                Ok((found, false))
+            }
+            found => Ok((found?, true)),
+        }
+    }
+
+    /// Watches for changes of the file at `path`, of which all reports count that come after the
+    /// call.
+    async fn watch(&self, path: &CStr, is_direct: bool) -> Rc<FileWatch> {
+        let folder = match is_direct {
+            true => self.folder(path).await,
+            false => None,
+        };
+        self.changes.watch(path, folder)
+    }
+
+    async fn folder(&self, path: &CStr) -> Option<Arc<Folder>> {
+        let watches = self.changes.watches();
+        watches.instance()?;
+        let path = path.to_bytes();
+        let parent = match path.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => CString::new(&path[..slash]).ok()?,
+            None => CString::from(c"."),
+        };
+        let how = open_how_path().no_symlinks();
+        let folder = lookup::open(self.shard, self.served, &parent, how)
+            .await
+            .ok()?;
+        let (_, stamp) = sys::file::stamp(folder.as_fd()).ok()?;
+        watches.folder(folder.as_fd(), (stamp.dev, stamp.ino))
+    }
+
     fn goes_to_memory(&self, size: u64) -> bool {
         usize::try_from(size).is_ok_and(|size| {
-            size <= self.body_bytes_max && self.cache.takes(prepared_and_body_bytes(size))
+            size <= self.options.cache_body_bytes && self.cache.takes(prepared_and_body_bytes(size))
         })
     }
 
@@ -163,9 +226,10 @@ fn regular(fd: &OwnedFd) -> Result<Stamp, RequestError> {
     }
 }
 
-/// Whether another change would show in the file's times.
-pub fn is_settled(stamp: &Stamp) -> bool {
-    let (seconds, nanoseconds) = sys::time::realtime();
-    let now_ns = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-    (now_ns - i128::from(stamp.ctime_ns)).unsigned_abs() >= u128::from(limits::FILE_SETTLED_NS)
+/// What was reported as changed while it was looked at may be outdated by now.
+fn keep_unless_changed(watch: &FileWatch, cached: CachedFile) -> Fetched {
+    match watch.has_changed() {
+        true => Fetched::Passing(cached),
+        false => Fetched::New(cached),
+    }
 }

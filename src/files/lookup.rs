@@ -1,5 +1,5 @@
-//! From a path to an open file: at once where the kernel knows the way, and by
-//! one of its workers where the disk must be asked.
+//! Opening paths below the root: at once where the kernel has them in its dentry cache, by one of
+//! its workers where the disk must be read.
 
 use std::ffi::{CStr, CString};
 use std::io;

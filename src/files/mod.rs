@@ -1,12 +1,13 @@
 //! Files as a web resource: from a request's head to a response.
 //!
-//! [`Files`] belongs to one shard. What it has once found it remembers in
-//! a cache: small bodies in memory, larger files as descriptors. A cached file
-//! is taken for current for a stated time; then one lookup, as a rule without
-//! waiting, tells whether its path still leads to it.
+//! [`Files`] belongs to one shard and caches what it has found: small bodies in memory, larger
+//! files as descriptors. A cached file counts as current until the kernel reports a change of it,
+//! and for a configured time at most; then one lookup, as a rule without waiting for the disk,
+//! checks whether its path still leads to it.
 
 mod cache;
 mod cached_file;
+mod changes;
 mod codings;
 mod compress;
 mod content;
@@ -26,6 +27,8 @@ mod served_root;
 mod shared_work;
 mod single_flight;
 mod source;
+mod validators;
+mod watch;
 mod weight;
 
 use std::cell::{Cell, RefCell};
@@ -41,9 +44,12 @@ use nix::errno::Errno;
 pub use options::FilesOptions;
 pub use root::FilesError;
 pub use shared_work::SharedWork;
+pub use validators::EtagMode;
+pub use watch::{WatchStats, Watches};
 
 use cache::Cache;
 use cached_file::CachedFile;
+use changes::Changes;
 use fetch::{Fetch, Fetched};
 use negotiate::{Negotiation, Selected};
 use represent::represent;
@@ -53,6 +59,7 @@ use served_root::ServedRoot;
 
 use crate::http::digest::{Sha256, repr_digest, wants_sha256};
 use crate::http::{Head, Known, Method, Response, Status, Target, target};
+use crate::limits;
 use crate::runtime::Shard;
 use crate::sys::file::{self, Kind};
 use crate::sys::open::open_how_path;
@@ -68,15 +75,16 @@ struct Inner {
     shard: Shard,
     options: FilesOptions,
     shared_work: Arc<SharedWork>,
-    root: RootWatch,
+    root: Rc<RootWatch>,
     cache: Rc<Cache>,
+    changes: Rc<Changes>,
     cold_reads: Cell<usize>,
     /// Where an index file's path is put together, so that a hit allocates nothing.
     index_path: RefCell<Vec<u8>>,
 }
 
 impl Files {
-    /// Opens the folder. All shards of a server share the shared_work.
+    /// Opens the folder. All shards of a server share the same `shared_work`.
     ///
     /// # Errors
     ///
@@ -87,12 +95,24 @@ impl Files {
         options: FilesOptions,
         shared_work: &Arc<SharedWork>,
     ) -> Result<Files, FilesError> {
-        let cache = Cache::new(options.cache_files, options.cache_bodies_bytes);
+        let cache = Rc::new(Cache::new(options.cache_files, options.cache_bodies_bytes));
+        let root = RootWatch::new(root, options.revalidate_ms, shard.now_ms())?;
+        let root = Rc::new(root);
+        let changes = Rc::new(Changes::new(&shared_work.watches, &cache));
+        let period_ms = options.revalidate_ms.max(limits::SWEEP_PERIOD_MS_MIN);
+        shard.spawn_detached(changes::follow(shard.clone(), Rc::downgrade(&changes)));
+        shard.spawn_detached(changes::sweep(
+            shard.clone(),
+            Rc::downgrade(&changes),
+            Rc::downgrade(&root),
+            period_ms,
+        ));
         Ok(Files(Rc::new(Inner {
             shard: shard.clone(),
             shared_work: Arc::clone(shared_work),
-            root: RootWatch::new(root, options.revalidate_ms, shard.now_ms())?,
-            cache: Rc::new(cache),
+            root,
+            cache,
+            changes,
             options,
             cold_reads: Cell::default(),
             index_path: RefCell::default(),
@@ -194,13 +214,16 @@ impl Inner {
         Some(use_path(&path))
     }
 
-    /// Whether an cached may be used, by a look that needs no waiting.
+    /// Whether a cached file may be used, by a lookup that doesn't wait for the disk.
     fn is_current(&self, served: &ServedRoot, cached: &CachedFile, now_ms: u64) -> bool {
         if !cached.plain.is_intact() {
             return false;
         }
-        if now_ms.saturating_sub(cached.checked_ms.get()) < self.options.revalidate_ms {
+        if cached.is_fresh(now_ms) {
             return true;
+        }
+        if !cached.is_valid(now_ms) {
+            return false;
         }
         let found = served
             .root
@@ -208,10 +231,10 @@ impl Inner {
             .and_then(|fd| file::stamp(fd.as_fd()));
         match found {
             Ok((Kind::File, stamp)) if stamp == *cached.stamp() => {
-                cached.checked_ms.set(now_ms);
+                cached.note_checked(now_ms, self.options.revalidate_ms);
                 true
             }
-            // What was good a moment ago is better than no answer.
+            // The cached file is better than no answer.
             Err(error) => is_short_of_descriptors(&error),
             Ok(_) => false,
         }
@@ -289,8 +312,8 @@ impl Inner {
             shard: &self.shard,
             served,
             cache: &self.cache,
-            body_bytes_max: self.options.cache_body_bytes,
-            codes: self.options.codes(),
+            changes: &self.changes,
+            options: &self.options,
             cold_reads: &self.cold_reads,
         }
     }
@@ -325,7 +348,7 @@ impl Inner {
                 self.cache.remove(path.as_bytes());
                 Ok(Rc::new(cached))
             }
-            // Says nothing of the file.
+            // Not a property of the file.
             Err(RequestError::Exhausted) => Err(RequestError::Exhausted),
             Err(failure) => {
                 self.cache.remove(path.as_bytes());

@@ -1,13 +1,12 @@
-//! Which form of a file a request gets, and the making of it.
+//! Content negotiation: which form of a file a request gets, and making that form.
 //!
 //! A request for a part always gets a part of the file as it is: sizes and offsets then mean the
-//! same to every client, and what is resumed is what was begun. Everyone else gets what
-//! Accept-Encoding likes best (RFC 9110 section 12.5.3), first of what lies beside the file.
+//! same to every client, and a resumed download continues the same bytes. Other requests get the
+//! form that Accept-Encoding prefers (RFC 9110 section 12.5.3), first of what lies beside the file.
 //!
-//! A coded form that is not there yet is made once, whoever asks for it, and all who ask wait for
-//! it a short while: to send a file uncompressed takes longer than that on most networks, and
-//! would leave the large form in the caches on the way. When the time is up, or when the pool has
-//! too much to do already, the file is sent as it is.
+//! A coded form that is not there yet is made once for all requests, which wait for it for a short
+//! time: sending a file uncompressed takes longer on most networks, and would leave the large form
+//! in caches on the way. After that time, or when the pool is saturated, the file is sent as it is.
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -22,20 +21,22 @@ use super::cached_file::CachedFile;
 use super::codings::{Codings, Sibling};
 use super::compress::{Compressed, compress};
 use super::content::Content;
-use super::fetch::{Fetch, Fetched, is_settled};
+use super::fetch::{Fetch, Fetched};
 use super::lookup;
 use super::offload::WorkKind;
 use super::options::FilesOptions;
-use super::representation::{Identity, Representation, made_etag, sibling_etag};
+use super::representation::{Identity, Representation};
 use super::served_root::ServedRoot;
 use super::shared_work::SharedWork;
 use super::single_flight::Job;
 use super::source::Source;
+use super::validators::is_settled;
 use crate::http::{
     AcceptEncoding, Choice, Coding, Head, HeaderBlock, Known, Method, Precondition, Prepared,
     conditional,
 };
 use crate::runtime::{Shard, timeout};
+use crate::sys;
 use crate::sys::file::{self, Kind};
 use crate::sys::open::open_how_path;
 
@@ -45,11 +46,11 @@ pub enum Selected {
     Plain,
     /// A coded form.
     Coded(Rc<Representation>),
-    /// Nothing but these lines: the client has the form that it would get (304).
+    /// A 304 with these lines: the client has the form that it would get.
     NotModified(HeaderBlock),
-    /// Nothing: it takes neither a coded form that can be had, nor the file as it is (406).
+    /// A 406: the client takes neither a coded form that there is, nor the file as it is.
     NotAcceptable,
-    /// Nothing now: it doesn't take the file as it is, and there is no time to make the form (503).
+    /// A 503: the client doesn't take the file as it is, and the form is not made in time.
     Busy,
 }
 
@@ -134,7 +135,7 @@ impl Negotiation<'_> {
         if let Some(form) = codings.form(coding) {
             return Selected::Coded(form);
         }
-        let etag = made_etag(cached.stamp(), coding, self.options.level(coding));
+        let etag = self.made_etag(cached, coding);
         let current = cached.plain.validators_with(&etag);
         let is_known = head.headers.has(Known::IfNoneMatch)
             && conditional::evaluate(head.method, &head.headers, &current)
@@ -163,7 +164,7 @@ impl Negotiation<'_> {
     ) -> Option<Rc<Representation>> {
         // What is not kept would be made for every request anew, and what may still change
         // without its times showing it would be kept for too long.
-        if !self.cache.keeps(cached) || !is_settled(cached.stamp()) {
+        if !self.cache.keeps(cached) || !is_settled(cached.stamp(), sys::time::realtime()) {
             return None;
         }
         let now_ms = self.shard.now_ms();
@@ -172,17 +173,17 @@ impl Negotiation<'_> {
             let (cached, job) = (Rc::clone(cached), Arc::clone(&job));
             let keeper = Keeper {
                 cache: Rc::clone(self.cache),
-                etag: made_etag(cached.stamp(), coding, self.options.level(coding)),
+                etag: self.made_etag(&cached, coding),
                 copy_bytes_max: self.options.cache_body_bytes,
                 coding,
             };
-            // Also when nobody waits that long, so that the next one finds it.
+            // Kept also when every request has stopped waiting, so that the next one finds it.
             self.shard.spawn_detached(async move {
                 job.done().await;
                 keeper.keep(&cached, job);
             });
         }
-        // One that is late already holds up nobody else.
+        // Later requests don't wait for a job that is already late.
         let late_ms = job.asked_ms.saturating_add(self.options.work_wait_ms);
         let patience = Duration::from_millis(late_ms.saturating_sub(now_ms));
         if !job.is_done() {
@@ -190,11 +191,16 @@ impl Negotiation<'_> {
         }
         let keeper = Keeper {
             cache: Rc::clone(self.cache),
-            etag: made_etag(cached.stamp(), coding, self.options.level(coding)),
+            etag: self.made_etag(cached, coding),
             copy_bytes_max: self.options.cache_body_bytes,
             coding,
         };
         keeper.keep(cached, job)
+    }
+
+    fn made_etag(&self, cached: &CachedFile, coding: Coding) -> String {
+        let level = self.options.level(coding);
+        cached.validators.made_etag(coding, level)
     }
 
     fn start(
@@ -238,43 +244,55 @@ impl Negotiation<'_> {
         if intact && codings.siblings_are_current(&self.served.root, now_ms, period_ms) {
             return;
         }
+        let mut is_complete = true;
         for coding in Coding::ALL {
             let found = self.sibling(cached, codings, coding).await;
-            self.cache
-                .adjust(cached, || codings.set_sibling(coding, found));
+            is_complete &= found.is_some();
+            self.cache.adjust(cached, || {
+                codings.set_sibling(coding, found.unwrap_or_default());
+            });
         }
-        codings.set_checked(Some(now_ms));
+        match is_complete {
+            true => codings.set_checked(now_ms),
+            false => codings.recheck(),
+        }
     }
 
-    async fn sibling(&self, cached: &CachedFile, codings: &Codings, coding: Coding) -> Sibling {
+    /// What lies beside the file in this coding; `None` while that is being written.
+    async fn sibling(
+        &self,
+        cached: &CachedFile,
+        codings: &Codings,
+        coding: Coding,
+    ) -> Option<Sibling> {
         let path = codings.sibling_path(coding);
         let known = codings.sibling(coding);
         let Some(stamp) = self.regular(path).await else {
-            return Sibling::Absent;
+            return Some(Sibling::Absent);
         };
         match &known {
-            Sibling::Fresh(form) if form.identity.stamp == stamp => return known,
-            Sibling::Stale(old) if *old == stamp => return known,
+            Sibling::Fresh(form) if form.identity.stamp == stamp => return Some(known),
+            Sibling::Stale(old) if *old == stamp => return Some(known),
             _ => {}
         }
         if stamp.size == 0 || stamp.mtime_ns < cached.stamp().mtime_ns {
-            return Sibling::Stale(stamp);
+            return Some(Sibling::Stale(stamp));
         }
-        // One that is just being written is not taken yet.
-        let Ok(Fetched::New(found)) = self.fetch.file(path, None).await else {
-            return Sibling::Absent;
+        let found = match self.fetch.file(path, None).await {
+            Ok(Fetched::New(found)) => found,
+            Ok(_) => return None,
+            Err(_) => return Some(Sibling::Absent),
         };
         let stamp = *found.stamp();
         if stamp.size == 0 || stamp.mtime_ns < cached.stamp().mtime_ns {
-            return Sibling::Stale(stamp);
+            return Some(Sibling::Stale(stamp));
         }
-        Sibling::Fresh(Rc::new(cached.plain.coded(
-            coding,
-            sibling_etag(&stamp, coding),
-            found.plain.identity,
-            found.plain.content,
-            stamp.size,
-        )))
+        let etag = found.validators.sibling_etag(coding);
+        let (identity, content) = (found.plain.identity, found.plain.content);
+        let form = cached
+            .plain
+            .coded(coding, etag, identity, content, stamp.size);
+        Some(Sibling::Fresh(Rc::new(form)))
     }
 
     /// The stamp of the file at `path`, if there is one.
@@ -289,7 +307,7 @@ impl Negotiation<'_> {
     }
 }
 
-/// Turns a job's result into a form of an cached and keeps it there.
+/// Turns a job's result into a coded form of a cached file and keeps it there.
 struct Keeper {
     cache: Rc<Cache>,
     etag: String,
@@ -299,8 +317,8 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// The form; `None` as long as there is none. To be called once the job is done, by as many
-    /// as like.
+    /// The form; `None` if the job is not done or has made none. Any number of requests may call
+    /// this once the job is done.
     fn keep(
         self,
         cached: &Rc<CachedFile>,

@@ -1,4 +1,4 @@
-//! Why a path is not answered with a file, and what the client is told.
+//! Why a request is not answered with a file, and the response that says so.
 
 use std::io;
 
@@ -8,23 +8,23 @@ use super::offload::OffloadError;
 use crate::http::{Response, Status};
 use crate::tasks::TaskError;
 
-/// Seconds after which a client may hope for more luck.
+/// Retry-After of a 503, in seconds.
 const RETRY_AFTER_S: &str = "1";
 
 /// Why a path is not answered with a file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum RequestError {
-    /// There is nothing, or nothing that is ever shown.
+    /// There is nothing at the path, or nothing that is ever shown.
     NotFound,
     /// It exists and may not be shown.
     Forbidden,
     /// It is a folder.
     Folder,
-    /// Descriptors, memory or room in the pool of tasks ran out; this passes.
+    /// Descriptors, memory or the task pool's bounds are exhausted; this passes.
     Exhausted,
     /// The file system failed.
     Broken,
-    /// The client takes none of the content codings that it can be had in.
+    /// The client takes none of the content codings that there are.
     NotAcceptable,
 }
 
@@ -57,7 +57,7 @@ impl From<OffloadError> for RequestError {
 }
 
 impl RequestError {
-    /// What the client is told. Paths on the server stay the server's.
+    /// The response. It shows no path of the server.
     pub fn response(self) -> Response {
         match self {
             RequestError::NotFound => Response::error(

@@ -33,7 +33,7 @@ impl ServedRoot {
         }))
     }
 
-    /// What tells this folder from another at the same path.
+    /// Device and inode number, which identify the folder when its path is looked up again.
     pub fn device_and_inode(&self) -> (u64, u64) {
         self.device_and_inode
     }

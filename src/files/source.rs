@@ -1,5 +1,5 @@
-//! A representation's bytes as work on another thread reads them: in bounded pieces, and told
-//! from what the file has become meanwhile.
+//! A representation's bytes as a task on another thread reads them: in bounded pieces, and with an
+//! error if the file has changed meanwhile.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use crate::sys::transfer::pread_nowait;
 pub enum Source {
     /// In memory.
     Memory(Bytes),
-    /// Behind a descriptor of its own, as long as the file is what it was.
+    /// Behind a descriptor of its own, with the stamp that the file must still have at the end.
     File(fs::File, Stamp),
 }
 
