@@ -15,7 +15,7 @@ rounds, and a ratio is the median of the rounds' ratios.
 shapes   time per task, by shape of the work
 latency  from a task's intended start to its first instruction: an open loop of
          short (10 us) and long (1 ms) tasks at 50% and 90% utilisation; headwater
-         is told which may wait and has checkpoints in them, and once it is not
+         has priorities and checkpoints for them, and is measured once without
 feed     requests a second and their latency; each gathers 50 posts, ranks them
          and renders them as JSON; clients ask again as soon as they are answered
 
@@ -37,8 +37,8 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONTENDERS = ["headwater", "recorded", "tokio", "rayon", "threads", "go"]
-# Told no more of its tasks than the others: for latency alone.
-UNTOLD = ", untold"
+# Without priorities and checkpoints, which the others don't have: for latency alone.
+NO_HINTS = ", no hints"
 # What each contender could be beaten by: the ratio is to the best of them.
 RIVALS = ["tokio", "rayon"]
 SHAPES = {
@@ -81,8 +81,8 @@ class Bench:
         self.spins = None
 
     def run(self, name, part, *arguments):
-        program = self.programs[name.removesuffix(UNTOLD)]
-        command = [program, part, name.removesuffix(UNTOLD), *arguments, "--workers", str(self.workers)]
+        program = self.programs[name.removesuffix(NO_HINTS)]
+        command = [program, part, name.removesuffix(NO_HINTS), *arguments, "--workers", str(self.workers)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if done.returncode:
             sys.exit(f"{' '.join(command)}\n{done.stderr}")
@@ -171,13 +171,13 @@ def shapes(bench, markdown):
 
 def latency(bench, markdown):
     bench.calibrate()
-    names = [n for name in bench.programs for n in ([name, name + UNTOLD] if name == "headwater" else [name])]
+    names = [n for name in bench.programs for n in ([name, name + NO_HINTS] if name == "headwater" else [name])]
 
     def measure(utilisation):
         def one(name, number):
-            untold = ["--untold"] if name.endswith(UNTOLD) else []
+            no_hints = ["--no-hints"] if name.endswith(NO_HINTS) else []
             return bench.run(name, "latency", "--utilisation", str(utilisation), "--spins-per-us", bench.spins,
-                             "--seed", str(number + 1), *untold, *bench.seconds(2.0))
+                             "--seed", str(number + 1), *no_hints, *bench.seconds(2.0))
         return one
     found = bench.in_turn({u: measure(u) for u in UTILISATIONS}, names)
     for utilisation, by_name in found.items():

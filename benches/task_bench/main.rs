@@ -55,13 +55,13 @@ enum Part {
         utilisation: f64,
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
-        /// Tells headwater no more of the tasks than the others: one priority, no checkpoints
+        /// Gives headwater no hints that the others don't get: one priority, no checkpoints
         #[arg(long)]
-        untold: bool,
+        no_hints: bool,
         /// Share of the tasks that take 1 ms instead of 10 us
         #[arg(long, default_value_t = 0.01)]
         long_share: f64,
-        /// As `calibrate` gives it; measured when it isn't told
+        /// The figure of `calibrate`; measured by default
         #[arg(long)]
         spins_per_us: Option<f64>,
         #[arg(long, default_value_t = 1)]
@@ -77,7 +77,7 @@ enum Part {
         #[arg(long, default_value_t = 1.5)]
         seconds: f64,
     },
-    /// Rounds of the benchmark's work that a core does in a microsecond
+    /// Measures how many rounds of the benchmark's work a core does in a microsecond
     Calibrate,
 }
 
@@ -93,7 +93,7 @@ fn main() {
             contender,
             utilisation,
             seconds,
-            untold,
+            no_hints,
             long_share,
             spins_per_us,
             seed,
@@ -106,7 +106,7 @@ fn main() {
                 spins_per_us: spins_per_us.unwrap_or_else(|| cpu::spins_per_us(workers)),
                 seed,
             };
-            let pool = Offload::start(contender, workers, untold);
+            let pool = Offload::start(contender, workers, no_hints);
             let found = load.offer(&pool);
             println!(
                 "{{\"tasks\":{},\"refused\":{},\"cpu_busy\":{:.3},{},{},{},{}}}",

@@ -39,9 +39,9 @@ pub enum Offload {
 }
 
 impl Offload {
-    /// `untold`: headwater is told no more of the jobs than the others, neither that long ones may
-    /// wait nor where they can be interrupted.
-    pub fn start(name: Name, workers: usize, untold: bool) -> Offload {
+    /// `no_hints`: headwater knows no more of the jobs than the others: long ones have the same
+    /// priority, and no checkpoints.
+    pub fn start(name: Name, workers: usize, no_hints: bool) -> Offload {
         match name {
             Name::Headwater | Name::Recorded => {
                 let recorder = match name {
@@ -62,7 +62,7 @@ impl Offload {
                     });
                     class.expect("a pool has room for two classes")
                 };
-                let (may_wait, checkpoint): (_, fn()) = match untold {
+                let (may_wait, checkpoint): (_, fn()) = match no_hints {
                     true => (Priority::Interactive, || ()),
                     false => (Priority::Background, tasks::checkpoint),
                 };

@@ -1,5 +1,5 @@
-//! Who is compared, and the shapes of work that their schedulers are measured with:
-//! each does the same work with as many workers, in its own way.
+//! The schedulers that are compared and the shapes of work that they are measured with: each does
+//! the same work with the same number of workers.
 
 mod headwater;
 mod rayon;
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use ::headwater::observe::Recorder;
 use clap::ValueEnum;
 
-/// A pool, or what stands in for one, that is ready to work.
+/// A scheduler that is ready to work.
 pub trait Contender {
-    /// How long `tasks` tasks of this shape take; `None` where it has no such thing.
+    /// How long `tasks` tasks of this shape take; `None` if it has no such shape.
     fn time(&self, shape: Shape, tasks: u64) -> Option<Duration>;
 }
 
@@ -43,7 +43,7 @@ pub fn start(name: Name, workers: usize) -> Box<dyn Contender> {
     }
 }
 
-/// As a server has it.
+/// A flight recorder of the size that the server uses.
 pub fn recorder() -> Recorder {
     Recorder::new(::headwater::limits::RECORDER_BYTES)
 }
@@ -53,7 +53,7 @@ pub fn recorder() -> Recorder {
 pub enum Shape {
     /// each task spawns the next one
     Chained,
-    /// pairs of tasks, each pair tells one another that it is there
+    /// pairs of tasks that send each other a message
     PingPong,
     /// 200 tasks that yield, counted by yields
     Yield,
@@ -97,7 +97,7 @@ pub fn in_batches(tasks: u64, most: u64, batch: impl Fn(u64, Arc<Countdown>)) ->
     start.elapsed()
 }
 
-/// Tells the timing thread when a batch is done.
+/// Counts the tasks of a batch that are left, and signals the timing thread at the end.
 pub struct Countdown {
     left: AtomicU64,
     done: mpsc::SyncSender<()>,
