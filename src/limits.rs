@@ -207,21 +207,6 @@ pub const LISTING_LEVEL: usize = 1;
 pub const FETCH_ATTEMPTS: usize = 3;
 /// Attempts at a lookup that keeps racing renames.
 pub const LOOKUP_ATTEMPTS: usize = 8;
-/// How long a transfer waits before it decides on a file whose time of modification has changed:
-/// until its size is right and the write is reported.
-pub const CHANGE_SETTLE_MS: u64 = 2;
-/// Folders of cached files that are watched for changes at one time.
-pub const FOLDER_WATCHES_MAX: usize = 4096;
-/// How long the watch on a folder is kept at least when nothing of it is cached any more.
-pub const FOLDER_WATCH_LINGER_MS: u64 = 10_000;
-/// Bytes of reported changes that a shard reads in one turn.
-pub const CHANGE_READ_BYTES: usize = 16 * 1024;
-/// Batches of changes that wait for a shard before it takes everything as changed instead.
-pub const CHANGE_BATCHES_MAX: usize = 64;
-/// The least time between two sweeps for files that are gone.
-pub const SWEEP_PERIOD_MS_MIN: u64 = 100;
-/// Cached files that a sweep looks at in one turn.
-pub const SWEEP_FILES_PER_TURN: usize = 64;
 /// Small files of one shard that wait for the disk with a buffer each; others
 /// are sent from their descriptor.
 pub const COLD_READS_MAX: usize = 64;
@@ -274,67 +259,70 @@ pub const GZIP_LEVEL_CEILING: usize = 9;
 
 /// Tasks that run at one time in one pool.
 pub const TASK_WORKERS_MAX: usize = 1024;
-/// Threads of a pool beyond its workers, for tasks that hold or block theirs.
+/// Threads of a pool beyond its processors, in place of those that a task holds or blocks.
 pub const TASK_SPARES_MAX: usize = 64;
-/// How long a thread beyond the workers is kept without work.
+/// How long a spare thread waits for work before it ends.
 pub const TASK_SPARE_IDLE_MS: u64 = 2_000;
-/// Pools in one process.
+/// Pools in one process at one time.
 pub const TASK_POOLS_MAX: usize = 1024;
-/// Classes of work in one pool.
+/// Classes of work in one pool at one time.
 pub const TASK_CLASSES_MAX: usize = 32;
 /// Unfinished tasks of one class, unless it says otherwise.
 pub const TASK_QUEUE_LIMIT: usize = 16 * 1024;
 /// Unfinished tasks of the whole process.
 pub const TASKS_LIVE_MAX: usize = 4 * 1024 * 1024;
-/// Tasks for which memory is taken at a time.
+/// Cells of tasks that are allocated at a time.
 pub const TASK_CHUNK: usize = 256;
-/// Work and results up to this size need no memory beside the task's own.
+/// Work and results up to this size live in the task's cell; larger ones are boxed.
 pub const TASK_INLINE_BYTES: usize = 64;
 /// Tasks in a worker's own queue; half of them go to the global queue when it is full.
 pub const TASK_QUEUE: usize = 256;
-/// Every so many tasks, a worker looks at the global queue before its own: a prime, as in Go,
-/// so that it doesn't fall in step with anything.
+/// Each time it has run this many tasks, a worker looks at the global queue before its own. A
+/// prime, as in Go, so that it falls in step with nothing.
 pub const TASK_GLOBAL_TICK: u32 = 61;
-/// Every so many tasks, a worker looks whether background work has waited for long…
+/// Each time it has run this many tasks, a worker looks whether background work has waited for
+/// [`TASK_BACKGROUND_WAIT_NS`].
 pub const TASK_BACKGROUND_TICK: u32 = 16;
-/// …which is when it has taken none for so long. Then it goes before all others.
+/// A worker that has taken no background work for this long takes some before all other work.
 pub const TASK_BACKGROUND_WAIT_NS: u64 = 5_000_000;
-/// Tasks that a worker runs one after the other because they were the last to become ready,
-/// while others wait in its queue.
+/// Tasks that a worker takes from its LIFO slot in a row while others wait in its queue.
 pub const TASK_LIFO_BUDGET: u32 = 3;
-/// Looks around of a worker that searches, before it parks…
+/// Rounds over all other workers that a worker searches before it parks.
 pub const TASK_SEARCH_ROUNDS: usize = 4;
-/// …and the pauses between them, of a few dozen nanoseconds each.
+/// Spin-loop hints between two such rounds, of a few dozen nanoseconds each.
 pub const TASK_SEARCH_PAUSES: usize = 32;
-/// Looks for other work of a worker that waits for half of a join, before its thread sleeps.
+/// Times that a worker that waits for half of a join looks for other work before it sleeps.
 pub const TASK_JOIN_ROUNDS: usize = 64;
 /// Time between two looks of a pool's monitor while there is work.
 pub const TASK_MONITOR_MS: u64 = 1;
-/// Looks without work after which the monitor sleeps until there is some.
+/// Time between two looks of the monitor for tasks that are stranded on a worker without a
+/// processor, while all others are parked.
+pub const TASK_RESCUE_MS: u64 = 100;
+/// Looks without an awake worker after which the monitor sleeps until one is woken.
 pub const TASK_MONITOR_IDLE_LOOKS: u32 = 20;
 /// A task that runs for longer is asked to let others go first at its next checkpoint.
 pub const TASK_SLICE_NS: u64 = 1_000_000;
 /// A background task that has run for this long lets interactive ones go first at its next
-/// checkpoint. To change threads costs some 10 us, and an idle CPU until it has woken.
+/// checkpoint. The change of threads costs some 10 us.
 pub const TASK_GIVE_WAY_NS: u64 = 300_000;
-/// A task that has been seen to hold its worker for this long is an overrun, and another worker
-/// takes what waits behind it: 10 ms with the time until it was first seen.
+/// A task that has been seen to hold its worker for this long is an overrun, and another thread
+/// takes the processor: 10 ms with the time until it was first seen.
 pub const TASK_HELD_NS: u64 = 9_000_000;
-/// Tasks that the report of a stopped pool names.
+/// Tasks that the report of a stopped pool lists.
 pub const TASKS_REPORTED: usize = 20;
 /// A task that lives for longer is listed among those that may never end.
 pub const TASK_OLD_MS: u64 = 1_000;
 /// Tasks that a page lists.
 pub const TASKS_SHOWN_MAX: usize = 1_000;
-/// How often a pool that is stopped looks whether its tasks are done.
+/// Time between two looks of a pool that is stopped at whether its tasks are done.
 pub const TASK_STOP_LOOK_MS: u64 = 1;
-/// How long a batch of short tasks should take, which is noted with one look at the clock…
+/// How long a batch of short tasks should take, which is recorded with one reading of the clock.
 pub const TASK_BATCH_NS: u64 = 32_000;
-/// …and how many it may have.
+/// Tasks in such a batch at most.
 pub const TASK_BATCH_MAX: u32 = 64;
-/// Tasks that one task makes runnable and that each have their scheduling latency taken.
+/// Tasks that one task may make runnable with an exact stamp each; later ones are sampled.
 pub const TASK_STAMPS: u32 = 4;
-/// Of short tasks, and of all others, one of so many has its scheduling latency taken.
+/// One of this many sampled tasks has its scheduling latency taken.
 pub const TASK_SAMPLE: u32 = 64;
 
 // ---- load generator -------------------------------------------------------------

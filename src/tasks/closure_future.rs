@@ -1,4 +1,4 @@
-//! A closure as a future that is done when it is first polled.
+//! A closure as a future that is ready at its first poll.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What a task can ask of the pool that it runs in.
+//! What a task can ask of the pool that runs it.
 
 use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
@@ -13,12 +13,12 @@ thread_local! {
     static LOCAL: OnceCell<Local> = const { OnceCell::new() };
 }
 
-/// Makes the calling thread a worker while `run` runs.
+/// Makes the calling thread a worker and calls `run`.
 pub(super) fn enter(local: Local, run: impl FnOnce(&Local)) {
     LOCAL.with(|own| run(own.get_or_init(|| local)));
 }
 
-/// The worker that the calling thread is, if it is one.
+/// Calls `use_it` with the worker of the calling thread, `None` if it is not one.
 pub(super) fn with<T>(use_it: impl FnOnce(Option<&Local>) -> T) -> T {
     let mut use_it = Some(use_it);
     // A thread that ends has no context any more.
@@ -72,7 +72,7 @@ pub fn run<T: Send + 'static>(
     spawn_here(ClosureFuture::new(work))
 }
 
-/// Lets every other task that waits here go first. Works on any executor.
+/// Lets every other task that waits on this worker run first. Works on any executor.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -85,7 +85,8 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Lets others go first, if it is time for that: returns when it is the calling task's turn again.
+/// Lets other tasks go first if it is time for that, and returns when it is the calling task's turn
+/// again.
 ///
 /// A task of an interactive class gives way to others when it has run for
 /// [`TASK_SLICE_NS`](crate::limits::TASK_SLICE_NS), one of a background class to interactive
@@ -102,11 +103,11 @@ pub fn checkpoint() {
     });
 }
 
-/// Runs `wait`, which may block the calling thread; what waits behind this task goes to another
-/// thread at once. Outside a pool it just runs it.
+/// Runs `wait`, which may block the calling thread; the tasks that wait behind this one go to
+/// another thread at once. Outside a pool it only calls `wait`.
 ///
-/// Afterwards the task goes on beside the others: for its rest there may be one more task
-/// running than the pool has workers.
+/// Afterwards the task goes on, even if no processor is free: until its end, one more task may run
+/// than the pool has workers.
 pub fn block_in_place<T>(wait: impl FnOnce() -> T) -> T {
     with(|local| match local {
         Some(local) => local.block_in_place(wait),

@@ -1,4 +1,4 @@
-//! How a pool and its classes of work are set up, and what can go wrong there.
+//! The options of a pool and of its classes of work, and the errors of setting them up.
 
 use std::fmt;
 use std::io;
@@ -8,22 +8,22 @@ use crate::observe::Recorder;
 pub use crate::sys::scheduling::Scheduling;
 use crate::sys::{cpu, scheduling};
 
-/// How a pool is set up.
+/// The options of a pool.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Tasks that run at one time; at least 1, at most [`limits::TASK_WORKERS_MAX`]. By default
-    /// as many as there are CPUs for the process.
+    /// Tasks that run at one time, from 1 to [`limits::TASK_WORKERS_MAX`]. By default the number of
+    /// CPUs that the process may use.
     pub workers: usize,
-    /// What the names of its threads begin with, as `ps -L` and `top -H` show them.
+    /// The prefix of its threads' names, as `ps -L` and `top -H` show them.
     pub name: String,
-    /// The CPUs that its threads may use, all of them each; empty for those of the process.
+    /// The CPUs that each of its threads may use; empty for those of the process.
     pub cpus: Vec<usize>,
-    /// How the kernel schedules its threads beside others.
+    /// The kernel's scheduling policy for its threads.
     pub scheduling: Scheduling,
-    /// The niceness of its threads, -20 to 19 (see `nice(2)`); less than the process has is
-    /// allowed with CAP_SYS_NICE only. `None` leaves it.
+    /// The niceness of its threads, -20 to 19 (`nice(2)`); less than that of the process needs
+    /// CAP_SYS_NICE. `None`: as the process.
     pub nice: Option<i32>,
-    /// What its threads' events go to; by default nothing is recorded.
+    /// The flight recorder for its threads' events; by default nothing is recorded.
     pub recorder: Recorder,
 }
 
@@ -42,7 +42,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What each thread of the pool does first.
+    /// Sets the calling thread up as these options say.
     pub(super) fn apply_to_current_thread(&self) -> io::Result<()> {
         if !self.cpus.is_empty() {
             cpu::pin_current_thread(&self.cpus)?;
@@ -57,27 +57,27 @@ impl Options {
     }
 }
 
-/// Which work goes first.
+/// Which work runs first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Priority {
-    /// Somebody waits for it.
+    /// A client waits for it.
     #[default]
     Interactive,
-    /// It may wait for others, though not for ever: a worker that has taken none for
-    /// [`limits::TASK_BACKGROUND_WAIT_NS`] takes one before all others, if one waits.
+    /// It waits while there is interactive work, though not for ever: a worker that has taken no
+    /// background task for [`limits::TASK_BACKGROUND_WAIT_NS`] takes one before all others.
     Background,
 }
 
-/// How a class of work is set up.
+/// The options of a class of work.
 #[derive(Clone, Debug)]
 pub struct ClassOptions {
-    /// As reports and metrics call it.
+    /// Its name in reports and metrics.
     pub name: String,
-    /// Which work goes first.
+    /// Its priority beside other classes.
     pub priority: Priority,
-    /// Tasks of the class that may be unfinished at one time: waiting for their turn, running, or
-    /// waiting for something else. Workers set up to an eighth of it aside for tasks that are
-    /// spawned inside the pool, so it may be reached that much too early, and never too late.
+    /// Tasks of the class that may be unfinished at one time: runnable, running or waiting. Workers
+    /// reserve up to an eighth of it for tasks that are spawned inside the pool, so a spawn may be
+    /// refused that much too early, but never too late.
     pub queue_limit: usize,
 }
 
@@ -91,7 +91,7 @@ impl Default for ClassOptions {
     }
 }
 
-/// The class has as many unfinished tasks as it may; nothing was spawned.
+/// The class has as many unfinished tasks as it may, and nothing was spawned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saturated {
     pub(super) class: String,
@@ -110,12 +110,12 @@ impl fmt::Display for Saturated {
 
 impl std::error::Error for Saturated {}
 
-/// Why a pool or a class can't be had.
+/// Why a pool or a class can't be made.
 #[derive(Debug)]
 pub enum PoolError {
     /// The number of workers is out of range.
     Workers(usize),
-    /// A class with no room for a single task.
+    /// The queue limit of a class is 0.
     QueueLimit,
     /// The process has [`limits::TASK_POOLS_MAX`] pools.
     Pools,
@@ -123,7 +123,7 @@ pub enum PoolError {
     Classes,
     /// A thread can't be started.
     Thread(io::Error),
-    /// A thread can't be set up as asked: bound to the CPUs, scheduled so, or made that nice.
+    /// A thread can't be set up with these CPUs, this scheduling policy or this niceness.
     SetUp(Box<Options>, io::Error),
 }
 
@@ -132,7 +132,7 @@ impl fmt::Display for PoolError {
         match self {
             Self::Workers(workers) => write!(
                 f,
-                "a pool of {workers} workers cannot be; ask for 1 to {}",
+                "a pool can't have {workers} workers; ask for 1 to {}",
                 limits::TASK_WORKERS_MAX
             ),
             Self::QueueLimit => {
@@ -140,12 +140,12 @@ impl fmt::Display for PoolError {
             }
             Self::Pools => write!(
                 f,
-                "the process has {} pools of tasks already; share one",
+                "the process has {} pools of tasks already; share one, or drop one that is not used",
                 limits::TASK_POOLS_MAX
             ),
             Self::Classes => write!(
                 f,
-                "the pool has {} classes of work already; share one",
+                "the pool has {} classes of work already; share one, or drop one that is not used",
                 limits::TASK_CLASSES_MAX
             ),
             Self::Thread(source) => write!(

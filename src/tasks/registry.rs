@@ -1,22 +1,22 @@
-//! The pools of the process by number, so that a waker of one word finds its task's pool.
+//! The pools of the process by number, so that a waker, which is one word, finds its task's pool.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use super::shared::Shared;
 use crate::limits::TASK_POOLS_MAX;
 
-/// A number is taken while its place holds a pool, or is promised to one that is being made.
+/// Pools by number. `Some` while a pool has the number, and `None` for a moment while it is made.
 static POOLS: RwLock<Vec<Option<Weak<Shared>>>> = RwLock::new(Vec::new());
 
 fn pools() -> RwLockReadGuard<'static, Vec<Option<Weak<Shared>>>> {
     POOLS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A pool's number, given back when the last that knew the pool is gone.
+/// A pool's number. Another pool may have it when this is dropped, with the pool's last `Arc`.
 pub(super) struct PoolId(u16);
 
 impl PoolId {
-    /// Makes a pool that knows its number; `None` if the process has too many.
+    /// Makes a pool with a number of its own; `None` if the process has too many.
     pub fn enter(make: impl FnOnce(PoolId) -> Shared) -> Option<Arc<Shared>> {
         let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
         let number = pools
@@ -47,8 +47,8 @@ impl PoolId {
 impl Drop for PoolId {
     fn drop(&mut self) {
         let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = pools.get_mut(usize::from(self.0)) {
-            *place = None;
+        if let Some(pool) = pools.get_mut(usize::from(self.0)) {
+            *pool = None;
         }
     }
 }

@@ -1,6 +1,5 @@
-//! A line about the scheduler every so often, as `GODEBUG=schedtrace` prints in Go, in the same
-//! words, so that what reads those reads these: `gomaxprocs` are the workers, a P is a worker's
-//! processor, an M a thread, a G a task.
+//! A line about the scheduler at regular intervals, in the format of Go's `GODEBUG=schedtrace`, so
+//! that tools for that read it: a P is a processor, an M a thread, a G a task.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -8,19 +7,19 @@ use std::time::Duration;
 use super::snapshot::{Snapshot, WorkerSnapshot};
 use super::{Handle, WorkerState};
 
-/// How the lines are made.
+/// A periodic trace of the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SchedTrace {
-    /// The time between two.
+    /// The time between two lines.
     pub period: Duration,
-    /// With a line for each worker, thread and running task.
+    /// With a line for each processor, thread and running task.
     pub detail: bool,
 }
 
 impl SchedTrace {
-    /// Has the pool's monitor pass the lines to `print`, the first one at once.
+    /// Makes the pool's monitor pass the lines to `print`, the first one at once.
     pub fn start(self, pool: &Handle, mut print: impl FnMut(&str) + Send + 'static) {
-        // Not the pool itself: it would never end.
+        // Weak, or the pool would keep itself alive.
         let watched = pool.downgrade();
         let mut began_ns = None;
         pool.watch(move |now_ns| {
@@ -32,7 +31,7 @@ impl SchedTrace {
         });
     }
 
-    /// The lines about one moment, so long after the start.
+    /// The lines about one moment, `since` after the start of the trace.
     pub fn text(self, snapshot: &Snapshot, since: Duration) -> String {
         let mut out = String::new();
         // Writing to a string does not fail.
@@ -83,7 +82,7 @@ fn write_summary(out: &mut String, snapshot: &Snapshot, since: Duration) -> fmt:
         .map(|thread| thread.queued)
         .sum();
     let common = snapshot.interactive + snapshot.background;
-    // Somebody ought to search: there is work, a worker is idle, and none does.
+    // There is work and an idle processor, but none searches.
     let needed = *idle > 0 && *searching == 0 && queued + common > 0;
     write!(
         out,

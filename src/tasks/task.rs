@@ -1,4 +1,4 @@
-//! A spawned task as its spawner has it: the result to come.
+//! The handle of a spawned task, which gives its result.
 
 use std::any::Any;
 use std::fmt;
@@ -17,9 +17,9 @@ use super::context;
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskError {
-    /// It panicked, and said this.
+    /// It panicked with this text.
     Panicked(String),
-    /// The pool was stopped before it was done, or before it was spawned.
+    /// The pool was stopped before the task was done, or before it was spawned.
     Stopped,
 }
 
@@ -47,16 +47,16 @@ impl fmt::Display for TaskError {
 
 impl std::error::Error for TaskError {}
 
-/// Runs what somebody else wrote where no panic may come out.
+/// Runs foreign code, such as a drop, where a panic must not get out.
 pub(super) fn contained(run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-        // Even its drop may panic, and so on.
+        // Its drop may panic as well.
         mem::forget(panic);
     }
 }
 
-/// The result to come of a spawned task: await it, in the pool or on any other executor, or
-/// [`join`](Self::join) it from a thread.
+/// The handle of a spawned task. Await it for the result, in the pool or on any other executor, or
+/// [`join`](Self::join) it on a thread.
 ///
 /// Dropping it leaves the task running; its result is dropped when it is done.
 #[must_use = "awaited or joined it gives the result; drop it to let the task run by itself"]
@@ -78,7 +78,7 @@ impl<T> Task<T> {
         Self(State::Refused)
     }
 
-    /// The result, if the task is done and it was not taken yet.
+    /// Takes the result, if the task is done and it was not taken yet.
     pub fn try_take(&mut self) -> Option<Result<T, TaskError>> {
         let result = match &mut self.0 {
             State::Spawned(handle) => {
@@ -95,7 +95,7 @@ impl<T> Task<T> {
 
     /// Waits for the result on the calling thread.
     ///
-    /// A worker that calls this, which it should not, is taken for blocked: others do its work.
+    /// On a worker, where awaiting is better, it counts as [`block_in_place`](super::block_in_place).
     pub fn join(self) -> Result<T, TaskError> {
         let mut task = pin!(self);
         if let Some(result) = task.try_take() {
