@@ -13,12 +13,12 @@ use super::source::Source;
 use crate::http::Coding;
 use crate::limits;
 
-/// The result of compressing.
+/// What became of an attempt.
 #[derive(Clone, Debug)]
 pub enum Compressed {
-    /// The compressed bytes.
+    /// It is smaller now.
     Smaller(Bytes),
-    /// It would hardly become smaller, in this or another coding.
+    /// It would hardly become smaller: no coding is worth another attempt.
     NotWorthwhile,
 }
 
@@ -83,14 +83,14 @@ fn fill(
             let mut encoder =
                 CompressorWriter::with_params(sink, limits::COMPRESS_BUFFER_BYTES, &params);
             source.read(|piece| encoder.write_all(piece))?;
-            // Ends the stream; the sink records whether it was full.
+            // Ends the stream; the sink knows whether that had room.
             encoder.into_inner();
         }
     }
     Ok(())
 }
 
-/// Collects what the encoders write, up to the size at which compressing gains too little.
+/// Takes what the encoders write, up to where it is no longer worth it.
 struct Sink {
     out: Vec<u8>,
     bytes_max: usize,

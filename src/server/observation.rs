@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::files::Watches;
 use crate::limits;
 use crate::observe::recorder::{Event, Record, Snapshot};
 use crate::observe::{Recorder, trace};
@@ -24,8 +23,6 @@ pub struct Observation {
     /// Where a trace is written when a shard stalls: at most [`limits::TRACE_FILES_MAX`], the oldest
     /// of which gives way, and one in [`limits::TRACE_FILE_PAUSE_MS`].
     pub trace_dir: Option<PathBuf>,
-    /// The watches on folders, whose counters are metrics; `None`: nothing is watched.
-    pub watches: Option<Arc<Watches>>,
     /// Is told what a person should know, one line at a time.
     pub report: Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>,
 }
@@ -36,7 +33,6 @@ impl Default for Observation {
             recorder: Recorder::off(),
             stall_limit: Some(Duration::from_millis(limits::STALL_LIMIT_MS)),
             trace_dir: None,
-            watches: None,
             report: Arc::new(|_| {}),
         }
     }

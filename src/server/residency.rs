@@ -70,15 +70,16 @@ mod tests {
 
     fn file(ino: u64) -> File {
         let fd = std::fs::File::open("/dev/null").unwrap().into();
-        let stamp = Stamp {
-            dev: 1,
-            ino,
-            links: 1,
-            size: 1 << 40,
-            mtime_ns: 0,
-            ctime_ns: 0,
-        };
-        File::new(fd, stamp)
+        File {
+            fd,
+            stamp: Stamp {
+                dev: 1,
+                ino,
+                size: 1 << 40,
+                mtime_ns: 0,
+                ctime_ns: 0,
+            },
+        }
     }
 
     #[test]

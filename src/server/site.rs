@@ -1,7 +1,6 @@
 //! A folder as a service, and a server made from the configuration.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use super::options::ServerOptions;
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
 use super::work::start_pool;
-use crate::config::{CONGESTION_AUTO, Config, ETAG_MTIME};
-use crate::files::{EtagMode, Files, FilesOptions, SharedWork, Watches};
+use crate::config::{CONGESTION_AUTO, Config};
+use crate::files::{Files, FilesOptions, SharedWork};
 use crate::http::{Coding, Head, ParseLimits, Response};
 use crate::keepalive::{Policy, check};
 use crate::limits;
@@ -162,7 +161,7 @@ pub fn start(
     if let Some(admin) = &place.admin {
         server = server.with_admin(admin)?;
     }
-    let mut observation = observation(config, report);
+    let observation = observation(config, report);
     let pool = start_pool(&config.tasks, &place.task_cpus, &observation.recorder)?;
     if config.observe.schedtrace > 0 {
         let trace = SchedTrace {
@@ -175,8 +174,6 @@ pub fn start(
         });
     }
     let shared_work = Arc::new(SharedWork::new(&pool.handle())?);
-    let watches = Arc::clone(shared_work.watches());
-    observation.watches = Some(Arc::clone(&watches));
     server = server.observed(observation).with_tasks(pool);
     let root = config.server.root.clone();
     let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
@@ -189,12 +186,7 @@ pub fn start(
         connections_max: options.connections_max,
         descriptors,
         idle_timeout_ms: options.idle_timeout_ms,
-        warnings: [
-            server.warnings(),
-            keepalive_warnings(&place.listen),
-            watch_warning(&watches),
-        ]
-        .concat(),
+        warnings: [server.warnings(), keepalive_warnings(&place.listen)].concat(),
     };
     let mut files = files_options(config);
     // Cached files may take half of the descriptors that connections leave.
@@ -241,17 +233,6 @@ fn keepalive_warnings(listen: &[Listen]) -> Vec<String> {
     warnings
 }
 
-/// Why changes of files are not reported by the kernel, if so.
-fn watch_warning(watches: &Watches) -> Vec<String> {
-    let sentence = |error: &io::Error| {
-        format!(
-            "changes of files are noticed by looking only, every cache.revalidate_ms: inotify is \
-             not to be had ({error}); raise fs.inotify.max_user_instances"
-        )
-    };
-    watches.error().map(sentence).into_iter().collect()
-}
-
 fn observation(
     config: &Config,
     report: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static,
@@ -262,7 +243,6 @@ fn observation(
         stall_limit: Some(Duration::from_millis(observe.stall_ms)).filter(|limit| !limit.is_zero()),
         trace_dir: observe.trace_dir.as_ref().map(PathBuf::from),
         report: Arc::new(report),
-        ..Observation::default()
     }
 }
 
@@ -308,10 +288,6 @@ fn files_options(config: &Config) -> FilesOptions {
         compress_bytes_min: compression.bytes_min,
         compress_bytes_max: compression.bytes_max,
         digests: config.server.digests,
-        etag: match config.server.etag.as_deref() {
-            Some(ETAG_MTIME) => EtagMode::Mtime,
-            _ => EtagMode::Inode,
-        },
         work_wait_ms: config.timeouts.work_ms,
     }
 }

@@ -17,7 +17,6 @@ pub use loom::{
     cell::UnsafeCell,
     hint,
     sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread,
 };
 #[cfg(not(all(test, headwater_loom)))]
 pub use std::{
@@ -31,6 +30,17 @@ pub use tracked::UnsafeCell;
 
 #[cfg(all(test, headwater_loom))]
 pub mod model;
+
+/// Threads, where time does not pass: a wait with a time-out has none.
+#[cfg(all(test, headwater_loom))]
+pub mod thread {
+    pub use loom::thread::*;
+
+    /// Parks without a time-out.
+    pub fn park_timeout(_: std::time::Duration) {
+        park();
+    }
+}
 
 /// Locks a mutex and ignores poison.
 ///

@@ -1,8 +1,10 @@
-//! Where the cells of tasks come from and go back to.
+//! The cells of all tasks of the process: allocated in chunks, reused, never freed.
 //!
-//! Slots are made in chunks and never freed: what a burst needed, the next one finds. That makes
-//! a `&'static TaskCell` of each, lets reports walk over all of them, and lets a waker name its task
-//! by a number. Each thread keeps some vacant ones to itself; beyond that they are in one list.
+//! So each cell is a `&'static TaskCell`, a report can walk over all of them, and a `TaskId` finds
+//! its cell by an index, without a lock. The cells of finished tasks
+//! serve later ones of any pool, so their number is that of the largest number of tasks that ever
+//! lived at one time, at most [`TASKS_LIVE_MAX`] (docs/decisions/041-task-cells-are-reused.md). Each
+//! thread caches some vacant cells; the others are in one list.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,22 +14,22 @@ use super::cell::{TaskCell, VacantCell};
 use crate::limits::{TASK_CHUNK, TASKS_LIVE_MAX};
 use crate::sys::sync::lock;
 
-/// VacantCell cells that a thread takes from the common list at once, and leaves there.
+/// Vacant cells that a thread moves between its cache and the list at a time.
 const BATCH: usize = 64;
 
-/// Slots by their index.
+/// Cells by their index.
 static CHUNKS: [OnceLock<Box<[TaskCell]>>; TASKS_LIVE_MAX / TASK_CHUNK] =
     [const { OnceLock::new() }; TASKS_LIVE_MAX / TASK_CHUNK];
 static CHUNKS_MADE: AtomicUsize = AtomicUsize::new(0);
 static VACANT: Mutex<Vec<VacantCell>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static CACHED: RefCell<Cached> = const { RefCell::new(Cached(Vec::new())) };
+    static CACHE: RefCell<Cache> = const { RefCell::new(Cache(Vec::new())) };
 }
 
-struct Cached(Vec<VacantCell>);
+struct Cache(Vec<VacantCell>);
 
-impl Drop for Cached {
+impl Drop for Cache {
     fn drop(&mut self) {
         lock(&VACANT).append(&mut self.0);
     }
@@ -35,14 +37,14 @@ impl Drop for Cached {
 
 /// A cell for a new task; `None` when [`TASKS_LIVE_MAX`] tasks are alive.
 pub(super) fn take() -> Option<VacantCell> {
-    let cached = CACHED.try_with(|cached| {
-        let cached = &mut cached.borrow_mut().0;
-        if cached.is_empty() {
-            refill(cached);
+    let cached = CACHE.try_with(|cache| {
+        let cache = &mut cache.borrow_mut().0;
+        if cache.is_empty() {
+            refill(cache);
         }
-        cached.pop()
+        cache.pop()
     });
-    // A thread that ends has nothing of its own any more.
+    // A thread that ends has no cache any more.
     cached.unwrap_or_else(|_| {
         let mut vacant = Vec::new();
         refill(&mut vacant);
@@ -55,12 +57,12 @@ pub(super) fn take() -> Option<VacantCell> {
 /// Gives back the cell of a task that is over.
 pub(super) fn put_back(vacant: VacantCell) {
     let mut left = Some(vacant);
-    let _ = CACHED.try_with(|cached| {
-        let cached = &mut cached.borrow_mut().0;
-        if cached.len() == 2 * BATCH {
-            lock(&VACANT).extend(cached.drain(BATCH..));
+    let _ = CACHE.try_with(|cache| {
+        let cache = &mut cache.borrow_mut().0;
+        if cache.len() == 2 * BATCH {
+            lock(&VACANT).extend(cache.drain(BATCH..));
         }
-        cached.extend(left.take());
+        cache.extend(left.take());
     });
     if let Some(vacant) = left {
         lock(&VACANT).push(vacant);
@@ -68,16 +70,16 @@ pub(super) fn put_back(vacant: VacantCell) {
 }
 
 #[cold]
-fn refill(cached: &mut Vec<VacantCell>) {
+fn refill(cache: &mut Vec<VacantCell>) {
     let mut vacant = lock(&VACANT);
     if vacant.is_empty() {
         grow(&mut vacant);
     }
     let rest = vacant.len().saturating_sub(BATCH);
-    cached.extend(vacant.drain(rest..));
+    cache.extend(vacant.drain(rest..));
 }
 
-/// Makes another chunk; called with the list locked, so by one at a time.
+/// Allocates another chunk. The caller holds the lock of the list, so threads take turns.
 fn grow(vacant: &mut Vec<VacantCell>) {
     let made = CHUNKS_MADE.load(Ordering::Relaxed);
     let Some(chunk) = CHUNKS.get(made) else {
@@ -89,12 +91,12 @@ fn grow(vacant: &mut Vec<VacantCell>) {
             .map(|index| TaskCell::new(index as u32))
             .collect()
     });
-    // The first to be used is the last of the list.
+    // Taken from the end of the list, so in the order of their addresses.
     vacant.extend(cells.iter().rev().map(VacantCell::first));
     CHUNKS_MADE.store(made + 1, Ordering::Release);
 }
 
-/// The cell of this index, if there is one.
+/// The cell of this index, if it exists.
 pub(super) fn cell(index: u32) -> Option<&'static TaskCell> {
     let index = index as usize;
     CHUNKS
@@ -103,8 +105,49 @@ pub(super) fn cell(index: u32) -> Option<&'static TaskCell> {
         .get(index % TASK_CHUNK)
 }
 
-/// Every cell there is.
+/// Every cell that exists.
 pub(super) fn cells() -> impl Iterator<Item = &'static TaskCell> {
     let made = CHUNKS_MADE.load(Ordering::Acquire);
     CHUNKS[..made].iter().filter_map(OnceLock::get).flatten()
+}
+
+#[cfg(all(test, not(headwater_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tasks::{ClassOptions, Options, Pool};
+
+    /// Other tests of this process also have tasks alive, but not so many.
+    const OTHERS_MAX: usize = 100;
+
+    #[test]
+    fn pools_that_come_and_go_reuse_the_same_cells() {
+        const POOLS: usize = 1000;
+        const TASKS: usize = 300;
+        let before = CHUNKS_MADE.load(Ordering::Relaxed);
+        for round in 0..POOLS {
+            let pool = Pool::start(Options {
+                workers: 1,
+                ..Options::default()
+            });
+            let pool = pool.expect("a pool");
+            let class = pool.handle().class(ClassOptions::default());
+            let class = class.expect("a class");
+            // Some are done, some are dropped with the pool, some have lost their handles.
+            for n in 0..TASKS {
+                match n % 3 {
+                    0 => drop(class.run(move || n)),
+                    1 => drop(class.spawn(std::future::pending::<()>())),
+                    _ => assert_eq!(class.run(move || n).expect("room").join(), Ok(n)),
+                }
+            }
+            if round % 2 == 0 {
+                pool.stop(Duration::ZERO);
+            }
+        }
+        let grown = CHUNKS_MADE.load(Ordering::Relaxed) - before;
+        let leaked = POOLS * TASKS / TASK_CHUNK;
+        assert!(grown < OTHERS_MAX && OTHERS_MAX < leaked / 5, "{grown}");
+    }
 }

@@ -3,25 +3,26 @@
 use std::sync::atomic::Ordering;
 
 use super::Priority;
-use super::shared::{Signal, WorkerState};
+use super::processors::Signal;
+use super::shared::WorkerState;
 use super::worker::Local;
 use crate::limits;
 use crate::sys::time;
 
 impl Local {
-    /// Runs `wait`, which blocks this thread, while another has its processor.
+    /// Runs `wait`, which blocks this thread, while another thread has its processor.
     pub fn block_in_place<T>(&self, wait: impl FnOnce() -> T) -> T {
         let (shared, me) = (&*self.shared, &*self.me);
         let before = me.state();
         self.return_reserved();
-        let processor = shared.release_processor(me);
+        let processor = shared.processors.release(shared, me.number);
         me.set_state(WorkerState::Blocked);
+        self.flush();
         if let Some(processor) = processor {
-            self.flush();
-            shared.hand_off_or_park(processor);
+            shared.processors.hand_over_if_needed(shared, processor);
         }
         let value = wait();
-        let back = processor.is_some() && shared.acquire_parked_processor(me);
+        let back = processor.is_some() && shared.processors.acquire_parked(shared, me.number);
         me.set_state(match (back, processor) {
             (true, _) => WorkerState::Running,
             (false, Some(_)) => WorkerState::Held,
@@ -45,31 +46,32 @@ impl Local {
         self.me.has_work() || self.shared.global_queue.len(Priority::Interactive) > 0
     }
 
-    /// Leaves the processor to another thread and waits in line for one.
+    /// Leaves the processor to another thread and queues for one.
     #[cold]
     pub fn give_way(&self) {
         let (shared, me) = (&*self.shared, &*self.me);
         me.yield_wanted.store(false, Ordering::Relaxed);
-        // Each task that has given way keeps a thread, so there are not many of them.
+        // Each task that has given way keeps a thread, so their number is bounded.
         if !self.interactive_waits() || !shared.may_give_way() {
             return;
         }
         let current = me.current.load(Ordering::Relaxed);
         let priority = current.map_or(Priority::Interactive, |cell| cell.meta.owner().priority);
-        if let Some(processor) = shared.release_processor(me) {
+        let processors = &shared.processors;
+        if let Some(processor) = processors.release(shared, me.number) {
             me.set_state(WorkerState::Waiting);
             self.return_reserved();
             self.flush();
             shared.global_queue.push_resume(priority, me.number);
-            if shared.assign_processor(processor, Signal::Run).is_ok() {
+            if processors.assign(shared, processor, Signal::Run).is_ok() {
                 shared.wake_one();
                 self.stats.park(|| self.wait());
             } else if shared.global_queue.take_back(priority, me.number) {
                 // There are as many threads as there may be.
-                shared.acquire_processor(me, processor);
+                processors.acquire(shared, me.number, processor);
             } else {
-                // It is about to be given another processor.
-                shared.idle.park(processor, false, || true);
+                // Another worker is about to give this one its processor.
+                processors.park(shared, processor);
                 self.wait();
             }
             me.set_state(WorkerState::Running);
@@ -80,21 +82,23 @@ impl Local {
         }
     }
 
-    /// Gives the processor to a thread that waits in the middle of a task.
+    /// Gives the processor to a worker that waits in the middle of a task.
     pub(super) fn resume(&self, number: u32) {
         let (shared, me) = (&*self.shared, &*self.me);
         let Some(other) = shared.worker(number) else {
             return;
         };
-        let Some(processor) = shared.release_processor(me) else {
-            return shared
+        let Some(processor) = shared.processors.release(shared, me.number) else {
+            // The monitor has just taken it away.
+            shared
                 .global_queue
                 .push_resume(Priority::Background, number);
+            return shared.wake_one();
         };
         self.flush();
-        shared.acquire_processor(other, processor);
+        shared.processors.acquire(shared, number, processor);
         other.signal(Signal::Run);
-        // What waited here waits in the common queue now.
+        // The tasks that waited here are in the global queue now.
         shared.wake_one();
     }
 }

@@ -1,43 +1,43 @@
-//! The memory of one task: its work, then its result, and the state that says whose they are.
+//! The memory of one task: its work, then its result, and the state that says who may use them.
 //!
-//! Slots are never freed, only used again (`arena.rs`), so a `&'static TaskCell` is valid for ever:
-//! a queue, a waker or a report may name a task that is long over, and finds that out by the
-//! state. This is the one file of the scheduler with `unsafe` in it; nothing outside can break
-//! it, whatever order its functions are called in:
+//! Cells are never freed, only reused (`arena.rs`), so a `&'static TaskCell` is valid for ever: a
+//! queue, a waker or a report may name a task that ended long ago, and finds out by the generation
+//! in the state. This file and `join.rs` are the scheduler's only ones with `unsafe`; no order of
+//! calls from outside can break it:
 //!
-//! - **[`VacantCell`]** is the right to fill a cell. It can't be copied, and is made when a cell is
-//!   made and when its last user lets go of it.
-//! - **[`RunningTask`]** is the right to poll the work. [`TaskCell::claim`] gives it to one of those who
-//!   see the task scheduled, so a task that was queued twice by mistake would still run once.
+//! - **[`VacantCell`]** is the right to fill a cell. It can't be copied; one is made together with
+//!   the cell, and one whenever the last user of the cell lets go of it.
+//! - **[`RunningTask`]** is the right to poll the work. [`TaskCell::claim`] gives it to one of those
+//!   who see the task scheduled, so a task that was queued twice still runs once.
 //! - **[`ResultHandle`]** is the right to the result, once the work is done.
 //!
-//! State, a word of flags below a generation that counts how often the cell was used:
+//! The state is a word of flags below a generation that counts the uses of the cell:
 //!
 //! ```text
 //!            fill              claim             done
 //!  vacant ----------> SCHEDULED -----> RUNNING ----------> DONE ----> vacant
-//!                         ^              |   pending        release, by whoever is last:
-//!                         +---- wake ----+ (idle: no flag)  the worker if HANDLE is gone,
-//!                                                           else the handle
+//!                         ^              |   pending        released by the last user: the
+//!                         +---- wake ----+ (idle: no flag)  worker if HANDLE is gone, else
+//!                                                           the handle
 //! ```
 //!
-//! A wake-up of a running task sets SCHEDULED beside RUNNING: it is queued again when its poll
-//! is over. HANDLE stands from the start until the handle is dropped or has taken the result.
+//! A wake-up of a running task sets SCHEDULED beside RUNNING, and the worker queues the task again
+//! after the poll. HANDLE stands until the handle is dropped or has taken the result. The models
+//! in `models.rs` run this code.
 
-use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::meta::Meta;
 use super::task::{TaskError, contained};
+use super::task_id::TaskId;
 use crate::limits;
-use crate::sys::sync::lock;
+use crate::sys::sync::atomic::{AtomicU64, Ordering};
+use crate::sys::sync::{Mutex, UnsafeCell, lock};
 
 const SCHEDULED: u64 = 1;
 const RUNNING: u64 = 1 << 1;
@@ -45,7 +45,7 @@ const DONE: u64 = 1 << 2;
 const HANDLE: u64 = 1 << 3;
 /// The handle has left a waker.
 const WAITED: u64 = 1 << 4;
-/// Nobody uses the cell.
+/// The cell has no user.
 const VACANT: u64 = 1 << 5;
 const GENERATION_SHIFT: u32 = 32;
 const GENERATION_ONE: u64 = 1 << GENERATION_SHIFT;
@@ -59,25 +59,27 @@ struct Storage(MaybeUninit<[u8; limits::TASK_INLINE_BYTES]>);
 #[repr(align(128))]
 pub(super) struct TaskCell {
     state: AtomicU64,
-    /// Written by `fill`; read by whoever has a right to the storage.
+    /// Written by `fill`; read by the holder of a right to the storage.
     vtable: UnsafeCell<&'static VTable>,
     /// The work until DONE, the result after it.
     storage: UnsafeCell<Storage>,
-    /// Who is to be told of the end.
+    /// The waker for the end of the task.
     waiter: Mutex<Option<Waker>>,
     /// What reports say of the task.
     pub meta: Meta,
-    index: u32,
 }
 
-// SAFETY: `state`, `waiter`, `meta` and `index` are Sync. `vtable` and `storage` are touched only by
-// the holder of the one right that the state gives out at a time (see above), each right passes
-// on with a release and an acquire of `state`, and `fill` asks that work and result are Send.
+#[cfg(not(all(test, headwater_loom)))]
+const _: () = assert!(size_of::<TaskCell>() == 128, "docs/tasks.md states it");
+
+// SAFETY: `state`, `waiter` and `meta` are Sync. `vtable` and `storage` are touched only by the
+// holder of the one right that the state gives out at a time (see above), each right passes on
+// with a release and an acquire of `state`, and `fill` asks that work and result are Send.
 unsafe impl Sync for TaskCell {}
 // SAFETY: as for Sync.
 unsafe impl Send for TaskCell {}
 
-/// What a task is doing, as its state tells.
+/// What a task is doing, by its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Vacant,
@@ -89,9 +91,9 @@ pub(super) enum Stage {
 
 /// The functions for the type of work that a cell holds.
 struct VTable {
-    /// Polls the work; when that is over, puts the result in its place.
+    /// Polls the work; when it is done, replaces it by the result.
     poll: unsafe fn(*mut Storage, &mut Context<'_>) -> Poll<()>,
-    /// Drops the work and puts "stopped" in its place.
+    /// Drops the work and puts [`TaskError::Stopped`] in its place.
     stop: unsafe fn(*mut Storage),
     drop_result: unsafe fn(*mut Storage),
 }
@@ -104,12 +106,12 @@ pub(super) struct RunningTask(&'static TaskCell);
 
 /// What became of a poll.
 pub(super) enum Polled {
-    /// The task is over; with the cell if its handle is gone as well.
+    /// The task is done; with the cell if its handle is gone as well.
     Done(Option<VacantCell>),
     /// It waits to be woken.
     Waiting,
-    /// It was woken meanwhile and must be queued again.
-    Again(&'static TaskCell),
+    /// It was woken during the poll and must be queued again.
+    Again,
 }
 
 /// The right to a task's result.
@@ -120,28 +122,25 @@ pub(super) struct ResultHandle<T> {
 }
 
 impl TaskCell {
-    /// A new cell and the right to fill it.
+    /// A vacant cell, with this index in the arena.
     pub fn new(index: u32) -> Self {
         Self {
             state: AtomicU64::new(VACANT),
             vtable: UnsafeCell::new(&EMPTY_VTABLE),
             storage: UnsafeCell::new(Storage(MaybeUninit::uninit())),
             waiter: Mutex::new(None),
-            meta: Meta::empty(),
-            index,
+            meta: Meta::new(index),
         }
     }
 
-    pub fn index(&self) -> u32 {
-        self.index
+    /// The id of the task that lives here now.
+    pub fn id(&self) -> TaskId {
+        let generation = self.state.load(Ordering::Acquire) >> GENERATION_SHIFT;
+        TaskId::new(self.meta.index, generation as u32)
     }
 
-    pub fn generation(&self) -> u32 {
-        (self.state.load(Ordering::Acquire) >> GENERATION_SHIFT) as u32
-    }
-
-    /// The generation and what the task was doing when this was read.
-    pub fn stage(&self) -> (u32, Stage) {
+    /// The id and what the task was doing when this was read.
+    pub fn stage(&self) -> (TaskId, Stage) {
         let state = self.state.load(Ordering::Acquire);
         let stage = match state {
             _ if state & VACANT != 0 => Stage::Vacant,
@@ -150,25 +149,24 @@ impl TaskCell {
             _ if state & SCHEDULED != 0 => Stage::Runnable,
             _ => Stage::Waiting,
         };
-        ((state >> GENERATION_SHIFT) as u32, stage)
+        let generation = (state >> GENERATION_SHIFT) as u32;
+        (TaskId::new(self.meta.index, generation), stage)
     }
 
-    /// The right to run a scheduled task; `None` if it is not scheduled or runs already.
-    pub fn claim(&'static self) -> Option<RunningTask> {
-        self.take_if(|state| state & (SCHEDULED | RUNNING | DONE | VACANT) == SCHEDULED)
+    /// The right to run the scheduled task of this generation; `None` if it is not scheduled, runs
+    /// already, or is over.
+    pub fn claim(&'static self, generation: u32) -> Option<RunningTask> {
+        self.claim_if(generation, SCHEDULED | RUNNING | DONE | VACANT, SCHEDULED)
     }
 
-    /// The right to run, or rather stop, a task of this generation that waits or is scheduled.
+    /// The right to stop the task of this generation, which waits or is scheduled.
     pub fn claim_unfinished(&'static self, generation: u32) -> Option<RunningTask> {
-        self.take_if(|state| {
-            (state >> GENERATION_SHIFT) as u32 == generation
-                && state & (RUNNING | DONE | VACANT) == 0
-        })
+        self.claim_if(generation, RUNNING | DONE | VACANT, 0)
     }
 
-    fn take_if(&'static self, may: impl Fn(u64) -> bool) -> Option<RunningTask> {
+    fn claim_if(&'static self, generation: u32, mask: u64, flags: u64) -> Option<RunningTask> {
         let mut state = self.state.load(Ordering::Relaxed);
-        while may(state) {
+        while (state >> GENERATION_SHIFT) as u32 == generation && state & mask == flags {
             let claimed = (state & !SCHEDULED) | RUNNING;
             match self.state.compare_exchange_weak(
                 state,
@@ -183,16 +181,16 @@ impl TaskCell {
         None
     }
 
-    /// Wakes the task of this generation. True if it must be queued now: it is not queued yet,
-    /// nor about to be by the worker that runs it.
+    /// Wakes the task of this generation. True if the caller must queue it: it is not queued yet,
+    /// nor will the worker that runs it queue it.
     pub fn wake(&self, generation: u32) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if (state >> GENERATION_SHIFT) as u32 != generation || state & (DONE | VACANT) != 0 {
                 return false;
             }
-            // Exchanged even when nothing changes, so that what came before the wake-up is seen
-            // by the poll that it asks for.
+            // Exchanged even when no flag changes, so that the poll that follows sees what
+            // happened before the wake-up.
             match self.state.compare_exchange_weak(
                 state,
                 state | SCHEDULED,
@@ -205,6 +203,12 @@ impl TaskCell {
         }
     }
 
+    fn vtable(&self) -> &'static VTable {
+        // SAFETY: the callers hold a right to the storage, so `fill` has written the pointer and
+        // does not write it again before they give the right up.
+        self.vtable.with(|vtable| unsafe { *vtable })
+    }
+
     /// Ends the use of the cell.
     ///
     /// # Safety
@@ -213,7 +217,7 @@ impl TaskCell {
     unsafe fn release(&'static self) -> VacantCell {
         let state = self.state.load(Ordering::Relaxed);
         if state & WAITED != 0 {
-            // Whoever finished the task may still hold this lock to take the waker.
+            // The worker that finished the task may still hold this lock to take the waker.
             let left = lock(&self.waiter).take();
             contained(|| drop(left));
         }
@@ -228,9 +232,13 @@ impl TaskCell {
     ///
     /// The caller is the only user of the cell, and its storage holds the result.
     unsafe fn discard(&'static self) -> VacantCell {
-        // SAFETY: by the caller's word the storage is ours and holds the result that `vtable` is for.
-        let drop_result = || unsafe { ((*self.vtable.get()).drop_result)(self.storage.get()) };
-        contained(drop_result);
+        let drop_result = self.vtable().drop_result;
+        // SAFETY: the storage is the caller's and holds the result that the vtable is for.
+        let discard = || {
+            self.storage
+                .with_mut(|storage| unsafe { drop_result(storage) })
+        };
+        contained(discard);
         // SAFETY: the caller is the only user, and the result is gone.
         unsafe { self.release() }
     }
@@ -239,7 +247,9 @@ impl TaskCell {
 impl VacantCell {
     /// The right to a cell that was just made.
     ///
-    /// Panics if the cell was used before: each has one such right in its life.
+    /// # Panics
+    ///
+    /// If the cell was used before: each has one such right in its life.
     pub fn first(cell: &'static TaskCell) -> Self {
         let first = cell.state.compare_exchange(
             VACANT,
@@ -255,62 +265,66 @@ impl VacantCell {
         &self.0.meta
     }
 
-    /// Puts work in: the task is scheduled, and its cell is to be queued.
-    pub fn fill<F>(self, work: F) -> (&'static TaskCell, ResultHandle<F::Output>)
+    /// Puts work in. The task is scheduled then, and the caller queues it.
+    pub fn fill<F>(self, work: F) -> (TaskId, ResultHandle<F::Output>)
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let cell = self.0;
-        // SAFETY: `self` is the one right to this cell, and no flag but VACANT is set, so nobody
-        // else touches vtable or storage. The storage is empty.
-        unsafe {
-            *cell.vtable.get() = const {
-                &VTable {
-                    poll: poll::<F>,
-                    stop: stop::<F>,
-                    drop_result: drop_result::<F>,
-                }
-            };
-            Stored::<F>::put(cell.storage.get(), work);
-        }
+        let vtable = const {
+            &VTable {
+                poll: poll::<F>,
+                stop: stop::<F>,
+                drop_result: drop_result::<F>,
+            }
+        };
+        // SAFETY: `self` is the one right to this cell, and no flag but VACANT is set, so nothing
+        // else touches vtable or storage.
+        cell.vtable.with_mut(|to| unsafe { *to = vtable });
+        // SAFETY: as above; the storage is empty.
+        cell.storage
+            .with_mut(|storage| unsafe { Stored::<F>::put(storage, work) });
         let generation = cell.state.load(Ordering::Relaxed) & !FLAGS;
         cell.state
             .store(generation | SCHEDULED | HANDLE, Ordering::Release);
+        let id = TaskId::new(cell.meta.index, (generation >> GENERATION_SHIFT) as u32);
         let handle = ResultHandle {
             cell: Some(cell),
             result: PhantomData,
         };
-        (cell, handle)
+        (id, handle)
     }
 }
 
 impl RunningTask {
-    /// Polls the work once; `before_done` is called when that was the last time, before anybody
-    /// can see it.
+    /// Polls the work once. If that ends the task, calls `before_done` before others can see it.
     pub fn poll(self, cx: &mut Context<'_>, before_done: impl FnOnce()) -> Polled {
         let cell = self.0;
-        // SAFETY: `self` is the one right to the storage while RUNNING stands, and the storage holds
-        // the work that `vtable` is for.
-        let polled = unsafe { ((*cell.vtable.get()).poll)(cell.storage.get(), cx) };
+        let poll = cell.vtable().poll;
+        // SAFETY: `self` is the one right to the storage while RUNNING stands, and the storage
+        // holds the work that the vtable is for.
+        let polled = cell
+            .storage
+            .with_mut(|storage| unsafe { poll(storage, cx) });
         match polled {
             Poll::Ready(()) => {
                 before_done();
                 Polled::Done(self.finish())
             }
-            // Before, RUNNING stood and perhaps SCHEDULED; after, the latter alone.
+            // RUNNING stood, and SCHEDULED if it was woken; the latter alone is left.
             Poll::Pending => match cell.state.fetch_and(!RUNNING, Ordering::AcqRel) & SCHEDULED {
                 0 => Polled::Waiting,
-                _ => Polled::Again(cell),
+                _ => Polled::Again,
             },
         }
     }
 
     /// Drops the work; the handle gets [`TaskError::Stopped`].
     pub fn stop(self) -> Option<VacantCell> {
-        let cell = self.0;
+        let stop = self.0.vtable().stop;
         // SAFETY: as in `poll`.
-        unsafe { ((*cell.vtable.get()).stop)(cell.storage.get()) };
+        self.0.storage.with_mut(|storage| unsafe { stop(storage) });
         self.finish()
     }
 
@@ -325,7 +339,7 @@ impl RunningTask {
                 .compare_exchange_weak(state, done, Ordering::AcqRel, Ordering::Relaxed)
             {
                 Ok(_) if state & HANDLE != 0 => return None,
-                // SAFETY: DONE without a handle: nobody but us, and the result is in the storage.
+                // SAFETY: DONE without a handle: we are the only user, and the result is there.
                 Ok(_) => return Some(unsafe { cell.discard() }),
                 Err(now) => state = now,
             }
@@ -342,27 +356,28 @@ impl RunningTask {
 }
 
 impl<T> ResultHandle<T> {
-    /// The cell, while the right to its result is not used up.
+    /// The cell, until the right to its result was used.
     pub fn cell(&self) -> Option<&'static TaskCell> {
         self.cell
     }
 
-    /// Takes the result, if the task is over, and the cell, which nobody uses any more.
+    /// Takes the result, if the task is done, and the cell, which has no other user then.
     pub fn take(&mut self) -> Option<(Result<T, TaskError>, VacantCell)> {
         let cell = self.cell?;
         if cell.state.load(Ordering::Acquire) & DONE == 0 {
             return None;
         }
         self.cell = None;
-        // SAFETY: DONE with a handle, which we are: the storage is ours and holds the result. It was
-        // filled by work whose output is T, since `fill` made this handle. Then it is empty.
-        unsafe {
-            let result = Stored::<Result<T, TaskError>>::take(cell.storage.get());
-            Some((result, cell.release()))
-        }
+        // SAFETY: DONE with a handle, which we are: the storage is ours and holds the result. The
+        // work's output is T, since `fill` made this handle.
+        let result = cell
+            .storage
+            .with_mut(|storage| unsafe { Stored::<Result<T, TaskError>>::take(storage) });
+        // SAFETY: we are the only user, and the storage is empty now.
+        Some((result, unsafe { cell.release() }))
     }
 
-    /// Leaves a waker for the end of the task; false if it is over already.
+    /// Leaves a waker for the end of the task; false if it is done already.
     pub fn wait(&self, waker: &Waker) -> bool {
         let Some(cell) = self.cell else {
             return false;
@@ -378,17 +393,17 @@ impl<T> ResultHandle<T> {
         cell.state.fetch_or(WAITED, Ordering::AcqRel) & DONE == 0
     }
 
-    /// Gives the right up; with the cell if the task is over.
+    /// Gives the right up; with the cell if the task is done.
     pub fn detach(&mut self) -> Option<VacantCell> {
         let cell = self.cell.take()?;
         let before = cell.state.fetch_and(!HANDLE, Ordering::AcqRel);
-        // SAFETY: DONE, and the handle, which we were, is gone: nobody else uses the cell, and
-        // nobody has taken the result.
+        // SAFETY: DONE, and the handle, which we were, is gone: the cell has no other user, and
+        // the result was not taken.
         (before & DONE != 0).then(|| unsafe { cell.discard() })
     }
 }
 
-/// A value of type `V` in a storage: in place if it fits, else boxed.
+/// A value of type `V` in a cell's storage: in place if it fits, else boxed.
 struct Stored<V>(PhantomData<V>);
 
 impl<V> Stored<V> {
@@ -397,9 +412,9 @@ impl<V> Stored<V> {
 
     /// # Safety
     ///
-    /// `storage` is valid for writes and nobody else's; what it held is not dropped.
+    /// `storage` is valid for writes and the caller's alone; what it held is not dropped.
     unsafe fn put(storage: *mut Storage, value: V) {
-        // SAFETY: a storage has room for a V that fits, and for a pointer.
+        // SAFETY: there is room for a V that fits, and for a pointer.
         unsafe {
             if Self::FITS {
                 storage.cast::<V>().write(value);
@@ -415,7 +430,7 @@ impl<V> Stored<V> {
     ///
     /// # Safety
     ///
-    /// `storage` is nobody else's and holds a `V` that was `put`.
+    /// `storage` is the caller's alone and holds a `V` that was `put`.
     unsafe fn at(storage: *mut Storage) -> *mut V {
         if Self::FITS {
             storage.cast()
@@ -429,7 +444,7 @@ impl<V> Stored<V> {
     ///
     /// As for `at`; afterwards the storage is empty.
     unsafe fn take(storage: *mut Storage) -> V {
-        // SAFETY: the value is there, and whoever calls treats it as gone from there.
+        // SAFETY: the value is there, and the caller treats it as gone from there.
         unsafe {
             let value = Self::at(storage);
             if Self::FITS {
@@ -444,7 +459,7 @@ impl<V> Stored<V> {
     ///
     /// As for `take`. The value is dropped where it is, as a pinned one must be.
     unsafe fn drop(storage: *mut Storage) {
-        // SAFETY: the value is there, and whoever calls treats it as gone from there.
+        // SAFETY: the value is there, and the caller treats it as gone from there.
         unsafe {
             let value = Self::at(storage);
             if Self::FITS {

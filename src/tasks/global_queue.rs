@@ -1,28 +1,28 @@
-//! The pool's common queue: what comes from outside, what a worker has too much of, and all
-//! background work. Interactive tasks and background tasks wait in a lane each.
+//! The pool's global queue: tasks from outside, what a worker has too much of, and all background
+//! work. Interactive and background tasks have a lane each.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Priority;
-use super::cell::TaskCell;
+use super::task_id::TaskId;
 use crate::sys::sync::lock;
 
 /// What waits for a worker.
 #[derive(Clone, Copy)]
 pub(super) enum Work {
     /// A task to run.
-    Task(&'static TaskCell),
-    /// A thread in the middle of a long task that has let others go first: the worker that gets
-    /// here gives it its processor.
+    Task(TaskId),
+    /// A worker in the middle of a long task that has let others go first: the worker that takes
+    /// this gives it its processor.
     Resume(u32),
 }
 
 #[derive(Default)]
 struct Lane {
     tasks: Mutex<VecDeque<Work>>,
-    /// Written with the lane locked; read without, to see that there is nothing to lock for.
+    /// Written with the lane locked; read without, to spare the lock of an empty lane.
     len: AtomicUsize,
 }
 
@@ -48,15 +48,15 @@ impl GlobalQueue {
         self.len(Priority::Interactive) + self.len(Priority::Background) == 0
     }
 
-    pub fn push(&self, priority: Priority, task: &'static TaskCell) {
+    pub fn push(&self, priority: Priority, task: TaskId) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         tasks.push_back(Work::Task(task));
         lane.len.store(tasks.len(), Ordering::Release);
     }
 
-    /// A thread that has given way waits for its turn: behind all interactive tasks that are
-    /// there, or before all background ones, which gave way to interactive ones only.
+    /// Queues a worker that has given way: behind all interactive tasks that wait, or before all
+    /// background ones, since it gave way to interactive ones only.
     pub fn push_resume(&self, priority: Priority, thread: u32) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
@@ -67,7 +67,7 @@ impl GlobalQueue {
         lane.len.store(tasks.len(), Ordering::Release);
     }
 
-    /// Takes a thread out of the lane again; false if its turn has come.
+    /// Takes a worker out of the lane again; false if its turn has come.
     pub fn take_back(&self, priority: Priority, thread: u32) -> bool {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
@@ -78,30 +78,30 @@ impl GlobalQueue {
         taken
     }
 
-    /// What a worker has too much of.
-    pub fn push_all(&self, priority: Priority, all: &[&'static TaskCell]) {
+    /// Adds the tasks that a worker has too many of.
+    pub fn push_all(&self, priority: Priority, all: &[TaskId]) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         tasks.extend(all.iter().copied().map(Work::Task));
         lane.len.store(tasks.len(), Ordering::Release);
     }
 
-    /// What waited behind a held worker, and so for longest: it goes first.
-    pub fn push_front(&self, priority: Priority, all: &[&'static TaskCell]) {
+    /// Adds the tasks that waited behind a held one at the front: they have waited longest.
+    pub fn push_front(&self, priority: Priority, all: &[TaskId]) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         for task in all.iter().rev() {
-            tasks.push_front(Work::Task(task));
+            tasks.push_front(Work::Task(*task));
         }
         lane.len.store(tasks.len(), Ordering::Release);
     }
 
-    /// Takes the oldest. Up to `more(waiting)` tasks right behind it go to `keep`.
+    /// Takes the oldest entry. Up to `more(waiting)` tasks right behind it go to `keep`.
     pub fn pop(
         &self,
         priority: Priority,
         more: impl FnOnce(usize) -> usize,
-        mut keep: impl FnMut(&'static TaskCell),
+        mut keep: impl FnMut(TaskId),
     ) -> Option<Work> {
         let lane = self.lane(priority);
         if lane.len.load(Ordering::Acquire) == 0 {

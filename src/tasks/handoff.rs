@@ -1,83 +1,135 @@
-//! Who has which processor, where it changes.
+//! Taking the processor away from a worker that a task holds, with the tasks that wait behind it.
 
 use std::sync::atomic::Ordering;
 
 use super::Priority;
-use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
+use super::processors::NONE;
+use super::shared::{Shared, Worker, WorkerState};
 use super::stats;
 
 impl Shared {
-    /// Takes the processor from a worker; `None` if it has none.
-    pub(super) fn release_processor(&self, worker: &Worker) -> Option<u32> {
-        self.idle.locked(|| self.vacate(worker))
-    }
-
-    /// With the lock of `idle` held.
-    fn vacate(&self, worker: &Worker) -> Option<u32> {
-        let processor = worker.processor.swap(NONE, Ordering::AcqRel);
-        if processor == NONE {
-            return None;
-        }
-        self.processors[processor as usize].store(NONE, Ordering::Release);
-        Some(processor)
-    }
-
-    /// Gives a processor that has no thread to this worker.
-    pub(super) fn acquire_processor(&self, worker: &Worker, processor: u32) {
-        self.idle.locked(|| {
-            worker.processor.store(processor, Ordering::Release);
-            self.processors[processor as usize].store(worker.number, Ordering::Release);
-        });
-    }
-
-    /// Gives a processor that stands free because nothing was to be done to this worker, which is
-    /// awake. False if none does.
-    pub(super) fn acquire_parked_processor(&self, worker: &Worker) -> bool {
-        let free =
-            |processor: u32| self.processors[processor as usize].load(Ordering::Acquire) == NONE;
-        let taken = self.idle.unpark(false, free);
-        if let Some(processor) = taken {
-            self.acquire_processor(worker, processor);
-        }
-        taken.is_some()
-    }
-
-    /// Has another thread work at a processor whose thread has left it, if there is work.
-    pub(super) fn hand_off_or_park(&self, processor: u32) {
-        let filled = self.work_waits() && self.assign_processor(processor, Signal::Run).is_ok();
-        // Whoever takes the processor takes one task; there may be more.
-        if filled || self.idle.park(processor, false, || true) == Some(true) && self.work_waits() {
-            self.wake_one();
-        }
-    }
-
-    /// Another thread takes the processor of a worker that is still in the task that it was in at
-    /// `tick`, with all that waits behind that task.
+    /// Gives the processor of a worker that is still in the task that it was in at `tick` to
+    /// another thread, with the tasks that wait behind that task. Called by the monitor.
     pub(super) fn replace(&self, worker: &Worker, tick: u32) {
-        let processor = self.idle.locked(|| {
+        let is_held = || {
             let held = worker.tick.load(Ordering::Relaxed) == tick
                 && worker.state() == WorkerState::Running;
-            held.then(|| {
+            if held {
                 worker.set_state(WorkerState::Held);
-                self.vacate(worker)
-            })?
-        });
-        let Some(processor) = processor else {
+            }
+            held
+        };
+        let processors = &self.processors;
+        let Some(processor) = processors.release_if(self, worker.number, is_held) else {
             return;
         };
+        let waiting = self.flush(worker);
+        // If there are as many threads as there may be, the processor waits for one of them.
+        if processors.hand_over(self, processor) {
+            self.hand_offs.fetch_add(1, Ordering::Relaxed);
+            stats::handed_off(worker.number, waiting);
+        }
+    }
+
+    /// Moves the tasks in a worker's queue and LIFO slot to the front of the global queue, and
+    /// returns how many there were. On any thread.
+    pub(super) fn flush(&self, worker: &Worker) -> usize {
         let mut waiting = worker.queue.take_all();
-        waiting.extend(worker.lifo_slot.swap(None, Ordering::AcqRel));
+        waiting.extend(worker.lifo_slot.take());
         if !waiting.is_empty() {
             self.global_queue
                 .push_front(Priority::Interactive, &waiting);
         }
-        if self.assign_processor(processor, Signal::Run).is_ok() {
-            self.hand_offs.fetch_add(1, Ordering::Relaxed);
-            self.wake_one();
-            stats::handed_off(worker.number, waiting.len());
-        } else {
-            // There are as many threads as there may be. The processor waits for one of them.
-            self.idle.park(processor, false, || true);
+        waiting.len()
+    }
+
+    /// Moves tasks from workers without a processor to the global queue, where others find them.
+    /// Called by the monitor, again and again while there is such a worker (`any_held`).
+    ///
+    /// A worker without a processor queues nothing in its own queue, but it may have seen its
+    /// processor just before `replace` took it away, and then push a task after `replace` has
+    /// emptied the queue (`Local::queue`, and `steal_into` in a join). Without this, the task
+    /// would wait for the end of the one that holds the worker.
+    pub(super) fn rescue(&self) {
+        for worker in self.all_workers() {
+            if worker.processor() == NONE && worker.has_work() {
+                self.flush(worker);
+                self.wake_one();
+            }
         }
+    }
+
+    /// Whether a worker without a processor is in a task that may queue others.
+    pub(super) fn any_held(&self) -> bool {
+        self.all_workers().any(|worker| {
+            let queues = matches!(worker.state(), WorkerState::Running | WorkerState::Held);
+            queues && worker.processor() == NONE
+        })
+    }
+}
+
+#[cfg(all(test, not(headwater_loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use super::super::task_id::TaskId;
+    use super::super::{ClassOptions, Options, Pool, context};
+    use super::*;
+
+    /// The race between `Local::queue` and `replace`, with its outcome forced: a task in the queue
+    /// of a worker that has no processor any more.
+    #[test]
+    fn a_task_that_is_stranded_on_a_held_worker_is_rescued() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let pool = Pool::start(Options {
+            workers: 1,
+            ..Options::default()
+        });
+        let pool = pool.expect("a pool");
+        let class = pool.handle().class(ClassOptions::default());
+        let class = class.expect("a class");
+        let (tell_id, ids) = mpsc::channel();
+        let mut polled = false;
+        let stranded = class.spawn(std::future::poll_fn(move |cx| {
+            if std::mem::replace(&mut polled, true) {
+                return Poll::Ready(7);
+            }
+            tell_id
+                .send(cx.waker().data() as usize as u64)
+                .expect("it is read");
+            Poll::Pending
+        }));
+        let stranded = stranded.expect("room");
+        let id = TaskId::from_word(ids.recv().expect("it runs")).expect("a task");
+        let (tell_end, end) = mpsc::channel::<()>();
+        let (tell_begin, begun) = mpsc::channel();
+        let held = class.run(move || {
+            tell_begin.send(()).expect("it is read");
+            let lost = |local: Option<&super::super::worker::Local>| {
+                local.is_some_and(|local| local.me.processor() == NONE)
+            };
+            while !context::with(lost) {
+                std::hint::spin_loop();
+            }
+            let wake = |local: Option<&super::super::worker::Local>| {
+                let (local, cell) = (local.expect("a worker"), id.cell().expect("a cell"));
+                while !cell.wake(id.generation()) {
+                    std::hint::spin_loop();
+                }
+                local.me.queue.push(id, |_| ());
+            };
+            context::with(wake);
+            // Holds the worker, and does not say that it blocks.
+            end.recv_timeout(PATIENCE).is_ok()
+        });
+        begun.recv().expect("it runs");
+        // For this one the monitor takes the processor away.
+        let other = class.run(|| 1).expect("room");
+        assert_eq!(other.join(), Ok(1));
+        assert_eq!(stranded.join(), Ok(7));
+        tell_end.send(()).expect("it waits");
+        assert_eq!(held.expect("room").join(), Ok(true));
     }
 }

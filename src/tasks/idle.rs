@@ -1,38 +1,37 @@
-//! Who sleeps, who looks for work, and how nobody sleeps while there is work to do.
+//! Which processors sleep, which search for work, and why none sleeps while there is work.
 //!
-//! A worker that finds nothing *searches* for a while (steals, looks at the common queue), then
-//! parks. At most half of those awake search at a time: more would only get in each other's way.
-//! One word counts the workers that are awake and those that search.
+//! A worker that finds nothing *searches* for a while (it steals and looks at the global queue),
+//! then parks. At most half of the awake ones search at a time: more would only contend. One word
+//! counts the processors that are awake and those that search.
 //!
-//! **The protocol.** Two sides write one thing and then read what the other writes, each with a
-//! sequentially consistent fence in between, so at least one of them sees the other:
+//! **The protocol.** Each of two sides writes one thing and then reads what the other writes, with
+//! a sequentially consistent fence in between, so at least one of them sees the other:
 //!
-//! - Who queues a task: *push; fence; read the word*. If somebody searches, he will find it or
-//!   wake another, see below. If nobody does and a worker is parked, that one is woken and
-//!   counts as searching from that moment, so that a burst of tasks wakes one worker, not all.
-//! - Who parks: *leave the count, under the lock of the list of parked workers; fence; unless
-//!   somebody else still searches, look at all queues once more*. While somebody does, that one
-//!   looks after what comes. Who sees something takes himself off the list as a searcher: those
-//!   who queued it relied on him to wake others for the rest of it.
+//! - Queueing a task: *push; fence; read the word*. If a processor searches, it will find the task
+//!   or wake another, see below. If none does and one is parked, that one is woken and counts as
+//!   searching from that moment, so that a burst of tasks wakes one worker, not all.
+//! - Parking: *leave the count, under the lock of the list of parked processors; fence; unless
+//!   another one still searches, look at all queues once more*. While another searches, that one
+//!   takes care of new tasks. If the look finds something, the worker takes itself off the list as
+//!   a searcher, because the pushers relied on it to wake others for the rest.
 //!
-//! A searcher who finds work leaves the search, and if he was the last one, wakes another: there
-//! may be more where it came from. So a burst wakes worker after worker, as fast as they find
+//! A searcher that finds work leaves the search, and if it was the last one, wakes another: there
+//! may be more where that came from. So a burst wakes worker after worker, as fast as they find
 //! something to do and no faster.
 //!
-//! tests/tasks_model.rs tries every order. After tokio's `multi_thread/idle.rs` and the comment on
-//! worker parking at the top of Go's proc.go.
+//! The models in `models.rs` run this code in every order. After tokio's `multi_thread/idle.rs` and
+//! the comment on worker parking at the top of Go's proc.go.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-
-use crate::sys::sync::lock;
+use crate::sys::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sys::sync::{Mutex, lock};
 
 const AWAKE_SHIFT: u32 = 16;
 const AWAKE_ONE: usize = 1 << AWAKE_SHIFT;
 const SEARCHING: usize = AWAKE_ONE - 1;
 
+/// The state of sleep of all processors.
 pub(super) struct Idle {
-    /// Processors whose worker is awake, above [`AWAKE_SHIFT`]; those that search, below.
+    /// Processors that are awake, above [`AWAKE_SHIFT`]; those that search, below.
     word: AtomicUsize,
     /// Processors without an awake worker, the last to park on top: its caches are the warmest.
     parked: Mutex<Vec<u32>>,
@@ -57,8 +56,7 @@ impl Idle {
         self.word.load(Ordering::Relaxed) & SEARCHING
     }
 
-    /// After a push: the processor whose worker is to be woken for it, if any. It is awake and
-    /// searching from now on.
+    /// After a push: the processor to wake for it, if any. It is awake and searching from now on.
     pub fn processor_to_wake(&self) -> Option<u32> {
         fence(Ordering::SeqCst);
         if !self.may_wake() {
@@ -78,7 +76,7 @@ impl Idle {
         word & SEARCHING == 0 && word >> AWAKE_SHIFT < self.processors
     }
 
-    /// Begins to search, unless half of the workers do already.
+    /// Begins to search, unless half of the awake ones do already.
     pub fn start_search(&self) -> bool {
         let word = self.word.load(Ordering::SeqCst);
         if 2 * (word & SEARCHING) >= (word >> AWAKE_SHIFT) {
@@ -88,13 +86,13 @@ impl Idle {
         true
     }
 
-    /// Ends a search that found something. True if nobody searches now: wake another.
+    /// Ends a search that found something. True if none searches now: wake another.
     pub fn end_search(&self) -> bool {
         self.word.fetch_sub(1, Ordering::SeqCst) & SEARCHING == 1
     }
 
-    /// Parks a processor, if `still` says so once the list is locked. `None` if not; else whether
-    /// nobody searches now: then look at all queues once more.
+    /// Parks a processor, if `still` agrees once the list is locked. `None` if not; else whether
+    /// none searches now: then the caller must look at all queues once more.
     pub fn park(
         &self,
         processor: u32,
@@ -113,8 +111,8 @@ impl Idle {
         Some(before & SEARCHING == searched)
     }
 
-    /// Takes a processor for which `fits` off the list, because its worker is awake; whether it
-    /// counts as searching is up to the caller.
+    /// Takes a parked processor for which `fits` off the list, because its worker is awake.
+    /// `searches`: it counts as searching.
     pub fn unpark(&self, searches: bool, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut parked = lock(&self.parked);
         let at = parked.iter().rposition(|processor| fits(*processor))?;
@@ -124,16 +122,20 @@ impl Idle {
         Some(processor)
     }
 
-    /// Runs `change` while nobody parks or is woken.
+    /// Runs `change` while no processor parks or is woken.
     pub fn locked<T>(&self, change: impl FnOnce() -> T) -> T {
         let _parked = lock(&self.parked);
         change()
     }
 
-    /// Puts a processor back that was to be woken and for which no thread could be had.
+    /// Parks a processor again that [`processor_to_wake`](Self::processor_to_wake) chose and that
+    /// no thread could take. The caller must look at all queues once more: meanwhile pushers
+    /// relied on it as a searcher.
     pub fn put_back(&self, processor: u32) {
         let mut parked = lock(&self.parked);
         parked.insert(0, processor);
         self.word.fetch_sub(AWAKE_ONE | 1, Ordering::SeqCst);
+        drop(parked);
+        fence(Ordering::SeqCst);
     }
 }

@@ -1,34 +1,34 @@
 //! Fork-join: two closures, of which the second one may run on another worker.
 //!
-//! A half is only offered to thieves while the own queue is empty. As long as something can be
-//! stolen here, both halves run one after the other, for the price of that look; once it was
-//! stolen, the next join offers its half. So a tree of joins always offers one half, the
-//! largest that there still is, and no worker pays for halves that nobody takes.
+//! A half is offered to thieves only while the worker's own queue is empty. As long as something
+//! can be stolen there, both halves run one after the other, at the cost of that look; once it was
+//! stolen, the next join offers its half. So a tree of joins always offers one half, the largest
+//! that is left, and does not pay for halves that are not stolen.
 //!
-//! An offered half is a task like any other, with a pointer to the caller's stack in it. The
-//! caller claims it back when its own half is done, or waits until who took it is done. After
-//! rayon's `join` (rayon-core/src/join/mod.rs), which offers every half.
+//! An offered half is a task like any other, with a pointer to the caller's stack in it. When its
+//! own half is done, the caller claims the offered one back, or waits until the thief is done with
+//! it. After rayon's `join` (rayon-core/src/join/mod.rs), which offers every half.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::process;
 
-use super::cell::TaskCell;
+use super::task_id::TaskId;
 use super::worker::Local;
 use super::{Task, TaskError, context};
 use crate::limits;
 
-/// Runs both closures and gives both results; `b` on another worker, if there is one to take it.
+/// Runs both closures and returns both results; `b` on another worker, if one is free to take it.
 ///
-/// Meant for halves of some work, down to a microsecond or less. While it waits for a half that
+/// For halves of some work that take a microsecond or even less. While it waits for a half that
 /// another worker has taken, the calling thread runs other tasks of the pool, so hold no lock
-/// that those want. Outside a pool, one runs after the other.
+/// that those want. Outside a pool, `b` runs after `a`.
 ///
 /// # Panics
 ///
-/// When one of the closures panics, with its panic, once both are over; with that of `a` if both
-/// do. If `a` panics, `b` may not have run.
+/// If a closure panics, with its panic, once both are over; with that of `a` if both do. If `a`
+/// panics, `b` may not have run.
 #[track_caller]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where
@@ -62,24 +62,24 @@ where
     let guard = AbortOnUnwind;
     let task = local.offer(move || offered.run(), site);
     let ours = catch_unwind(AssertUnwindSafe(a));
-    if let Some((cell, task)) = task {
-        settle(local, cell, task);
+    if let Some((id, task)) = task {
+        settle(local, id, task);
     }
     std::mem::forget(guard);
     let ours = ours.unwrap_or_else(|panic| resume_unwind(panic));
     let theirs = match (half.work.into_inner(), half.result.into_inner()) {
-        // Nobody has taken it.
+        // It was not stolen.
         (Some(b), _) => b(),
         (None, Some(result)) => result.unwrap_or_else(|panic| resume_unwind(panic)),
-        (None, None) => unreachable!("who takes the work leaves a result"),
+        (None, None) => unreachable!("a run of the work leaves a result"),
     };
     (ours, theirs)
 }
 
-/// Returns when the task is over or taken back; then nobody has the pointer to the half.
-fn settle(local: &Local, cell: &'static TaskCell, mut task: Task<()>) {
-    if local.take_back(cell) {
-        // Its work, which is the pointer alone, was dropped.
+/// Returns when the task is over or taken back. Then no other thread has the pointer to the half.
+fn settle(local: &Local, id: TaskId, mut task: Task<()>) {
+    if local.take_back(id) {
+        // Its work, which is only the pointer, was dropped.
         let stopped = task.try_take();
         debug_assert_eq!(stopped, Some(Err(TaskError::Stopped)));
         return;
@@ -92,13 +92,13 @@ fn settle(local: &Local, cell: &'static TaskCell, mut task: Task<()>) {
             (0..limits::TASK_SEARCH_PAUSES).for_each(|_| std::hint::spin_loop());
         }
     }
-    // However it ended: what it left in the half says more.
+    // The half has the result or the panic.
     let _ = task.join();
 }
 
 /// A half on the stack of its `join`.
 struct Half<B, RB> {
-    /// `None` once somebody runs it.
+    /// `None` once it runs.
     work: UnsafeCell<Option<B>>,
     result: UnsafeCell<Option<Result<RB, Box<dyn Any + Send>>>>,
 }
@@ -109,9 +109,9 @@ struct Offered {
     run: unsafe fn(*const ()),
 }
 
-// SAFETY: what it points to is a `Half<B, RB>` with `B: Send` and `RB: Send`, as `join` asks, and
-// whoever runs it is the only one who touches it until the task is over: `offer` looks into the
-// half again only when `settle` has returned.
+// SAFETY: it points to a `Half<B, RB>` with `B: Send` and `RB: Send`, as `join` asks, and the thread
+// that runs it is the only one that touches it until the task is over: `offer` looks into the half
+// again only when `settle` has returned.
 unsafe impl Send for Offered {}
 
 impl Offered {
@@ -126,11 +126,11 @@ impl Offered {
 
 /// # Safety
 ///
-/// `half` points to a live `Half<B, RB>`, which nobody else touches meanwhile.
+/// `half` points to a live `Half<B, RB>`, which no other thread touches meanwhile.
 unsafe fn run<B: FnOnce() -> RB, RB>(half: *const ()) {
-    // SAFETY: by the caller's word.
+    // SAFETY: the caller vouches for it.
     let half = unsafe { &*half.cast::<Half<B, RB>>() };
-    // SAFETY: nobody else touches it.
+    // SAFETY: no other thread touches it.
     let work = unsafe { (*half.work.get()).take() };
     let result = work.map(|work| catch_unwind(AssertUnwindSafe(work)));
     // SAFETY: as above; there was no result before.

@@ -1,7 +1,7 @@
-//! What is known of a task from outside: who spawned it, where, when, for which class.
+//! What reports say of a task: where and when it was spawned, and for which class.
 //!
-//! Written when its cell is filled, read by whoever reports on it, with nothing but relaxed
-//! atomics: a reader compares the cell's generation before and after, as with a sequence lock.
+//! Written when its cell is filled and read by any thread, with relaxed atomics only: a reader
+//! compares the cell's generation before and after, as with a sequence lock.
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,29 +15,41 @@ use crate::sys::atomic_ref::AtomicRef;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub pool: u16,
+    /// The class's index in the pool, valid while the task is unfinished.
     pub class: u8,
+    /// Tells the class from later ones at the same index, for reports on finished tasks. Below
+    /// [`SERIALS`].
+    pub serial: u16,
     pub priority: Priority,
 }
+
+/// Serial numbers of classes, which recur.
+pub(super) const SERIALS: u32 = 1 << 12;
+
+// Pool, class, serial and two flags share 32 bits.
+const _: () = assert!(limits::TASK_POOLS_MAX <= 1 << 10 && limits::TASK_CLASSES_MAX <= 1 << 8);
 
 pub(super) struct Meta {
     site: AtomicRef<Location<'static>>,
     /// When it was spawned, in [`AGE_UNIT_NS`] of the monotonic clock; wraps in half a year.
     spawned: AtomicU32,
-    /// A [`Stamp`] of when it last became runnable.
+    /// The [`Stamp`] of when it last became runnable.
     runnable: AtomicU32,
-    /// Pool, class, [`OVERRUN`], [`BACKGROUND`].
+    /// Pool (10 bits), class (8), serial (12), [`BACKGROUND`], [`OVERRUN`].
     owner: AtomicU32,
+    /// The index of the cell in the arena. It stands here because the cell has no room elsewhere.
+    pub index: u32,
 }
 
-/// The task held its worker for too long.
+/// The task held its worker for [`limits::TASK_HELD_NS`].
 const OVERRUN: u32 = 1;
 /// Its class is of [`Priority::Background`].
 const BACKGROUND: u32 = 2;
 
 const AGE_UNIT_NS: u64 = 4_000_000;
 
-/// When a task became runnable: in 64 ns of the monotonic clock, modulo 69 s, above two bits that
-/// say for how many tasks it stands.
+/// When a task became runnable: in units of 64 ns of the monotonic clock, modulo 69 s, above two
+/// bits that say how many tasks it stands for.
 #[derive(Clone, Copy)]
 pub(super) struct Stamp(u32);
 
@@ -45,7 +57,7 @@ const STAMP_UNIT_SHIFT: u32 = 6;
 const WEIGHTS: [u32; 3] = [0, 1, limits::TASK_SAMPLE];
 
 impl Stamp {
-    /// Of a task that no latency is taken of.
+    /// Of a task whose latency is not taken.
     pub fn none() -> Self {
         Self(0)
     }
@@ -64,7 +76,7 @@ impl Stamp {
         (ns >> STAMP_UNIT_SHIFT) as u32
     }
 
-    /// For how many tasks the latency of this one is taken.
+    /// How many tasks the latency of this one counts for.
     pub fn stands_for(self) -> u32 {
         WEIGHTS.get((self.0 & 3) as usize).copied().unwrap_or(0)
     }
@@ -72,19 +84,20 @@ impl Stamp {
     /// How long ago that was, in ns.
     pub fn waited_ns(self, now_ns: u64) -> u64 {
         let passed = (Self::units(now_ns) << 2).wrapping_sub(self.0 & !3) >> 2;
-        // A clock that was read earlier, within the unit.
+        // The clock may have been read a little earlier than the stamp's.
         let passed = if passed > u32::MAX >> 3 { 0 } else { passed };
         u64::from(passed) << STAMP_UNIT_SHIFT
     }
 }
 
 impl Meta {
-    pub const fn empty() -> Self {
+    pub fn new(index: u32) -> Self {
         Self {
             site: AtomicRef::empty(),
             spawned: AtomicU32::new(0),
             runnable: AtomicU32::new(0),
             owner: AtomicU32::new(0),
+            index,
         }
     }
 
@@ -98,7 +111,10 @@ impl Meta {
             Priority::Interactive => 0,
             Priority::Background => BACKGROUND,
         };
-        let owner = u32::from(owner.pool) << 16 | u32::from(owner.class) << 8 | background;
+        let owner = u32::from(owner.pool) << 22
+            | u32::from(owner.class) << 14
+            | u32::from(owner.serial) << 2
+            | background;
         self.owner.store(owner, Ordering::Relaxed);
     }
 
@@ -111,7 +127,7 @@ impl Meta {
     pub fn age(&self, now_ns: u64) -> Duration {
         let now = (now_ns / AGE_UNIT_NS) as u32;
         let passed = now.wrapping_sub(self.spawned.load(Ordering::Relaxed));
-        // Spawned while the reader was on its way.
+        // Spawned after the reader took the time.
         let passed = if passed > u32::MAX >> 1 { 0 } else { passed };
         Duration::from_nanos(u64::from(passed) * AGE_UNIT_NS)
     }
@@ -127,8 +143,9 @@ impl Meta {
     pub fn owner(&self) -> Owner {
         let owner = self.owner.load(Ordering::Relaxed);
         Owner {
-            pool: (owner >> 16) as u16,
-            class: (owner >> 8) as u8,
+            pool: (owner >> 22) as u16,
+            class: (owner >> 14) as u8,
+            serial: (owner >> 2) as u16 & (SERIALS - 1) as u16,
             priority: match owner & BACKGROUND {
                 0 => Priority::Interactive,
                 _ => Priority::Background,
@@ -136,7 +153,7 @@ impl Meta {
         }
     }
 
-    /// Notes that it held its worker for too long; true the first time.
+    /// Marks the task as an overrun; true the first time.
     pub fn mark_overrun(&self) -> bool {
         self.owner.fetch_or(OVERRUN, Ordering::Relaxed) & OVERRUN == 0
     }
@@ -168,12 +185,41 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_is_read_as_it_was_written() {
+        let meta = Meta::new(0);
+        let (pools, classes) = (
+            limits::TASK_POOLS_MAX as u16,
+            limits::TASK_CLASSES_MAX as u8,
+        );
+        for (pool, class, serial) in [
+            (0, 0, 0),
+            (pools - 1, 0, 0),
+            (0, classes - 1, 0),
+            (0, 0, SERIALS as u16 - 1),
+            (5, 6, 7),
+        ] {
+            for priority in [Priority::Interactive, Priority::Background] {
+                let owner = Owner {
+                    pool,
+                    class,
+                    serial,
+                    priority,
+                };
+                meta.set(Location::caller(), owner, 0, Stamp::none());
+                assert!(meta.mark_overrun() && !meta.mark_overrun());
+                assert_eq!(meta.owner(), owner);
+            }
+        }
+    }
+
+    #[test]
     fn an_age_is_true_to_its_unit() {
-        let meta = Meta::empty();
+        let meta = Meta::new(0);
         let site = Location::caller();
         let owner = Owner {
             pool: 1,
             class: 2,
+            serial: 3,
             priority: Priority::Interactive,
         };
         let now_ns = 7 << 60;

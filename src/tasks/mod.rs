@@ -1,8 +1,8 @@
-//! A work-stealing pool for CPU work, after Go's scheduler, so that it never delays I/O.
+//! A work-stealing pool for CPU work, after Go's scheduler, which keeps such work off the shards.
 //!
-//! A library on its own: it knows no ring and no socket. A [`Pool`] has workers, a [`Class`] is a
-//! kind of work with a priority and a bound, a [`Task`] is a result to come, to be awaited on a
-//! shard, in the pool or anywhere else.
+//! The module stands by itself: it knows no ring and no socket. A [`Pool`] has workers; a [`Class`]
+//! is a kind of work with a priority and a bound; a [`Task`] is the handle of a spawned task, and
+//! its result can be awaited on a shard, in the pool or on any executor.
 //!
 //! ```
 //! use headwater::tasks::{ClassOptions, Options, Pool, TaskError};
@@ -18,7 +18,7 @@
 //! let sum = sums.run(|| (1..=100_u64).sum::<u64>())?;
 //! assert_eq!(sum.join(), Ok(5050));
 //!
-//! // A panic is an error for who waits, and nothing else.
+//! // A panic is an error for the caller, and nothing else.
 //! let lost = sums.run(|| panic!("no sum"))?.join();
 //! assert_eq!(lost, Err::<(), _>(TaskError::Panicked("no sum".to_owned())));
 //!
@@ -27,7 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! docs/tasks.md tells how it works, and what happens to work that misbehaves.
+//! docs/tasks.md explains how it works, and what happens to work that misbehaves.
 
 mod arena;
 mod block_in_place;
@@ -40,9 +40,12 @@ mod handoff;
 mod idle;
 mod join;
 mod meta;
+#[cfg(all(test, headwater_loom))]
+mod models;
 mod monitor;
 mod options;
 mod pool;
+mod processors;
 mod queue;
 mod registry;
 mod schedtrace;

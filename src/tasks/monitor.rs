@@ -1,35 +1,36 @@
 //! The thread that watches the workers, as Go's sysmon does.
 //!
-//! While any worker is awake it looks every [`limits::TASK_MONITOR_MS`]. A worker that is seen in
-//! the same task again and again is held: first the task is asked to let others go first at its
-//! next checkpoint; then it is an overrun, and if anything waits, another thread takes the processor
-//! of the worker with all that is queued behind the task.
+//! While a worker is awake, the monitor looks every [`limits::TASK_MONITOR_MS`]. A worker that is
+//! in the same task at one look after another is held: first the task is asked to let others go
+//! first at its next checkpoint; then it is an overrun, and if anything waits, another thread takes
+//! the processor with all tasks that are queued behind it.
 //!
-//! When all workers have been parked for a while, it sleeps until one is woken: an idle pool
-//! takes no CPU at all. Who sleeps and who wakes agree as in `idle.rs`: the monitor says that it
-//! sleeps, then looks whether a worker is awake; a worker counts as awake, then looks whether
-//! the monitor sleeps.
+//! When all workers have been parked for a while, the monitor sleeps until one is woken: an idle
+//! pool takes no CPU. The two agree as in `idle.rs`: the monitor notes that it sleeps, then looks
+//! whether a worker is awake; a worker counts as awake, then looks whether the monitor sleeps. While
+//! a task holds a worker that has lost its processor, the monitor still looks ten times a second
+//! (`Shared::rescue`). The models in `models.rs` run this code.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{self, Thread};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::processors::Workers;
 use super::shared::{Shared, Worker, WorkerState};
 use super::stats;
 use crate::limits;
-use crate::sys::sync::lock;
+use crate::sys::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sys::sync::thread::{self, Thread};
+use crate::sys::sync::{Mutex, lock};
 use crate::sys::time;
 
-/// Something else that is watched.
+/// A function that the monitor calls now and then.
 struct Watch {
     call: Box<dyn FnMut(u64) -> Option<Duration> + Send>,
-    /// When it is to be called next, in nanoseconds.
+    /// When to call it next, in nanoseconds.
     due_ns: Option<u64>,
 }
 
-/// How the monitor sleeps, and what wakes it.
-#[derive(Default)]
+/// How the monitor sleeps and is woken.
 pub(super) struct MonitorSleep {
     sleeps: AtomicBool,
     thread: OnceLock<Thread>,
@@ -38,8 +39,26 @@ pub(super) struct MonitorSleep {
     watches: Mutex<Vec<Watch>>,
 }
 
+impl Default for MonitorSleep {
+    fn default() -> Self {
+        Self {
+            sleeps: AtomicBool::new(false),
+            thread: OnceLock::new(),
+            call_all: AtomicBool::new(false),
+            watches: Mutex::new(Vec::new()),
+        }
+    }
+}
+
 impl MonitorSleep {
+    /// Makes the calling thread the one that sleeps.
+    pub fn enter(&self) {
+        self.thread.get_or_init(thread::current);
+    }
+
+    /// Whether the monitor sleeps, for a worker that counts as awake now.
     pub fn sleeps(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.sleeps.load(Ordering::SeqCst)
     }
 
@@ -48,6 +67,19 @@ impl MonitorSleep {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
+    }
+
+    /// Sleeps for `time`, or without end if `None`, unless a look after the note says otherwise.
+    pub fn sleep(&self, time: Option<Duration>, idle: impl FnOnce() -> bool) {
+        self.sleeps.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if idle() && !self.call_all.load(Ordering::SeqCst) {
+            match time {
+                Some(time) => thread::park_timeout(time),
+                None => thread::park(),
+            }
+        }
+        self.sleeps.store(false, Ordering::SeqCst);
     }
 
     pub fn watch(&self, call: Box<dyn FnMut(u64) -> Option<Duration> + Send>) {
@@ -61,7 +93,7 @@ impl MonitorSleep {
         self.wake();
     }
 
-    /// Calls the watches that are due, and gives the time until the next one is.
+    /// Calls the watches that are due, and returns the time until the next one is.
     fn call_watches(&self, now: u64) -> Option<Duration> {
         let all = self.call_all.swap(false, Ordering::SeqCst);
         let mut watches = lock(&self.watches);
@@ -77,17 +109,18 @@ impl MonitorSleep {
     }
 }
 
-/// What was seen at one processor.
+/// What the last look saw at one processor.
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    number: u32,
+    worker: u32,
     tick: u32,
     since_ns: u64,
 }
 
 /// Watches until the pool ends.
 pub(super) fn run(shared: Arc<Shared>) {
-    shared.monitor.thread.get_or_init(thread::current);
+    let (monitor, idle) = (&shared.monitor, &shared.processors.idle);
+    monitor.enter();
     stats::enter_monitor(&shared);
     let mut seen = vec![Seen::default(); shared.processors.len()];
     let mut idle_looks = 0;
@@ -95,43 +128,32 @@ pub(super) fn run(shared: Arc<Shared>) {
         let now = time::monotonic_ns();
         shared.set_now_ns(now);
         look(&shared, &mut seen, now);
-        let next_watch = shared.monitor.call_watches(now);
-        let look_again = Duration::from_millis(limits::TASK_MONITOR_MS);
-        if shared.idle.awake() > 0 {
+        shared.rescue();
+        let next_watch = monitor.call_watches(now);
+        if idle.awake() > 0 {
             idle_looks = 0;
-            thread::park_timeout(look_again);
         } else if idle_looks < limits::TASK_MONITOR_IDLE_LOOKS {
             idle_looks += 1;
-            thread::park_timeout(look_again);
         } else {
-            sleep(&shared, next_watch);
+            let held = shared.any_held();
+            let next_rescue = held.then_some(Duration::from_millis(limits::TASK_RESCUE_MS));
+            let time = [next_watch, next_rescue].into_iter().flatten().min();
+            monitor.sleep(time, || idle.awake() == 0 && !shared.ended());
+            continue;
         }
+        thread::park_timeout(Duration::from_millis(limits::TASK_MONITOR_MS));
     }
-}
-
-fn sleep(shared: &Shared, next_watch: Option<Duration>) {
-    let monitor = &shared.monitor;
-    monitor.sleeps.store(true, Ordering::SeqCst);
-    fence(Ordering::SeqCst);
-    let called = monitor.call_all.load(Ordering::SeqCst);
-    if shared.idle.awake() == 0 && !called && !shared.ended() {
-        match next_watch {
-            Some(time) => thread::park_timeout(time),
-            None => thread::park(),
-        }
-    }
-    monitor.sleeps.store(false, Ordering::SeqCst);
 }
 
 fn look(shared: &Shared, seen: &mut [Seen], now: u64) {
-    for (processor, seen) in shared.processors.iter().zip(seen) {
-        let Some(worker) = shared.worker(processor.load(Ordering::Acquire)) else {
+    for (processor, seen) in seen.iter_mut().enumerate() {
+        let Some(worker) = shared.worker(shared.processors.worker(processor)) else {
             continue;
         };
         let tick = worker.tick.load(Ordering::Relaxed);
-        if (worker.number, tick) != (seen.number, seen.tick) {
+        if (worker.number, tick) != (seen.worker, seen.tick) {
             *seen = Seen {
-                number: worker.number,
+                worker: worker.number,
                 tick,
                 since_ns: now,
             };
@@ -141,11 +163,11 @@ fn look(shared: &Shared, seen: &mut [Seen], now: u64) {
     }
 }
 
-/// A worker is in the same task as before.
+/// A worker is in the same task as at the last look.
 fn held(shared: &Shared, worker: &Worker, tick: u32, held_ns: u64) {
-    let all_awake = shared.idle.awake() == shared.processors.len();
+    let all_awake = shared.processors.idle.awake() == shared.processors.len();
     if !all_awake && worker.has_work() {
-        // A spawned task waits for its spawner to end, which it does not do.
+        // A task that it spawned would wait for its end.
         shared.wake_one();
     }
     if held_ns >= limits::TASK_SLICE_NS {

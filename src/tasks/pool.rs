@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::class::ClassState;
+use super::processors::{AssignError, Signal};
 use super::registry::PoolId;
-use super::shared::{Shared, Signal};
+use super::shared::Shared;
 use super::snapshot::{LiveTasks, Snapshot, TaskState};
 use super::stats::Distributions;
 use super::{Class, ClassOptions, Options, PoolError, monitor};
@@ -19,17 +19,18 @@ pub struct Pool {
     monitor: Option<JoinHandle<()>>,
 }
 
-/// A pool as those know it who use it; cheap to clone.
+/// Access to a pool, to enter classes of work and to observe it; cheap to clone. Does not keep
+/// the pool running.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What was left when a pool was stopped.
+/// The tasks that were unfinished when a pool was stopped.
 #[derive(Clone, Debug)]
 pub struct StopReport {
-    /// What was unfinished when the time was up. Those that ran go on to their end, on threads
-    /// that end with them; the callers of the others got
+    /// The unfinished tasks when the time was up. Those that ran go on to their end, on threads
+    /// that end with them; the others were dropped, and give
     /// [`TaskError::Stopped`](super::TaskError::Stopped).
     pub left: LiveTasks,
 }
@@ -63,6 +64,10 @@ impl fmt::Display for StopReport {
 
 impl Pool {
     /// Starts the workers.
+    ///
+    /// # Errors
+    /// When the number of workers is out of range, a thread can't be started or set up as asked,
+    /// or the process has [`limits::TASK_POOLS_MAX`] pools.
     pub fn start(options: Options) -> Result<Self, PoolError> {
         if !(1..=limits::TASK_WORKERS_MAX).contains(&options.workers) {
             return Err(PoolError::Workers(options.workers));
@@ -76,9 +81,13 @@ impl Pool {
             monitor: None,
         };
         for processor in 0..processors {
-            pool.shared
-                .assign_processor(processor, Signal::Run)
-                .map_err(PoolError::Thread)?;
+            let assigned = pool
+                .shared
+                .processors
+                .assign(&*pool.shared, processor, Signal::Run);
+            if let Err(AssignError::Start(source)) = assigned {
+                return Err(PoolError::Thread(source));
+            }
         }
         let shared = Arc::clone(&pool.shared);
         let monitor = thread::Builder::new()
@@ -89,20 +98,20 @@ impl Pool {
         Ok(pool)
     }
 
-    /// A handle, for those who spawn.
+    /// A handle, to spawn tasks with.
     pub fn handle(&self) -> Handle {
         Handle {
             shared: Arc::clone(&self.shared),
         }
     }
 
-    /// What the pool is doing now.
+    /// The state of the pool now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&self.shared)
     }
 
-    /// Stops the pool: lets in no more tasks, and gives those that there are this long to be
-    /// done. Always returns in time, and says what was left.
+    /// Stops the pool: lets in no more tasks, and waits at most `deadline` until those that exist
+    /// are done. Reports what was left.
     pub fn stop(mut self, deadline: Duration) -> StopReport {
         self.end(deadline)
     }
@@ -111,7 +120,10 @@ impl Pool {
         let shared = &*self.shared;
         let until = Instant::now() + deadline;
         shared.close();
-        let busy = || shared.classes().any(|class| class.taken() > 0);
+        let busy = || {
+            let classes = shared.classes.all();
+            classes.iter().any(|class| class.taken() > 0)
+        };
         while busy() && Instant::now() < until {
             thread::sleep(Duration::from_millis(limits::TASK_STOP_LOOK_MS));
         }
@@ -141,7 +153,7 @@ impl Drop for Pool {
     }
 }
 
-/// A [`Handle`] that doesn't keep the pool's memory, for those that the pool itself keeps.
+/// A [`Handle`] that doesn't keep the pool's memory, for what the pool itself keeps.
 pub(super) struct WeakHandle(Weak<Shared>);
 
 impl WeakHandle {
@@ -155,35 +167,31 @@ impl Handle {
         WeakHandle(Arc::downgrade(&self.shared))
     }
 
-    /// A class of work for this pool.
+    /// Enters a class of work into this pool, which has room for
+    /// [`limits::TASK_CLASSES_MAX`] at a time.
+    ///
+    /// # Errors
+    /// When the queue limit is 0, or the pool has as many classes as it may.
     pub fn class(&self, options: ClassOptions) -> Result<Class, PoolError> {
         if options.queue_limit == 0 {
             return Err(PoolError::QueueLimit);
         }
-        let workers = self.shared.processors.len();
-        let state = self
-            .shared
-            .add_class(|index| ClassState::new(index, options, workers))
-            .ok_or(PoolError::Classes)?;
-        Ok(Class {
-            shared: Arc::clone(&self.shared),
-            state,
-        })
+        Class::enter(&self.shared, options).ok_or(PoolError::Classes)
     }
 
-    /// What the pool is doing now.
+    /// The state of the pool now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&self.shared)
     }
 
-    /// Has the pool's monitor call `watch` with the monotonic clock's nanoseconds, first at once.
-    /// It says in how long it wants to be called again; `None`: not before
-    /// [`wake_monitor`](Self::wake_monitor). It must be quick: tasks are watched by the same thread.
+    /// Makes the pool's monitor call `watch` with the nanoseconds of the monotonic clock, for the
+    /// first time at once. `watch` returns after what time to call it again; `None`: not before
+    /// [`wake_monitor`](Self::wake_monitor). It must be quick, since the same thread watches tasks.
     pub fn watch(&self, watch: impl FnMut(u64) -> Option<Duration> + Send + 'static) {
         self.shared.monitor.watch(Box::new(watch));
     }
 
-    /// Has the monitor call now whatever it was given to [`watch`](Self::watch).
+    /// Makes the monitor call now every function given to [`watch`](Self::watch).
     pub fn wake_monitor(&self) {
         self.shared.monitor.call_all();
     }
@@ -193,14 +201,14 @@ impl Handle {
         Distributions::take(&self.shared)
     }
 
-    /// The unfinished tasks that were spawned longer than `age` ago, the `most` oldest by name:
-    /// where those are to be looked for that never end.
+    /// Counts the unfinished tasks that were spawned longer than `age` ago and lists the `most`
+    /// oldest. Tasks that never end are among them.
     pub fn live_tasks(&self, age: Duration, most: usize) -> LiveTasks {
         LiveTasks::take(&self.shared, age, most)
     }
 }
 
-/// Whether a thread can be set up so.
+/// Tries on a thread of its own whether threads can be set up as asked.
 fn try_out(options: &Options) -> Result<(), PoolError> {
     let wanted = options.clone();
     let tried = thread::Builder::new()

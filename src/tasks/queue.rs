@@ -1,73 +1,81 @@
-//! A worker's run queue: a ring that its owner fills and empties and from which others steal.
+//! A worker's run queue, a ring that its owner fills and empties and from which others steal, and
+//! the LIFO slot beside it.
 //!
 //! One thread, the owner, moves `tail`; owner and thieves move `head`, by compare and exchange.
 //! A thief copies half of what waits into its own ring, then moves `head` past it: if `head` has
-//! moved meanwhile, what it copied is not its own, and it tries again. The copy can't be torn,
-//! since entries are atomic, and can't be overwritten unnoticed, since the owner writes an entry
-//! again only when `head` has passed it. Positions count on without end and wrap; that one
-//! stands still for 2^32 tasks while a thief copies is taken for impossible, and would at worst
-//! queue a task twice, which `TaskCell::claim` bears.
+//! moved meanwhile, the copy is void and the thief tries again. The copy can't be torn, since
+//! entries are atomic words, and can't be overwritten unnoticed, since the owner writes an entry
+//! again only when `head` has passed it. Positions count up and wrap. A thief that sleeps through
+//! exactly 2^32 tasks between its copy and its exchange would queue a task twice, which
+//! `TaskCell::claim` tolerates: a task runs once however often it is queued.
 //!
 //! After Go's `runqput`, `runqget`, `runqgrab` (src/runtime/proc.go) and tokio's
-//! `scheduler/multi_thread/queue.rs`. Why not crossbeam-deque: docs/decisions/009-own-task-queue.md.
+//! `scheduler/multi_thread/queue.rs`. Why not crossbeam-deque: docs/decisions/009-own-task-queue.md. The models in
+//! `models.rs` run this code with room for four tasks.
 
-use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
-
-use super::cell::TaskCell;
+use super::task_id::TaskId;
 use crate::limits::TASK_QUEUE;
-use crate::sys::atomic_ref::AtomicRef;
+use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-const MASK: u32 = TASK_QUEUE as u32 - 1;
+/// Tasks in a queue. A model needs few, to reach the wrap and the overflow.
+pub(super) const CAPACITY: usize = if cfg!(all(test, headwater_loom)) {
+    4
+} else {
+    TASK_QUEUE
+};
+const MASK: u32 = CAPACITY as u32 - 1;
 
-/// Keeps what others write away from what the owner reads.
+/// Keeps what thieves write out of the cache line that the owner reads.
 #[repr(align(128))]
-struct Apart<T>(T);
+struct Aligned<T>(T);
 
+/// The run queue of one worker: [`CAPACITY`] tasks.
 pub(super) struct Queue {
-    head: Apart<AtomicU32>,
-    tail: Apart<AtomicU32>,
-    ring: Box<[AtomicRef<TaskCell>; TASK_QUEUE]>,
+    head: Aligned<AtomicU32>,
+    tail: Aligned<AtomicU32>,
+    ring: Box<[AtomicU64]>,
 }
 
 impl Queue {
     pub fn new() -> Self {
         Self {
-            head: Apart(AtomicU32::new(0)),
-            tail: Apart(AtomicU32::new(0)),
-            ring: Box::new([const { AtomicRef::empty() }; TASK_QUEUE]),
+            head: Aligned(AtomicU32::new(0)),
+            tail: Aligned(AtomicU32::new(0)),
+            ring: (0..CAPACITY)
+                .map(|_| AtomicU64::new(TaskId::NONE))
+                .collect(),
         }
     }
 
-    /// Tasks that wait here, as far as can be seen.
+    /// Tasks that wait here. Exact for the owner, a moment old for others.
     pub fn len(&self) -> usize {
         let head = self.head.0.load(Ordering::Acquire);
         let tail = self.tail.0.load(Ordering::Acquire);
-        // Below `head` for a moment when the owner takes one back.
-        (tail.wrapping_sub(head) as i32).clamp(0, TASK_QUEUE as i32) as usize
+        // `take_back` moves `tail` below `head` for a moment.
+        (tail.wrapping_sub(head) as i32).clamp(0, CAPACITY as i32) as usize
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn entry(&self, position: u32) -> &AtomicRef<TaskCell> {
+    fn entry(&self, position: u32) -> &AtomicU64 {
         &self.ring[(position & MASK) as usize]
     }
 
     /// Owner: adds a task. When there is no room, half of the queue and the task go to
     /// `overflow`, oldest first.
-    pub fn push(&self, task: &'static TaskCell, overflow: impl FnOnce(&[&'static TaskCell])) {
+    pub fn push(&self, task: TaskId, overflow: impl FnOnce(&[TaskId])) {
         let mut overflow = Some(overflow);
         let tail = self.tail.0.load(Ordering::Relaxed);
         loop {
             let head = self.head.0.load(Ordering::Acquire);
-            if (tail.wrapping_sub(head) as usize) < TASK_QUEUE {
-                self.entry(tail).store(Some(task), Ordering::Relaxed);
+            if (tail.wrapping_sub(head) as usize) < CAPACITY {
+                self.entry(tail).store(task.word(), Ordering::Relaxed);
                 self.tail.0.store(tail.wrapping_add(1), Ordering::Release);
                 return;
             }
-            // Room again if a thief came in between.
+            // If this fails, a thief has just made room.
             if let Some(mut half) = self.take_half(head)
                 && let Some(overflow) = overflow.take()
             {
@@ -78,15 +86,15 @@ impl Queue {
     }
 
     #[cold]
-    fn take_half(&self, head: u32) -> Option<Vec<&'static TaskCell>> {
-        const HALF: u32 = TASK_QUEUE as u32 / 2;
+    fn take_half(&self, head: u32) -> Option<Vec<TaskId>> {
+        const HALF: u32 = CAPACITY as u32 / 2;
         let mut half = Vec::with_capacity(HALF as usize + 1);
         half.extend((0..HALF).filter_map(|n| self.at(head.wrapping_add(n))));
         self.advance(head, HALF).then_some(half)
     }
 
     /// Owner: takes the oldest.
-    pub fn pop(&self) -> Option<&'static TaskCell> {
+    pub fn pop(&self) -> Option<TaskId> {
         let tail = self.tail.0.load(Ordering::Relaxed);
         loop {
             let head = self.head.0.load(Ordering::Acquire);
@@ -100,17 +108,17 @@ impl Queue {
         }
     }
 
-    /// Owner: takes the newest back, if it is `task` and nobody has stolen it.
+    /// Owner: takes the newest back, if it is `task` and was not stolen.
     ///
-    /// A thief takes the newest only when it is the only one, so then it is for `head` to say
-    /// whose it is, as in `pop`. When there are more, `tail` goes back first; then (both sides
-    /// write, fence, read) either the thieves see that, or it is seen here that they have come
+    /// A thief takes the newest only when it is the only one, and then `head` decides between the
+    /// two, as in `pop`. When there are more, `tail` goes back first. Both sides write, fence and
+    /// read, so either the thieves see the new `tail`, or the owner sees here that they have come
     /// close. After Chase and Lev's deque.
-    pub fn take_back(&self, task: &'static TaskCell) -> bool {
+    pub fn take_back(&self, task: TaskId) -> bool {
         let tail = self.tail.0.load(Ordering::Relaxed);
         let newest = tail.wrapping_sub(1);
         let mut head = self.head.0.load(Ordering::Acquire);
-        if head == tail || !self.at(newest).is_some_and(|at| ptr::eq(at, task)) {
+        if head == tail || self.at(newest) != Some(task) {
             return false;
         }
         if head != newest {
@@ -126,28 +134,39 @@ impl Queue {
         head == newest && self.advance(newest, 1)
     }
 
-    /// Takes the older half into `into`, the caller's own queue, which must be at most half
-    /// full; the oldest is given instead.
-    pub fn steal_into(&self, into: &Queue) -> Option<&'static TaskCell> {
-        let room = into.tail.0.load(Ordering::Relaxed);
+    /// Moves the older half into `into`, the caller's own queue, which must be at most half full,
+    /// but for the oldest, which it returns.
+    pub fn steal_into(&self, into: &Queue) -> Option<TaskId> {
+        let free = into.tail.0.load(Ordering::Relaxed);
         loop {
             let (head, count) = self.older_half()?;
             let first = self.at(head);
             for n in 1..count {
-                let task = self.at(head.wrapping_add(n));
-                let to = into.entry(room.wrapping_add(n - 1));
+                let task = self.entry(head.wrapping_add(n)).load(Ordering::Relaxed);
+                let to = into.entry(free.wrapping_add(n - 1));
                 to.store(task, Ordering::Relaxed);
             }
             if self.advance(head, count) {
-                let tail = room.wrapping_add(count - 1);
+                let tail = free.wrapping_add(count - 1);
                 into.tail.0.store(tail, Ordering::Release);
                 return first;
             }
         }
     }
 
-    /// Takes all there is.
-    pub fn take_all(&self) -> Vec<&'static TaskCell> {
+    /// Takes the oldest, on any thread.
+    pub fn steal_one(&self) -> Option<TaskId> {
+        loop {
+            let (head, _) = self.older_half()?;
+            let first = self.at(head);
+            if self.advance(head, 1) {
+                return first;
+            }
+        }
+    }
+
+    /// Takes everything, oldest first, on any thread.
+    pub fn take_all(&self) -> Vec<TaskId> {
         let mut all = Vec::new();
         while let Some((head, count)) = self.older_half() {
             let taken = all.len();
@@ -159,7 +178,7 @@ impl Queue {
         all
     }
 
-    /// `head` and half of how many tasks wait from there, rounded up, unless none does. The
+    /// `head`, and half of the tasks that wait from there, rounded up; `None` if none waits. The
     /// newest is among them only if it is the only one: `take_back` relies on that.
     fn older_half(&self) -> Option<(u32, u32)> {
         loop {
@@ -169,14 +188,14 @@ impl Queue {
             match tail.wrapping_sub(head) {
                 0 => return None,
                 // `head` was read long before `tail`, or the owner takes one back.
-                waiting if waiting as usize > TASK_QUEUE => {}
+                waiting if waiting as usize > CAPACITY => crate::sys::sync::hint::spin_loop(),
                 waiting => return Some((head, waiting - waiting / 2)),
             }
         }
     }
 
-    fn at(&self, position: u32) -> Option<&'static TaskCell> {
-        self.entry(position).load(Ordering::Relaxed)
+    fn at(&self, position: u32) -> Option<TaskId> {
+        TaskId::from_word(self.entry(position).load(Ordering::Relaxed))
     }
 
     fn advance(&self, head: u32, by: u32) -> bool {
@@ -185,5 +204,37 @@ impl Queue {
             .0
             .compare_exchange(head, next, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
+    }
+}
+
+/// The LIFO slot: the task that its worker runs next, the last that was spawned or woken there.
+/// Only the owner fills it; any thread may empty it.
+pub(super) struct LifoSlot(AtomicU64);
+
+impl LifoSlot {
+    pub fn empty() -> Self {
+        Self(AtomicU64::new(TaskId::NONE))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Acquire) == TaskId::NONE
+    }
+
+    /// Owner: puts a task in and returns the one that it displaces.
+    pub fn put(&self, task: TaskId) -> Option<TaskId> {
+        // Others only empty it, so an empty slot needs no exchange.
+        if self.0.load(Ordering::Relaxed) == TaskId::NONE {
+            self.0.store(task.word(), Ordering::Release);
+            return None;
+        }
+        TaskId::from_word(self.0.swap(task.word(), Ordering::AcqRel))
+    }
+
+    /// Takes the task, on any thread.
+    pub fn take(&self) -> Option<TaskId> {
+        if self.0.load(Ordering::Relaxed) == TaskId::NONE {
+            return None;
+        }
+        TaskId::from_word(self.0.swap(TaskId::NONE, Ordering::AcqRel))
     }
 }

@@ -1,9 +1,4 @@
-//! What all threads of a pool share, and how its threads come by their processors.
-//!
-//! A pool of n workers has n **processors**. A thread runs tasks while it has a processor, and there may
-//! be more threads than processors: one that is held by a task or blocked in a system call loses its
-//! processor to another, a **spare**, and becomes a spare itself when its task is over. Every change
-//! of who has which processor is made under the lock of `Idle`.
+//! What the threads of a pool share: the workers, the queues, the classes, and the end.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,35 +8,20 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use super::cell::{Stage, TaskCell};
-use super::class::ClassState;
+use super::class::ClassTable;
 use super::global_queue::GlobalQueue;
-use super::idle::Idle;
 use super::monitor::MonitorSleep;
-use super::queue::Queue;
+use super::processors::{NONE, Processors, Signal, Workers};
+use super::queue::{LifoSlot, Queue};
 use super::registry::PoolId;
 use super::stats::{self, Histograms};
+use super::task_id::TaskId;
 use super::worker::Counters;
-use super::{Options, arena, worker};
+use super::{Options, Priority, arena, worker};
 use crate::limits;
 use crate::observe::CallSite;
 use crate::sys::atomic_ref::AtomicRef;
 use crate::sys::sync::lock;
-
-/// No processor, or a processor without a thread.
-pub(super) const NONE: u32 = u32::MAX;
-
-/// What a thread is told when it is woken.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Signal {
-    Nothing,
-    /// Run tasks; the processor counts as searching.
-    Search,
-    /// Run tasks.
-    Run,
-    /// The pool has ended.
-    End,
-}
 
 /// What a worker is doing, for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +32,11 @@ pub enum WorkerState {
     Searching,
     /// Parked: there is nothing to do.
     Parked,
-    /// In a task that held it for too long; another thread has its processor.
+    /// In a task that has held it for too long; another thread has its processor.
     Held,
-    /// In [`block_in_place`](super::block_in_place); its processor is free for another thread.
+    /// In [`block_in_place`](super::block_in_place); another thread may have its processor.
     Blocked,
-    /// In a long task that let others go first at a [`checkpoint`](super::checkpoint).
+    /// In a long task that lets others go first at a [`checkpoint`](super::checkpoint).
     Waiting,
     /// A spare thread without a processor.
     Spare,
@@ -72,16 +52,14 @@ const STATES: [WorkerState; 7] = [
     WorkerState::Spare,
 ];
 
-/// One thread of the pool as the others see it.
+/// A worker as all threads see it.
 pub(super) struct Worker {
     pub number: u32,
     pub queue: Queue,
-    /// The task to run next, the last that was spawned or woken here. The owner fills it; who
-    /// steals may empty it.
-    pub lifo_slot: AtomicRef<TaskCell>,
+    pub lifo_slot: LifoSlot,
     /// Its processor, or [`NONE`]. Changed under the lock of `Idle`.
-    pub processor: AtomicU32,
-    /// Counts the tasks it has begun: who sees the same number twice sees the same task.
+    processor: AtomicU32,
+    /// Counts the tasks it has begun: the same number twice means the same task.
     pub tick: AtomicU32,
     /// The task it runs.
     pub current: AtomicRef<TaskCell>,
@@ -99,7 +77,7 @@ impl Worker {
         Self {
             number,
             queue: Queue::new(),
-            lifo_slot: AtomicRef::empty(),
+            lifo_slot: LifoSlot::empty(),
             processor: AtomicU32::new(NONE),
             tick: AtomicU32::new(0),
             current: AtomicRef::empty(),
@@ -112,9 +90,9 @@ impl Worker {
         }
     }
 
-    /// Tasks in its own queue, with the one that is to run next.
+    /// Tasks in its queue and LIFO slot.
     pub fn queued(&self) -> usize {
-        self.queue.len() + usize::from(self.lifo_slot.load(Ordering::Relaxed).is_some())
+        self.queue.len() + usize::from(!self.lifo_slot.is_empty())
     }
 
     pub fn processor(&self) -> u32 {
@@ -130,10 +108,10 @@ impl Worker {
     }
 
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.lifo_slot.load(Ordering::Acquire).is_some()
+        !self.queue.is_empty() || !self.lifo_slot.is_empty()
     }
 
-    /// Tells the thread something and wakes it.
+    /// Leaves a signal and wakes the thread. Of several, the strongest counts.
     pub fn signal(&self, signal: Signal) {
         self.signal.fetch_max(signal as u8, Ordering::AcqRel);
         if let Some(thread) = &*lock(&self.thread) {
@@ -141,7 +119,7 @@ impl Worker {
         }
     }
 
-    /// What the thread was told since it last asked.
+    /// Takes the signal that was left since the last call.
     pub fn take_signal(&self) -> Signal {
         match self.signal.swap(Signal::Nothing as u8, Ordering::AcqRel) {
             0 => Signal::Nothing,
@@ -151,45 +129,35 @@ impl Worker {
         }
     }
 
-    /// Enters the calling thread as the one to wake.
+    /// Makes the calling thread the one that signals wake.
     pub fn enter(&self) {
         *lock(&self.thread) = Some(thread::current());
     }
 }
 
-/// Threads without a processor.
-struct Threads {
-    /// Parked spares.
-    spare: Vec<u32>,
-    /// Numbers that no thread has, the lowest last.
-    free: Vec<u32>,
-    handles: Vec<JoinHandle<()>>,
-}
-
+/// A pool, as its threads and handles share it.
 pub(super) struct Shared {
     id: PoolId,
     pub options: Options,
-    pub idle: Idle,
+    pub processors: Processors,
     pub global_queue: GlobalQueue,
+    pub classes: ClassTable,
     pub monitor: MonitorSleep,
-    /// The thread at each processor, or [`NONE`].
-    pub processors: Box<[AtomicU32]>,
     workers: Box<[OnceLock<Arc<Worker>>]>,
-    threads: Mutex<Threads>,
-    classes: Box<[OnceLock<Arc<ClassState>>]>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// No more tasks are let in.
     closed: AtomicBool,
     /// The pool is over: threads end, what is unfinished is stopped.
     ended: AtomicBool,
-    /// Tasks in the middle of which a thread waits for its turn.
+    /// Tasks in the middle of which a worker waits for its turn.
     given_way: AtomicUsize,
-    /// Nanoseconds of the monotonic clock, as old as the monitor's last look.
+    /// Nanoseconds of the monotonic clock, as of the monitor's last look.
     now_ns: AtomicU64,
     pub overruns: AtomicU64,
-    /// By where they were spawned.
+    /// Overruns by the call site of their spawn.
     pub overrun_sites: Mutex<HashMap<CallSite, u64>>,
     pub hand_offs: AtomicU64,
-    /// Tasks are short now: not each has its latency taken.
+    /// Tasks are short now, so their latency is sampled.
     pub short_tasks: AtomicBool,
 }
 
@@ -199,19 +167,12 @@ impl Shared {
         let threads = processors + limits::TASK_SPARES_MAX;
         Self {
             id,
-            idle: Idle::new(processors),
+            processors: Processors::new(processors, threads),
             global_queue: GlobalQueue::default(),
+            classes: ClassTable::default(),
             monitor: MonitorSleep::default(),
-            processors: (0..processors).map(|_| AtomicU32::new(NONE)).collect(),
             workers: (0..threads).map(|_| OnceLock::new()).collect(),
-            threads: Mutex::new(Threads {
-                spare: Vec::new(),
-                free: (0..threads as u32).rev().collect(),
-                handles: Vec::new(),
-            }),
-            classes: (0..limits::TASK_CLASSES_MAX)
-                .map(|_| OnceLock::new())
-                .collect(),
+            threads: Mutex::default(),
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             given_way: AtomicUsize::new(0),
@@ -240,7 +201,7 @@ impl Shared {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// The pool's time, as old as the monitor's last look.
+    /// The pool's time, as of the monitor's last look.
     pub fn now_ns(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed)
     }
@@ -249,94 +210,65 @@ impl Shared {
         self.now_ns.store(now, Ordering::Relaxed);
     }
 
-    // ---- classes --------------------------------------------------------------------------
-
-    /// Enters a class; `None` if there are too many.
-    pub fn add_class(&self, make: impl FnOnce(u8) -> ClassState) -> Option<Arc<ClassState>> {
-        let mut make = Some(make);
-        for (index, processor) in self.classes.iter().enumerate() {
-            let class = processor.get_or_init(|| {
-                let make = make.take();
-                Arc::new(make.map_or_else(
-                    || ClassState::new(index as u8, Default::default(), 1),
-                    |make| make(index as u8),
-                ))
-            });
-            if make.is_none() {
-                return Some(Arc::clone(class));
-            }
-        }
-        None
-    }
-
-    pub fn class(&self, index: u8) -> Option<&Arc<ClassState>> {
-        self.classes.get(usize::from(index))?.get()
-    }
-
-    pub fn classes(&self) -> impl Iterator<Item = &Arc<ClassState>> {
-        self.classes.iter().map_while(OnceLock::get)
-    }
-
     // ---- work -----------------------------------------------------------------------------
 
-    /// After a push: wakes a worker, if one is parked and nobody is looking for work already.
+    /// After a push: wakes a processor, if one is parked and none searches already.
     pub fn wake_one(&self) {
-        if let Some(processor) = self.idle.processor_to_wake() {
-            self.wake_processor(processor);
-        }
+        self.processors.wake_one(self);
     }
 
-    #[cold]
-    fn wake_processor(&self, processor: u32) {
-        match self.processors[processor as usize].load(Ordering::Acquire) {
-            NONE => {
-                if self.assign_processor(processor, Signal::Search).is_err() {
-                    self.idle.put_back(processor);
-                }
-            }
-            number => {
-                if let Some(worker) = self.worker(number) {
-                    worker.signal(Signal::Search);
-                }
-            }
+    /// Queues a task of this pool that was woken outside it.
+    pub fn schedule(&self, id: TaskId, priority: Priority) {
+        if let Some(cell) = id.cell() {
+            cell.meta.set_runnable(stats::stamp_outside(self));
         }
-    }
-
-    /// A task of this pool was woken: queues it.
-    pub fn schedule(&self, cell: &'static TaskCell, generation: u32) {
-        cell.meta.set_runnable(stats::stamp_outside(self));
-        self.global_queue.push(cell.meta.owner().priority, cell);
+        self.global_queue.push(priority, id);
         self.wake_one();
-        self.stop_if_ended(cell, generation);
+        self.stop_if_ended(id);
     }
 
-    /// Somebody queued a task; if the pool ended at the same time, nobody else will look at it.
+    /// After a push: stops the task if the pool ended at the same time, since no worker will run
+    /// it then.
     ///
-    /// A push was before this, then a fence (in `wake_one`). `end` fences as well before it
-    /// looks for unfinished tasks: one of the two sees what the other did.
-    pub fn stop_if_ended(&self, cell: &'static TaskCell, generation: u32) {
+    /// The push came first, then a fence (in `wake_one`). `end` fences as well before it looks for
+    /// unfinished tasks, so one of the two sides sees what the other did.
+    pub fn stop_if_ended(&self, id: TaskId) {
         fence(Ordering::SeqCst);
         if self.ended() {
-            self.stop_task(cell, generation);
+            self.stop_task(id);
         }
     }
 
     /// Stops a task that waits or is queued.
-    pub fn stop_task(&self, cell: &'static TaskCell, generation: u32) -> bool {
-        let owner = cell.meta.owner();
-        let Some(running) = cell.claim_unfinished(generation) else {
-            return false;
+    fn stop_task(&self, id: TaskId) {
+        let Some(cell) = id.cell() else {
+            return;
         };
-        if let Some(class) = self.class(owner.class) {
+        let owner = cell.meta.owner();
+        let Some(running) = cell.claim_unfinished(id.generation()) else {
+            return;
+        };
+        if let Some(class) = self.classes.get(owner.class) {
             class.release(1);
         }
         if let Some(vacant) = running.stop() {
             arena::put_back(vacant);
         }
-        true
     }
 
-    /// One more task lets others go first, unless as many as there are workers do.
+    /// Stops all tasks of this pool that wait or are queued.
+    pub fn stop_unfinished(&self) {
+        for cell in arena::cells() {
+            let (id, stage) = cell.stage();
+            if matches!(stage, Stage::Runnable | Stage::Waiting)
+                && cell.meta.owner().pool == self.id()
+            {
+                self.stop_task(id);
+            }
+        }
+    }
+
+    /// Counts one more task that lets others go first, unless as many as there are processors do.
     pub fn may_give_way(&self) -> bool {
         let may = self.given_way.fetch_add(1, Ordering::Relaxed) < self.processors.len();
         if !may {
@@ -345,17 +277,9 @@ impl Shared {
         may
     }
 
-    /// It goes on.
+    /// Such a task goes on.
     pub fn has_given_way(&self) {
         self.given_way.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Whether anything waits in a queue that a worker can take from.
-    pub fn work_waits(&self) -> bool {
-        !self.global_queue.is_empty()
-            || self
-                .workers_with_processor()
-                .any(|worker| worker.has_work())
     }
 
     // ---- threads --------------------------------------------------------------------------
@@ -364,86 +288,15 @@ impl Shared {
         self.workers.get(number as usize)?.get()
     }
 
-    /// Every thread there ever was, whether it has a processor or not.
+    /// Every worker that ever ran, with a processor or without.
     pub fn all_workers(&self) -> impl Iterator<Item = &Arc<Worker>> {
         self.workers.iter().filter_map(OnceLock::get)
     }
 
-    /// The threads that have a processor.
-    pub fn workers_with_processor(&self) -> impl Iterator<Item = &Arc<Worker>> {
-        self.processors
-            .iter()
-            .filter_map(|processor| self.worker(processor.load(Ordering::Acquire)))
-    }
-
-    /// Gives a processor without a thread to a spare one, or to a new one.
-    pub fn assign_processor(self: &Shared, processor: u32, signal: Signal) -> io::Result<()> {
-        let (number, is_new) = {
-            let mut threads = lock(&self.threads);
-            match threads.spare.pop() {
-                Some(number) => (number, false),
-                None => match threads.free.pop() {
-                    Some(number) => (number, true),
-                    None => return Err(io::Error::other("the pool has as many threads as it may")),
-                },
-            }
-        };
-        let worker = self.workers[number as usize].get_or_init(|| Arc::new(Worker::new(number)));
-        self.idle.locked(|| {
-            worker.processor.store(processor, Ordering::Release);
-            self.processors[processor as usize].store(number, Ordering::Release);
-        });
-        if !is_new {
-            worker.signal(signal);
-            return Ok(());
-        }
-        worker.signal(signal);
-        let started = self.start_thread(Arc::clone(worker));
-        if started.is_err() {
-            worker.take_signal();
-            self.idle.locked(|| {
-                worker.processor.store(NONE, Ordering::Release);
-                self.processors[processor as usize].store(NONE, Ordering::Release);
-            });
-            lock(&self.threads).free.push(number);
-        }
-        started
-    }
-
-    fn start_thread(&self, worker: Arc<Worker>) -> io::Result<()> {
-        let Some(shared) = self.id.pool() else {
-            return Err(io::Error::other("the pool has ended"));
-        };
-        let name = format!("{}-{}", self.options.name, worker.number);
-        let handle = thread::Builder::new()
-            .name(name)
-            .spawn(move || worker::run(shared, worker))?;
-        let mut threads = lock(&self.threads);
-        threads.handles.retain(|handle| !handle.is_finished());
-        threads.handles.push(handle);
-        Ok(())
-    }
-
-    /// Stops all tasks of this pool that wait or are queued.
-    pub fn stop_unfinished(&self) {
-        for cell in arena::cells() {
-            let (generation, stage) = cell.stage();
-            if matches!(stage, Stage::Runnable | Stage::Waiting)
-                && cell.meta.owner().pool == self.id()
-            {
-                self.stop_task(cell, generation);
-            }
-        }
-    }
-
-    /// Waits as a spare thread for a processor. `None`: end.
+    /// Waits as a spare thread for a processor. `None`: the thread ends.
     pub fn wait_as_spare(&self, worker: &Worker) -> Option<Signal> {
         worker.set_state(WorkerState::Spare);
-        lock(&self.threads).spare.push(worker.number);
-        // A processor may have been left without a thread for want of one.
-        if self.work_waits() {
-            self.wake_one();
-        }
+        self.processors.enter_spares(self, worker.number);
         let until = Instant::now() + Duration::from_millis(limits::TASK_SPARE_IDLE_MS);
         loop {
             match worker.take_signal() {
@@ -455,35 +308,22 @@ impl Shared {
                 return None;
             }
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let mut threads = lock(&self.threads);
-                let spare = &mut threads.spare;
-                // If it is not there any more, somebody is about to wake it.
-                if let Some(at) = spare.iter().position(|number| *number == worker.number) {
-                    spare.swap_remove(at);
-                    return None;
-                }
+            if left.is_zero() && self.processors.leave_spares(worker.number) {
+                return None;
             }
             thread::park_timeout(left.max(Duration::from_millis(1)));
         }
     }
 
-    /// Notes that a thread ends, whose number another may have.
-    pub fn leave(&self, worker: &Worker) {
+    /// The thread of a worker ends.
+    pub fn end_thread(&self, worker: &Worker) {
         *lock(&worker.thread) = None;
-        lock(&self.threads).free.push(worker.number);
-    }
-
-    /// Threads that there are, and how many of them are parked spares.
-    pub fn thread_counts(&self) -> (usize, usize) {
-        let threads = lock(&self.threads);
-        let all = self.workers.len() - threads.free.len();
-        (all, threads.spare.len())
+        self.processors.end_thread(self, worker.number);
     }
 
     // ---- the end --------------------------------------------------------------------------
 
-    /// Ends the pool: threads end when the task that they run is over.
+    /// Ends the pool: a thread ends when the task that it runs is over.
     pub fn end(&self) -> Vec<JoinHandle<()>> {
         self.close();
         self.ended.store(true, Ordering::SeqCst);
@@ -491,6 +331,50 @@ impl Shared {
         self.all_workers()
             .for_each(|worker| worker.signal(Signal::End));
         self.monitor.wake();
-        std::mem::take(&mut lock(&self.threads).handles)
+        std::mem::take(&mut lock(&self.threads))
+    }
+}
+
+impl Workers for Shared {
+    fn work_waits(&self) -> bool {
+        let has_work = |number| self.worker(number).is_some_and(|worker| worker.has_work());
+        !self.global_queue.is_empty() || self.processors.workers().any(has_work)
+    }
+
+    fn set_processor(&self, worker: u32, processor: u32) -> u32 {
+        let worker = self.workers[worker as usize].get_or_init(|| Arc::new(Worker::new(worker)));
+        worker.processor.swap(processor, Ordering::AcqRel)
+    }
+
+    fn signal(&self, worker: u32, signal: Signal) {
+        if let Some(worker) = self.worker(worker) {
+            worker.signal(signal);
+        }
+    }
+
+    fn start(&self, worker: u32, signal: Signal) -> io::Result<()> {
+        let (Some(shared), Some(worker), false) =
+            (self.id.pool(), self.worker(worker), self.ended())
+        else {
+            return Err(io::Error::other("the pool has ended"));
+        };
+        worker.signal(signal);
+        let own = Arc::clone(worker);
+        let name = format!("{}-{}", self.options.name, worker.number);
+        let started = thread::Builder::new()
+            .name(name)
+            .spawn(move || worker::run(shared, own));
+        match started {
+            Ok(handle) => {
+                let mut threads = lock(&self.threads);
+                threads.retain(|thread| !thread.is_finished());
+                threads.push(handle);
+                Ok(())
+            }
+            Err(error) => {
+                worker.take_signal();
+                Err(error)
+            }
+        }
     }
 }

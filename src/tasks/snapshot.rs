@@ -1,14 +1,17 @@
-//! What a pool is doing, as plain data for those who print it.
+//! The state of a pool at one moment, as plain data.
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::Priority;
 use super::arena;
 use super::cell::{Stage, TaskCell};
-use super::shared::{NONE, Shared, Worker, WorkerState};
-use super::{Priority, task_id::TaskId};
+use super::class::ClassState;
+use super::processors::NONE;
+use super::shared::{Shared, Worker, WorkerState};
 use crate::observe::CallSite;
 use crate::sys::sync::lock;
 use crate::sys::time;
@@ -53,7 +56,7 @@ impl TaskState {
 /// A task at one moment.
 #[derive(Clone, Debug)]
 pub struct TaskSnapshot {
-    /// Tells it from all others that are alive.
+    /// A number that no other live task of the process has.
     pub id: u64,
     pub state: TaskState,
     /// Where it was spawned.
@@ -62,7 +65,7 @@ pub struct TaskSnapshot {
     pub class: String,
     /// How long ago it was spawned, to some milliseconds.
     pub age: Duration,
-    /// It has held its worker for longer than 10 ms.
+    /// It has held its worker for 10 ms.
     pub overrun: bool,
 }
 
@@ -86,10 +89,10 @@ impl fmt::Display for TaskSnapshot {
 pub struct WorkerSnapshot {
     /// Its number, as in its name.
     pub number: u32,
-    /// Which of the pool's workers it is; `None` for a thread beside them.
+    /// Its processor; `None` for a thread that has none at the moment.
     pub processor: Option<usize>,
     pub state: WorkerState,
-    /// Tasks in its own queue, with the one that is to run next.
+    /// Tasks in its queue and LIFO slot.
     pub queued: usize,
     /// Times it has run a task since it began.
     pub polls: u64,
@@ -110,16 +113,16 @@ pub struct ClassSnapshot {
     pub priority: Priority,
     /// Tasks that may be unfinished at one time.
     pub limit: usize,
-    /// Tasks that are, with those that awake workers have set aside room for.
+    /// Unfinished tasks, and permits that awake workers have reserved.
     pub unfinished: usize,
     /// Tasks refused since the start.
     pub refused: u64,
 }
 
-/// A pool at one moment. Its parts are read one after the other while the pool works on.
+/// A pool at one moment. Its parts are read one after the other while the pool works.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Workers of the pool: tasks that may run at one time (Go's gomaxprocs).
+    /// Processors of the pool: tasks that may run at one time (Go's gomaxprocs).
     pub workers: usize,
     /// Workers that are parked (Go's idleprocs).
     pub idle: usize,
@@ -129,22 +132,22 @@ pub struct Snapshot {
     pub threads: usize,
     /// Threads without a processor and without a task (Go's idlethreads, less parked workers).
     pub spare: usize,
-    /// Interactive tasks in the common queue (Go's runqueue).
+    /// Interactive tasks in the global queue (Go's runqueue).
     pub interactive: usize,
-    /// Background tasks in the common queue.
+    /// Background tasks in the global queue.
     pub background: usize,
-    /// Tasks that have held their worker for longer than 10 ms.
+    /// Tasks that have held their worker for 10 ms.
     pub overruns: u64,
-    /// Where those were spawned, the most frequent processor first.
+    /// Where those were spawned, the most frequent call site first.
     pub overrun_sites: Vec<(CallSite, u64)>,
-    /// Times another thread took a held worker's processor.
+    /// Times another thread took the processor of a held worker.
     pub hand_offs: u64,
     /// The threads that have a processor or a task, by number.
     pub threads_by_number: Vec<WorkerSnapshot>,
     pub classes: Vec<ClassSnapshot>,
 }
 
-/// The unfinished tasks of a pool, and the oldest of them by name.
+/// The unfinished tasks of a pool: how many are in which state, and the oldest of them.
 #[derive(Clone, Debug, Default)]
 pub struct LiveTasks {
     counts: [usize; TaskState::ALL.len()],
@@ -152,7 +155,7 @@ pub struct LiveTasks {
 }
 
 impl LiveTasks {
-    /// How many there are, done ones aside.
+    /// How many are unfinished.
     pub fn count(&self) -> usize {
         let unfinished = TaskState::ALL.iter().filter(|s| **s != TaskState::Done);
         unfinished.map(|state| self.in_state(*state)).sum()
@@ -167,8 +170,9 @@ impl LiveTasks {
         let mut live = Self::default();
         let mut tasks = Vec::new();
         let now = time::monotonic_ns();
+        let classes = shared.classes.all();
         for cell in arena::cells() {
-            let Some(task) = task(shared, cell, now) else {
+            let Some(task) = task(shared, &classes, cell, now) else {
                 continue;
             };
             if task.age < age {
@@ -177,7 +181,7 @@ impl LiveTasks {
             live.counts[task.state as usize] += 1;
             if task.state != TaskState::Done {
                 tasks.push(task);
-                // A million tasks are not to be copied for the sake of the ten oldest.
+                // So that the ten oldest of a million tasks don't need a copy of all.
                 if tasks.len() >= 2 * most.max(512) {
                     keep_oldest(&mut tasks, most);
                 }
@@ -188,7 +192,10 @@ impl LiveTasks {
         let blocked = shared
             .all_workers()
             .filter(|worker| worker.state() == WorkerState::Blocked)
-            .filter_map(|worker| task(shared, worker.current.load(Ordering::Relaxed)?, now))
+            .filter_map(|worker| {
+                let cell = worker.current.load(Ordering::Relaxed)?;
+                task(shared, &classes, cell, now)
+            })
             .filter(|task| task.age >= age);
         for blocked in blocked {
             let running = &mut live.counts[TaskState::Running as usize];
@@ -209,8 +216,13 @@ fn keep_oldest(tasks: &mut Vec<TaskSnapshot>, most: usize) {
 }
 
 /// The task in a cell, if it is one of this pool.
-fn task(shared: &Shared, cell: &'static TaskCell, now: u64) -> Option<TaskSnapshot> {
-    let (generation, stage) = cell.stage();
+fn task(
+    shared: &Shared,
+    classes: &[Arc<ClassState>],
+    cell: &'static TaskCell,
+    now: u64,
+) -> Option<TaskSnapshot> {
+    let (id, stage) = cell.stage();
     let state = match stage {
         Stage::Vacant => return None,
         Stage::Runnable => TaskState::Runnable,
@@ -222,27 +234,30 @@ fn task(shared: &Shared, cell: &'static TaskCell, now: u64) -> Option<TaskSnapsh
     if owner.pool != shared.id() {
         return None;
     }
+    let class = classes.iter().find(|class| class.owns(owner))?;
     let snapshot = TaskSnapshot {
-        id: TaskId::of(cell).id(),
+        id: id.word(),
         state,
         site: cell.meta.site()?,
-        class: shared.class(owner.class)?.name.clone(),
+        class: class.name.clone(),
         age: cell.meta.age(now),
         overrun: cell.meta.overrun(),
     };
-    // If the cell was used anew meanwhile, the parts don't belong together.
-    (cell.generation() == generation).then_some(snapshot)
+    // If the cell was reused meanwhile, the parts are of two tasks.
+    (cell.id() == id).then_some(snapshot)
 }
 
 impl Snapshot {
     pub(super) fn take(shared: &Shared) -> Self {
         let now = time::monotonic_ns();
         let workers = shared.processors.len();
-        let (threads, spare) = shared.thread_counts();
+        let (threads, spare) = shared.processors.thread_counts();
+        let idle = &shared.processors.idle;
+        let classes = shared.classes.all();
         Self {
             workers,
-            idle: workers.saturating_sub(shared.idle.awake()),
-            searching: shared.idle.searching(),
+            idle: workers.saturating_sub(idle.awake()),
+            searching: idle.searching(),
             threads,
             spare,
             interactive: shared.global_queue.len(Priority::Interactive),
@@ -253,10 +268,10 @@ impl Snapshot {
             threads_by_number: shared
                 .all_workers()
                 .filter(|worker| worker.state() != WorkerState::Spare)
-                .map(|worker| thread(shared, worker, now))
+                .map(|worker| thread(shared, &classes, worker, now))
                 .collect(),
-            classes: shared
-                .classes()
+            classes: classes
+                .iter()
                 .map(|class| ClassSnapshot {
                     name: class.name.clone(),
                     priority: class.priority,
@@ -278,11 +293,16 @@ fn overrun_sites(shared: &Shared) -> Vec<(CallSite, u64)> {
     sites
 }
 
-fn thread(shared: &Shared, worker: &Worker, now: u64) -> WorkerSnapshot {
+fn thread(
+    shared: &Shared,
+    classes: &[Arc<ClassState>],
+    worker: &Worker,
+    now: u64,
+) -> WorkerSnapshot {
     let processor = worker.processor();
     let state = worker.state();
     let current = worker.current.load(Ordering::Relaxed);
-    let mut task = current.and_then(|cell| task(shared, cell, now));
+    let mut task = current.and_then(|cell| task(shared, classes, cell, now));
     if let Some(task) = &mut task
         && state == WorkerState::Blocked
     {

@@ -1,16 +1,16 @@
-//! What the pool stats of its tasks: events for the flight recorder, and distributions of how long
-//! tasks waited and ran, and how long a worker's queue was.
+//! What a pool records of its tasks: events for the flight recorder, and distributions of how long
+//! tasks waited and ran and how long the workers' queues were.
 //!
 //! Reading the clock costs about as much as running a short task, so it is not read for each:
 //!
-//! - **Run time.** A worker reads the clock when a *batch* of tasks is over, which is as many as
-//!   have lately fitted in [`limits::TASK_BATCH_NS`]: one, unless they are short. A batch also ends
-//!   when the pool's own time has moved on during a task, which shows that this one was long.
-//!   It is one record, and its tasks count with their mean.
-//! - **Scheduling latency**, from runnable to running, is taken of a sample: a [`Stamp`] says how
-//!   many tasks it stands for, or that it is inexact and stands for none. Where tasks are not short
-//!   each has a stamp.
-//! - **Queue depth** is looked at whenever the clock is read.
+//! - **Run time.** A worker reads the clock when a *batch* of tasks is over. A batch is as many
+//!   tasks as lately fitted into [`limits::TASK_BATCH_NS`]: one, unless they are short. It also ends
+//!   when the pool's own time has moved on during a task, which shows that this one was long. It
+//!   is one record, and its tasks count with their mean.
+//! - **Scheduling latency**, from runnable to running, is sampled: a [`Stamp`] says how many tasks
+//!   it stands for, or that it is inexact and stands for none. Where tasks are not short, each has
+//!   a stamp.
+//! - **Queue depth** is taken whenever the clock is read.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::cell::TaskCell;
-use super::meta::Stamp;
+use super::meta::{Meta, Stamp};
 use super::shared::{Shared, Worker};
 use super::task_id::TaskId;
 use crate::limits;
@@ -27,7 +27,7 @@ use crate::observe::{CallSite, Event, Histogram, Writer, recorder};
 use crate::sys::sync::lock;
 use crate::sys::time;
 
-/// What one worker has counted, for others to read.
+/// The distributions of one worker, which other threads read.
 #[derive(Default)]
 pub(super) struct Histograms {
     latency: Histogram,
@@ -35,14 +35,14 @@ pub(super) struct Histograms {
     queue_depth: Histogram,
 }
 
-/// Distributions of a pool since its start.
+/// The distributions of a pool since its start.
 #[derive(Clone, Debug)]
 pub struct Distributions {
     /// From runnable to running, in ns.
     pub latency: Total,
-    /// Of one poll of a task, in ns.
+    /// The time of one poll of a task, in ns.
     pub run_time: Total,
-    /// Tasks in the queues of workers, whenever one of them looked.
+    /// Tasks in a worker's queue, whenever that worker read the clock.
     pub queue_depth: Total,
 }
 
@@ -66,14 +66,14 @@ impl Distributions {
 /// A worker's stats, as its own thread has them.
 pub(super) struct WorkerStats {
     writer: Rc<Writer>,
-    /// When the batch began; 0: none has.
+    /// When the batch began; 0: there is none.
     began_ns: Cell<u64>,
     tasks: Cell<u32>,
-    /// So many make a batch.
+    /// Tasks that make a batch.
     quota: Cell<u32>,
-    /// Of the tasks of the last batch.
+    /// The mean of the last batch.
     mean_ns: Cell<u64>,
-    /// Counts the stamps of a task, to choose those that are exact.
+    /// Counts the stamps given out, to choose those that are exact.
     stamps: Cell<u32>,
     last: Cell<(u64, Option<&'static Location<'static>>)>,
 }
@@ -100,28 +100,22 @@ fn sample(stamps: &Cell<u32>) -> Stamp {
 }
 
 /// A task was spawned on a thread outside the pool.
-pub(super) fn spawned_outside(cell: &TaskCell, site: &'static Location<'static>) {
+pub(super) fn spawned_outside(id: TaskId, site: &'static Location<'static>) {
     recorder::note(|writer| {
         if writer.is_on() {
-            let id = TaskId::of(cell).id();
-            writer.record(
-                time::monotonic_ns(),
-                Event::Spawn,
-                CallSite::of(site),
-                id,
-                0,
-            );
+            let now_ns = time::monotonic_ns();
+            writer.record(now_ns, Event::Spawn, CallSite::of(site), id.word(), 0);
         }
     });
 }
 
-/// Makes the calling thread the monitor, which stats what it finds on a track of its own.
+/// Gives the calling thread, the monitor, a track of its own.
 pub(super) fn enter_monitor(shared: &Shared) {
     let options = &shared.options;
     Rc::new(options.recorder.track(format!("{}-monitor", options.name))).enter();
 }
 
-/// A task has held its worker for too long.
+/// A task has held its worker for [`limits::TASK_HELD_NS`].
 pub(super) fn overrun(shared: &Shared, task: &TaskCell, held_ns: u64) {
     let site = task.meta.site().map_or(CallSite::UNKNOWN, CallSite::of);
     *lock(&shared.overrun_sites).entry(site).or_default() += 1;
@@ -162,13 +156,13 @@ impl WorkerStats {
         }
     }
 
-    /// Tasks are so short that they are noted in batches.
+    /// Tasks are so short that they are recorded in batches.
     fn are_short(&self) -> bool {
         self.quota.get() > 1
     }
 
-    /// When a task becomes runnable on this thread. Who makes many runnable does so in no time, and
-    /// they may be short.
+    /// The stamp of a task that becomes runnable on this thread. After [`limits::TASK_STAMPS`] in a
+    /// row it is a sample: a task that makes many others runnable takes little time for each.
     pub fn stamp(&self) -> Stamp {
         if self.are_short() || self.stamps.get() >= limits::TASK_STAMPS {
             return sample(&self.stamps);
@@ -178,19 +172,18 @@ impl WorkerStats {
     }
 
     /// A task was spawned on this thread.
-    pub fn spawned(&self, cell: &TaskCell, site: &'static Location<'static>) {
-        // Of short tasks only those whose latency is taken.
-        if self.writer.is_on() && cell.meta.runnable().stands_for() > 0 {
-            let id = TaskId::of(cell).id();
+    pub fn spawned(&self, id: TaskId, stamp: Stamp, site: &'static Location<'static>) {
+        // Of short tasks, only those whose latency is taken are recorded.
+        if self.writer.is_on() && stamp.stands_for() > 0 {
             let now_ns = time::monotonic_ns();
             self.writer
-                .record(now_ns, Event::Spawn, CallSite::of(site), id, 0);
+                .record(now_ns, Event::Spawn, CallSite::of(site), id.word(), 0);
         }
     }
 
     /// A task is about to run.
-    pub fn begins(&self, me: &Worker, cell: &TaskCell) {
-        let stamp = cell.meta.runnable();
+    pub fn begins(&self, me: &Worker, id: TaskId, meta: &Meta) {
+        let stamp = meta.runnable();
         if stamp.stands_for() > 0 {
             let waited_ns = stamp.waited_ns(self.close(me, false));
             let count = stamp.stands_for().into();
@@ -201,10 +194,10 @@ impl WorkerStats {
         if !self.are_short() {
             self.stamps.set(0);
         }
-        self.last.set((TaskId::of(cell).id(), cell.meta.site()));
+        self.last.set((id.word(), meta.site()));
     }
 
-    /// It has run; `long`: the pool's time has moved on meanwhile.
+    /// The task has run. `long`: the pool's time has moved on meanwhile.
     pub fn ends(&self, shared: &Shared, me: &Worker, long: bool) {
         let tasks = self.tasks.get() + 1;
         self.tasks.set(tasks);
@@ -230,7 +223,7 @@ impl WorkerStats {
         value
     }
 
-    /// What comes next is no task.
+    /// No task runs from now on.
     pub fn pause(&self, me: &Worker) {
         if self.tasks.get() > 0 {
             self.close(me, false);
@@ -238,7 +231,7 @@ impl WorkerStats {
         self.began_ns.set(0);
     }
 
-    /// Ends the batch, of which `long` says that its last task was, and begins another. Returns the time.
+    /// Ends the batch and begins another. `long`: its last task was long. Returns the time.
     fn close(&self, me: &Worker, long: bool) -> u64 {
         let now_ns = time::monotonic_ns();
         let began_ns = self.began_ns.replace(now_ns);
@@ -250,7 +243,7 @@ impl WorkerStats {
         let run_time = &me.histograms.run_time;
         let mean_ns = took_ns / u64::from(tasks);
         if long && tasks > 1 {
-            // All but the last one were as short as those before.
+            // Counts all but the last one as short as those before.
             let others = u64::from(tasks - 1);
             let short_ns = self.mean_ns.get();
             run_time.record_n(short_ns, others);

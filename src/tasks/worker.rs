@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 use std::thread;
 
-use super::cell::{Polled, TaskCell};
-use super::class::ClassState;
+use super::cell::Polled;
+use super::class::LocalClasses;
 use super::closure_future::ClosureFuture;
 use super::global_queue::Work;
-use super::shared::{NONE, Shared, Signal, Worker, WorkerState};
+use super::meta::Owner;
+use super::processors::{NONE, Signal, Workers};
+use super::shared::{Shared, Worker, WorkerState};
 use super::stats::WorkerStats;
 use super::task_id::TaskId;
 use super::{Priority, Saturated, Task, arena, context};
@@ -43,29 +45,28 @@ impl Count {
     }
 }
 
-/// A worker as its own thread has it.
+/// A worker's state that only its own thread uses.
 pub(super) struct Local {
     pub shared: Arc<Shared>,
     pub me: Arc<Worker>,
     /// Its processor counts as searching.
     searching: Cell<bool>,
     tick: Cell<u32>,
-    /// Tasks that it may still take from `next` one after the other.
+    /// Tasks that it may still take from the LIFO slot in a row.
     lifo_budget: Cell<u32>,
     random: Cell<u32>,
-    /// When the task that it runs began or went on; 0 for an interactive one.
+    /// When the background task that it runs began or went on; 0 for an interactive one.
     pub(super) began_ns: Cell<u64>,
     /// When it last took background work or saw that there is none, by the pool's time.
     background_ns: Cell<u64>,
     pub stats: WorkerStats,
-    /// Processors for tasks set aside, by class.
-    reserved: RefCell<[u32; limits::TASK_CLASSES_MAX]>,
+    classes: RefCell<LocalClasses>,
 }
 
 /// Runs tasks until the pool ends or the thread is not needed any more.
 pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
     worker.enter();
-    // All of it was tried at the start; a CPU that went away since leaves the thread unbound.
+    // `Pool::start` tried all of it; a CPU that went away since leaves the thread unbound.
     let _ = shared.options.apply_to_current_thread();
     let signal = worker.take_signal();
     if signal != Signal::End {
@@ -80,11 +81,11 @@ pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
             stats: WorkerStats::new(&shared, &worker),
             began_ns: Cell::new(0),
             background_ns: Cell::new(shared.now_ns()),
-            reserved: RefCell::new([0; limits::TASK_CLASSES_MAX]),
+            classes: RefCell::default(),
         };
         context::enter(local, Local::work);
     }
-    shared.leave(&worker);
+    shared.end_thread(&worker);
 }
 
 impl Local {
@@ -92,10 +93,10 @@ impl Local {
         Arc::ptr_eq(&self.shared, shared)
     }
 
-    /// The class of the task that it runs.
-    pub fn class(&self) -> Option<&Arc<ClassState>> {
+    /// The index of the class of the task that runs here.
+    pub fn class(&self) -> Option<u8> {
         let cell = self.me.current.load(Ordering::Relaxed)?;
-        self.shared.class(cell.meta.owner().class)
+        Some(cell.meta.owner().class)
     }
 
     fn work(&self) {
@@ -105,52 +106,52 @@ impl Local {
                 if !self.be_spare() {
                     break;
                 }
-            } else if let Some(task) = self.next_work().or_else(|| self.search()) {
-                self.take_on(task);
+            } else if let Some(work) = self.next_work().or_else(|| self.search()) {
+                self.begin(work);
             } else {
                 self.park();
             }
         }
         self.return_reserved();
         if self.shared.ended() {
-            // Nobody will run what was spawned or woken here since the end.
+            // No worker runs what was spawned or woken here since the end.
             self.shared.stop_unfinished();
         }
     }
 
-    fn take_on(&self, entry: Work) {
-        if self.searching.replace(false) && self.shared.idle.end_search() {
+    fn begin(&self, work: Work) {
+        if self.searching.replace(false) && self.shared.processors.idle.end_search() {
             self.shared.wake_one();
         }
-        match entry {
-            Work::Task(cell) => self.execute(cell),
+        match work {
+            Work::Task(id) => self.execute(id),
             Work::Resume(number) => self.resume(number),
         }
     }
 
-    // ---- what next ------------------------------------------------------------------------
+    // ---- taking work ----------------------------------------------------------------------
 
-    /// What is there without searching.
+    /// Takes work without searching.
     fn next_work(&self) -> Option<Work> {
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
         if tick.is_multiple_of(limits::TASK_GLOBAL_TICK)
-            && let Some(entry) = self.pop_global(Priority::Interactive, false)
+            && let Some(work) = self.pop_global(Priority::Interactive, false)
         {
-            return Some(entry);
+            return Some(work);
         }
         if tick.is_multiple_of(limits::TASK_BACKGROUND_TICK)
-            && let Some(entry) = self.overdue()
+            && let Some(work) = self.overdue()
         {
-            return Some(entry);
+            return Some(work);
         }
         self.pop_own()
             .map(Work::Task)
             .or_else(|| self.pop_global(Priority::Interactive, true))
     }
 
-    /// The task in `next`, within its budget, then the queue.
-    fn pop_own(&self) -> Option<&'static TaskCell> {
+    /// The task in the LIFO slot, within its budget, then the own queue.
+    fn pop_own(&self) -> Option<TaskId> {
         let budget = self.lifo_budget.get();
         if budget == 0
             && let Some(task) = self.me.queue.pop()
@@ -158,9 +159,7 @@ impl Local {
             self.lifo_budget.set(limits::TASK_LIFO_BUDGET);
             return Some(task);
         }
-        if self.me.lifo_slot.load(Ordering::Relaxed).is_some()
-            && let Some(task) = self.me.lifo_slot.swap(None, Ordering::AcqRel)
-        {
+        if let Some(task) = self.me.lifo_slot.take() {
             self.lifo_budget.set(budget.saturating_sub(1));
             return Some(task);
         }
@@ -168,8 +167,8 @@ impl Local {
         self.me.queue.pop()
     }
 
-    /// Background work that has waited for long while others went first. By time and not by a
-    /// count of tasks: short ones would leave long background work most of the worker.
+    /// Background work, if this worker has taken none for long. By time and not by a count of
+    /// tasks: short ones would leave long background work most of the worker.
     fn overdue(&self) -> Option<Work> {
         let now_ns = self.shared.now_ns();
         let since_ns = self.background_ns.get();
@@ -180,15 +179,15 @@ impl Local {
         if now_ns.saturating_sub(since_ns) < limits::TASK_BACKGROUND_WAIT_NS {
             return None;
         }
-        self.background()
+        self.pop_background()
     }
 
-    fn background(&self) -> Option<Work> {
+    fn pop_background(&self) -> Option<Work> {
         self.background_ns.set(self.shared.now_ns());
         self.pop_global(Priority::Background, false)
     }
 
-    /// From the common queue, where `several` with a fair share of it for the own queue.
+    /// From the global queue. `several`: with a fair share of it for the own queue.
     fn pop_global(&self, priority: Priority, several: bool) -> Option<Work> {
         let processors = self.shared.processors.len();
         let more = |waiting: usize| match several {
@@ -203,8 +202,8 @@ impl Local {
     fn search(&self) -> Option<Work> {
         self.stats.pause(&self.me);
         if !self.searching.get() {
-            if !self.shared.idle.start_search() {
-                return self.background();
+            if !self.shared.processors.idle.start_search() {
+                return self.pop_background();
             }
             self.searching.set(true);
         }
@@ -214,7 +213,7 @@ impl Local {
                 .steal(last)
                 .map(Work::Task)
                 .or_else(|| self.pop_global(Priority::Interactive, true))
-                .or_else(|| self.background());
+                .or_else(|| self.pop_background());
             if found.is_some() {
                 return found;
             }
@@ -225,23 +224,22 @@ impl Local {
         None
     }
 
-    /// Steals half of what another worker has, beginning with a random one; what one is about
-    /// to run next only where `lifo_too`.
-    fn steal(&self, lifo_too: bool) -> Option<&'static TaskCell> {
+    /// Steals half of the queue of another worker, beginning with a random one; from its LIFO
+    /// slot only if `lifo_too`.
+    fn steal(&self, lifo_too: bool) -> Option<TaskId> {
         let processors = &self.shared.processors;
         let start = self.random() as usize % processors.len();
         for offset in 0..processors.len() {
-            let processor = &processors[(start + offset) % processors.len()];
-            let number = processor.load(Ordering::Acquire);
+            let number = processors.worker((start + offset) % processors.len());
             if number == self.me.number {
                 continue;
             }
             let Some(other) = self.shared.worker(number) else {
                 continue;
             };
-            let stolen = other.queue.steal_into(&self.me.queue).or_else(|| {
-                let lifo = lifo_too && other.lifo_slot.load(Ordering::Relaxed).is_some();
-                lifo.then(|| other.lifo_slot.swap(None, Ordering::AcqRel))?
+            let stolen = self.steal_from(other).or_else(|| {
+                let lifo = lifo_too.then(|| other.lifo_slot.take());
+                lifo.flatten()
             });
             if stolen.is_some() {
                 self.me.counters.steals.add(1);
@@ -250,6 +248,15 @@ impl Local {
             }
         }
         None
+    }
+
+    fn steal_from(&self, other: &Worker) -> Option<TaskId> {
+        match self.me.processor() {
+            // Others don't steal from a worker without a processor: what it took beyond the task
+            // that it runs now would wait until its own task is over.
+            NONE => other.queue.steal_one(),
+            _ => other.queue.steal_into(&self.me.queue),
+        }
     }
 
     /// Xorshift: enough to spread thieves over victims.
@@ -264,12 +271,11 @@ impl Local {
 
     // ---- running --------------------------------------------------------------------------
 
-    fn execute(&self, cell: &'static TaskCell) {
-        let Some(running) = cell.claim() else {
+    fn execute(&self, id: TaskId) {
+        let Some((cell, running)) = id.claim() else {
             return;
         };
         let me = &*self.me;
-        let name = TaskId::of(cell);
         let owner = cell.meta.owner();
         self.began_ns.set(match owner.priority {
             Priority::Interactive => 0,
@@ -279,9 +285,9 @@ impl Local {
         self.count_tick();
         me.set_state(WorkerState::Running);
         me.counters.polls.add(1);
-        self.stats.begins(me, cell);
+        self.stats.begins(me, id, &cell.meta);
         let before_ns = self.shared.now_ns();
-        let waker = name.waker();
+        let waker = id.waker();
         let polled = running.poll(&mut Context::from_waker(&waker), || {
             self.return_permit(owner.class)
         });
@@ -296,15 +302,15 @@ impl Local {
                 }
             }
             Polled::Waiting => {}
-            // At the end of the queue, or who yields would never let others go first.
-            Polled::Again(cell) => {
+            // At the end of the queue, or a task that yields would never let others go first.
+            Polled::Again => {
                 cell.meta.set_runnable(self.stats.stamp());
-                self.queue(cell, false);
+                self.queue(id, owner.priority, false);
             }
         }
     }
 
-    /// Says that this worker has come to something new; written by its thread alone.
+    /// Notes that this worker has begun something new; written by its thread alone.
     fn count_tick(&self) {
         let tick = self.me.tick.load(Ordering::Relaxed);
         self.me.tick.store(tick.wrapping_add(1), Ordering::Relaxed);
@@ -312,10 +318,10 @@ impl Local {
 
     // ---- new tasks ------------------------------------------------------------------------
 
-    /// Spawns a task from inside the pool.
+    /// Spawns a task of the class at this index from inside the pool.
     pub fn submit<F>(
         &self,
-        class: &ClassState,
+        class: u8,
         work: F,
         site: &'static Location<'static>,
     ) -> Result<Task<F::Output>, Saturated>
@@ -326,49 +332,41 @@ impl Local {
         if self.shared.closed() {
             return Ok(Task::refused());
         }
-        if !self.take_permit(class) {
-            return Err(class.refuse());
-        }
+        let Some(owner) = self.take_permit(class)? else {
+            return Ok(Task::refused());
+        };
         let Some(vacant) = arena::take() else {
-            self.return_permit(class.index);
-            return Err(class.refuse());
+            return self.refuse(class).map_or(Ok(Task::refused()), Err);
         };
         let (now_ns, stamp) = (self.shared.now_ns(), self.stats.stamp());
-        let owner = self.shared.owner(class);
         vacant.meta().set(site, owner, now_ns, stamp);
-        let (cell, handle) = vacant.fill(work);
-        self.stats.spawned(cell, site);
-        self.queue(cell, true);
+        let (id, handle) = vacant.fill(work);
+        self.stats.spawned(id, stamp, site);
+        self.queue(id, owner.priority, true);
         Ok(Task::spawned(handle))
     }
 
-    /// Queues a task of this pool here: as the next to run, or at the end.
-    pub fn queue(&self, cell: &'static TaskCell, to_lifo_slot: bool) {
+    /// Queues a task of this pool here: in the LIFO slot, or at the end of the queue.
+    ///
+    /// The monitor may take the processor away right after the look at it here, and empty the
+    /// queue before the push. A fence that excludes that would cost every spawn. Instead the
+    /// monitor goes on looking after workers without a processor (`Shared::rescue`).
+    pub fn queue(&self, id: TaskId, priority: Priority, to_lifo_slot: bool) {
         let me = &*self.me;
-        let priority = cell.meta.owner().priority;
-        // Nobody steals from a thread without a processor.
+        // Others don't steal from a worker without a processor.
         if priority == Priority::Background || me.processor() == NONE {
-            self.shared.global_queue.push(priority, cell);
+            self.shared.global_queue.push(priority, id);
             return self.shared.wake_one();
         }
-        let displaced = if to_lifo_slot {
-            match me.lifo_slot.load(Ordering::Relaxed) {
-                // Thieves only empty it.
-                None => {
-                    me.lifo_slot.store(Some(cell), Ordering::Release);
-                    return;
-                }
-                Some(_) => me.lifo_slot.swap(Some(cell), Ordering::AcqRel),
-            }
-        } else {
-            Some(cell)
+        let displaced = match to_lifo_slot {
+            true => me.lifo_slot.put(id),
+            false => Some(id),
         };
-        if let Some(cell) = displaced {
-            me.queue.push(cell, |half| {
+        if let Some(id) = displaced {
+            me.queue.push(id, |half| {
                 me.counters.overflows.add(1);
-                self.shared
-                    .global_queue
-                    .push_all(Priority::Interactive, half);
+                let global = &self.shared.global_queue;
+                global.push_all(Priority::Interactive, half);
             });
             self.shared.wake_one();
         }
@@ -376,49 +374,49 @@ impl Local {
 
     // ---- halves of a join -----------------------------------------------------------------
 
-    /// Whether a half should be offered to others: nothing can be stolen here as it is.
+    /// Whether a half should be offered to others: nothing else can be stolen here.
     pub fn offers(&self) -> bool {
         match self.me.processor() {
-            // Nobody steals from a thread without a processor.
             NONE => self.shared.global_queue.len(Priority::Interactive) == 0,
             _ => self.me.queue.is_empty(),
         }
     }
 
-    /// Offers half of the running task as a task of its own. `None` if the class has no room, or
-    /// the pool is closed, or no task runs here.
+    /// Offers half of the running task as a task of its own. `None` if the class has no room, the
+    /// pool is closed, or no task runs here.
     pub fn offer(
         &self,
         half: impl FnOnce() + Send + 'static,
         site: &'static Location<'static>,
-    ) -> Option<(&'static TaskCell, Task<()>)> {
+    ) -> Option<(TaskId, Task<()>)> {
         let class = self.class()?;
-        if self.shared.closed() || !self.take_permit(class) {
+        if self.shared.closed() {
             return None;
         }
+        let mut owner = self.take_permit(class).ok()??;
         let Some(vacant) = arena::take() else {
-            self.return_permit(class.index);
+            self.return_permit(class);
             return None;
         };
         let (now_ns, stamp) = (self.shared.now_ns(), self.stats.stamp());
-        let mut owner = self.shared.owner(class);
         // Its other half runs already, and waits for it.
         owner.priority = Priority::Interactive;
         vacant.meta().set(site, owner, now_ns, stamp);
-        let (cell, handle) = vacant.fill(ClosureFuture::new(half));
-        self.queue(cell, false);
-        // Who offers what it has to others does not hold its worker.
+        let (id, handle) = vacant.fill(ClosureFuture::new(half));
+        self.queue(id, owner.priority, false);
+        // A task that offers its work to others does not hold its worker.
         self.count_tick();
-        Some((cell, Task::spawned(handle)))
+        Some((id, Task::spawned(handle)))
     }
 
-    /// Takes an offered half back. False if somebody has begun it.
-    pub fn take_back(&self, cell: &'static TaskCell) -> bool {
-        let Some(running) = cell.claim() else {
+    /// Takes an offered half back. False if a worker has begun it.
+    pub fn take_back(&self, id: TaskId) -> bool {
+        let Some((cell, running)) = id.claim() else {
             return false;
         };
-        // If it is not the newest any more, who finds it in the queue will see that it is over.
-        self.me.queue.take_back(cell);
+        // If it is not the newest any more, its entry stays in the queue and names a task that is
+        // over.
+        self.me.queue.take_back(id);
         self.return_permit(cell.meta.owner().class);
         if let Some(vacant) = running.stop() {
             arena::put_back(vacant);
@@ -428,83 +426,76 @@ impl Local {
 
     /// Runs another task in the middle of one that waits. False if there is none.
     pub fn help(&self) -> bool {
-        let Some(cell) = self.pop_own().or_else(|| self.steal(true)) else {
+        let Some(id) = self.pop_own().or_else(|| self.steal(true)) else {
             return false;
         };
         let outer = self.me.current.load(Ordering::Relaxed);
         let began_ns = self.began_ns.get();
-        self.stats.nested(&self.me, || self.execute(cell));
-        // The one that waits is still what it was: a background one goes on giving way.
+        self.stats.nested(&self.me, || self.execute(id));
+        // The task that waits goes on as what it was, also as a background one that gives way.
         self.began_ns.set(began_ns);
         self.me.current.store(outer, Ordering::Relaxed);
         self.me.set_state(WorkerState::Running);
         true
     }
 
-    fn take_permit(&self, class: &ClassState) -> bool {
-        let reserved = &mut self.reserved.borrow_mut()[usize::from(class.index)];
-        if *reserved == 0 {
-            if class.reserve_batch > 1 && class.acquire(class.reserve_batch) {
-                *reserved = class.reserve_batch as u32;
-            } else {
-                return class.acquire(1);
-            }
+    // ---- permits of classes ---------------------------------------------------------------
+
+    /// A permit for one more task of the class. `None` if there is no such class, which there is
+    /// while a task or a `Class` belongs to it.
+    fn take_permit(&self, class: u8) -> Result<Option<Owner>, Saturated> {
+        let mut classes = self.classes.borrow_mut();
+        let Some(local) = classes.get(&self.shared.classes, class) else {
+            return Ok(None);
+        };
+        match local.take_permit() {
+            true => Ok(Some(self.shared.owner(&local.class))),
+            false => Err(local.class.refuse()),
         }
-        *reserved -= 1;
-        true
+    }
+
+    /// Returns the permit of a task for which there is no memory.
+    #[cold]
+    fn refuse(&self, class: u8) -> Option<Saturated> {
+        let mut classes = self.classes.borrow_mut();
+        let local = classes.get(&self.shared.classes, class)?;
+        local.return_permit();
+        Some(local.class.refuse())
     }
 
     /// A task of this class is over.
     fn return_permit(&self, class: u8) {
-        let Some(state) = self.shared.class(class) else {
-            return;
-        };
-        let batch = state.reserve_batch as u32;
-        let reserved = &mut self.reserved.borrow_mut()[usize::from(class)];
-        *reserved += 1;
-        if batch == 1 || *reserved > 2 * batch {
-            let surplus = if batch == 1 { *reserved } else { batch };
-            *reserved -= surplus;
-            state.release(surplus as usize);
+        let mut classes = self.classes.borrow_mut();
+        if let Some(local) = classes.get(&self.shared.classes, class) {
+            local.return_permit();
         }
     }
 
-    /// Gives back all processors for tasks that were set aside.
+    /// Returns the permits that this worker has reserved.
     pub(super) fn return_reserved(&self) {
-        let mut all = self.reserved.borrow_mut();
-        for class in self.shared.classes() {
-            let reserved = std::mem::take(&mut all[usize::from(class.index)]);
-            if reserved > 0 {
-                class.release(reserved as usize);
-            }
-        }
+        self.classes.borrow_mut().return_reserved();
     }
 
-    // ---- sleeping and processors --------------------------------------------------------------
+    // ---- sleeping and processors ----------------------------------------------------------
 
     /// Parks until there is something to do.
     fn park(&self) {
         self.return_reserved();
         let (shared, me) = (&*self.shared, &*self.me);
+        let idle = &shared.processors.idle;
         let searched = self.searching.replace(false);
         let processor = me.processor();
-        match shared
-            .idle
-            .park(processor, searched, || me.processor() == processor)
-        {
-            // Its processor was given away just now.
+        let still = || processor != NONE && me.processor() == processor;
+        match idle.park(processor, searched, still) {
+            // The monitor has just taken the processor away.
             None => {
-                if searched && shared.idle.end_search() {
+                if searched && idle.end_search() {
                     shared.wake_one();
                 }
                 return;
             }
             Some(true) if shared.work_waits() => {
-                if shared
-                    .idle
-                    .unpark(true, |other| other == processor)
-                    .is_some()
-                {
+                if idle.unpark(true, |other| other == processor).is_some() {
                     self.searching.set(true);
                     return;
                 }
@@ -523,7 +514,7 @@ impl Local {
         }
     }
 
-    /// Sleeps until somebody gives a signal.
+    /// Sleeps until there is a signal.
     pub(super) fn wait(&self) -> Signal {
         loop {
             match self.me.take_signal() {
@@ -534,10 +525,11 @@ impl Local {
         }
     }
 
-    /// Without a processor: leaves what it has to others and waits for one. False: end.
+    /// Without a processor: leaves its tasks to others and waits for a processor. False: the
+    /// thread ends.
     fn be_spare(&self) -> bool {
         self.stats.pause(&self.me);
-        if self.searching.replace(false) && self.shared.idle.end_search() {
+        if self.searching.replace(false) && self.shared.processors.idle.end_search() {
             self.shared.wake_one();
         }
         self.return_reserved();
@@ -548,15 +540,8 @@ impl Local {
         signal.is_some()
     }
 
-    /// Moves what waits here to the front of the common queue. True if there was something.
-    pub(super) fn flush(&self) -> bool {
-        let mut waiting = self.me.queue.take_all();
-        waiting.extend(self.me.lifo_slot.swap(None, Ordering::AcqRel));
-        if !waiting.is_empty() {
-            self.shared
-                .global_queue
-                .push_front(Priority::Interactive, &waiting);
-        }
-        !waiting.is_empty()
+    /// Moves the tasks that wait here to the front of the global queue.
+    pub(super) fn flush(&self) {
+        self.shared.flush(&self.me);
     }
 }

@@ -9,4 +9,3 @@ mod paths;
 mod precompressed;
 mod ranges;
 mod site;
-mod validators;

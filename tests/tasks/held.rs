@@ -1,12 +1,15 @@
 //! Work that misbehaves: others go on all the same.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pool::pool;
 use headwater::limits;
 use headwater::tasks::{self, ClassOptions, TaskState, WorkerState};
+
+/// Long beyond what any of this takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Computes until it is told to end.
 fn compute(until: &AtomicBool) {
@@ -218,4 +221,85 @@ fn a_spare_thread_ends_without_a_trace() {
     }
     waker.wake();
     assert_eq!(waits.unwrap().join(), Ok(7));
+}
+
+/// In a join, a worker runs tasks of others while it waits. If it has lost its processor, others
+/// can't steal from it, so it must not take more than it runs at once.
+#[test]
+fn a_worker_without_a_processor_hoards_no_tasks() {
+    const TASKS: usize = 200;
+    let (pool, class) = pool(2);
+    let flags: [Arc<AtomicBool>; 4] = Default::default();
+    let [both_busy, back, half_begun, spawned] = &flags;
+    let wait = |flag: &AtomicBool| {
+        let start = Instant::now();
+        while !flag.load(Ordering::SeqCst) && start.elapsed() < PATIENCE {
+            std::hint::spin_loop();
+        }
+    };
+    let spin = |time: Duration| {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    };
+    let done = Arc::new(AtomicUsize::new(0));
+    let long = {
+        let [both_busy, back, half_begun, spawned] = flags.clone();
+        let done = Arc::clone(&done);
+        class.run(move || {
+            // Comes back when both processors are taken.
+            tasks::block_in_place(|| wait(&both_busy));
+            back.store(true, Ordering::SeqCst);
+            let offered = || {
+                half_begun.store(true, Ordering::SeqCst);
+                wait(&spawned);
+                // Time for the other half to look for tasks.
+                spin(Duration::from_millis(20));
+            };
+            tasks::join(|| wait(&half_begun), offered);
+            // Goes on until the others have run, and does not say that it blocks.
+            let start = Instant::now();
+            while done.load(Ordering::SeqCst) < TASKS && start.elapsed() < PATIENCE {
+                std::hint::spin_loop();
+            }
+            done.load(Ordering::SeqCst)
+        })
+    };
+    let busy = Arc::new(AtomicUsize::new(0));
+    let fillers = [(); 2].map(|()| {
+        let (busy, both_busy, back) = (busy.clone(), both_busy.clone(), back.clone());
+        class.run(move || {
+            if busy.fetch_add(1, Ordering::SeqCst) == 1 {
+                both_busy.store(true, Ordering::SeqCst);
+            }
+            wait(&back);
+        })
+    });
+    wait(half_begun);
+    let spawner = {
+        let (spawned, done) = (Arc::clone(spawned), Arc::clone(&done));
+        class.run(move || {
+            for _ in 0..TASKS {
+                let done = Arc::clone(&done);
+                let small = move || {
+                    spin(Duration::from_micros(500));
+                    done.fetch_add(1, Ordering::SeqCst);
+                };
+                drop(tasks::run(small).unwrap());
+            }
+            spawned.store(true, Ordering::SeqCst);
+            spin(Duration::from_millis(30));
+        })
+    };
+    assert_eq!(spawner.unwrap().join(), Ok(()));
+    assert_eq!(
+        long.unwrap().join(),
+        Ok(TASKS),
+        "tasks waited for the end of another"
+    );
+    for filler in fillers {
+        assert_eq!(filler.unwrap().join(), Ok(()));
+    }
+    assert!(pool.stop(PATIENCE).is_clean());
 }

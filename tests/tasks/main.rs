@@ -6,6 +6,7 @@ mod join;
 mod observed;
 mod pool;
 mod results;
+mod reuse;
 mod stop;
 
 // The benchmarks' own modules, which name each other from the root of their program.

@@ -100,11 +100,6 @@ pub struct Site {
 impl Site {
     /// Serves these files, by the configuration as `change` makes it.
     pub fn with(files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
-        Site::on(vec![an_allowed_cpu()], files, change)
-    }
-
-    /// As [`with`](Self::with), with one shard on each of these CPUs.
-    pub fn on(cpus: Vec<usize>, files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
         let dir = TempDir::new().expect("a folder");
         let root = dir.path().join("root");
         fs::create_dir(&root).expect("a root");
@@ -122,7 +117,7 @@ impl Site {
                 keepalive: config.keepalive_policy(),
             }],
             admin: None,
-            cpus,
+            cpus: vec![an_allowed_cpu()],
             task_cpus: headwater::sys::cpu::allowed().expect("the affinity"),
         };
         let (server, banner) = site::start(&config, place, |_| {}).expect("a server");
