@@ -2,7 +2,8 @@
 //!
 //! Run it with `cargo run --release --example echo -- 127.0.0.1:7007`, then `nc 127.0.0.1 7007`.
 
-use headwater::net::listener::{ListenOptions, ListenerGroup};
+use headwater::net::listener::ListenerGroup;
+use headwater::net::options::ListenOptions;
 use headwater::runtime::{Listener, Runtime};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

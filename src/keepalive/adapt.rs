@@ -1,50 +1,51 @@
-//! What becomes of idle connections when descriptors or memory run short: a pure
-//! decision, from how much is used to how long a connection may be idle and how many
-//! are closed at a time. It remembers nothing, so it recovers with what it sees.
+//! What happens to idle connections when descriptors or memory run short: a pure function from
+//! utilisation to how long a connection may be idle and how many are closed at a time. It keeps
+//! no state, so the limits recover as soon as the utilisation falls.
 
 use crate::limits::{
     CONNECTIONS_HIGH_PERMILLE, CONNECTIONS_LOW_PERMILLE, IDLE_FLOOR_MS, IDLE_SHED_PER_LOOK,
     IDLE_SHED_PER_REFUSAL, MEMORY_HIGH_PERMILLE, MEMORY_LOW_PERMILLE,
 };
 
-/// How much of what there is is used.
+/// How much of the connections and the memory that there are is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct Utilisation {
     /// Open connections…
     pub open: u64,
     /// …and how many there may be, as descriptors allow.
     pub open_max: u64,
-    /// Memory that can't be had back by giving up caches, in thousandths.
+    /// Memory that giving up caches would not give back, in thousandths of all.
     pub memory_permille: u64,
     /// The kernel has just refused a descriptor.
     pub refused: bool,
 }
 
-/// How tight it is: 0 changes nothing, [`Tightness::MAX`] leaves idle connections their least time.
+/// How short connections or memory are: 0 changes nothing, [`Shortage::MAX`] leaves idle
+/// connections [`IDLE_FLOOR_MS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tightness(u64);
+pub struct Shortage(u64);
 
-impl Tightness {
-    /// As tight as can be.
+impl Shortage {
+    /// The greatest shortage.
     pub const MAX: Self = Self(1000);
 
-    /// Of the scarcest of all: nothing below its low mark, everything at its high mark.
-    pub fn of(load: &Load) -> Self {
-        if load.refused {
+    /// The greater of the two shortages: none below its low mark, [`Self::MAX`] at its high mark.
+    pub fn of(used: &Utilisation) -> Self {
+        if used.refused {
             return Self::MAX;
         }
-        let open = load.open.saturating_mul(1000) / load.open_max.max(1);
+        let open = used.open.saturating_mul(1000) / used.open_max.max(1);
         let connections = between(open, CONNECTIONS_LOW_PERMILLE, CONNECTIONS_HIGH_PERMILLE);
         let memory = between(
-            load.memory_permille,
+            used.memory_permille,
             MEMORY_LOW_PERMILLE,
             MEMORY_HIGH_PERMILLE,
         );
         Self(connections.max(memory))
     }
 
-    /// Whether anything is to be done at all.
-    pub fn is_tight(self) -> bool {
+    /// Whether there is a shortage at all.
+    pub fn any(self) -> bool {
         self.0 > 0
     }
 
@@ -57,16 +58,16 @@ impl Tightness {
     }
 }
 
-/// How many idle connections one shard closes at the most in one look, of its `own` that are
-/// open: its share of those above the low mark. Where memory is what is scarce, as many as is
-/// bearable; where a descriptor was refused, a few.
-pub fn close_max(load: &Load, own: u64) -> u64 {
-    let low = load.open_max.saturating_mul(CONNECTIONS_LOW_PERMILLE) / 1000;
-    let above = load.open.saturating_sub(low);
-    let share = above.saturating_mul(own).div_ceil(load.open.max(1));
-    let wanted = if load.memory_permille > MEMORY_LOW_PERMILLE {
+/// The most idle connections that one shard closes in one look, of its `own` open ones: its share
+/// of those above the low mark. Where memory is short, up to [`IDLE_SHED_PER_LOOK`]; where a
+/// descriptor was refused, at least [`IDLE_SHED_PER_REFUSAL`].
+pub fn close_max(used: &Utilisation, own: u64) -> u64 {
+    let low = used.open_max.saturating_mul(CONNECTIONS_LOW_PERMILLE) / 1000;
+    let above = used.open.saturating_sub(low);
+    let share = above.saturating_mul(own).div_ceil(used.open.max(1));
+    let wanted = if used.memory_permille > MEMORY_LOW_PERMILLE {
         own
-    } else if load.refused {
+    } else if used.refused {
         share.max(IDLE_SHED_PER_REFUSAL.min(own))
     } else {
         share
@@ -85,8 +86,8 @@ mod tests {
 
     use super::*;
 
-    fn load(open: u64, open_max: u64, memory_permille: u64) -> Load {
-        Load {
+    fn used(open: u64, open_max: u64, memory_permille: u64) -> Utilisation {
+        Utilisation {
             open,
             open_max,
             memory_permille,
@@ -96,28 +97,28 @@ mod tests {
 
     #[test]
     fn marks_are_where_they_are_said_to_be() {
-        let timeout = |load: &Load| Tightness::of(load).idle_timeout_ms(75_000);
-        assert_eq!(timeout(&load(800, 1000, 850)), 75_000);
-        assert_eq!(timeout(&load(950, 1000, 0)), IDLE_FLOOR_MS);
-        assert_eq!(timeout(&load(0, 1000, 950)), IDLE_FLOOR_MS);
-        assert_eq!(timeout(&load(875, 1000, 0)), 38_000);
-        let refused = Load {
+        let timeout = |used: &Utilisation| Shortage::of(used).idle_timeout_ms(75_000);
+        assert_eq!(timeout(&used(800, 1000, 850)), 75_000);
+        assert_eq!(timeout(&used(950, 1000, 0)), IDLE_FLOOR_MS);
+        assert_eq!(timeout(&used(0, 1000, 950)), IDLE_FLOOR_MS);
+        assert_eq!(timeout(&used(875, 1000, 0)), 38_000);
+        let refused = Utilisation {
             refused: true,
-            ..load(1, 1000, 0)
+            ..used(1, 1000, 0)
         };
         assert_eq!(timeout(&refused), IDLE_FLOOR_MS);
     }
 
     #[test]
     fn no_more_are_closed_than_bring_the_number_to_its_low_mark() {
-        assert_eq!(close_max(&load(800, 1000, 0), 800), 0);
-        assert_eq!(close_max(&load(900, 1000, 0), 900), 100);
+        assert_eq!(close_max(&used(800, 1000, 0), 800), 0);
+        assert_eq!(close_max(&used(900, 1000, 0), 900), 100);
         // Two shards, a share each.
-        assert_eq!(close_max(&load(900, 1000, 0), 450), 50);
-        assert_eq!(close_max(&load(10, 1000, 990), 10), 10);
-        let refused = |own| Load {
+        assert_eq!(close_max(&used(900, 1000, 0), 450), 50);
+        assert_eq!(close_max(&used(10, 1000, 990), 10), 10);
+        let refused = |own| Utilisation {
             refused: true,
-            ..load(own, 1000, 0)
+            ..used(own, 1000, 0)
         };
         assert_eq!(close_max(&refused(10), 10), 10);
         assert_eq!(close_max(&refused(500), 500), IDLE_SHED_PER_REFUSAL);
@@ -131,7 +132,7 @@ mod tests {
             b in (0_u64..2_500_000, 0_u64..1200, any::<bool>()),
             configured_ms in 1_u64..100_000_000,
         ) {
-            let of = |open: u64, memory_permille: u64, refused: bool| Load {
+            let of = |open: u64, memory_permille: u64, refused: bool| Utilisation {
                 open,
                 open_max,
                 memory_permille,
@@ -140,8 +141,8 @@ mod tests {
             let less = of(a.0.min(b.0), a.1.min(b.1), a.2 && b.2);
             let more = of(a.0.max(b.0), a.1.max(b.1), a.2 || b.2);
             let (less_ms, more_ms) = (
-                Tightness::of(&less).idle_timeout_ms(configured_ms),
-                Tightness::of(&more).idle_timeout_ms(configured_ms),
+                Shortage::of(&less).idle_timeout_ms(configured_ms),
+                Shortage::of(&more).idle_timeout_ms(configured_ms),
             );
             prop_assert!(more_ms <= less_ms);
             prop_assert!(less_ms <= configured_ms);
@@ -157,11 +158,11 @@ mod tests {
             memory_permille in 0_u64..=850,
             configured_ms in 1_u64..100_000_000,
         ) {
-            let load = load(open, 1_000_000, memory_permille);
-            let tightness = Tightness::of(&load);
-            prop_assert!(!tightness.is_tight());
-            prop_assert_eq!(tightness.idle_timeout_ms(configured_ms), configured_ms);
-            prop_assert_eq!(close_max(&load, open), 0);
+            let used = used(open, 1_000_000, memory_permille);
+            let shortage = Shortage::of(&used);
+            prop_assert!(!shortage.any());
+            prop_assert_eq!(shortage.idle_timeout_ms(configured_ms), configured_ms);
+            prop_assert_eq!(close_max(&used, open), 0);
         }
 
         #[test]
@@ -170,9 +171,9 @@ mod tests {
             shares in proptest::collection::vec(0_u64..2000, 1..16),
         ) {
             let open = shares.iter().sum();
-            let load = load(open, open_max, 0);
+            let used = used(open, open_max, 0);
             let above = open.saturating_sub(open_max * CONNECTIONS_LOW_PERMILLE / 1000);
-            let closed: u64 = shares.iter().map(|&own| close_max(&load, own)).sum();
+            let closed: u64 = shares.iter().map(|&own| close_max(&used, own)).sum();
             prop_assert!(closed <= above + shares.len() as u64);
         }
     }

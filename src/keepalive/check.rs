@@ -1,4 +1,4 @@
-//! What contradicts itself in a policy, in words.
+//! Contradictions within a policy, and what to do about them.
 
 use super::{Policy, Probes, shown};
 use crate::limits::{NAT_MEMORY_S, PROBE_RADIO_S};
@@ -8,11 +8,11 @@ use crate::limits::{NAT_MEMORY_S, PROBE_RADIO_S};
 pub enum Weight {
     /// Good to know.
     Note,
-    /// Hardly what was meant.
+    /// A likely mistake.
     Warning,
 }
 
-/// Something about a policy that its values alone don't show.
+/// A consequence of a policy that its values alone don't show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How much it matters.
@@ -21,7 +21,7 @@ pub struct Finding {
     pub sentence: String,
 }
 
-/// Looks a policy over; warnings first.
+/// Checks a policy; warnings come first.
 pub fn findings(policy: &Policy) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(probes) = &policy.probes {

@@ -1,4 +1,4 @@
-//! What the connections of a running process really have.
+//! The keepalive options that the connections of a running process have.
 
 use std::fmt;
 use std::io;
@@ -39,9 +39,9 @@ pub enum LiveError {
         /// Why.
         source: io::Error,
     },
-    /// Nobody listens there.
+    /// No process listens there.
     NobodyListens(SocketAddr),
-    /// Somebody does, but this user may not see who.
+    /// A process does, but this user may not see which.
     Owner(SocketAddr),
 }
 

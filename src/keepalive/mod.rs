@@ -4,7 +4,7 @@
 //! Pure decisions, then the socket options that carry them out ([`options`]):
 //! [`preset`] names proven policies, [`check`] finds what contradicts itself in
 //! one, [`detect`] computes when a dead peer is noticed and what probes cost,
-//! [`adapt`] decides what becomes of idle connections when descriptors or memory run short.
+//! [`adapt`] decides which idle connections are closed when descriptors or memory run short.
 //! [`live`] reads back what the connections of a running process have.
 
 use crate::limits;

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use socket2::{SockRef, Type};
 
 use super::address::ListenAddr;
-use super::listener::{ListenError, ListenOptions, ListenerGroup};
+use super::error::ListenError;
+use super::listener::ListenerGroup;
+use super::options::ListenOptions;
 use super::tcp;
 use crate::sys;
 

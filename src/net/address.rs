@@ -32,7 +32,7 @@ impl ListenAddr {
             ListenAddr::Localhost(port) => {
                 let v4 = ListenAddr::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
                 let v6 = ListenAddr::Tcp(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
-                if port == 0 || !super::tcp::has_ipv6_loopback() {
+                if port == 0 || !super::local_ip::has_ipv6_loopback() {
                     vec![v4]
                 } else {
                     vec![v4, v6]

@@ -1,19 +1,21 @@
-//! Which shard serves a fresh connection, when the kernel's hash has dealt unevenly.
+//! Which shard serves an accepted connection when the kernel's hash has spread them unevenly.
 
 use crate::limits::{BALANCE_LEAD_MIN, BALANCE_MEAN_PERCENT};
 
-/// The shard to hand a fresh connection to, or `None` to keep it.
+/// The shard to hand an accepted connection to, or `None` to keep it.
 ///
-/// `loads` are the connections of every shard and `own_index` is the shard that
-/// accepted. It gives a connection away only when it is clearly ahead, both of
-/// the least loaded shard and of the mean, since the hand-over costs a message
-/// between cores.
-pub fn hand_over_to(own_index: usize, loads: &[u32]) -> Option<usize> {
-    let own = *loads.get(own_index)?;
-    let (least, &load) = loads.iter().enumerate().min_by_key(|&(_, load)| load)?;
-    let sum: u64 = loads.iter().copied().map(u64::from).sum();
-    let above_mean = 100 * u64::from(own) * loads.len() as u64 > BALANCE_MEAN_PERCENT * sum;
-    (own - load >= BALANCE_LEAD_MIN && above_mean).then_some(least)
+/// `connections` are the connections of each shard and `own_index` is the shard that accepted.
+/// A shard gives a connection away only when it is clearly ahead, both of the shard with the
+/// fewest and of the mean, since the hand-over costs a message between cores.
+pub fn hand_over_to(own_index: usize, connections: &[u32]) -> Option<usize> {
+    let own = *connections.get(own_index)?;
+    let (fewest_index, &fewest) = connections
+        .iter()
+        .enumerate()
+        .min_by_key(|&(_, count)| count)?;
+    let sum: u64 = connections.iter().copied().map(u64::from).sum();
+    let above_mean = 100 * u64::from(own) * connections.len() as u64 > BALANCE_MEAN_PERCENT * sum;
+    (own - fewest >= BALANCE_LEAD_MIN && above_mean).then_some(fewest_index)
 }
 
 #[cfg(test)]
@@ -21,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn even_loads_stay() {
+    fn even_counts_stay() {
         assert_eq!(hand_over_to(0, &[100, 100]), None);
         assert_eq!(hand_over_to(0, &[0, 0, 0]), None);
         assert_eq!(hand_over_to(0, &[5]), None);
@@ -42,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_loaded_shard_takes_it() {
+    fn the_shard_with_the_fewest_takes_it() {
         assert_eq!(hand_over_to(1, &[50, 300, 10, 20]), Some(2));
         assert_eq!(hand_over_to(2, &[50, 300, 10, 20]), None);
         assert_eq!(hand_over_to(0, &[u32::MAX, 0]), Some(1));
@@ -56,12 +58,12 @@ mod tests {
 
     #[test]
     fn handing_over_bounds_the_lead() {
-        let mut loads = [0_u32; 4];
+        let mut connections = [0_u32; 4];
         for _ in 0..1000 {
-            let taker = hand_over_to(0, &loads).unwrap_or(0);
-            loads[taker] += 1;
+            let taker = hand_over_to(0, &connections).unwrap_or(0);
+            connections[taker] += 1;
         }
         // All connections arrive at shard 0, which keeps 1.25 x the mean.
-        assert_eq!(loads, [313, 229, 229, 229]);
+        assert_eq!(connections, [313, 229, 229, 229]);
     }
 }

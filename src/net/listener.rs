@@ -1,65 +1,18 @@
 //! A group of listening sockets, one for each shard.
 
-use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::address::ListenAddr;
+use super::error::ListenError;
+use super::holder::retry_in_use;
+use super::options::ListenOptions;
 use super::unix::SocketFile;
 use super::{tcp, unix};
 use crate::keepalive::Policy;
-use crate::{limits, sys};
-
-/// How listening sockets are opened. The default asks nothing special.
-#[derive(Clone, Debug)]
-pub struct ListenOptions {
-    /// Connections that may wait to be accepted, per socket.
-    pub backlog: i32,
-    /// Share a TCP port with other processes of the same user instead of
-    /// refusing one that is in use.
-    pub share_port: bool,
-    /// Announce a connection only once data has come, or after this many
-    /// seconds (`TCP_DEFER_ACCEPT`).
-    pub defer_accept_s: Option<u32>,
-    /// The CPU of each shard in order: a connection goes to the shard on the CPU
-    /// that handles its first packet. `None` leaves it to the kernel's hash.
-    pub steer_by_cpu: Option<Vec<usize>>,
-    /// Congestion control of accepted connections, by name.
-    pub congestion: Option<String>,
-    /// Where the kernel's congestion control paces (BBR), take one that doesn't
-    /// on loopback addresses: between two programs of one host there is no
-    /// bottleneck to pace for, and the timers cost more than half of a large transfer.
-    pub unpaced_loopback: bool,
-    /// Send buffer of accepted connections; fixing it turns the kernel's tuning off.
-    pub send_buffer_bytes: Option<usize>,
-    /// Unsent bytes above which an accepted connection isn't writable (`TCP_NOTSENT_LOWAT`).
-    pub unsent_low_water_bytes: Option<u32>,
-    /// Permission bits of a Unix socket's file; `None` leaves them to the umask.
-    pub unix_mode: Option<u32>,
-    /// What is done about silent peers of accepted connections; `None` leaves it to the kernel,
-    /// and the HTTP idle time-out to the server.
-    pub keepalive: Option<Policy>,
-}
-
-impl Default for ListenOptions {
-    fn default() -> ListenOptions {
-        ListenOptions {
-            backlog: limits::BACKLOG,
-            share_port: false,
-            defer_accept_s: None,
-            steer_by_cpu: None,
-            congestion: None,
-            unpaced_loopback: false,
-            send_buffer_bytes: None,
-            unsent_low_water_bytes: None,
-            unix_mode: None,
-            keepalive: None,
-        }
-    }
-}
+use crate::sys;
 
 /// One shard's listening socket, in blocking mode: a ring answers `EAGAIN`
 /// instead of waiting on a non-blocking one.
@@ -94,8 +47,23 @@ impl ListenerGroup {
     /// On TCP they form an `SO_REUSEPORT` group, in shard order, on the same
     /// port also where that is 0 and the kernel chooses. The port must not be in
     /// use by anyone, not even by sockets that would share it, unless
-    /// [`ListenOptions::share_port`] is set.
+    /// [`ListenOptions::share_port`] is set. An address that a process which has just ended
+    /// leaves behind is waited for, at most [`crate::limits::BIND_RETRY_MS`].
+    ///
+    /// # Errors
+    /// What keeps the address from being listened on; [`ListenErrorKind`] has those that an
+    /// operator can act on.
+    ///
+    /// [`ListenErrorKind`]: super::error::ListenErrorKind
     pub fn bind(
+        address: &ListenAddr,
+        shards: usize,
+        options: &ListenOptions,
+    ) -> Result<ListenerGroup, ListenError> {
+        retry_in_use(|| ListenerGroup::bind_now(address, shards, options))
+    }
+
+    fn bind_now(
         address: &ListenAddr,
         shards: usize,
         options: &ListenOptions,
@@ -206,129 +174,4 @@ fn duplicate(fd: OwnedFd, count: usize) -> io::Result<Vec<OwnedFd>> {
     }
     fds.push(fd);
     Ok(fds)
-}
-
-/// A listening socket that couldn't be opened.
-#[derive(Debug)]
-pub struct ListenError {
-    address: ListenAddr,
-    operation: &'static str,
-    kind: ListenErrorKind,
-    source: io::Error,
-}
-
-/// Why a listening socket couldn't be opened, where it is something that the
-/// operator can act on.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ListenErrorKind {
-    /// Someone listens there already.
-    InUse,
-    /// Low ports and foreign folders need a privilege.
-    Denied,
-    /// The machine doesn't have that address.
-    NoSuchAddress,
-    /// A Unix socket's path is taken by something that isn't a socket.
-    NotASocket(PathBuf),
-    /// The kernel doesn't have this congestion control, or doesn't let us use it.
-    Congestion(String),
-    /// Anything else: the operation and the system's own words.
-    Failed,
-}
-
-impl ListenError {
-    /// Reads the kind off the system's error.
-    pub(super) fn new(address: &ListenAddr, operation: &'static str, source: io::Error) -> Self {
-        let kind = match source.kind() {
-            io::ErrorKind::AddrInUse => ListenErrorKind::InUse,
-            io::ErrorKind::PermissionDenied => ListenErrorKind::Denied,
-            io::ErrorKind::AddrNotAvailable => ListenErrorKind::NoSuchAddress,
-            _ => ListenErrorKind::Failed,
-        };
-        ListenError::with_kind(address, operation, kind, source)
-    }
-
-    pub(super) fn with_kind(
-        address: &ListenAddr,
-        operation: &'static str,
-        kind: ListenErrorKind,
-        source: io::Error,
-    ) -> Self {
-        ListenError {
-            address: address.clone(),
-            operation,
-            kind,
-            source,
-        }
-    }
-
-    /// Why.
-    pub fn kind(&self) -> &ListenErrorKind {
-        &self.kind
-    }
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = &self.address;
-        match &self.kind {
-            ListenErrorKind::InUse => write!(
-                f,
-                "{address} is already in use; choose another with --listen"
-            ),
-            ListenErrorKind::Denied if matches!(address, ListenAddr::Unix(_)) => write!(
-                f,
-                "no permission to make the socket {address}; let the server's user write in its folder or choose another with --listen"
-            ),
-            ListenErrorKind::Denied => write!(
-                f,
-                "no permission to listen on {address}; choose a port of 1024 or higher with --listen, pass the socket from systemd, or give the program the right with: setcap cap_net_bind_service=+ep headwater"
-            ),
-            ListenErrorKind::NoSuchAddress => write!(
-                f,
-                "this machine doesn't have the address of {address}; see them with: ip address, or listen on all with --listen :PORT"
-            ),
-            ListenErrorKind::NotASocket(path) => write!(
-                f,
-                "cannot listen on {address}: {} exists and is not a socket; remove it or choose another with --listen",
-                path.display()
-            ),
-            ListenErrorKind::Congestion(name) => write!(
-                f,
-                "cannot use the congestion control \"{name}\" on {address}: {}; see what there is with: sysctl net.ipv4.tcp_available_congestion_control",
-                self.source
-            ),
-            ListenErrorKind::Failed => write!(
-                f,
-                "cannot {} the listening socket {address}: {}",
-                self.operation, self.source
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ListenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_denied_address_says_how_to_get_the_right() {
-        let denied = |address: &str| {
-            let source = io::ErrorKind::PermissionDenied.into();
-            ListenError::new(&address.parse().unwrap(), "bind", source).to_string()
-        };
-        let tcp = denied("127.0.0.1:80");
-        assert!(
-            tcp.starts_with("no permission to listen on 127.0.0.1:80;"),
-            "{tcp}"
-        );
-        assert!(tcp.contains("setcap cap_net_bind_service"), "{tcp}");
-        let unix = denied("/run/x.sock");
-        assert!(unix.contains("write in its folder"), "{unix}");
-    }
 }

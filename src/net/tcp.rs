@@ -2,13 +2,16 @@
 //! that accepted sockets inherit.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::address::ListenAddr;
-use super::listener::{ListenError, ListenErrorKind, ListenOptions};
+use super::error::{ListenError, ListenErrorKind};
+use super::holder::Holder;
+use super::local_ip;
+use super::options::ListenOptions;
 use crate::{keepalive, sys};
 
 /// Which of IPv6's and IPv4's connections a socket takes.
@@ -25,7 +28,7 @@ pub(super) fn bind_any(
     shards: usize,
     options: &ListenOptions,
 ) -> Result<(SocketAddr, Vec<Socket>), ListenError> {
-    if can_bind(Ipv6Addr::UNSPECIFIED.into()) {
+    if local_ip::can_bind(Ipv6Addr::UNSPECIFIED.into()) {
         let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         Group { address, options }.bind(every, Stack::Dual, shards)
     } else {
@@ -44,18 +47,6 @@ pub(super) fn bind(
     Group { address, options }.bind(ip, Stack::OwnFamily, shards)
 }
 
-pub(super) fn has_ipv6_loopback() -> bool {
-    can_bind(Ipv6Addr::LOCALHOST.into())
-}
-
-/// A kernel without IPv6 refuses the socket, one with it switched off the address.
-fn can_bind(ip: IpAddr) -> bool {
-    let address = SocketAddr::from((ip, 0));
-    Socket::new(Domain::for_address(address), Type::STREAM, None)
-        .and_then(|socket| socket.bind(&address.into()))
-        .is_ok()
-}
-
 /// What the sockets of one group have in common.
 struct Group<'a> {
     /// As the operator wrote it, for messages.
@@ -70,7 +61,12 @@ impl Group<'_> {
         stack: Stack,
         shards: usize,
     ) -> Result<(SocketAddr, Vec<Socket>), ListenError> {
-        let fail = |operation| move |source| ListenError::new(self.address, operation, source);
+        let fail = |operation| {
+            move |source| {
+                let error = ListenError::new(self.address, operation, source);
+                error.held_by(|| Holder::of_tcp(ip))
+            }
+        };
         if !self.options.share_port && ip.port() != 0 {
             // SO_REUSEPORT would let us join another process of the same user,
             // and the two would silently share the connections; a socket without

@@ -2,13 +2,17 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::address::ListenAddr;
-use super::listener::{ListenError, ListenErrorKind, ListenOptions};
+use super::error::{ListenError, ListenErrorKind};
+use super::holder::Holder;
+use super::options::ListenOptions;
+use crate::sys;
 
 /// The file of a bound Unix socket, removed on drop unless another has taken its place.
 #[derive(Debug)]
@@ -91,6 +95,11 @@ fn remove_stale(path: &Path, name: &SockAddr, address: &ListenAddr) -> Result<()
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(fail("remove the stale file of"))
         }
-        _ => Err(fail("bind")(io::ErrorKind::AddrInUse.into())),
+        _ => {
+            let error = fail("bind")(io::ErrorKind::AddrInUse.into());
+            // Of the process that listens, also where its ring alone is left of it.
+            let pid = sys::socket::peer_pid(caller.as_fd()).ok();
+            Err(error.held_by(|| Holder::living(pid?)))
+        }
     }
 }

@@ -13,7 +13,6 @@ const PENDING: &[&str] = &[
     "files",
     "keepalive",
     "load",
-    "net",
     "server",
     "tuning",
 ];

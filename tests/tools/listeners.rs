@@ -12,7 +12,9 @@ use std::process::{Command, Stdio};
 use headwater::keepalive::{self, Policy, Preset, Probes};
 use headwater::net::activation;
 use headwater::net::address::ListenAddr;
-use headwater::net::listener::{ListenErrorKind, ListenOptions, ListenerGroup};
+use headwater::net::error::ListenErrorKind;
+use headwater::net::listener::ListenerGroup;
+use headwater::net::options::ListenOptions;
 use headwater::sys::{cpu, probe, socket, transfer};
 use socket2::SockRef;
 

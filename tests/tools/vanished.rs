@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use headwater::keepalive::detect::{Application, Kernel, Situation, notices};
 use headwater::keepalive::{Policy, Probes};
 use headwater::net::address::ListenAddr;
-use headwater::net::listener::{ListenOptions, ListenerGroup};
+use headwater::net::listener::ListenerGroup;
+use headwater::net::options::ListenOptions;
 use headwater::sys::tcp_table;
 use nix::sched::{CloneFlags, setns};
 
