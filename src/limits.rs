@@ -14,6 +14,9 @@ pub const RING_SUBMISSIONS: u32 = 1024;
 pub const RING_COMPLETIONS: u32 = 16 * 1024;
 /// Kernel workers that one ring may use for operations that block (cold files).
 pub const RING_BLOCKING_WORKERS: u32 = 16;
+/// Memory that the ring of one shard locks, rounded up (as measured on Linux 6.18): where the user
+/// is not privileged it counts against RLIMIT_MEMLOCK, for all processes of the user together.
+pub const RING_LOCKED_BYTES: u64 = 344 * 1024;
 /// Receive buffers that a shard lends to the kernel; a power of two.
 pub const RECV_BUFFERS: u16 = 512;
 /// Size of one receive buffer.
@@ -48,6 +51,13 @@ pub const WIND_DOWN_TURN_MS: u64 = 10;
 
 /// Backlog asked of `listen(2)`; the kernel cuts it to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 65_535;
+/// How long a bind is tried again that finds its address in use, where no living process is seen
+/// to hold it: the sockets of a killed process stay until its io_uring has been torn down…
+pub const BIND_RETRY_MS: u64 = 2_000;
+/// …after this pause at first…
+pub const BIND_PAUSE_MS: u64 = 20;
+/// …and this one at the most.
+pub const BIND_PAUSE_MS_MAX: u64 = 200;
 /// How long the kernel keeps a connection without data to itself, where
 /// TCP_DEFER_ACCEPT is used; it is announced all the same after that.
 pub const DEFER_ACCEPT_S: u32 = 1;
@@ -139,6 +149,16 @@ pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
 /// Body of a refused request that is read and thrown away so that the answer
 /// reaches the client before the connection closes.
 pub const LINGER_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes of an answer that a socket may still hold when it is closed, and that the kernel goes on
+/// sending. Where it holds more, the connection stays open, and counted, until the client has
+/// taken them or is too slow.
+pub const UNACKNOWLEDGED_AT_CLOSE_BYTES_MAX: u64 = 64 * 1024;
+/// Refused connections of one shard that are read on for a while, so that their answer is not
+/// destroyed by a reset; further ones are closed at once.
+pub const REFUSED_LINGERING_MAX: usize = 64;
+/// Bytes that a connection receives ahead while its service is at work: pipelined requests, and
+/// the part of a body that the service has not asked for. Then the client has to wait.
+pub const READ_AHEAD_BYTES_MAX: usize = 32 * 1024;
 /// Ranges of one request; a set with more is answered with the whole file.
 pub const RANGES_MAX: usize = 32;
 
@@ -148,6 +168,12 @@ pub const RANGES_MAX: usize = 32;
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// Between two pieces of a request body (408).
 pub const BODY_TIMEOUT_MS: u64 = 30_000;
+/// The least rate at which a client must send a body that is read, over each
+/// [`BODY_TIMEOUT_MS`] of waiting for it (408; 0: any).
+pub const BODY_RATE_BYTES_PER_S_MIN: u64 = 512;
+/// How long a client that has ended its sending direction is waited with for its answer, or for
+/// the next piece of one: it may be gone for good, which shows only when something is sent.
+pub const HALF_CLOSE_TIMEOUT_MS: u64 = 3_000;
 /// An idle keep-alive connection.
 pub const IDLE_TIMEOUT_MS: u64 = 75_000;
 /// A send must move [`SEND_RATE_BYTES_PER_S_MIN`] on average over each period of this length.
@@ -156,6 +182,13 @@ pub const SEND_PERIOD_MS: u64 = 10_000;
 pub const SEND_RATE_BYTES_PER_S_MIN: u64 = 1024;
 /// How long a refused connection is drained before it is closed.
 pub const LINGER_TIMEOUT_MS: u64 = 2_000;
+/// The same for one that was refused at the connection limit.
+pub const REFUSED_LINGER_TIMEOUT_MS: u64 = 1_000;
+/// How often a closing connection looks whether the client has taken everything.
+pub const LINGER_LOOK_MS: u64 = 100;
+/// How long a connection that was accepted before a drain may take for its first request's
+/// first byte.
+pub const DRAIN_FIRST_REQUEST_MS: u64 = 500;
 /// From SIGTERM to the end of the last connection.
 pub const DRAIN_TIMEOUT_MS: u64 = 30_000;
 
@@ -500,6 +533,7 @@ const _: () = assert!(CONNECTIONS_HIGH_PERMILLE < 1000 && MEMORY_HIGH_PERMILLE <
 const _: () = assert!(IDLE_SHED_PER_REFUSAL <= IDLE_SHED_PER_LOOK);
 const _: () = assert!(PROBE_RADIO_S < NAT_MEMORY_S);
 const _: () = assert!(LINGER_TIMEOUT_MS < DRAIN_TIMEOUT_MS);
+const _: () = assert!(READ_AHEAD_BYTES_MAX >= RECV_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);
 const _: () = assert!(TASK_QUEUE.is_power_of_two() && TASK_QUEUE < 1 << 31);
 const _: () = assert!(TASKS_LIVE_MAX.is_multiple_of(TASK_CHUNK) && TASKS_LIVE_MAX <= 1 << 32);

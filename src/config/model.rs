@@ -106,6 +106,12 @@ pub struct Timeouts {
     pub header_ms: u64,
     /// Between two pieces of a request body, in milliseconds.
     pub body_ms: u64,
+    /// Least rate at which a client must send a body, over each `body_ms` of waiting for it, in
+    /// bytes per second; 0: any.
+    pub body_rate_bytes_per_s: u64,
+    /// For an answer once the client has ended its sending direction, in milliseconds; 0: the
+    /// request is cancelled at once.
+    pub half_close_ms: u64,
     /// For an idle keep-alive connection, in milliseconds.
     pub idle_ms: u64,
     /// From SIGTERM to the end of the last connection, in milliseconds; 0: at once.
@@ -272,6 +278,8 @@ impl Default for Timeouts {
         Self {
             header_ms: limits::HEADER_TIMEOUT_MS,
             body_ms: limits::BODY_TIMEOUT_MS,
+            body_rate_bytes_per_s: limits::BODY_RATE_BYTES_PER_S_MIN,
+            half_close_ms: limits::HALF_CLOSE_TIMEOUT_MS,
             idle_ms: limits::IDLE_TIMEOUT_MS,
             drain_ms: limits::DRAIN_TIMEOUT_MS,
             send_period_ms: limits::SEND_PERIOD_MS,

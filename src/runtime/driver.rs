@@ -26,6 +26,8 @@ pub enum Interest {
     Readable,
     /// POLLOUT
     Writable,
+    /// POLLRDHUP: the peer has ended its sending direction.
+    PeerEnd,
 }
 
 /// How to open a path (openat2(2)); the fields are passed on as they are.

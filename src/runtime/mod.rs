@@ -30,8 +30,8 @@ mod timer;
 mod waker;
 
 pub use io::{
-    Accepting, Elapsed, Listener, PendingSend, Receiver, Sleep, Stream, Timer, open, poll_ready,
-    read_at, sleep, timeout, yield_now,
+    Accepting, Elapsed, Listener, PeerEnd, PendingSend, Receiver, Sending, Sleep, Stream, Timer,
+    open, poll_ready, read_at, sleep, timeout, yield_now,
 };
 pub use join::{JoinError, JoinHandle};
 pub use mailbox::MailboxError;

@@ -179,6 +179,44 @@ pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&fd).local_addr()?.as_socket())
 }
 
+/// The process at the other end of a Unix socket (`SO_PEERCRED`, unix(7)): for a client the one
+/// that called listen(2), whether it still lives or not.
+pub fn peer_pid(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the kernel writes one ucred of the length that is passed, and both outlive the call.
+    super::check(
+        unsafe {
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                std::ptr::from_mut(&mut peer).cast(),
+                &raw mut len,
+            )
+        }
+        .into(),
+    )?;
+    u32::try_from(peer.pid).map_err(io::Error::other)
+}
+
+/// Whether a connection is gone in both directions: it was reset, or each side has ended its own
+/// (POLLERR or POLLHUP of poll(2)). Never waits.
+pub fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: the one entry lives across the call.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    ready > 0 && entry.revents & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

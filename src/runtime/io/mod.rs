@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 pub use accept::{Accepting, Listener};
 pub use file::{open, read_at};
 pub use receive::Receiver;
-pub use send::PendingSend;
+pub use send::{PendingSend, Sending};
 pub use stream::Stream;
 pub use time::{Elapsed, Sleep, Timer, sleep, timeout};
 
@@ -59,6 +59,21 @@ impl Drop for Operation {
         if let Some(key) = self.key.take() {
             self.shard.abandon(key);
         }
+    }
+}
+
+/// Waits until the peer has ended its sending direction ([`Stream::peer_end`]).
+pub struct PeerEnd(Operation);
+
+impl PeerEnd {
+    fn start(shard: &Shard, fd: Handle) -> Self {
+        let interest = Interest::PeerEnd;
+        Self(Operation::start(shard, Op::Poll { fd, interest }))
+    }
+
+    /// Ready once it is.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Sending.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::super::driver::{Handle, Key, Op, Outcome};
 use super::super::send_buf::SendBuf;
@@ -64,36 +66,36 @@ impl Drop for PendingSend {
     }
 }
 
-/// Sends what the socket takes of `buf`, waiting for room first if there is none.
-/// Gives back what is left.
-pub(super) async fn send(
-    shard: &Shard,
-    socket: &Handle,
-    buf: SendBuf,
-    more: bool,
-) -> io::Result<SendBuf> {
-    let op = Op::Send {
-        socket: Rc::clone(socket),
-        buf,
-        more,
-    };
-    let Some(Outcome {
-        op: Op::Send { mut buf, .. },
-        result,
-    }) = Operation::start(shard, op).await
-    else {
-        return Err(io::Error::other("a send came back as something else"));
-    };
-    match result? as usize {
-        0 if !buf.is_empty() => Err(io::ErrorKind::WriteZero.into()),
-        sent => {
-            buf.advance(sent);
-            Ok(buf)
-        }
+/// A send that waits for room in the socket if there is none. It borrows nothing, so that it can
+/// go on while something else is waited for.
+pub struct Sending(Operation);
+
+impl Sending {
+    pub(super) fn start(shard: &Shard, socket: Handle, buf: SendBuf, more: bool) -> Self {
+        Self(Operation::start(shard, Op::Send { socket, buf, more }))
+    }
+
+    /// Ready with what the socket did not take of the buffer.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SendBuf>> {
+        let outcome = ready!(Pin::new(&mut self.0).poll(cx));
+        let Some(Outcome {
+            op: Op::Send { mut buf, .. },
+            result,
+        }) = outcome
+        else {
+            return Poll::Ready(Err(io::Error::other("a send came back as something else")));
+        };
+        Poll::Ready(match result? as usize {
+            0 if !buf.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+            sent => {
+                buf.advance(sent);
+                Ok(buf)
+            }
+        })
     }
 }
 
-/// As [`send`], for several buffers one after another; what was sent whole is dropped.
+/// As [`Sending`], for several buffers one after another; what was sent whole is dropped.
 pub(super) async fn send_vectored(
     shard: &Shard,
     socket: &Handle,

@@ -5,11 +5,12 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::super::driver::{Handle, Interest, Op, Outcome};
 use super::super::send_buf::SendBuf;
 use super::super::shard::Shard;
-use super::{Operation, PendingSend, Receiver, poll_ready, send, yield_now};
+use super::{Operation, PeerEnd, PendingSend, Receiver, Sending, poll_ready, send, yield_now};
 use crate::limits;
 use crate::sys;
 
@@ -80,7 +81,13 @@ impl Stream {
     /// Sends what the socket takes of `buf` and gives back the rest; with
     /// `more`, the kernel may hold back a last partial segment (MSG_MORE).
     pub async fn send(&self, buf: SendBuf, more: bool) -> io::Result<SendBuf> {
-        send::send(&self.shard, &self.socket, buf, more).await
+        let mut sending = Sending::start(&self.shard, Rc::clone(&self.socket), buf, more);
+        std::future::poll_fn(|cx| sending.poll(cx)).await
+    }
+
+    /// Starts a [`send`](Self::send) that borrows nothing of this stream.
+    pub fn start_send(&self, buf: SendBuf) -> Sending {
+        Sending::start(&self.shard, Rc::clone(&self.socket), buf, false)
     }
 
     /// As [`send`](Self::send), for several buffers one after another.
@@ -159,9 +166,33 @@ impl Stream {
         Ok(sent)
     }
 
+    /// Sends what earlier sends with `more` hold back: to set `TCP_NODELAY` pushes it (tcp(7)).
+    pub fn push(&self) {
+        // A Unix socket has no such option, and holds nothing back.
+        let _ = sys::socket::set_nodelay(self.socket.as_fd(), true);
+    }
+
     /// Waits until the socket has room.
     pub async fn writable(&self) -> io::Result<()> {
         poll_ready(&self.shard, Rc::clone(&self.socket), Interest::Writable).await
+    }
+
+    /// Waits until the peer has ended its sending direction, or the connection is gone. Notices it
+    /// also while received bytes are left unread.
+    pub fn peer_end(&self) -> PeerEnd {
+        PeerEnd::start(&self.shard, Rc::clone(&self.socket))
+    }
+
+    /// Whether the connection is gone in both directions: it was reset, or both have ended.
+    pub fn is_hung_up(&self) -> bool {
+        sys::socket::is_hung_up(self.socket.as_fd())
+    }
+
+    /// Makes the close of this socket reset the connection (`SO_LINGER` of 0, socket(7)): what it
+    /// holds unsent or unacknowledged is thrown away at once.
+    pub fn reset_on_close(&self) {
+        // Without the option it is closed in the ordinary way, which is the best that is left.
+        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 
     /// Ends one or both directions (shutdown(2), done at once).

@@ -124,6 +124,7 @@ pub(super) fn build(tracked: &mut TrackedOperation) -> squeue::Entry {
             let events = match interest {
                 Interest::Readable => libc::POLLIN,
                 Interest::Writable => libc::POLLOUT,
+                Interest::PeerEnd => libc::POLLRDHUP,
             };
             opcode::PollAdd::new(fd(target), events as u32).build()
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use io_uring::{IoUring, Probe, opcode};
 
 use super::{RingDriver, RingOptions};
+use crate::limits;
 use crate::runtime::driver::{Driver, Handle, MultishotEvent, Op, Wait};
 
 /// Why there is no ring, in one sentence with what to do about it.
@@ -65,9 +66,11 @@ impl fmt::Display for RingError {
                 ),
                 Some(libc::ENOMEM) => write!(
                     f,
-                    "no memory for the ring ({}); raise the locked-memory limit (`ulimit -l`, \
-                     LimitMEMLOCK= in systemd)",
-                    self.what
+                    "no memory for the ring ({}); each shard locks {} KiB, which count for all \
+                     processes of this user together: raise the locked-memory limit (`ulimit -l`, \
+                     LimitMEMLOCK= in systemd), or serve with fewer --cores",
+                    self.what,
+                    limits::RING_LOCKED_BYTES / 1024
                 ),
                 _ => write!(
                     f,
