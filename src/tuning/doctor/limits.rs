@@ -1,13 +1,11 @@
 //! What this process may use: descriptors, locked memory, pipes.
 
 use super::{Finding, Host, Severity};
-use crate::limits::DESCRIPTORS_RESERVED;
+use crate::limits::{DESCRIPTORS_RESERVED, RING_LOCKED_BYTES};
 
 const AREA: &str = "limits";
 /// Below this a hard limit is one that nobody has thought about.
 const DESCRIPTORS_FEW: u64 = 65_536;
-/// A ring's memory is charged to the cgroup since Linux 5.12; pinned buffers still count here.
-const MEMLOCK_LITTLE: u64 = 8 << 20;
 const PIPE_BYTES_LITTLE: u64 = 1 << 20;
 
 pub(super) fn check(host: &Host) -> Vec<Finding> {
@@ -22,7 +20,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
                 format!("at most {most} descriptors, hard limit"),
             )
             .cost(format!(
-                "some {} connections fit; further ones wait in the backlog",
+                "some {} connections fit; further clients are answered 503",
                 most.saturating_sub(DESCRIPTORS_RESERVED as u64)
                     .max(most / 2)
             ))
@@ -31,16 +29,8 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
         Some(u64::MAX) => found.push(Finding::fine(AREA, "descriptors without limit")),
         Some(most) => found.push(Finding::fine(AREA, format!("{most} descriptors"))),
     }
-    if let Some(most) = hard(&table, "Max locked memory").filter(|&most| most < MEMLOCK_LITTLE) {
-        found.push(
-            Finding::new(
-                Severity::Note,
-                AREA,
-                format!("{} KiB of locked memory", most / 1024),
-            )
-            .cost("buffers that are registered with the ring count against it")
-            .fix("LimitMEMLOCK=infinity in the unit, or ulimit -Hl unlimited as root"),
-        );
+    if let Some(most) = hard(&table, "Max locked memory") {
+        found.extend(locked_memory(most, host.asked.cpus.len() as u64));
     }
     let pipe = host.number("/proc/sys/fs/pipe-max-size");
     if let Some(most) = pipe.filter(|&most| most < PIPE_BYTES_LITTLE) {
@@ -55,6 +45,33 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
         );
     }
     found
+}
+
+/// What is to be said of at most `most` bytes of locked memory for so many shards. Twice of what
+/// they need is wanted, since a server that is started anew overlaps with the old one.
+fn locked_memory(most: u64, shards: u64) -> Option<Finding> {
+    let needed = shards * RING_LOCKED_BYTES;
+    if most >= 2 * needed {
+        return None;
+    }
+    let (severity, cost) = match most < needed {
+        true => (
+            Severity::Warning,
+            "without CAP_IPC_LOCK, the server does not start",
+        ),
+        false => (
+            Severity::Note,
+            "a server that is started while the old one ends, or another of this user, may not start",
+        ),
+    };
+    let sentence = format!(
+        "{} KiB of locked memory; the rings of {shards} shards need {} KiB, counted for all \
+         processes of the user together",
+        most / 1024,
+        needed / 1024
+    );
+    let finding = Finding::new(severity, AREA, sentence).cost(cost);
+    Some(finding.fix("LimitMEMLOCK=infinity in the unit, or ulimit -Hl unlimited as root"))
 }
 
 /// The hard limit in a line of proc_pid_limits(5); `u64::MAX` for none.

@@ -137,7 +137,13 @@ fn few_descriptors_and_little_locked_memory_are_found() {
     let severities: Vec<_> = found.iter().map(|finding| finding.severity).collect();
     assert_eq!(
         severities,
-        [Severity::Warning, Severity::Note, Severity::Note]
+        [Severity::Warning, Severity::Warning, Severity::Note]
+    );
+    assert!(
+        found[1]
+            .what
+            .starts_with("64 KiB of locked memory; the rings of 1 shards need 344 KiB"),
+        "{found:?}"
     );
     assert!(
         found[0].what.contains("4096") && found[0].cost.contains("3584"),
