@@ -10,7 +10,7 @@ use std::time::Duration;
 use counting::Counting;
 use headwater::config::Config;
 use headwater::net::address::ListenAddr;
-use headwater::server::site::{self, Listen, Place};
+use headwater::server::file_service::{self, Listen, Placement};
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -53,7 +53,7 @@ fn requests_for_small_cached_files_allocate_nothing() {
     // Revalidation opens the path again: not the hot path, and not in its way here.
     config.cache.revalidate_ms = 3_600_000;
     config.timeouts.work_ms = 60_000;
-    let place = Place {
+    let place = Placement {
         listen: vec![Listen {
             address: ListenAddr::Tcp("127.0.0.1:0".parse().unwrap()),
             keepalive: config.keepalive_policy(),
@@ -62,7 +62,7 @@ fn requests_for_small_cached_files_allocate_nothing() {
         cpus: headwater::sys::cpu::allowed().unwrap()[..1].to_vec(),
         task_cpus: headwater::sys::cpu::allowed().unwrap(),
     };
-    let (server, banner) = site::start(&config, place, |_| {}).unwrap();
+    let (server, banner) = file_service::start(&config, place, |_| {}).unwrap();
     let ListenAddr::Tcp(address) = banner.addresses[0] else {
         panic!("a TCP address")
     };

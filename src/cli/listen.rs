@@ -6,7 +6,7 @@ use crate::config::Unit;
 use crate::keepalive::{OutOfRange, Policy, Preset, Probes};
 use crate::limits;
 use crate::net::address::{ListenAddr, ListenAddrError};
-use crate::server::site::Listen;
+use crate::server::file_service::Listen;
 
 const KEEPALIVE: &str = "keepalive";
 const USER_TIMEOUT: &str = "user-timeout";

@@ -7,7 +7,7 @@ use super::listen::listen;
 use crate::config::{ConfigError, Effective, Problem};
 use crate::limits;
 use crate::net::address::ListenAddr;
-use crate::server::site::Listen;
+use crate::server::file_service::Listen;
 use crate::sys::cpu;
 
 /// What the texts of a configuration mean on this host.

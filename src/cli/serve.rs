@@ -13,7 +13,7 @@ use super::{fail, print, say};
 use crate::config::{self, Config, ConfigError, Effective};
 use crate::limits;
 use crate::server::Stopper;
-use crate::server::site::{self, Place};
+use crate::server::file_service::{self, Placement};
 use crate::sys::signal::{self, Signal};
 use crate::tuning::doctor::{self, Asked, Host};
 
@@ -99,9 +99,9 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
         task_cpus,
     } = resolved;
     let shards = cpus.clone();
-    let (running, banner) = match site::start(
+    let (running, banner) = match file_service::start(
         config,
-        Place {
+        Placement {
             listen,
             admin,
             cpus,
@@ -124,9 +124,12 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
     let drain_ms = config.timeouts.drain_ms;
     thread::spawn(move || obey_signals(&stopper, drain_ms));
     match running.join() {
-        Ok(left) => {
-            if !left.is_clean() {
-                say(format_args!("headwater: {left}"));
+        Ok(end) => {
+            if end.cut.total() > 0 {
+                say(format_args!("headwater: {}", end.cut));
+            }
+            if !end.tasks.is_clean() {
+                say(format_args!("headwater: {}", end.tasks));
             }
             ExitCode::SUCCESS
         }

@@ -1,5 +1,5 @@
-//! Accepting: admission, hand-over to a shard with less to do, and what
-//! happens when descriptors run out.
+//! Accepting: admission, hand-over to a shard with fewer connections, refusal at the connection
+//! limit, and the pause when descriptors run out.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::h1::Connection;
-use super::inbox::{Fresh, Inbox};
+use super::handoff_queue::{AcceptedConnection, HandoffQueue};
+use super::lingering_close::lingering_close;
 use super::service::Service;
-use super::state::{Refusal, ShardState};
+use super::state::{AdmitError, ShardState};
 use crate::limits;
 use crate::net::listener;
 use crate::runtime::{Listener, Stream, Timer};
 
-/// The answer to a connection beyond the limit. It is sent if the socket takes
-/// it at once; nobody waits for it.
+/// The answer to a connection beyond the limit. It is sent only if the socket takes it at once,
+/// which that of a new connection does.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
 content-type: text/plain; charset=utf-8\r\ncontent-length: 52\r\nconnection: close\r\n\r\n\
 too many connections at the moment; try again later\n";
@@ -26,7 +27,7 @@ pub(super) async fn accept_loop<S: Service>(
     listener: listener::Listener,
     state: Rc<ShardState>,
     service: Rc<S>,
-    inboxes: Arc<[Inbox]>,
+    handoff_queues: Arc<[HandoffQueue]>,
 ) {
     let idle_timeout_ms = match listener.keepalive {
         Some(policy) => policy.http_idle_ms,
@@ -35,25 +36,27 @@ pub(super) async fn accept_loop<S: Service>(
     let listener = Listener::new(listener.fd);
     let mut accepting = listener.accept();
     loop {
-        let next = poll_fn(|cx| match state.is_draining() {
-            true => Poll::Ready(None),
-            false => accepting.poll_next_fd(cx).map(Some),
+        // What has been accepted before a drain is served.
+        let next = poll_fn(|cx| match accepting.poll_next_fd(cx) {
+            Poll::Pending if state.is_draining() => Poll::Ready(None),
+            poll => poll.map(Some),
         });
         match next.await {
             None => return,
+            Some(Err(_)) if state.is_draining() => return,
             Some(Ok(socket)) => {
-                let fresh = Fresh {
+                let accepted = AcceptedConnection {
                     socket,
                     idle_timeout_ms,
                 };
-                let fresh = match state.better_shard(&inboxes) {
-                    Some(other) => match inboxes[other].put(fresh) {
+                let accepted = match state.better_shard(&handoff_queues) {
+                    Some(other) => match handoff_queues[other].put(accepted) {
                         Some(back) => back,
                         None => continue,
                     },
-                    None => fresh,
+                    None => accepted,
                 };
-                welcome(fresh, &state, &service);
+                welcome(accepted, &state, &service);
             }
             Some(Err(e)) if concerns_one_connection(&e) => {}
             Some(Err(_)) => {
@@ -65,30 +68,36 @@ pub(super) async fn accept_loop<S: Service>(
     }
 }
 
-/// Serves what other shards hand over, until the shard drains.
+/// Serves what other shards hand over, until the shard drains. What is in the queue then is left
+/// to the shard's main function.
 pub(super) async fn adopt_loop<S: Service>(
     state: Rc<ShardState>,
     service: Rc<S>,
-    inboxes: Arc<[Inbox]>,
+    handoff_queues: Arc<[HandoffQueue]>,
 ) {
-    let inbox = &inboxes[state.shard.index()];
+    let queue = &handoff_queues[state.shard.index()];
     loop {
         let next = poll_fn(|cx| match state.is_draining() {
             true => Poll::Ready(None),
-            false => inbox.poll_take(cx).map(Some),
+            false => queue.poll_take(cx).map(Some),
         });
         match next.await {
-            None => return inbox.close(),
-            Some(fresh) => welcome(fresh, &state, &service),
+            None => return,
+            Some(accepted) => welcome(accepted, &state, &service),
         }
     }
 }
 
-fn welcome<S: Service>(fresh: Fresh, state: &Rc<ShardState>, service: &Rc<S>) {
-    let idle_timeout_ms = fresh.idle_timeout_ms;
-    let stream = Stream::accepted(fresh.socket);
+/// Serves a connection, or refuses it at a connection limit.
+pub(super) fn welcome<S: Service>(
+    accepted: AcceptedConnection,
+    state: &Rc<ShardState>,
+    service: &Rc<S>,
+) {
+    let idle_timeout_ms = accepted.idle_timeout_ms;
+    let stream = Stream::accepted(accepted.socket);
     match state.admit(&stream) {
-        Ok(seat) => {
+        Ok(guard) => {
             let mut connection = Connection::new(
                 stream,
                 Rc::clone(state),
@@ -97,18 +106,39 @@ fn welcome<S: Service>(fresh: Fresh, state: &Rc<ShardState>, service: &Rc<S>) {
             );
             state.shard.spawn_as(state.shared.kind, async move {
                 connection.run().await;
-                drop(seat);
+                drop(guard);
             });
         }
         Err(refusal) => {
             let counters = &state.counters;
             match refusal {
-                Refusal::Total => counters.refused_total.add(1),
-                Refusal::PerAddress => counters.refused_per_address.add(1),
+                AdmitError::Total => counters.refused_total.add(1),
+                AdmitError::PerAddress => counters.refused_per_address.add(1),
             }
-            let _ = stream.try_send(TOO_MANY, false);
+            refuse(stream, state);
         }
     }
+}
+
+/// Answers 503 and closes so that the answer arrives: the client's request is on its way, and to
+/// close over it would be a reset.
+fn refuse(stream: Stream, state: &Rc<ShardState>) {
+    if stream.try_send(TOO_MANY, false).is_err() {
+        return;
+    }
+    let Some(lingering) = state.linger_refused() else {
+        return;
+    };
+    let options = Rc::clone(state);
+    state.shard.spawn_as(state.refused, async move {
+        let mut receiver = stream.receiver();
+        let timeout_ms = limits::REFUSED_LINGER_TIMEOUT_MS;
+        lingering_close(&stream, options.options(), timeout_ms, |cx| {
+            receiver.poll_next(cx)
+        })
+        .await;
+        drop(lingering);
+    });
 }
 
 /// The client was gone again, or its network had an error: accept(2) says to go on. After any

@@ -1,4 +1,4 @@
-//! The wall clock as a Date field, read once a second.
+//! The value of the Date field, read from the wall clock once a second.
 
 use std::cell::Cell;
 

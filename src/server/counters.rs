@@ -1,7 +1,8 @@
-//! What one shard has served, for whoever asks from another.
+//! What one shard has served, readable by other threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::cut::{CutConnections, Phase};
 use crate::http::Status;
 
 /// Written by one shard, with plain loads and stores, and read by anyone. On cache lines of its
@@ -24,9 +25,21 @@ pub(super) struct Counters {
     pub responses: [Counter; 5],
     /// Bytes of files that went from the page cache to sockets.
     pub file_bytes: Counter,
+    /// Connections that were cut, by [`Phase`].
+    cut: [Counter; Phase::OPEN],
 }
 
 impl Counters {
+    pub fn count_cut(&self, phase: Phase) {
+        if let Some(counter) = self.cut.get(phase as usize) {
+            counter.add(1);
+        }
+    }
+
+    pub fn cut(&self) -> CutConnections {
+        CutConnections::new(|phase| self.cut.get(phase as usize).map_or(0, Counter::get))
+    }
+
     pub fn count_response(&self, status: Status) {
         let class = usize::from(status.code() / 100);
         if let Some(counter) = self.responses.get(class.wrapping_sub(1)) {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::net::listener::ListenError;
+use crate::net::error::ListenError;
 use crate::runtime::RuntimeError;
 use crate::tasks::PoolError;
 
-/// One sentence for the person who started the server.
+/// Why a server could not start, as one sentence for the operator.
 #[derive(Debug)]
 pub enum ServeError {
     Listen(ListenError),

@@ -1,7 +1,7 @@
 //! The connections of one shard that wait for a request, the longest idle first.
 //!
-//! Each is named by its timer, so that a place in the order is 12 bytes beside what a
-//! connection has anyway, and closing one early is nothing but its time-out, now.
+//! Each is identified by its timer, so that its entry in the order takes 12 bytes beside what a
+//! connection has anyway, and closing one early means to let its time-out elapse now.
 
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
@@ -23,7 +23,7 @@ struct Node {
 /// The idle connections of one shard in order.
 pub(super) struct Idle {
     order: RefCell<Order>,
-    /// Who watches over the order, while there is nothing to watch.
+    /// The task that closes idle connections under pressure, while none is idle.
     watcher: RefCell<Option<Waker>>,
 }
 
@@ -61,11 +61,11 @@ impl Idle {
         self.order.borrow_mut().unlink(timer.index());
     }
 
-    /// Tells up to `count` connections that have been idle for `age_ms` or longer to close,
-    /// the longest idle first. A request that has just come is still answered.
+    /// Closes up to `count` connections that have been idle for `age_ms` or longer, the longest
+    /// idle first, and returns how many. A request that has just come is still answered.
     pub fn shed(&self, shard: &Shard, count: u64, age_ms: u64) -> u64 {
-        let mut told = 0;
-        while told < count {
+        let mut closed = 0;
+        while closed < count {
             let Some(index) = self
                 .order
                 .borrow_mut()
@@ -74,12 +74,12 @@ impl Idle {
                 break;
             };
             shard.expire(TimerId::from_index(index));
-            told += 1;
+            closed += 1;
         }
-        told
+        closed
     }
 
-    /// Ready once somebody is idle.
+    /// Ready once a connection is idle.
     pub fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.order.borrow().first != NONE {
             return Poll::Ready(());

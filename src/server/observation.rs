@@ -20,10 +20,10 @@ pub struct Observation {
     pub recorder: Recorder,
     /// A turn of a shard's loop that takes longer is a stall; `None`: no turn is.
     pub stall_limit: Option<Duration>,
-    /// Where a trace is written when a shard stalls: at most [`limits::TRACE_FILES_MAX`], the oldest
-    /// of which gives way, and one in [`limits::TRACE_FILE_PAUSE_MS`].
+    /// Where a trace is written when a shard stalls: at most [`limits::TRACE_FILES_MAX`] files, of
+    /// which the oldest is replaced, and at most one in [`limits::TRACE_FILE_PAUSE_MS`].
     pub trace_dir: Option<PathBuf>,
-    /// Is told what a person should know, one line at a time.
+    /// Called with each line that an operator should read.
     pub report: Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>,
 }
 
@@ -38,7 +38,7 @@ impl Default for Observation {
     }
 }
 
-/// Tells of stalls and writes traces of them.
+/// Reports stalls and writes traces of them.
 pub(super) struct StallReporter {
     observation: Observation,
     /// When the next trace may be written.
@@ -54,7 +54,7 @@ impl StallReporter {
     }
 
     /// A shard has stalled, or stalls, at `now_ns` by `CLOCK_MONOTONIC`.
-    pub fn tell(&mut self, stall: Stall, now_ns: u64) {
+    pub fn report(&mut self, stall: Stall, now_ns: u64) {
         let observation = &self.observation;
         let Some(dir) = observation.trace_dir.clone() else {
             return;
@@ -66,15 +66,15 @@ impl StallReporter {
         let mut snapshot = observation.recorder.snapshot();
         add_ongoing(&mut snapshot, &stall);
         let report = Arc::clone(&observation.report);
-        // Who looks for stalls has others to look at. Without a thread there is no trace; the
-        // stall is counted all the same.
+        // On a thread of its own, since the monitor has other shards to look at. Without a thread
+        // there is no trace; the stall is counted all the same.
         let _ = thread::Builder::new()
             .name("trace".to_owned())
-            .spawn(move || write_and_tell(&dir, &snapshot, &stall, &*report));
+            .spawn(move || write_and_report(&dir, &snapshot, &stall, &*report));
     }
 }
 
-fn write_and_tell(
+fn write_and_report(
     dir: &Path,
     snapshot: &Snapshot,
     stall: &Stall,
@@ -121,7 +121,7 @@ fn write_trace(dir: &Path, snapshot: &Snapshot) -> io::Result<PathBuf> {
     let mut paths: Vec<PathBuf> = (0..limits::TRACE_FILES_MAX).map(path).collect();
     paths.sort_by_cached_key(age);
     let path = paths.swap_remove(0);
-    // Whoever opens it sees the old one or the new one whole.
+    // A reader sees the old one or the new one whole.
     let part = path.with_extension("part");
     let written = fs::File::create(&part).and_then(|file| trace::write(file, snapshot, 0));
     match written.and_then(|()| fs::rename(&part, &path)) {

@@ -1,4 +1,4 @@
-//! What a server may be told, with the program's limits as defaults.
+//! The options of a server, with the program's limits as defaults.
 
 use crate::http::ParseLimits;
 use crate::limits;
@@ -14,6 +14,12 @@ pub struct ServerOptions {
     pub header_timeout_ms: u64,
     /// Between two pieces of a request's body (408).
     pub body_timeout_ms: u64,
+    /// A client must send a body at this rate on average, over each `body_timeout_ms` that the
+    /// body is waited for (408). 0: any rate will do.
+    pub body_rate_bytes_per_s_min: u64,
+    /// How long a client that has ended its sending direction (FIN) is waited with for its answer,
+    /// or for the next piece of one. 0: its request is cancelled at once. A reset always cancels.
+    pub half_close_timeout_ms: u64,
     /// An idle keep-alive connection is closed after this.
     pub idle_timeout_ms: u64,
     /// A client must take `send_rate_bytes_per_s_min` on average over each period of this length.
@@ -39,6 +45,8 @@ impl Default for ServerOptions {
             body_bytes_max: limits::BODY_BYTES_MAX,
             header_timeout_ms: limits::HEADER_TIMEOUT_MS,
             body_timeout_ms: limits::BODY_TIMEOUT_MS,
+            body_rate_bytes_per_s_min: limits::BODY_RATE_BYTES_PER_S_MIN,
+            half_close_timeout_ms: limits::HALF_CLOSE_TIMEOUT_MS,
             idle_timeout_ms: limits::IDLE_TIMEOUT_MS,
             send_period_ms: limits::SEND_PERIOD_MS,
             send_rate_bytes_per_s_min: limits::SEND_RATE_BYTES_PER_S_MIN,

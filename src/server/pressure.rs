@@ -1,4 +1,4 @@
-//! Watches over the idle connections of one shard while descriptors or memory are short.
+//! Closes idle connections of one shard early while descriptors or memory are short.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -8,13 +8,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::state::ShardState;
-use crate::keepalive::adapt::{self, Tightness};
+use crate::keepalive::adapt::{self, Shortage};
 use crate::limits;
 use crate::runtime::{Shard, read_at, sleep};
 use crate::sys;
 
-/// Looks how much is used as long as somebody is idle, and closes those that have been so for
-/// longer than that leaves them; the first shard looks at memory for all.
+/// Measures the utilisation as long as a connection is idle, and closes those that have been idle
+/// for longer than the shortage allows. The first shard reads the memory's figures for all shards.
 pub(super) async fn watch(state: Rc<ShardState>) {
     let mut memory = (state.shard.index() == 0).then(|| Memory::open(&state.shard));
     let mut memory_due_ms = 0;
@@ -26,7 +26,7 @@ pub(super) async fn watch(state: Rc<ShardState>) {
             memory_due_ms = now_ms + limits::PRESSURE_LOOK_MS;
             state.shared.note_memory(memory.used_permille().await);
         }
-        if look(&state).is_tight() {
+        if look(&state).any() {
             sleep(Duration::from_millis(limits::PRESSURE_LOOK_TIGHT_MS)).await;
             continue;
         }
@@ -39,19 +39,19 @@ pub(super) async fn watch(state: Rc<ShardState>) {
     }
 }
 
-fn look(state: &ShardState) -> Tightness {
-    let load = state.shared.load(state.shard.now_ms());
-    let tight = Tightness::of(&load);
-    let idle_ms = tight.idle_timeout_ms(state.shared.idle_timeout_longest_ms);
+fn look(state: &ShardState) -> Shortage {
+    let used = state.shared.utilisation(state.shard.now_ms());
+    let shortage = Shortage::of(&used);
+    let idle_ms = shortage.idle_timeout_ms(state.shared.idle_timeout_longest_ms);
     state.shared.note_idle_timeout(idle_ms);
-    if tight.is_tight() {
-        let count = adapt::close_max(&load, state.connections().into());
+    if shortage.any() {
+        let count = adapt::close_max(&used, state.connections().into());
         state.shed(count, idle_ms);
     }
-    tight
+    shortage
 }
 
-/// The files that tell of memory, kept open. They are read by a worker of the kernel.
+/// The files with the memory's figures, kept open. A worker of the kernel reads them.
 struct Memory {
     shard: Shard,
     host: Option<Rc<File>>,

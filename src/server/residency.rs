@@ -1,13 +1,13 @@
-//! What was found in the page cache a moment ago, so that a file that many ask
-//! for is not looked up for each of them.
+//! Which pieces of files were found in the page cache a moment ago, so that a file that many
+//! clients download is not looked up for each of them.
 
 use std::cell::RefCell;
 
 use crate::limits;
 use crate::sys::file::File;
 
-/// A small table of file pieces seen in the page cache lately. Direct-mapped:
-/// what collides is asked of the kernel again, which is never wrong.
+/// A direct-mapped table of file pieces that were in the page cache lately. A collision only
+/// means that the kernel is asked again.
 pub(super) struct Residency(RefCell<Box<[Seen]>>);
 
 #[derive(Clone, Copy, Default)]

@@ -1,5 +1,5 @@
-//! What answers requests: a [`Service`] sees requests and gives responses and
-//! doesn't know which protocol carried them.
+//! The interface between connections and what answers their requests: a [`Service`] takes requests
+//! and gives responses, whatever protocol carries them.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +19,8 @@ pub trait Service: 'static {
         None
     }
 
-    /// Answers a request that [`try_call`](Self::try_call) did not.
+    /// Answers a request that [`try_call`](Self::try_call) did not. The future is dropped when the
+    /// client is gone.
     fn call(&self, request: Request<'_>) -> impl Future<Output = Response>;
 }
 
@@ -29,13 +30,17 @@ pub struct Request<'a> {
     pub body: Incoming<'a>,
 }
 
-/// A request body that arrives piece by piece. What is left unread is read and
+/// A request body that arrives piece by piece. What the service leaves unread is read and
 /// thrown away, within bounds, after the response.
 pub struct Incoming<'a>(pub(super) &'a mut dyn BodySource);
 
 impl Incoming<'_> {
-    /// The next piece; `None` at the end. Until it is asked for, the client is
-    /// not told to go on sending (flow control, and `100 Continue` where it waits for that).
+    /// The next piece; `None` at the end. Only when it is asked for is `100 Continue` sent to a
+    /// client that waits for it; a client that sends on regardless is held back by flow control
+    /// after [`crate::limits::READ_AHEAD_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// Why the body can't be read to its end; [`IncomingError::response`] is the answer to it.
     pub async fn next(&mut self) -> Result<Option<Bytes>, IncomingError> {
         std::future::poll_fn(|cx| self.0.poll_piece(cx)).await
     }
@@ -62,7 +67,7 @@ pub(super) trait BodySource {
 pub enum IncomingError {
     /// It is longer than the server takes (413).
     TooLarge,
-    /// Nothing came for too long (408).
+    /// Nothing came for too long, or too little (408).
     TimedOut,
     /// It breaks the protocol's rules (400, or 431 for its trailer).
     Malformed(Status, String),
@@ -71,7 +76,7 @@ pub enum IncomingError {
 }
 
 impl IncomingError {
-    /// The response that tells the client. The connection can't go on after it.
+    /// The response to send for it. The connection is closed after it.
     pub fn response(&self) -> Response {
         match self {
             Self::TooLarge => Response::error(

@@ -1,21 +1,23 @@
 //! Binding the listeners and starting the shards.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::admin::{Admin, Sources};
+use super::cut::CutConnections;
 use super::error::ServeError;
-use super::inbox::Inbox;
+use super::handoff_queue::HandoffQueue;
 use super::observation::{Observation, StallReporter};
 use super::options::ServerOptions;
-use super::root::{Seat, serve};
 use super::service::Service;
+use super::shard_main::{ShardSetup, serve};
 use super::state::Shared;
 use super::stop::Stopper;
 use crate::limits;
 use crate::net::address::ListenAddr;
-use crate::net::listener::{ListenOptions, Listener, ListenerGroup};
+use crate::net::listener::{Listener, ListenerGroup};
+use crate::net::options::ListenOptions;
 use crate::observe::CallSite;
 use crate::runtime::{Running, Runtime, Shard};
 use crate::tasks::{self, ClassOptions, Pool, StopReport};
@@ -77,7 +79,7 @@ impl Server {
         })
     }
 
-    /// How it is observed.
+    /// Sets how it is observed.
     pub fn observed(mut self, observation: Observation) -> Self {
         let runtime = self.runtime.recorder(&observation.recorder);
         self.runtime = runtime.stall_limit(observation.stall_limit);
@@ -85,8 +87,8 @@ impl Server {
         self
     }
 
-    /// Gives it the pool that its services have work done by; stopped once no shard serves.
-    /// Without one it starts one of a single worker for its own needs.
+    /// Gives it the pool that runs the CPU work of its services. The pool is stopped once no
+    /// shard serves. Without one, the server starts a pool of a single worker for its own needs.
     pub fn with_tasks(mut self, pool: Pool) -> Self {
         self.tasks = Some(pool);
         self
@@ -143,35 +145,7 @@ impl Server {
             observation,
             tasks,
         } = self;
-        let stopper = Stopper::default();
-        let idle_timeouts = groups.iter().filter_map(ListenerGroup::idle_timeout_ms);
-        let longest = idle_timeouts.max().unwrap_or(options.idle_timeout_ms);
-        let connection = CallSite::named("HTTP/1.1 connection");
-        let shared = Shared::new(options.clone(), connection, shards, longest);
-        let admin_shared = Shared::new(
-            ServerOptions {
-                connections_max: limits::ADMIN_CONNECTIONS_MAX,
-                adaptive_idle: false,
-                ..options
-            },
-            CallSite::named("admin connection"),
-            1,
-            options.idle_timeout_ms,
-        );
-        let admin_stopper = Stopper::default();
-        let shards_serving = Arc::new(AtomicUsize::new(shards));
-        let inboxes: Arc<[Inbox]> = (0..shards).map(|_| Inbox::default()).collect();
-        let failure = Arc::new(Mutex::new(None));
-        let listeners: Vec<Vec<Listener>> = (0..shards)
-            .map(|shard| {
-                groups
-                    .iter_mut()
-                    .filter_map(|group| group.take(shard))
-                    .collect()
-            })
-            .collect();
-        let listeners = Mutex::new(listeners);
-        let admin_listener = Mutex::new(admin.as_mut().and_then(|group| group.take(0)));
+        let shared = shared_state(&options, &groups, shards);
         let tasks = match tasks {
             Some(pool) => pool,
             None => Pool::start(tasks::Options {
@@ -193,74 +167,37 @@ impl Server {
         if let Some(mut stalls) = runtime.stall_monitor() {
             let mut reporter = StallReporter::new(observation);
             tasks.handle().watch(move |now_ns| {
-                Some(stalls.look(now_ns, |stall| reporter.tell(*stall, now_ns)))
+                Some(stalls.look(now_ns, |stall| reporter.report(*stall, now_ns)))
             });
         }
-        let stop = stopper.clone();
-        let failed = Arc::clone(&failure);
+        let listeners = |shard| {
+            groups
+                .iter_mut()
+                .filter_map(|group| group.take(shard))
+                .collect()
+        };
+        let launch = Arc::new(Launch {
+            listeners: Mutex::new((0..shards).map(listeners).collect()),
+            handoff_queues: (0..shards).map(|_| HandoffQueue::default()).collect(),
+            shared,
+            stopper: Stopper::default(),
+            admin_listener: Mutex::new(admin.as_mut().and_then(|group| group.take(0))),
+            admin_shared: admin_state(options),
+            admin_stopper: Stopper::default(),
+            sources,
+            serving: AtomicUsize::new(shards),
+            failure: Mutex::new(None),
+        });
         let running = runtime.start({
-            let shared = Arc::clone(&shared);
+            let launch = Arc::clone(&launch);
             move |shard: Shard| {
-                let lock = |e: std::sync::PoisonError<_>| e.into_inner();
-                let own = std::mem::take(&mut listeners.lock().unwrap_or_else(lock)[shard.index()]);
-                let seat = Seat {
-                    listeners: own,
-                    shared: Arc::clone(&shared),
-                    inboxes: Arc::clone(&inboxes),
-                    stopper: stop.clone(),
-                };
-                let admin_seat = (shard.index() == 0)
-                    .then(|| {
-                        admin_listener
-                            .lock()
-                            .unwrap_or_else(|e| e.into_inner())
-                            .take()
-                    })
-                    .flatten()
-                    .map(|listener| Seat {
-                        listeners: vec![listener],
-                        shared: Arc::clone(&admin_shared),
-                        inboxes: Arc::new([]),
-                        stopper: admin_stopper.clone(),
-                    });
-                let serving = Serving {
-                    shards: Arc::clone(&shards_serving),
-                    admin: admin_stopper.clone(),
-                };
-                let admin = Admin {
-                    stopper: stop.clone(),
-                    sources: Arc::clone(&sources),
-                };
                 let service = make(&shard);
-                let (stop, failed) = (stop.clone(), Arc::clone(&failed));
-                async move {
-                    let serving = serving;
-                    match service {
-                        Ok(service) => {
-                            let admin = admin_seat
-                                .map(|seat| shard.spawn(serve(shard.clone(), seat, admin)));
-                            serve(shard, seat, service).await;
-                            drop(serving);
-                            if let Some(admin) = admin {
-                                let _ = admin.await;
-                            }
-                        }
-                        Err(e) => {
-                            failed
-                                .lock()
-                                .unwrap_or_else(|e| e.into_inner())
-                                .get_or_insert(e);
-                            stop.now();
-                        }
-                    }
-                }
+                Arc::clone(&launch).run(shard, service)
             }
         })?;
         Ok(RunningServer {
             running,
-            stopper,
-            shared,
-            failure,
+            launch,
             tasks,
             _groups: groups,
             _admin: admin,
@@ -268,29 +205,116 @@ impl Server {
     }
 }
 
-/// One of these on each shard while it serves. The admin pages tell of the drain
-/// until the last one is gone.
-struct Serving {
-    shards: Arc<AtomicUsize>,
-    admin: Stopper,
+/// The state of the server's own connections.
+fn shared_state(options: &ServerOptions, groups: &[ListenerGroup], shards: usize) -> Arc<Shared> {
+    let idle_timeouts = groups.iter().filter_map(ListenerGroup::idle_timeout_ms);
+    let longest = idle_timeouts.max().unwrap_or(options.idle_timeout_ms);
+    let connection = CallSite::named("HTTP/1.1 connection");
+    Shared::new(options.clone(), connection, shards, longest)
 }
+
+/// The state of the connections to the admin pages, which are served by the first shard.
+fn admin_state(options: ServerOptions) -> Arc<Shared> {
+    let idle_timeout_ms = options.idle_timeout_ms;
+    let options = ServerOptions {
+        connections_max: limits::ADMIN_CONNECTIONS_MAX,
+        adaptive_idle: false,
+        ..options
+    };
+    let connection = CallSite::named("admin connection");
+    Shared::new(options, connection, 1, idle_timeout_ms)
+}
+
+/// What the shards of a server take their parts from as they start.
+struct Launch {
+    /// By shard.
+    listeners: Mutex<Vec<Vec<Listener>>>,
+    handoff_queues: Arc<[HandoffQueue]>,
+    shared: Arc<Shared>,
+    stopper: Stopper,
+    admin_listener: Mutex<Option<Listener>>,
+    admin_shared: Arc<Shared>,
+    admin_stopper: Stopper,
+    sources: Arc<Sources>,
+    /// Shards that have not ended. The admin pages report the drain until the last one has.
+    serving: AtomicUsize,
+    failure: Mutex<Option<ServeError>>,
+}
+
+impl Launch {
+    /// The main function of one shard, with the service that was made for it.
+    async fn run<S: Service>(self: Arc<Self>, shard: Shard, service: Result<S, ServeError>) {
+        let serving = Serving(Arc::clone(&self));
+        let service = match service {
+            Ok(service) => service,
+            Err(e) => {
+                lock(&self.failure).get_or_insert(e);
+                return self.stopper.now();
+            }
+        };
+        let admin = self.admin_setup(&shard).map(|setup| {
+            let pages = Admin {
+                stopper: self.stopper.clone(),
+                sources: Arc::clone(&self.sources),
+            };
+            shard.spawn(serve(shard.clone(), setup, pages))
+        });
+        let setup = self.setup(&shard);
+        serve(shard, setup, service).await;
+        drop(serving);
+        if let Some(admin) = admin {
+            let _ = admin.await;
+        }
+    }
+
+    fn setup(&self, shard: &Shard) -> ShardSetup {
+        let mut listeners = lock(&self.listeners);
+        let own = listeners.get_mut(shard.index()).map(std::mem::take);
+        ShardSetup {
+            listeners: own.unwrap_or_default(),
+            shared: Arc::clone(&self.shared),
+            handoff_queues: Arc::clone(&self.handoff_queues),
+            stopper: self.stopper.clone(),
+        }
+    }
+
+    /// The first shard serves the admin pages, too.
+    fn admin_setup(&self, shard: &Shard) -> Option<ShardSetup> {
+        let listener = match shard.index() {
+            0 => lock(&self.admin_listener).take(),
+            _ => None,
+        };
+        Some(ShardSetup {
+            listeners: vec![listener?],
+            shared: Arc::clone(&self.admin_shared),
+            handoff_queues: Arc::new([]),
+            stopper: self.admin_stopper.clone(),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by each shard while it serves. The admin pages report the drain until the last one is
+/// dropped.
+struct Serving(Arc<Launch>);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        if self.shards.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.admin.now();
+        if self.0.serving.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.admin_stopper.now();
         }
     }
 }
 
-/// A server at work.
+/// A server that runs.
 pub struct RunningServer {
     running: Running,
-    stopper: Stopper,
-    shared: Arc<Shared>,
-    failure: Arc<Mutex<Option<ServeError>>>,
+    launch: Arc<Launch>,
     tasks: Pool,
-    /// They unlink Unix sockets when they go.
+    /// Kept, since they unlink Unix sockets when they are dropped.
     _groups: Vec<ListenerGroup>,
     _admin: Option<ListenerGroup>,
 }
@@ -298,39 +322,48 @@ pub struct RunningServer {
 impl RunningServer {
     /// Stops it, from any thread.
     pub fn stopper(&self) -> Stopper {
-        self.stopper.clone()
+        self.launch.stopper.clone()
     }
 
     /// Open connections.
     pub fn connections(&self) -> usize {
-        self.shared.connections()
+        self.launch.shared.connections()
     }
 
     /// How long a connection may be idle at the moment: less than configured while descriptors
     /// or memory are short. Milliseconds.
     pub fn idle_timeout_now_ms(&self) -> u64 {
-        self.shared.idle_timeout_now_ms()
+        self.launch.shared.idle_timeout_now_ms()
     }
 
     /// Idle connections that were closed early since the start.
     pub fn idle_closed_early(&self) -> u64 {
-        self.shared.sheds()
+        self.launch.shared.sheds()
     }
 
-    /// Waits until every shard has ended, and then stops the pool of tasks. Says what
-    /// that had left to do.
-    pub fn join(self) -> Result<StopReport, ServeError> {
+    /// Waits until every shard has ended, and then stops the pool of tasks.
+    ///
+    /// # Errors
+    /// Why a shard's service could not be made, or a shard's thread failed.
+    pub fn join(self) -> Result<ServerEnd, ServeError> {
         self.running.join()?;
         let patience = Duration::from_millis(limits::WORK_STOP_MS);
-        let left = self.tasks.stop(patience);
-        match self
-            .failure
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .take()
-        {
+        let tasks = self.tasks.stop(patience);
+        match lock(&self.launch.failure).take() {
             Some(e) => Err(e),
-            None => Ok(left),
+            None => Ok(ServerEnd {
+                cut: self.launch.shared.cut(),
+                tasks,
+            }),
         }
     }
+}
+
+/// What a server that has ended left undone.
+#[derive(Debug)]
+pub struct ServerEnd {
+    /// Connections that were not done at the end of the drain.
+    pub cut: CutConnections,
+    /// What the pool of tasks had left to do.
+    pub tasks: StopReport,
 }

@@ -1,4 +1,4 @@
-//! What all connections of one shard share.
+//! The state that all connections of a shard share, and the part of it that all shards share.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -10,11 +10,12 @@ use std::task::{Context, Poll, Waker};
 
 use super::clock::Clock;
 use super::counters::Counters;
+use super::cut::CutConnections;
+use super::handoff_queue::HandoffQueue;
 use super::idle::Idle;
-use super::inbox::Inbox;
 use super::options::ServerOptions;
 use super::transfer::Transfers;
-use crate::keepalive::adapt::Load;
+use crate::keepalive::adapt::Utilisation;
 use crate::limits;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
@@ -26,22 +27,24 @@ use crate::sys;
 /// never by a request.
 pub(super) struct Shared {
     pub options: ServerOptions,
-    /// How reports call a connection.
+    /// The name of a connection's task in reports.
     pub kind: CallSite,
     connections: AtomicUsize,
     counters: Vec<Arc<Counters>>,
-    /// Each shard writes its own count, and reads the others' to hand over.
-    loads: Vec<AtomicU32>,
+    /// Open connections by shard. Each shard writes its own count and reads the others' to
+    /// decide on a hand-over.
+    shard_connections: Vec<AtomicU32>,
     /// The longest idle time-out of all listeners; what is short cuts that of all alike.
     pub idle_timeout_longest_ms: u64,
-    /// That, as far as what is short leaves it at the moment.
+    /// How long a connection may be idle at the moment: that, cut by a shortage.
     idle_timeout_now_ms: AtomicU64,
     /// Idle connections that each shard has closed early.
     sheds: Vec<AtomicU64>,
     /// As the first shard saw it last.
     memory_permille: AtomicU64,
-    /// When the kernel last refused a descriptor, or a connection was turned away: a shortage
-    /// that a shard without idle connections leaves to the others. Milliseconds; 0: never.
+    /// When the kernel last refused a descriptor, or a connection was refused at the limit, in
+    /// milliseconds of the shards' clock; 0: never. A shard without idle connections leaves the
+    /// shortage to the others this way.
     refused_ms: AtomicU64,
     per_address: Option<Arc<PerAddress>>,
 }
@@ -62,7 +65,7 @@ impl Shared {
             kind,
             connections: AtomicUsize::new(0),
             counters: (0..shards).map(|_| Arc::default()).collect(),
-            loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            shard_connections: (0..shards).map(|_| AtomicU32::new(0)).collect(),
             idle_timeout_longest_ms,
             idle_timeout_now_ms: AtomicU64::new(idle_timeout_longest_ms),
             sheds: (0..shards).map(|_| AtomicU64::new(0)).collect(),
@@ -78,9 +81,9 @@ impl Shared {
     }
 
     /// How much of what connections need is used, at `now_ms` of the shards' clock.
-    pub fn load(&self, now_ms: u64) -> Load {
+    pub fn utilisation(&self, now_ms: u64) -> Utilisation {
         let refused_ms = self.refused_ms.load(Ordering::Relaxed);
-        Load {
+        Utilisation {
             open: self.connections() as u64,
             open_max: self.options.connections_max as u64,
             memory_permille: self.memory_permille.load(Ordering::Relaxed),
@@ -111,22 +114,31 @@ impl Shared {
         sheds.sum()
     }
 
+    /// Connections that were cut in the middle, since the start.
+    pub fn cut(&self) -> CutConnections {
+        let all = self.counters.iter().map(|counters| counters.cut());
+        all.fold(CutConnections::default(), CutConnections::plus)
+    }
+
     /// What each shard has served, and its open connections.
     pub fn by_shard(&self) -> impl Iterator<Item = (&Counters, u32)> {
-        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
-        self.counters.iter().map(|counters| &**counters).zip(loads)
+        let counts = self
+            .shard_connections
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        self.counters.iter().map(|counters| &**counters).zip(counts)
     }
 }
 
-/// What a connection may be doing, as reports of stalls call it.
-pub(super) struct Doing {
+/// The names, in reports of stalls, of what a connection does.
+pub(super) struct ActivityNames {
     /// From the request's head to the response.
     pub answer: CallSite,
     pub send_file: CallSite,
     pub look_in_page_cache: CallSite,
 }
 
-impl Doing {
+impl ActivityNames {
     fn new() -> Self {
         Self {
             answer: CallSite::named("answer"),
@@ -142,19 +154,22 @@ pub(super) struct ShardState {
     pub shared: Arc<Shared>,
     pub clock: Clock,
     pub counters: Arc<Counters>,
-    pub doing: Rc<Doing>,
+    pub doing: Rc<ActivityNames>,
     pub transfers: Transfers,
     pub idle: Idle,
+    /// How reports name the task that closes a refused connection.
+    pub refused: CallSite,
+    refused_lingering: Cell<usize>,
     connections: Cell<u32>,
     draining: Cell<bool>,
-    /// Those who wait for a connection's end: the accept loop short of
-    /// descriptors, and the shard's own end.
+    /// Tasks that wait for a connection's end: accept loops that are short of descriptors, and
+    /// the shard's main function.
     waiting: RefCell<Vec<Waker>>,
 }
 
 /// Why a connection was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum AdmitError {
     Total,
     PerAddress,
 }
@@ -166,7 +181,7 @@ impl ShardState {
             .get(shard.index())
             .cloned()
             .unwrap_or_default();
-        let doing = Rc::new(Doing::new());
+        let doing = Rc::new(ActivityNames::new());
         Rc::new(Self {
             shard: shard.clone(),
             shared,
@@ -175,6 +190,8 @@ impl ShardState {
             counters,
             doing,
             idle: Idle::new(),
+            refused: CallSite::named("refused connection"),
+            refused_lingering: Cell::new(0),
             connections: Cell::new(0),
             draining: Cell::new(false),
             waiting: RefCell::default(),
@@ -185,69 +202,79 @@ impl ShardState {
         &self.shared.options
     }
 
-    /// Counts a connection in for as long as the seat lives.
-    pub fn admit(self: &Rc<Self>, stream: &Stream) -> Result<Seat, Refusal> {
+    /// Counts a connection in for as long as the guard lives.
+    pub fn admit(self: &Rc<Self>, stream: &Stream) -> Result<ConnectionGuard, AdmitError> {
         let total = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         self.set_connections(self.connections.get() + 1);
-        let mut seat = Seat {
+        let mut guard = ConnectionGuard {
             state: Rc::clone(self),
             _address: None,
         };
         if total >= self.options().connections_max && !self.exchange(total) {
-            return Err(Refusal::Total);
+            return Err(AdmitError::Total);
         }
         if let Some(table) = &self.shared.per_address
             && let Some(address) = peer(stream)
         {
-            seat._address = Some(table.admit(address).ok_or(Refusal::PerAddress)?);
+            guard._address = Some(table.admit(address).ok_or(AdmitError::PerAddress)?);
         }
         self.counters.connections.add(1);
-        Ok(seat)
+        Ok(guard)
     }
 
-    /// Tells the longest idle connection to close for one that comes in its place, when there
-    /// are `total` already.
+    /// Closes the longest idle connection for a new one, when there are `total` already; returns
+    /// whether there was one.
     fn exchange(&self, total: usize) -> bool {
         let max = self.options().connections_max;
         let beyond_max = (max / 8).clamp(1, limits::CONNECTIONS_EXCHANGED_MAX);
         total < max + beyond_max && self.shed(1, 0) == 1
     }
 
-    /// Tells up to `count` connections of this shard that have been idle for `age_ms` to close;
-    /// none where that was switched off.
+    /// Closes up to `count` connections of this shard that have been idle for `age_ms`, and returns
+    /// how many; none where that is switched off.
     pub fn shed(&self, count: u64, age_ms: u64) -> u64 {
         if !self.options().adaptive_idle {
             return 0;
         }
-        let told = self.idle.shed(&self.shard, count, age_ms);
-        if told < count && age_ms == 0 {
+        let closed = self.idle.shed(&self.shard, count, age_ms);
+        if closed < count && age_ms == 0 {
             self.shared.note_refusal(self.shard.now_ms());
         }
         if let Some(sheds) = self.shared.sheds.get(self.shard.index()) {
-            sheds.store(sheds.load(Ordering::Relaxed) + told, Ordering::Relaxed);
+            sheds.store(sheds.load(Ordering::Relaxed) + closed, Ordering::Relaxed);
         }
-        told
+        closed
     }
 
     fn set_connections(&self, count: u32) {
         self.connections.set(count);
-        if let Some(load) = self.shared.loads.get(self.shard.index()) {
-            load.store(count, Ordering::Relaxed);
+        if let Some(shown) = self.shared.shard_connections.get(self.shard.index()) {
+            shown.store(count, Ordering::Relaxed);
         }
     }
 
-    /// The shard that a fresh connection should rather go to. What waits in a shard's
-    /// inbox counts: a burst is over before the other shard has looked.
-    pub fn better_shard(&self, inboxes: &[Inbox]) -> Option<usize> {
-        if inboxes.len() < 2 {
+    /// The shard that should serve an accepted connection instead of this one. Connections in a
+    /// shard's hand-off queue count: a burst is over before that shard has looked.
+    pub fn better_shard(&self, handoff_queues: &[HandoffQueue]) -> Option<usize> {
+        if handoff_queues.len() < 2 {
             return None;
         }
-        let loads: Vec<u32> = inboxes
+        let counts: Vec<u32> = handoff_queues
             .iter()
-            .zip(&self.shared.loads)
-            .map(|(inbox, load)| load.load(Ordering::Relaxed).saturating_add(inbox.waiting()))
+            .zip(&self.shared.shard_connections)
+            .map(|(queue, count)| count.load(Ordering::Relaxed).saturating_add(queue.len()))
             .collect();
-        balance::hand_over_to(self.shard.index(), &loads)
+        balance::hand_over_to(self.shard.index(), &counts)
+    }
+
+    /// Lets one more refused connection be closed with patience; `None` when there are
+    /// [`limits::REFUSED_LINGERING_MAX`].
+    pub fn linger_refused(self: &Rc<Self>) -> Option<LingeringRefused> {
+        let count = self.refused_lingering.get();
+        (count < limits::REFUSED_LINGERING_MAX).then(|| {
+            self.refused_lingering.set(count + 1);
+            LingeringRefused(Rc::clone(self))
+        })
     }
 
     /// Open connections of this shard.
@@ -259,7 +286,7 @@ impl ShardState {
         self.draining.get()
     }
 
-    /// Every task looks at the drain when it is polled next, which is now.
+    /// Begins the drain and wakes every task, since each looks at the flag when it is polled.
     pub fn drain(&self) {
         self.draining.set(true);
         self.shard.wake_all();
@@ -275,13 +302,13 @@ impl ShardState {
     }
 }
 
-/// A connection's place among those that are counted.
-pub(super) struct Seat {
+/// Counts one connection for as long as it lives.
+pub(super) struct ConnectionGuard {
     state: Rc<ShardState>,
     _address: Option<Admission>,
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let state = &self.state;
         state.set_connections(state.connections.get() - 1);
@@ -289,6 +316,16 @@ impl Drop for Seat {
         for waker in state.waiting.take() {
             waker.wake();
         }
+    }
+}
+
+/// One refused connection that is being closed; it is counted for as long as this lives.
+pub(super) struct LingeringRefused(Rc<ShardState>);
+
+impl Drop for LingeringRefused {
+    fn drop(&mut self) {
+        let count = &self.0.refused_lingering;
+        count.set(count.get() - 1);
     }
 }
 

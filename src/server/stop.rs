@@ -1,4 +1,4 @@
-//! Telling the shards to stop, from any thread.
+//! Stopping a server from any thread.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,13 +19,13 @@ struct Inner {
 }
 
 impl Stopper {
-    /// Stop accepting, finish what runs, close idle connections, end at the
-    /// latest when the drain's time is up.
+    /// Stops accepting, closes idle connections, finishes requests under way, and ends at the
+    /// latest after the drain time-out.
     pub fn drain(&self) {
         self.raise(DRAIN);
     }
 
-    /// End now, whatever runs.
+    /// Ends the server now and cuts what runs.
     pub fn now(&self) {
         self.raise(NOW);
     }

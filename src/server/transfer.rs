@@ -1,8 +1,8 @@
-//! A file's way to a socket: `sendfile(2)` in pieces, never waiting for the
-//! client or the disk on the shard.
+//! Sending files: `sendfile(2)` in pieces, without waiting for the client or the disk on the
+//! shard.
 //!
-//! The one place that chooses how file data is sent. The figures behind the
-//! choice are those of `benches/transfer.rs`.
+//! This is the one place that chooses how file data is sent; `benches/transfer.rs` has the
+//! figures behind the choice.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,33 +10,33 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::counters::Counters;
-use super::gate::Gate;
-use super::pace::Pace;
+use super::min_send_rate::MinimumSendRate;
 use super::residency::Residency;
-use super::state::Doing;
-use super::turnstile::Turnstile;
+use super::semaphore::Semaphore;
+use super::send_budget::SendBudget;
+use super::state::ActivityNames;
 use crate::http::FileSlice;
 use crate::limits;
 use crate::runtime::{Shard, Stream, read_at};
 use crate::sys;
 use crate::sys::file::File;
 
-/// What the transfers of one shard share.
+/// What the downloads of one shard share.
 pub(super) struct Transfers {
     residency: Residency,
-    turnstile: Turnstile,
-    /// Each that is within has a buffer of its own.
-    cold: Gate,
-    doing: Rc<Doing>,
+    send_budget: SendBudget,
+    /// Bounds the downloads that read a cold piece, each into a buffer of its own.
+    cold: Semaphore,
+    doing: Rc<ActivityNames>,
     counters: Arc<Counters>,
 }
 
 impl Transfers {
-    pub fn new(shard: &Shard, doing: Rc<Doing>, counters: Arc<Counters>) -> Self {
+    pub fn new(shard: &Shard, doing: Rc<ActivityNames>, counters: Arc<Counters>) -> Self {
         Self {
             residency: Residency::new(),
-            turnstile: Turnstile::new(shard),
-            cold: Gate::new(limits::COLD_PIECES_MAX),
+            send_budget: SendBudget::new(shard),
+            cold: Semaphore::new(limits::COLD_PIECES_MAX),
             doing,
             counters,
         }
@@ -53,7 +53,7 @@ impl Transfers {
         &self,
         stream: &Stream,
         slice: &FileSlice,
-        pace: &mut Pace,
+        rate: &mut MinimumSendRate,
         mut looked_at_ms: u64,
     ) -> io::Result<()> {
         let (mut offset, end) = (slice.offset, slice.offset + slice.len);
@@ -65,25 +65,25 @@ impl Transfers {
                 check_unchanged(&slice.file)?;
             }
             if offset >= resident_to {
-                resident_to = self.make_resident(stream.shard(), slice, offset).await?;
+                resident_to = self.make_resident(stream, slice, offset).await?;
             }
-            self.turnstile.pass().await;
+            self.send_budget.acquire().await;
             let piece = (resident_to - offset).min(limits::SEND_BUDGET_BYTES as u64) as usize;
             stream.shard().doing(self.doing.send_file);
             let sent = stream.try_send_file(slice.file.as_fd(), offset, piece);
-            self.turnstile
-                .spent(sent.as_ref().map_or(0, |sent| sent.unwrap_or(0)));
+            self.send_budget
+                .spend(sent.as_ref().map_or(0, |sent| sent.unwrap_or(0)));
             match sent? {
                 Some(0) => return Err(changed()),
                 Some(sent) => {
                     offset += sent as u64;
                     self.counters.file_bytes.add(sent as u64);
-                    pace.moved(sent as u64);
+                    rate.moved(sent as u64);
                     if sent < piece {
-                        pace.step(stream, stream.writable()).await?;
+                        rate.step(stream, stream.writable()).await?;
                     }
                 }
-                None => pace.step(stream, stream.writable()).await?,
+                None => rate.step(stream, stream.writable()).await?,
             }
         }
         Ok(())
@@ -93,11 +93,12 @@ impl Transfers {
     /// is known, which is returned.
     async fn make_resident(
         &self,
-        shard: &Shard,
+        stream: &Stream,
         slice: &FileSlice,
         offset: u64,
     ) -> io::Result<u64> {
         const PIECE: u64 = limits::RESIDENCY_PIECE_BYTES;
+        let shard = stream.shard();
         let (file, end) = (&slice.file, slice.offset + slice.len);
         // Whole pieces of the file, so that all who send it share what is known of a piece.
         let piece_end = (offset / PIECE + 1) * PIECE;
@@ -105,7 +106,9 @@ impl Transfers {
         if !self.residency.is_known(file, offset, shard.now_ms()) {
             shard.doing(self.doing.look_in_page_cache);
             if !is_resident(file, offset, until - offset) {
-                let _place = self.cold.enter().await;
+                // The head was sent with MSG_MORE, and the disk may take longer than is good for it.
+                stream.push();
+                let _permit = self.cold.acquire().await;
                 bring_in(shard, file, offset, until).await?;
             }
             if until == piece_end || until == file.stamp.size {

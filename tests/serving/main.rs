@@ -4,6 +4,7 @@
 mod bad_paths;
 mod bad_requests;
 mod changes;
+mod closing;
 mod crowd;
 mod http1;
 mod idle;
@@ -17,3 +18,4 @@ mod review;
 mod splitting;
 mod support;
 mod timeouts;
+mod waiting;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use headwater::http::{Body, Head, Prepared, Response, Status};
 use headwater::net::address::ListenAddr;
-use headwater::net::listener::ListenOptions;
+use headwater::net::options::ListenOptions;
 use headwater::server::{Request, Server, ServerOptions, Service};
 use socket2::SockRef;
 

@@ -7,7 +7,7 @@ use headwater::http::{Head, Response, Status};
 use headwater::server::{Request, ServerOptions, Service};
 use socket2::SockRef;
 
-use crate::support::{Client, Site, an_allowed_cpu, eventually, get, is_reset, serve};
+use crate::support::{Client, PATIENCE, Site, an_allowed_cpu, eventually, get, is_reset, serve};
 
 const HEADER: Duration = Duration::from_millis(400);
 const IDLE: Duration = Duration::from_millis(300);
@@ -113,6 +113,46 @@ fn a_body_is_waited_for_so_long() {
     let mut client = server.client();
     let reply = client.ask("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc");
     assert_eq!(reply.field("x-bytes"), "3");
+}
+
+#[test]
+fn a_body_that_drips_is_given_up() {
+    let options = |rate| ServerOptions {
+        body_timeout_ms: 350,
+        body_rate_bytes_per_s_min: rate,
+        ..ServerOptions::default()
+    };
+    for framing in ["content-length: 1000000", "transfer-encoding: chunked"] {
+        let server = serve(vec![an_allowed_cpu()], options(1000), |_| Reader);
+        let start = Instant::now();
+        let mut client = server.client();
+        client.send(format!("POST / HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n"));
+        // Each piece is well within the time-out.
+        let pause = Some(Duration::from_millis(20));
+        client.stream.set_read_timeout(pause).expect("a time-out");
+        while client.stream.peek(&mut [0]).is_err() {
+            assert!(
+                start.elapsed() < 10 * BODY,
+                "it may drip for ever: {framing}"
+            );
+            client.send("1\r\ny\r\n");
+        }
+        client
+            .stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time-out");
+        late(&mut client);
+        assert!(start.elapsed() + EARLY >= BODY);
+    }
+    // Where any rate will do, it takes as long as it takes.
+    let server = serve(vec![an_allowed_cpu()], options(0), |_| Reader);
+    let mut client = server.client();
+    client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 40\r\n\r\n");
+    for _ in 0..40 {
+        std::thread::sleep(Duration::from_millis(20));
+        client.send("y");
+    }
+    assert_eq!(client.reply().field("x-bytes"), "40");
 }
 
 fn small_window(client: &Client) {

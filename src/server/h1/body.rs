@@ -1,17 +1,17 @@
 //! A request's body over HTTP/1.1.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::input::Input;
+use super::inbound::Inbound;
+use super::link::Link;
 use crate::http::h1::chunked::ChunkedDecoder;
 use crate::http::h1::encode::CONTINUE;
 use crate::http::h1::parse::Framing;
-use crate::runtime::{PendingSend, Receiver, Stream, Timer};
+use crate::runtime::{Shard, Timer};
+use crate::server::options::ServerOptions;
 use crate::server::service::{BodySource, IncomingError};
 
 /// What of a body is still to come.
@@ -21,44 +21,25 @@ pub(super) enum Left {
     Nothing,
 }
 
-/// What the time-out is counted for.
-enum Timed {
-    /// The piece that is waited for.
-    Waiting,
-    /// Nothing: the service is at work, which is no fault of the client's.
-    Stopped,
-    /// All that is left of the body.
-    Rest,
-}
-
-/// Reads a body out of the connection's input. It lives for one request.
+/// Reads a body out of what its connection receives. It lives for one request, and must be polled
+/// inside [`Link::attend`], which does the receiving.
 pub(super) struct H1Body<'c> {
-    stream: &'c Stream,
-    receiver: &'c mut Receiver,
-    input: &'c mut Input,
+    link: &'c Link,
     left: Left,
     announced: Option<u64>,
     bytes_left_max: u64,
-    timer: Timer,
-    timeout_ms: u64,
-    timed: Timed,
+    patience: Patience<'c>,
     /// The client waits for `100 Continue` before it sends anything.
     expects_continue: bool,
-    continue_sent: Option<PendingSend>,
-    /// The same, where the socket had no room for it.
-    continue_late: Option<Pin<Box<dyn Future<Output = io::Result<()>> + 'c>>>,
     failed: bool,
 }
 
 impl<'c> H1Body<'c> {
     pub fn new(
-        stream: &'c Stream,
-        receiver: &'c mut Receiver,
-        input: &'c mut Input,
+        link: &'c Link,
         framing: Framing,
         expects_continue: bool,
-        bytes_max: u64,
-        timeout_ms: u64,
+        options: &ServerOptions,
     ) -> Self {
         let (left, announced) = match framing {
             Framing::None | Framing::Length(0) => (Left::Nothing, Some(0)),
@@ -66,18 +47,12 @@ impl<'c> H1Body<'c> {
             Framing::Chunked => (Left::Chunked(ChunkedDecoder::new()), None),
         };
         Self {
-            stream,
-            receiver,
-            input,
+            link,
             left,
             announced,
-            bytes_left_max: bytes_max,
-            timer: Timer::after(stream.shard(), timeout_ms),
-            timeout_ms,
-            timed: Timed::Stopped,
+            bytes_left_max: options.body_bytes_max,
+            patience: Patience::new(link.stream.shard(), options),
             expects_continue,
-            continue_sent: None,
-            continue_late: None,
             failed: false,
         }
     }
@@ -87,7 +62,7 @@ impl<'c> H1Body<'c> {
         !self.failed && matches!(self.left, Left::Nothing)
     }
 
-    /// Whether reading the rest makes sense: not when the client was never told to
+    /// Whether reading the rest makes sense: not when the client was never asked to
     /// send it, nor after an error, nor when it is longer than `bytes_max`.
     pub fn may_drain(&self, bytes_max: u64) -> bool {
         let short = match self.left {
@@ -97,47 +72,39 @@ impl<'c> H1Body<'c> {
         !self.failed && !self.expects_continue && short
     }
 
-    /// Gives the connection its parts back, with what of the body was not read.
+    /// What of the body was not read.
     pub fn into_left(self) -> Left {
         self.left
     }
 
-    /// Goes on with the rest of a body after its response was sent. Nobody wants
-    /// it, so all of it must come within the time-out of one piece.
-    pub fn resume(
-        stream: &'c Stream,
-        receiver: &'c mut Receiver,
-        input: &'c mut Input,
-        left: Left,
-        bytes_max: u64,
-        timeout_ms: u64,
-    ) -> Self {
-        let framing = Framing::None;
-        let mut body = Self::new(
-            stream, receiver, input, framing, false, bytes_max, timeout_ms,
-        );
+    /// Goes on with the rest of a body after its response was sent. No service reads it, so all
+    /// of it must come within the time-out of one piece.
+    pub fn resume(link: &'c Link, left: Left, bytes_max: u64, options: &ServerOptions) -> Self {
+        let mut body = Self::new(link, Framing::None, false, options);
         body.left = left;
-        body.timed = Timed::Rest;
+        body.bytes_left_max = bytes_max;
+        body.patience.whole = true;
         body
     }
 
     /// The next piece out of what is already here.
-    fn piece_at_hand(&mut self) -> Result<Option<Bytes>, IncomingError> {
-        while !self.input.is_empty() {
+    fn piece_at_hand(&mut self, inbound: &mut Inbound) -> Result<Option<Bytes>, IncomingError> {
+        let input = &mut inbound.input;
+        while !input.is_empty() {
             let (piece, ended) = match &mut self.left {
                 Left::Nothing => return Ok(None),
                 Left::Length(length) => {
-                    let take = (self.input.bytes().len() as u64).min(*length) as usize;
+                    let take = (input.bytes().len() as u64).min(*length) as usize;
                     *length -= take as u64;
-                    (Bytes::from(self.input.take(take)), *length == 0)
+                    (Bytes::from(input.take(take)), *length == 0)
                 }
                 Left::Chunked(decoder) => {
-                    let bytes = self.input.bytes();
+                    let bytes = input.bytes();
                     let step = decoder
                         .decode(bytes)
                         .map_err(|e| IncomingError::Malformed(e.status(), e.to_string()))?;
                     let data = Bytes::copy_from_slice(&bytes[step.data.clone()]);
-                    self.input.consume(step.consumed);
+                    input.consume(step.consumed);
                     (data, step.done)
                 }
             };
@@ -162,68 +129,35 @@ impl<'c> H1Body<'c> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, IncomingError>> {
+        let ended = || IncomingError::Io(io::ErrorKind::UnexpectedEof.into());
         if self.failed {
-            return Poll::Ready(Err(IncomingError::Io(io::ErrorKind::UnexpectedEof.into())));
+            return Poll::Ready(Err(ended()));
         }
         if let Left::Length(length) = self.left
             && length > self.bytes_left_max
         {
             return Poll::Ready(Err(IncomingError::TooLarge));
         }
-        loop {
-            if let Some(piece) = self.piece_at_hand()? {
-                return Poll::Ready(self.count(piece));
-            }
-            if matches!(self.left, Left::Nothing) {
-                return Poll::Ready(Ok(None));
-            }
-            if std::mem::take(&mut self.expects_continue) {
-                self.continue_sent = Some(self.stream.send_now(CONTINUE));
-            }
-            if let Some(sent) = &mut self.continue_sent {
-                match sent.poll(cx) {
-                    Poll::Pending => {}
-                    Poll::Ready(Ok(None)) => self.continue_sent = None,
-                    // Earlier answers still fill the socket.
-                    Poll::Ready(Ok(Some(rest))) => {
-                        self.continue_sent = None;
-                        self.continue_late = Some(Box::pin(self.stream.send_all(rest)));
-                    }
-                    Poll::Ready(Err(e)) => return Poll::Ready(Err(IncomingError::Io(e))),
-                }
-            }
-            if let Some(late) = &mut self.continue_late
-                && let Poll::Ready(sent) = late.as_mut().poll(cx)
-            {
-                self.continue_late = None;
-                if let Err(e) = sent {
-                    return Poll::Ready(Err(IncomingError::Io(e)));
-                }
-            }
-            match self.receiver.poll_next(cx) {
-                Poll::Ready(Ok(Some(buf))) => {
-                    if matches!(self.timed, Timed::Waiting) {
-                        self.timed = Timed::Stopped;
-                    }
-                    self.input.push(buf);
-                }
-                Poll::Ready(Ok(None)) => {
-                    let e = io::ErrorKind::UnexpectedEof.into();
-                    return Poll::Ready(Err(IncomingError::Io(e)));
-                }
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(IncomingError::Io(e))),
-                Poll::Pending => {
-                    if matches!(self.timed, Timed::Stopped) {
-                        self.timed = Timed::Waiting;
-                        self.timer.reset(self.timeout_ms);
-                    }
-                    return self
-                        .timer
-                        .poll_elapsed(cx)
-                        .map(|()| Err(IncomingError::TimedOut));
-                }
-            }
+        let mut inbound = self.link.inbound.borrow_mut();
+        let before = inbound.input.bytes().len();
+        let piece = self.piece_at_hand(&mut inbound)?;
+        self.patience.bytes += (before - inbound.input.bytes().len()) as u64;
+        if let Some(piece) = piece {
+            self.patience.piece_came()?;
+            return Poll::Ready(self.count(piece));
         }
+        if matches!(self.left, Left::Nothing) {
+            return Poll::Ready(Ok(None));
+        }
+        if inbound.has_ended() {
+            return Poll::Ready(Err(ended()));
+        }
+        if std::mem::take(&mut self.expects_continue) {
+            let mut output = self.link.output.borrow_mut();
+            output.put_bytes(&self.link.stream, CONTINUE);
+        }
+        inbound.wait_for_more(cx.waker());
+        self.patience.poll_too_late(cx).map(Err)
     }
 }
 
@@ -238,5 +172,74 @@ impl BodySource for H1Body<'_> {
 
     fn announced(&self) -> Option<u64> {
         self.announced
+    }
+}
+
+/// How long a client is waited for: each piece for a time-out, and on average a least rate.
+///
+/// Only the time counts in which the body is read and nothing is there: while the service is at
+/// work, the client may be held back by flow control.
+struct Patience<'c> {
+    shard: &'c Shard,
+    timer: Timer,
+    /// For one piece, and the length of a period over which the rate is measured.
+    timeout_ms: u64,
+    bytes_per_s_min: u64,
+    /// When the wait under way began.
+    since_ms: Option<u64>,
+    /// Time spent waiting in this period…
+    waited_ms: u64,
+    /// …and bytes received in it.
+    bytes: u64,
+    /// The time-out is for all of the rest, not for each piece.
+    whole: bool,
+}
+
+impl<'c> Patience<'c> {
+    fn new(shard: &'c Shard, options: &ServerOptions) -> Self {
+        Self {
+            shard,
+            timer: Timer::after(shard, options.body_timeout_ms),
+            timeout_ms: options.body_timeout_ms,
+            bytes_per_s_min: options.body_rate_bytes_per_s_min,
+            since_ms: None,
+            waited_ms: 0,
+            bytes: 0,
+            whole: false,
+        }
+    }
+
+    /// A piece has come, and the wait for it, if there was one, is over.
+    ///
+    /// # Errors
+    /// TimedOut when the client was slower than the least rate over the last period.
+    fn piece_came(&mut self) -> Result<(), IncomingError> {
+        let Some(since_ms) = self.since_ms.take() else {
+            return Ok(());
+        };
+        self.waited_ms += self.shard.now_ms().saturating_sub(since_ms);
+        if self.waited_ms < self.timeout_ms {
+            return Ok(());
+        }
+        let bytes_min = self.bytes_per_s_min.saturating_mul(self.waited_ms) / 1000;
+        if self.bytes < bytes_min {
+            return Err(IncomingError::TimedOut);
+        }
+        self.waited_ms = 0;
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Ready when a piece was waited for too long.
+    fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<IncomingError> {
+        if self.since_ms.is_none() {
+            self.since_ms = Some(self.shard.now_ms());
+            if !self.whole {
+                self.timer.reset(self.timeout_ms);
+            }
+        }
+        self.timer
+            .poll_elapsed(cx)
+            .map(|()| IncomingError::TimedOut)
     }
 }

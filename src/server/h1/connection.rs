@@ -2,33 +2,39 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::body::H1Body;
 use super::input::Input;
-use super::write::{Exchange, Output, Rest, send_all};
+use super::link::Link;
+use super::output::{Exchange, Goal, Rest};
+use super::write::send_rest;
 use crate::http::h1::parse::Framing;
 use crate::http::{Method, ParseError, Parsed, Response, Status, Version, parse_request};
 use crate::limits;
-use crate::runtime::{Receiver, SendBuf, Stream, Timer};
-use crate::server::pace::Pace;
+use crate::runtime::{Stream, Timer};
+use crate::server::cut::Phase;
+use crate::server::lingering_close::lingering_close;
+use crate::server::min_send_rate::unacknowledged_bytes;
+use crate::server::options::ServerOptions;
 use crate::server::service::{BodySource, Incoming, IncomingError, Request, Service};
 use crate::server::state::ShardState;
 
 /// A connection and what it is in the middle of.
 pub(in crate::server) struct Connection<S> {
-    stream: Stream,
-    receiver: Receiver,
+    link: Link,
     state: Rc<ShardState>,
     service: Rc<S>,
-    input: Input,
-    output: Output,
     /// Until when the next thing must have come: a head's end, or a request's beginning.
     timer: Timer,
     /// The beginning of a head is here, and its end is waited for.
     in_head: bool,
+    /// An answer was sent that the socket may still hold a large part of.
+    sent_large: bool,
+    /// The drain was noticed while the first request was still to come.
+    draining: bool,
+    phase: Phase,
     /// For the next request's first byte, as the listener has it.
     idle_timeout_ms: u32,
     /// Bytes of that head when it was last looked at.
@@ -36,18 +42,18 @@ pub(in crate::server) struct Connection<S> {
     requests: u64,
 }
 
-/// What ended a wait. Small, since it is kept while what follows from it waits.
+/// What ended a wait.
 enum Wake {
     /// Bytes have come and are in the input; whether they may end a head.
     Input(bool),
-    /// The client has closed its side.
+    /// The client has ended its sending direction.
     End,
     Timeout,
     /// The server is stopping and this connection is idle.
     Drain,
-    /// The socket had no room for these bytes.
-    Full(Box<SendBuf>),
-    Gone,
+    /// The socket is full.
+    Blocked,
+    Gone(io::Error),
 }
 
 /// What is to be done about a request.
@@ -55,7 +61,7 @@ enum Step {
     /// Nothing more: its answer is gathered.
     Answered,
     /// There is no further whole request, or there can't be.
-    Over(Fate),
+    Over(NextState),
     /// Its answer's body is to be sent.
     Send(Rest, Exchange),
     /// The service wants to wait, or the body; the head has so many bytes.
@@ -64,13 +70,23 @@ enum Step {
 
 /// How a connection goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum NextState {
     Open,
-    /// Close when all is sent.
+    /// Close when all is sent: the client sends nothing more.
     Close,
-    /// Close, but read on for a while first: the client is still sending, and a
-    /// close now would reset the connection and take the response with it.
+    /// Close when all is sent, but read on for a while: the client may still be sending.
     Linger,
+}
+
+impl NextState {
+    /// After an answer that was given completely.
+    fn after(exchange: Exchange) -> Self {
+        match (exchange.keep_alive, exchange.client_closes) {
+            (true, _) => Self::Open,
+            (false, true) => Self::Close,
+            (false, false) => Self::Linger,
+        }
+    }
 }
 
 impl<S: Service> Connection<S> {
@@ -83,125 +99,143 @@ impl<S: Service> Connection<S> {
         let timer = Timer::after(stream.shard(), state.options().header_timeout_ms);
         state.idle.enter(timer.id(), stream.shard().now_ms());
         Self {
-            receiver: stream.receiver(),
+            link: Link::new(stream),
             timer,
-            stream,
             state,
             service,
-            input: Input::Empty,
-            output: Output::new(),
             in_head: false,
+            sent_large: false,
+            draining: false,
+            phase: Phase::Idle,
             idle_timeout_ms: u32::try_from(idle_timeout_ms).unwrap_or(u32::MAX),
             parsed_bytes: 0,
             requests: 0,
         }
     }
 
-    /// Serves the connection to its end. Errors of the socket end it without a word.
+    /// Serves the connection to its end. A client that breaks off, or is too slow, is reset.
     pub async fn run(&mut self) {
-        if let Ok(Fate::Linger) = self.serve().await {
-            Box::pin(self.linger()).await;
+        match self.serve().await {
+            Ok(NextState::Linger) => Box::pin(self.linger()).await,
+            Ok(_) => {}
+            // An answer that can't be completed; what was sent of it may still be of use.
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Box::pin(self.linger()).await,
+            Err(_) => self.link.stream.reset_on_close(),
         }
+        self.phase = Phase::Closed;
     }
 
-    async fn serve(&mut self) -> io::Result<Fate> {
+    async fn serve(&mut self) -> io::Result<NextState> {
         loop {
-            let fate = match poll_fn(|cx| self.poll_wake(cx)).await {
+            let next = match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Input(false) => {
-                    self.input.detach();
+                    self.input().detach();
                     continue;
                 }
                 Wake::Input(true) => match self.process().await? {
-                    Fate::Close if self.has_more_input().await => Fate::Linger,
-                    fate => fate,
+                    NextState::Close if self.has_more_input().await => NextState::Linger,
+                    next => next,
                 },
-                Wake::Full(rest) => {
+                Wake::Blocked => {
                     self.leave_idle();
-                    self.input.detach();
-                    Box::pin(self.send_late(*rest)).await?;
+                    self.input().detach();
+                    Box::pin(self.flush()).await?;
                     self.restart_timer();
-                    Fate::Open
+                    NextState::Open
                 }
                 Wake::Timeout if self.in_head => self.refuse_late_head(),
-                Wake::End | Wake::Timeout | Wake::Drain => Fate::Close,
-                Wake::Gone => return Err(io::ErrorKind::ConnectionReset.into()),
+                Wake::End | Wake::Timeout | Wake::Drain => NextState::Close,
+                Wake::Gone(e) => return Err(e),
             };
-            if fate != Fate::Open {
+            if next != NextState::Open {
                 self.leave_idle();
-                self.input.detach();
+                self.input().detach();
                 Box::pin(self.finish()).await?;
-                return Ok(fate);
+                return Ok(match next {
+                    NextState::Close if self.socket_holds_much() => NextState::Linger,
+                    next => next,
+                });
             }
-            self.output.hand_over(&self.stream);
+            self.link.output.get_mut().hand_over(&self.link.stream);
         }
+    }
+
+    fn input(&mut self) -> &mut Input {
+        &mut self.link.inbound.get_mut().input
+    }
+
+    /// Whether a close now would leave the kernel more of an answer than may be left to it.
+    fn socket_holds_much(&self) -> bool {
+        self.sent_large
+            && unacknowledged_bytes(&self.link.stream) > limits::UNACKNOWLEDGED_AT_CLOSE_BYTES_MAX
     }
 
     /// Whether the client has sent more than was answered: to close over it would
     /// be a reset, which may overtake the answers.
     async fn has_more_input(&mut self) -> bool {
-        if !self.input.is_empty() {
+        if !self.input().is_empty() {
             return true;
         }
-        poll_fn(|cx| {
-            Poll::Ready(matches!(
-                self.receiver.poll_next(cx),
-                Poll::Ready(Ok(Some(_)))
-            ))
-        })
-        .await
+        let inbound = self.link.inbound.get_mut();
+        poll_fn(|cx| Poll::Ready(matches!(inbound.poll_receive(cx), Poll::Ready(Ok(Some(_))))))
+            .await
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        match self.output.poll_pending(cx) {
-            Poll::Ready(Ok(rest)) => return Poll::Ready(Wake::Full(Box::new(rest))),
-            Poll::Ready(Err(_)) => return Poll::Ready(Wake::Gone),
-            Poll::Pending => {}
+        let output = self.link.output.get_mut();
+        let goal = match self.state.is_draining() {
+            true => Goal::Empty,
+            false => Goal::Progress,
+        };
+        match output.poll(&self.link.stream, &self.state.shared.options, goal, cx) {
+            Poll::Ready(Err(e)) => return Poll::Ready(Wake::Gone(e)),
+            Poll::Pending if output.is_blocked() => return Poll::Ready(Wake::Blocked),
+            _ => {}
         }
-        if self.output.gathered_bytes() > 0 {
-            // Behind something that is on its way: its success wakes nobody, so look again.
-            self.output.hand_over(&self.stream);
-            cx.waker().wake_by_ref();
-        }
-        match self.receiver.poll_next(cx) {
+        let output_is_idle = output.is_idle();
+        match self.link.inbound.get_mut().poll_receive(cx) {
             Poll::Ready(Ok(Some(buf))) => {
                 let may_end = self.may_end_head(&buf);
-                self.input.push(buf);
+                self.input().push(buf);
                 return Poll::Ready(Wake::Input(may_end));
             }
             Poll::Ready(Ok(None)) => return Poll::Ready(Wake::End),
-            Poll::Ready(Err(_)) => return Poll::Ready(Wake::Gone),
+            Poll::Ready(Err(e)) => return Poll::Ready(Wake::Gone(e)),
             Poll::Pending => {}
         }
-        if self.timer.poll_elapsed(cx).is_ready() {
-            return Poll::Ready(Wake::Timeout);
-        }
-        if self.state.is_draining() && !self.in_head {
-            if self.output.is_idle() {
+        if self.state.is_draining() && !self.in_head && output_is_idle {
+            if self.requests > 0 {
                 return Poll::Ready(Wake::Drain);
             }
-            cx.waker().wake_by_ref();
+            // Accepted before the drain: its first request may be on its way.
+            if !self.draining {
+                self.draining = true;
+                self.timer.reset(limits::DRAIN_FIRST_REQUEST_MS);
+            }
         }
-        Poll::Pending
+        self.timer.poll_elapsed(cx).map(|()| Wake::Timeout)
     }
 
     /// Answers what has come in. What waits is boxed: an idle connection shall
     /// not be as large as the largest thing that it may ever do.
-    async fn process(&mut self) -> io::Result<Fate> {
+    async fn process(&mut self) -> io::Result<NextState> {
         loop {
-            let fate = match self.step() {
-                Step::Answered if self.output.gathered_bytes() < limits::GATHER_BYTES_MAX => {
+            let next = match self.step() {
+                Step::Answered
+                    if self.link.output.get_mut().gathered_bytes() < limits::GATHER_BYTES_MAX =>
+                {
                     continue;
                 }
                 Step::Answered => {
                     self.leave_idle();
-                    self.input.detach();
+                    self.input().detach();
                     Box::pin(self.flush()).await?;
                     continue;
                 }
-                Step::Over(fate) => return Ok(fate),
+                Step::Over(next) => return Ok(next),
                 Step::Send(rest, exchange) => {
                     self.leave_idle();
-                    self.input.detach();
+                    self.input().detach();
                     Box::pin(self.send_rest(rest, exchange)).await?
                 }
                 Step::Call(head_bytes, exchange) => {
@@ -209,8 +243,8 @@ impl<S: Service> Connection<S> {
                     Box::pin(self.call(head_bytes, exchange)).await?
                 }
             };
-            if fate != Fate::Open {
-                return Ok(fate);
+            if next != NextState::Open {
+                return Ok(next);
             }
         }
     }
@@ -218,17 +252,18 @@ impl<S: Service> Connection<S> {
     /// Takes the next request as far as it goes without waiting.
     fn step(&mut self) -> Step {
         let options = self.state.options();
-        let parsed = match parse_request(self.input.bytes(), &options.head) {
+        let input = &mut self.link.inbound.get_mut().input;
+        let parsed = match parse_request(input.bytes(), &options.head) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => {
                 self.await_more();
-                return Step::Over(Fate::Open);
+                return Step::Over(NextState::Open);
             }
             Err(e) => return Step::Over(self.refuse(&e)),
         };
         self.requests += 1;
         self.state.counters.requests.add(1);
-        self.stream.shard().doing(self.state.doing.answer);
+        self.link.stream.shard().doing(self.state.doing.answer);
         let last = self.state.is_draining() || self.requests == options.requests_per_connection_max;
         let exchange = exchange_of(&parsed, last);
         let head_bytes = parsed.head_bytes;
@@ -239,38 +274,38 @@ impl<S: Service> Connection<S> {
         let Some(response) = response else {
             return Step::Call(head_bytes, exchange);
         };
-        self.input.consume(head_bytes);
+        input.consume(head_bytes);
         match self.put(response, exchange) {
             Some(rest) => Step::Send(rest, exchange),
             None if exchange.keep_alive => Step::Answered,
-            None => Step::Over(Fate::Close),
+            None => Step::Over(NextState::after(exchange)),
         }
     }
 
     /// All requests here are answered: idle, or in the middle of a head.
     fn await_more(&mut self) {
-        let options = self.state.options();
-        if self.input.is_empty() {
+        if self.input().is_empty() {
             self.in_head = false;
             self.timer.reset(self.idle_timeout_ms.into());
             self.enter_idle();
         } else {
-            self.parsed_bytes = self.input.bytes().len();
+            self.parsed_bytes = self.input().bytes().len();
             // From the head's first byte on; the next one doesn't push it back.
             if !self.in_head {
                 self.in_head = true;
-                self.timer.reset(options.header_timeout_ms);
+                let wait_ms = self.state.options().header_timeout_ms;
+                self.timer.reset(wait_ms);
                 self.leave_idle();
             }
-            self.input.detach();
+            self.input().detach();
         }
     }
 
     /// Whether a head that has begun is worth another look with this piece. Each
     /// look begins at its first byte, so looking at every byte of a drip would
     /// cost the square of its length: a line must have ended, or much have come.
-    fn may_end_head(&self, piece: &[u8]) -> bool {
-        let len = self.input.bytes().len() + piece.len();
+    fn may_end_head(&mut self, piece: &[u8]) -> bool {
+        let len = self.input().bytes().len() + piece.len();
         !self.in_head
             || piece.contains(&b'\n')
             || len >= 2 * self.parsed_bytes
@@ -290,7 +325,7 @@ impl<S: Service> Connection<S> {
 
     /// Waits for a request from now on, and may be closed for another's sake.
     fn enter_idle(&self) {
-        let now_ms = self.stream.shard().now_ms();
+        let now_ms = self.link.stream.shard().now_ms();
         self.state.idle.enter(self.timer.id(), now_ms);
     }
 
@@ -302,38 +337,24 @@ impl<S: Service> Connection<S> {
     fn put(&mut self, response: Response, exchange: Exchange) -> Option<Rest> {
         self.in_head = false;
         self.state.counters.count_response(response.status);
-        let date = self.state.clock.date(self.stream.shard().now_ms());
-        self.output.put(&self.stream, response, exchange, &date)
+        let date = self.state.clock.date(self.link.stream.shard().now_ms());
+        let output = self.link.output.get_mut();
+        output.put(&self.link.stream, response, exchange, &date)
     }
 
     /// Has the service answer what has a body or needs time. The head is copied
     /// out of the receive buffer, which others may need meanwhile.
-    async fn call(&mut self, head_bytes: usize, exchange: Exchange) -> io::Result<Fate> {
-        let head = self.input.take(head_bytes);
-        self.input.detach();
+    async fn call(&mut self, head_bytes: usize, exchange: Exchange) -> io::Result<NextState> {
+        self.phase = Phase::Answering;
+        let head = self.input().take(head_bytes);
+        self.input().detach();
         self.in_head = false;
-        let options = self.state.options();
+        let state = Rc::clone(&self.state);
+        let options = state.options();
         let Ok(Some(parsed)) = parse_request(&head, &options.head) else {
             return Err(io::Error::other("a request changed while it was copied"));
         };
-        // What was gathered for requests before this one must not wait for it, and
-        // must be out before `100 Continue` can be.
-        match parsed.framing {
-            Framing::None => self.output.hand_over(&self.stream),
-            _ => {
-                let mut pace = self.pace();
-                self.output.flush(&self.stream, &mut pace).await?;
-            }
-        }
-        let mut body = H1Body::new(
-            &self.stream,
-            &mut self.receiver,
-            &mut self.input,
-            parsed.framing,
-            parsed.expect_continue,
-            options.body_bytes_max,
-            options.body_timeout_ms,
-        );
+        let mut body = H1Body::new(&self.link, parsed.framing, parsed.expect_continue, options);
         let too_large = matches!(parsed.framing, Framing::Length(n) if n > options.body_bytes_max);
         let response = if too_large {
             IncomingError::TooLarge.response()
@@ -342,7 +363,9 @@ impl<S: Service> Connection<S> {
                 head: parsed.head,
                 body: Incoming(&mut body),
             };
-            self.service.call(request).await
+            self.link
+                .attend(options, self.service.call(request))
+                .await?
         };
         let whole = body.is_done();
         let drainable = whole || body.may_drain(limits::LINGER_BYTES_MAX);
@@ -351,74 +374,64 @@ impl<S: Service> Connection<S> {
             keep_alive: exchange.keep_alive && drainable && !self.state.is_draining(),
             ..exchange
         };
-        let fate = match self.put(response, exchange) {
-            None if exchange.keep_alive => Fate::Open,
-            None => Fate::Close,
+        let next = match self.put(response, exchange) {
+            None => NextState::after(exchange),
             Some(rest) => self.send_rest(rest, exchange).await?,
         };
         if whole {
-            return Ok(fate);
+            self.phase = Phase::Idle;
+            return Ok(next);
         }
-        if !drainable || fate != Fate::Open {
-            return Ok(Fate::Linger);
+        if !drainable || next != NextState::Open {
+            return Ok(NextState::Linger);
         }
-        // The response doesn't wait for the rest of a body that nobody wanted.
+        self.phase = Phase::Receiving;
+        // The response doesn't wait for the rest of a body that the service left.
         self.flush().await?;
-        let options = self.state.options();
-        let mut body = H1Body::resume(
-            &self.stream,
-            &mut self.receiver,
-            &mut self.input,
-            left,
-            limits::LINGER_BYTES_MAX,
-            options.body_timeout_ms,
-        );
-        let drained = drain(&mut body).await;
-        Ok(if drained { Fate::Open } else { Fate::Linger })
+        let mut body = H1Body::resume(&self.link, left, limits::LINGER_BYTES_MAX, options);
+        let drained = self.link.attend(options, drain(&mut body)).await?;
+        self.phase = Phase::Idle;
+        Ok(match drained {
+            true => NextState::Open,
+            false => NextState::Linger,
+        })
     }
 
-    async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<Fate> {
-        let keep = exchange.keep_alive && !rest.ends_connection();
-        let mut pace = self.pace();
-        let transfers = &self.state.transfers;
-        self.output
-            .send_rest(&self.stream, rest, &mut pace, transfers)
-            .await?;
-        Ok(if keep { Fate::Open } else { Fate::Close })
+    async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<NextState> {
+        self.phase = Phase::Sending;
+        self.sent_large |= !rest.is_small();
+        let exchange = Exchange {
+            keep_alive: exchange.keep_alive && !rest.ends_connection(),
+            ..exchange
+        };
+        send_rest(&self.link, rest, self.options(), &self.state.transfers).await?;
+        self.phase = Phase::Idle;
+        Ok(NextState::after(exchange))
     }
 
-    async fn send_late(&mut self, rest: SendBuf) -> io::Result<()> {
-        let mut pace = self.pace();
-        send_all(&self.stream, rest, false, &mut pace).await
+    fn options(&self) -> &ServerOptions {
+        self.state.options()
     }
 
-    async fn finish(&mut self) -> io::Result<()> {
-        let mut pace = self.pace();
-        self.output.finish(&self.stream, &mut pace).await
+    async fn finish(&self) -> io::Result<()> {
+        self.link.finish(self.options()).await
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        let mut pace = self.pace();
-        self.output.flush(&self.stream, &mut pace).await
+    async fn flush(&self) -> io::Result<()> {
+        self.link.flush(self.options()).await
     }
 
-    fn pace(&self) -> Pace {
-        let options = self.state.options();
-        let (period, rate) = (options.send_period_ms, options.send_rate_bytes_per_s_min);
-        Pace::new(self.stream.shard(), period, rate)
-    }
-
-    fn refuse(&mut self, error: &ParseError) -> Fate {
+    fn refuse(&mut self, error: &ParseError) -> NextState {
         self.state.counters.malformed.add(1);
         self.put_last(Response::error(error.status(), &error.to_string()));
-        Fate::Linger
+        NextState::Linger
     }
 
-    fn refuse_late_head(&mut self) -> Fate {
+    fn refuse_late_head(&mut self) -> NextState {
         self.state.counters.late.add(1);
         let sentence = "the request's head did not arrive in time; send it again";
         self.put_last(Response::error(Status::REQUEST_TIMEOUT, sentence));
-        Fate::Linger
+        NextState::Linger
     }
 
     /// The last response of a connection whose requests can't be told apart any more.
@@ -427,43 +440,44 @@ impl<S: Service> Connection<S> {
             version: Version::Http11,
             is_head: false,
             keep_alive: false,
+            client_closes: false,
         };
         let rest = self.put(response, exchange);
         debug_assert!(rest.is_none(), "an error's body is short");
-        self.input = Input::Empty;
+        *self.input() = Input::Empty;
     }
 
-    /// Ends our side and reads on for a while, throwing away what comes (RFC 9112 section 9.6).
+    /// Closes so that the last answer reaches a client that may still be sending.
     async fn linger(&mut self) {
-        if self.stream.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
-        self.input = Input::Empty;
-        self.timer.reset(limits::LINGER_TIMEOUT_MS);
-        let mut left = limits::LINGER_BYTES_MAX;
-        poll_fn(|cx| {
-            loop {
-                if self.timer.poll_elapsed(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                match self.receiver.poll_next(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(Some(buf))) => match left.checked_sub(buf.len() as u64) {
-                        Some(rest) => left = rest,
-                        None => return Poll::Ready(()),
-                    },
-                    Poll::Ready(_) => return Poll::Ready(()),
-                }
-            }
-        })
+        self.phase = Phase::Closing;
+        *self.input() = Input::Empty;
+        let inbound = &self.link.inbound;
+        lingering_close(
+            &self.link.stream,
+            self.options(),
+            limits::LINGER_TIMEOUT_MS,
+            |cx| inbound.borrow_mut().poll_receive(cx),
+        )
         .await;
     }
 }
 
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
-        // The name goes to another connection.
+        // The id goes to another connection.
         self.state.idle.leave(self.timer.id());
+        if self.phase == Phase::Closed {
+            return;
+        }
+        // Cut in the middle, by the end of the drain or by a panic.
+        let phase = match self.phase {
+            Phase::Idle if self.in_head => Phase::Receiving,
+            phase => phase,
+        };
+        self.state.counters.count_cut(phase);
+        if unacknowledged_bytes(&self.link.stream) > 0 {
+            self.link.stream.reset_on_close();
+        }
     }
 }
 
@@ -472,6 +486,7 @@ fn exchange_of(parsed: &Parsed<'_>, last: bool) -> Exchange {
         version: parsed.head.version,
         is_head: parsed.head.method == Method::Head,
         keep_alive: parsed.keep_alive && !last,
+        client_closes: !parsed.keep_alive,
     }
 }
 

@@ -2,7 +2,10 @@
 
 mod body;
 mod connection;
+mod inbound;
 mod input;
+mod link;
+mod output;
 mod write;
 
 pub(super) use connection::Connection;

@@ -1,303 +1,139 @@
-//! Responses over HTTP/1.1.
+//! Sending the bodies that do not fit into the output buffer with their head.
 
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use bytes::Bytes;
-
-use crate::buffers::OutputBuf;
-use crate::http::h1::encode::{BodyFraming, CHUNK_END, LAST_CHUNK, encode_chunk_head, encode_head};
-use crate::http::{Body, BodyStream, DateValue, Part, Response, Version};
-use crate::limits;
-use crate::runtime::{PendingSend, SendBuf, Stream, yield_now};
-use crate::server::pace::Pace;
+use super::link::Link;
+use super::output::Rest;
+use crate::http::h1::encode::{BodyFraming, CHUNK_END, LAST_CHUNK, encode_chunk_head};
+use crate::http::{Body, BodyStream, Part};
+use crate::runtime::{SendBuf, Stream};
+use crate::server::min_send_rate::MinimumSendRate;
+use crate::server::options::ServerOptions;
 use crate::server::transfer::Transfers;
 
-/// What of the request decides how its response is written.
-#[derive(Clone, Copy)]
-pub(super) struct Exchange {
-    pub version: Version,
-    pub is_head: bool,
-    pub keep_alive: bool,
-}
-
-/// A body that does not go out with the head in one piece.
-pub(super) struct Rest {
-    body: Body,
-    framing: BodyFraming,
-}
-
-impl Rest {
-    /// Whether only the connection's end can end the body.
-    pub fn ends_connection(&self) -> bool {
-        self.framing == BodyFraming::UntilClose
+/// Sends a body, after all that was gathered before it.
+///
+/// # Errors
+/// Of the socket; TimedOut when the client takes it too slowly; and what keeps the body from
+/// being sent as it was announced.
+pub(super) async fn send_rest(
+    link: &Link,
+    rest: Rest,
+    options: &ServerOptions,
+    transfers: &Transfers,
+) -> io::Result<()> {
+    let stream = &link.stream;
+    // The service looked at its files in this very turn; from here on it may wait.
+    let answered_ms = stream.shard().now_ms();
+    // What is on its way must have left before anything is sent past it.
+    link.settle(options).await?;
+    let gathered = link.output.borrow_mut().take_gathered();
+    let Some(mut head) = gathered else {
+        return Ok(());
+    };
+    let rate = &mut MinimumSendRate::new(stream.shard(), options);
+    if let Body::Stream(body) = rest.body {
+        let chunked = rest.framing == BodyFraming::Chunked;
+        return send_stream(link, head, body, chunked, options, rate).await;
     }
-}
-
-/// The sending side of a connection: what is gathered, and what is on its way.
-pub(super) struct Output {
-    gathered: Option<OutputBuf>,
-    pending: Option<PendingSend>,
-}
-
-impl Output {
-    pub fn new() -> Self {
-        Self {
-            gathered: None,
-            pending: None,
-        }
+    // The head goes out at once, with the first bytes of the body in its segment.
+    if let Some(sent) = stream.try_send(head.as_slice(), true)? {
+        head.advance(sent);
     }
-
-    pub fn gathered_bytes(&self) -> usize {
-        self.gathered.as_ref().map_or(0, |out| out.len())
-    }
-
-    pub fn is_idle(&self) -> bool {
-        self.pending.is_none() && self.gathered.is_none()
-    }
-
-    /// Looks after what was handed over. Ready with what the socket had no room for.
-    pub fn poll_pending(&mut self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<SendBuf>> {
-        let Some(pending) = &mut self.pending else {
-            return Poll::Pending;
-        };
-        match pending.poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(None)) => {
-                self.pending = None;
-                Poll::Pending
-            }
-            Poll::Ready(Ok(Some(rest))) => {
-                self.pending = None;
-                Poll::Ready(Ok(rest))
-            }
-            Poll::Ready(Err(e)) => {
-                self.pending = None;
-                Poll::Ready(Err(e))
-            }
-        }
-    }
-
-    /// Adds a response to what goes out next. A body that is short goes with it;
-    /// another is given back to be sent after.
-    pub fn put(
-        &mut self,
-        stream: &Stream,
-        response: Response,
-        exchange: Exchange,
-        date: &DateValue,
-    ) -> Option<Rest> {
-        let Exchange {
-            version,
-            is_head,
-            keep_alive,
-        } = exchange;
-        let framing = match response.status.is_bodiless() {
-            true => BodyFraming::None,
-            false => BodyFraming::of_stream(response.body.len(), version),
-        };
-        let plain = keep_alive && !is_head && version == Version::Http11;
-        if plain && let Some(prepared) = &response.prepared {
-            let ready = prepared.piece(date, || render(&response, framing, date));
-            if self.is_idle() && ready.len() > limits::COPY_BYTES_MAX {
-                self.pending = Some(stream.send_now(ready.clone()));
-            } else {
-                self.buffer(stream).extend_from_slice(&ready);
-            }
-            return None;
-        }
-        let out = self.buffer(stream);
-        let block = response.headers.as_bytes();
-        encode_head(
-            out,
-            version,
-            response.status,
-            block,
-            date,
-            framing,
-            keep_alive,
-        );
-        match response.body {
-            _ if is_head || framing == BodyFraming::None => None,
-            Body::Empty => None,
-            Body::Bytes(bytes) if bytes.len() <= limits::COPY_BYTES_MAX => {
-                out.extend_from_slice(&bytes);
-                None
-            }
-            body => Some(Rest { body, framing }),
-        }
-    }
-
-    fn buffer(&mut self, stream: &Stream) -> &mut OutputBuf {
-        self.gathered
-            .get_or_insert_with(|| stream.shard().output_pool().take())
-    }
-
-    /// Hands over what is gathered, unless something is on its way already.
-    pub fn hand_over(&mut self, stream: &Stream) {
-        if self.pending.is_none()
-            && let Some(out) = self.gathered.take()
-        {
-            self.pending = Some(stream.send_now(out));
-        }
-    }
-
-    /// Sends everything, and nothing will follow: the stream is about to be closed.
-    pub async fn finish(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
-        if self.pending.is_none()
-            && let Some(out) = self.gathered.take()
-        {
-            self.pending = Some(stream.send_last(out));
-            yield_now().await;
-            self.settle(stream, pace).await?;
-        }
-        self.flush(stream, pace).await
-    }
-
-    /// Sends everything, waiting for the client as long as it keeps up its pace.
-    pub async fn flush(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
-        while !self.is_idle() {
-            self.hand_over(stream);
-            // Handed over now, known after the next turn.
-            yield_now().await;
-            self.settle(stream, pace).await?;
-        }
-        Ok(())
-    }
-
-    async fn settle(&mut self, stream: &Stream, pace: &mut Pace) -> io::Result<()> {
-        let rest = poll_fn(|cx| {
-            Poll::Ready(match self.poll_pending(cx) {
-                Poll::Ready(result) => result.map(Some),
-                Poll::Pending => Ok(None),
-            })
-        })
-        .await?;
-        match rest {
-            Some(rest) => send_all(stream, rest, false, pace).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Sends a body, after all that was gathered before it.
-    pub async fn send_rest(
-        &mut self,
-        stream: &Stream,
-        rest: Rest,
-        pace: &mut Pace,
-        transfers: &Transfers,
-    ) -> io::Result<()> {
-        // The service looked at its files in this very turn; from here on it may wait.
-        let answered_ms = stream.shard().now_ms();
-        // What is on its way must have left before anything is sent past it.
-        while self.pending.is_some() {
-            yield_now().await;
-            self.settle(stream, pace).await?;
-        }
-        let Some(mut head) = self.gathered.take().map(SendBuf::from) else {
-            return Ok(());
-        };
-        // The head goes out at once, with the first bytes of the body in its segment.
-        if let Some(sent) = stream.try_send(head.as_slice(), true)? {
-            head.advance(sent);
-        }
-        send_all(stream, head, true, pace).await?;
-        match rest.body {
-            Body::Empty => Ok(()),
-            Body::Bytes(bytes) => send_all(stream, bytes.into(), false, pace).await,
-            Body::File(slice) => transfers.send_file(stream, &slice, pace, answered_ms).await,
-            Body::Parts(parts) => {
-                let last = parts.len().saturating_sub(1);
-                for (index, part) in parts.into_iter().enumerate() {
-                    match part {
-                        Part::Bytes(bytes) => {
-                            send_all(stream, bytes.into(), index < last, pace).await?;
-                        }
-                        Part::File(slice) => {
-                            transfers
-                                .send_file(stream, &slice, pace, answered_ms)
-                                .await?
-                        }
+    send_all(stream, head, true, rate).await?;
+    match rest.body {
+        Body::Empty | Body::Stream(_) => Ok(()),
+        Body::Bytes(bytes) => send_all(stream, bytes.into(), false, rate).await,
+        Body::File(slice) => transfers.send_file(stream, &slice, rate, answered_ms).await,
+        Body::Parts(parts) => {
+            let last = parts.len().saturating_sub(1);
+            for (index, part) in parts.into_iter().enumerate() {
+                match part {
+                    Part::Bytes(bytes) => {
+                        send_all(stream, bytes.into(), index < last, rate).await?;
+                    }
+                    Part::File(slice) => {
+                        transfers
+                            .send_file(stream, &slice, rate, answered_ms)
+                            .await?;
                     }
                 }
-                Ok(())
             }
-            Body::Stream(body) => {
-                let chunked = rest.framing == BodyFraming::Chunked;
-                self.send_stream(stream, body, chunked, pace).await
-            }
+            Ok(())
         }
     }
+}
 
-    async fn send_stream(
-        &mut self,
-        stream: &Stream,
-        mut body: Box<dyn BodyStream>,
-        chunked: bool,
-        pace: &mut Pace,
-    ) -> io::Result<()> {
-        let mut left = body.len();
-        while let Some(piece) = poll_fn(|cx| body.poll_next(cx)).await {
-            let piece = piece.map_err(|e| io::Error::other(e.to_string()))?;
-            if let Some(left) = &mut left {
-                // More than was announced would be taken for the next response.
-                *left = left
-                    .checked_sub(piece.len() as u64)
-                    .ok_or_else(|| io::Error::other("a body is longer than it said"))?;
+/// Sends a body that is made while it is sent. Its head leaves with the first piece if that is
+/// ready, and at once if it is not.
+async fn send_stream(
+    link: &Link,
+    head: SendBuf,
+    mut body: Box<dyn BodyStream>,
+    chunked: bool,
+    options: &ServerOptions,
+    rate: &mut MinimumSendRate,
+) -> io::Result<()> {
+    let stream = &link.stream;
+    let mut head = Some(head);
+    let mut left = body.len();
+    loop {
+        let ready = poll_fn(|cx| Poll::Ready(body.poll_next(cx))).await;
+        let next = match ready {
+            Poll::Ready(next) => next,
+            Poll::Pending => {
+                if let Some(head) = head.take() {
+                    send_all(stream, head, false, rate).await?;
+                }
+                let next = link.attend(options, poll_fn(|cx| body.poll_next(cx)));
+                let next = next.await?;
+                // The time that the service took is not the client's.
+                rate.restart();
+                next
             }
-            if piece.is_empty() {
-                continue;
-            }
+        };
+        let mut bufs: Vec<SendBuf> = head.take().into_iter().collect();
+        let Some(piece) = next else {
             if chunked {
-                let mut head = Vec::with_capacity(16);
-                encode_chunk_head(&mut head, piece.len());
-                let bufs = vec![head.into(), piece.into(), CHUNK_END.into()];
-                send_all_vectored(stream, bufs, pace).await?;
-            } else {
-                send_all(stream, piece.into(), false, pace).await?;
+                bufs.push(LAST_CHUNK.into());
             }
+            send_all_vectored(stream, bufs, rate).await?;
+            return match left {
+                Some(1..) => Err(io::Error::other("a body is shorter than it said")),
+                _ => Ok(()),
+            };
+        };
+        let piece = piece.map_err(|e| io::Error::other(e.to_string()))?;
+        if let Some(left) = &mut left {
+            // More than was announced would be taken for the next response.
+            *left = left
+                .checked_sub(piece.len() as u64)
+                .ok_or_else(|| io::Error::other("a body is longer than it said"))?;
         }
-        match (chunked, left) {
-            (true, _) => send_all(stream, LAST_CHUNK.into(), false, pace).await,
-            (false, Some(1..)) => Err(io::Error::other("a body is shorter than it said")),
-            (false, _) => Ok(()),
+        if !piece.is_empty() && chunked {
+            let mut size = Vec::with_capacity(16);
+            encode_chunk_head(&mut size, piece.len());
+            bufs.extend([size.into(), piece.into(), CHUNK_END.into()]);
+        } else if !piece.is_empty() {
+            bufs.push(piece.into());
         }
+        send_all_vectored(stream, bufs, rate).await?;
     }
 }
 
-/// Head and body of a response in one piece, for an HTTP/1.1 connection that stays open.
-fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Bytes {
-    let body: &[u8] = match &response.body {
-        Body::Bytes(bytes) => bytes,
-        _ => &[],
-    };
-    let mut out = Vec::with_capacity(body.len() + 512);
-    let block = response.headers.as_bytes();
-    encode_head(
-        &mut out,
-        Version::Http11,
-        response.status,
-        block,
-        date,
-        framing,
-        true,
-    );
-    out.extend_from_slice(body);
-    out.into()
-}
-
-/// Sends a buffer, waiting for the client as long as it keeps up its pace.
-pub(super) async fn send_all(
+/// Sends a buffer, waiting for the client as long as it keeps up the least rate.
+async fn send_all(
     stream: &Stream,
     mut buf: SendBuf,
     more: bool,
-    pace: &mut Pace,
+    rate: &mut MinimumSendRate,
 ) -> io::Result<()> {
     while !buf.is_empty() {
         let before = buf.len();
-        buf = pace.step(stream, stream.send(buf, more)).await?;
-        pace.moved((before - buf.len()) as u64);
+        buf = rate.step(stream, stream.send(buf, more)).await?;
+        rate.moved((before - buf.len()) as u64);
     }
     Ok(())
 }
@@ -305,13 +141,13 @@ pub(super) async fn send_all(
 async fn send_all_vectored(
     stream: &Stream,
     mut bufs: Vec<SendBuf>,
-    pace: &mut Pace,
+    rate: &mut MinimumSendRate,
 ) -> io::Result<()> {
     let left = |bufs: &[SendBuf]| bufs.iter().map(SendBuf::len).sum::<usize>();
     while !bufs.is_empty() {
         let before = left(&bufs);
-        bufs = pace.step(stream, stream.send_vectored(bufs, false)).await?;
-        pace.moved((before - left(&bufs)) as u64);
+        bufs = rate.step(stream, stream.send_vectored(bufs, false)).await?;
+        rate.moved((before - left(&bufs)) as u64);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use headwater::config::Config;
 use headwater::net::address::ListenAddr;
-use headwater::server::site::{self, Listen, Place};
+use headwater::server::file_service::{self, Listen, Placement};
 use headwater::server::{RunningServer, Server, ServerOptions, Service};
 use headwater::sys::cpu;
 use tempfile::TempDir;
@@ -111,7 +111,7 @@ impl Site {
         let mut config = Config::default();
         config.server.root = root;
         change(&mut config);
-        let place = Place {
+        let place = Placement {
             listen: vec![Listen {
                 address: "127.0.0.1:0".parse().expect("an address"),
                 keepalive: config.keepalive_policy(),
@@ -120,7 +120,7 @@ impl Site {
             cpus: vec![an_allowed_cpu()],
             task_cpus: headwater::sys::cpu::allowed().expect("the affinity"),
         };
-        let (server, banner) = site::start(&config, place, |_| {}).expect("a server");
+        let (server, banner) = file_service::start(&config, place, |_| {}).expect("a server");
         Site {
             running: Running::new(server, &banner.addresses[0]),
             dir,

@@ -1,4 +1,4 @@
-//! A folder as a service, and a server made from the configuration.
+//! A folder as a service, and a server built from the configuration.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::observation::Observation;
 use super::options::ServerOptions;
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
-use super::work::start_pool;
+use super::task_pool::start_pool;
 use crate::config::{CONGESTION_AUTO, Config};
 use crate::files::{Files, FilesOptions, SharedWork};
 use crate::http::{Coding, Head, ParseLimits, Response};
@@ -18,15 +18,16 @@ use crate::keepalive::{Policy, check};
 use crate::limits;
 use crate::net::activation;
 use crate::net::address::ListenAddr;
-use crate::net::listener::{ListenOptions, ListenerGroup};
+use crate::net::listener::ListenerGroup;
+use crate::net::options::ListenOptions;
 use crate::observe::Recorder;
 use crate::sys;
 use crate::tasks::SchedTrace;
 
 /// Serves a folder.
-struct Site(Files);
+struct FileService(Files);
 
-impl Service for Site {
+impl Service for FileService {
     fn try_call(&self, head: &Head<'_>) -> Option<Response> {
         self.0.try_respond(head)
     }
@@ -36,23 +37,23 @@ impl Service for Site {
     }
 }
 
-/// An address to listen on, and what is done about silent peers there.
+/// An address to listen on, with its keepalive policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub address: ListenAddr,
     pub keepalive: Policy,
 }
 
-/// Where a configured server listens and runs: its configuration's texts, understood.
+/// Where a server listens and which CPUs it uses, resolved from the configuration's texts.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Placement {
     pub listen: Vec<Listen>,
     pub admin: Option<ListenAddr>,
     pub cpus: Vec<usize>,
     pub task_cpus: Vec<usize>,
 }
 
-/// What an operator wants to see when the server is up.
+/// What a server says about itself once it is up.
 #[derive(Debug)]
 pub struct Banner {
     pub addresses: Vec<ListenAddr>,
@@ -116,12 +117,12 @@ impl fmt::Display for Banner {
 ///
 /// # Errors
 /// Everything that keeps it from serving: an address in use, a folder that
-/// can't be opened, an io_uring that is not to be had.
+/// can't be opened, an io_uring that the host does not allow.
 ///
-/// What an operator should know while it runs is told to `report`, a line at a time.
+/// While it runs, what an operator should know is passed to `report`, a line at a time.
 pub fn start(
     config: &Config,
-    place: Place,
+    placement: Placement,
     report: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static,
 ) -> Result<(RunningServer, Banner), ServeError> {
     let (_, descriptors) = sys::rlimit::raise_open_files().map_err(|e| {
@@ -130,14 +131,14 @@ pub fn start(
     let mut options = server_options(config);
     // Each connection needs a descriptor, and some are for files and the program itself.
     let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let cached = place.cpus.len().saturating_mul(config.cache.files);
+    let cached = placement.cpus.len().saturating_mul(config.cache.files);
     let room = room
         .saturating_sub(cached)
         .saturating_sub(limits::DESCRIPTORS_RESERVED)
         .max(room / 2);
     options.connections_max = options.connections_max.min(room);
     let listen_options = ListenOptions {
-        steer_by_cpu: config.server.steer_by_cpu.then(|| place.cpus.clone()),
+        steer_by_cpu: config.server.steer_by_cpu.then(|| placement.cpus.clone()),
         congestion: config
             .socket
             .congestion
@@ -150,19 +151,22 @@ pub fn start(
         keepalive: Some(config.keepalive_policy()),
         ..ListenOptions::default()
     };
-    let inherited = activation::inherited(place.cpus.len(), &listen_options)
+    let inherited = activation::inherited(placement.cpus.len(), &listen_options)
         .map_err(|e| ServeError::Service(e.to_string()))?;
-    let groups = if inherited.is_empty() {
-        bind(&place, &listen_options)?
-    } else {
-        inherited
+    let ignored = match inherited.is_empty() {
+        true => None,
+        false => ignored_listen(config),
     };
-    let mut server = Server::with_groups(place.cpus.clone(), groups, options.clone())?;
-    if let Some(admin) = &place.admin {
+    let groups = match inherited.is_empty() {
+        true => bind(&placement, &listen_options)?,
+        false => inherited,
+    };
+    let mut server = Server::with_groups(placement.cpus.clone(), groups, options.clone())?;
+    if let Some(admin) = &placement.admin {
         server = server.with_admin(admin)?;
     }
     let observation = observation(config, report);
-    let pool = start_pool(&config.tasks, &place.task_cpus, &observation.recorder)?;
+    let pool = start_pool(&config.tasks, &placement.task_cpus, &observation.recorder)?;
     if config.observe.schedtrace > 0 {
         let trace = SchedTrace {
             period: Duration::from_millis(config.observe.schedtrace),
@@ -181,39 +185,57 @@ pub fn start(
         addresses: server.addresses(),
         admin: server.admin_address(),
         root: shown.display().to_string(),
-        cpus: place.cpus.clone(),
+        cpus: placement.cpus.clone(),
         kernel: sys::probe::kernel_release().unwrap_or_else(|_| "unknown".to_owned()),
         connections_max: options.connections_max,
         descriptors,
         idle_timeout_ms: options.idle_timeout_ms,
-        warnings: [server.warnings(), keepalive_warnings(&place.listen)].concat(),
+        warnings: ignored
+            .into_iter()
+            .chain(server.warnings())
+            .chain(keepalive_warnings(&placement.listen))
+            .collect(),
     };
     let mut files = files_options(config);
     // Cached files may take half of the descriptors that connections leave.
     let spare = usize::try_from(descriptors).unwrap_or(usize::MAX) - room;
-    files.cache_files = files.cache_files.min(spare / 2 / place.cpus.len().max(1));
+    files.cache_files = files
+        .cache_files
+        .min(spare / 2 / placement.cpus.len().max(1));
     let running = server.start(move |shard| {
         let files = Files::new(shard, &root, files.clone(), &shared_work);
         files
-            .map(Site)
+            .map(FileService)
             .map_err(|e| ServeError::Service(e.to_string()))
     })?;
     Ok((running, banner))
 }
 
-fn bind(place: &Place, options: &ListenOptions) -> Result<Vec<ListenerGroup>, ServeError> {
-    let groups = place.listen.iter().map(|listen| {
+fn bind(placement: &Placement, options: &ListenOptions) -> Result<Vec<ListenerGroup>, ServeError> {
+    let groups = placement.listen.iter().map(|listen| {
         let options = ListenOptions {
             keepalive: Some(listen.keepalive),
             ..options.clone()
         };
         Ok(ListenerGroup::bind(
             &listen.address,
-            place.cpus.len(),
+            placement.cpus.len(),
             &options,
         )?)
     });
     groups.collect()
+}
+
+/// Says that addresses were configured which a socket-activated start does not listen on.
+fn ignored_listen(config: &Config) -> Option<String> {
+    let listen = &config.server.listen;
+    (*listen != Config::default().server.listen).then(|| {
+        format!(
+            "the service manager passed the sockets to listen on, so --listen {} is ignored; \
+             set the addresses with ListenStream= in the .socket unit",
+            listen.join(", ")
+        )
+    })
 }
 
 /// What contradicts itself in the keepalive policies, each sentence once.
@@ -256,6 +278,8 @@ fn server_options(config: &Config) -> ServerOptions {
         body_bytes_max: config.limits.body_bytes,
         header_timeout_ms: config.timeouts.header_ms,
         body_timeout_ms: config.timeouts.body_ms,
+        body_rate_bytes_per_s_min: config.timeouts.body_rate_bytes_per_s,
+        half_close_timeout_ms: config.timeouts.half_close_ms,
         idle_timeout_ms: config.timeouts.idle_ms,
         send_period_ms: config.timeouts.send_period_ms,
         send_rate_bytes_per_s_min: config.timeouts.send_rate_bytes_per_s,

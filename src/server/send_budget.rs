@@ -1,41 +1,42 @@
-//! How much file data a shard passes to sockets in one turn.
+//! How much file data all downloads of one shard send in one turn.
 //!
-//! `sendfile(2)` works on the shard itself, so what all downloads together take
-//! of a turn is what a small request beside them waits. They pass one by one, in the
-//! order in which they came, until the turn's share is used up; the next in line goes
-//! on in the next turn.
+//! `sendfile(2)` runs on the shard itself, so the time that all downloads together take of a turn
+//! is the time that a small request beside them waits. Downloads send one after another, in the
+//! order in which they asked, until the turn's budget is spent; the next one goes on in the next
+//! turn.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 
-use super::line::{Line, Place};
+use super::wait_queue::{WaitQueue, Waiter};
 use crate::limits;
 use crate::runtime::Shard;
 
-pub(super) struct Turnstile {
+/// The budget of a turn, [`limits::SEND_TURN_BYTES`], shared fairly by the shard's downloads.
+pub(super) struct SendBudget {
     shard: Shard,
     turn: Cell<u64>,
     left_bytes: Cell<usize>,
-    line: Line,
+    queue: WaitQueue,
 }
 
-impl Turnstile {
+impl SendBudget {
     pub fn new(shard: &Shard) -> Self {
         Self {
             shard: shard.clone(),
             turn: Cell::new(0),
             left_bytes: Cell::new(0),
-            line: Line::default(),
+            queue: WaitQueue::default(),
         }
     }
 
-    /// Waits for a place in a turn. Whoever passes must call [`spent`](Self::spent)
-    /// before it waits for anything else.
-    pub async fn pass(&self) {
-        let mut waiting = Waiting(self, self.line.place());
+    /// Waits for the right to send one piece. The caller must call [`spend`](Self::spend) before
+    /// it waits for anything else.
+    pub async fn acquire(&self) {
+        let mut acquiring = Acquiring(self, self.queue.waiter());
         poll_fn(|cx| {
-            let poll = waiting.1.poll_leave(self.has_room(), cx);
-            if poll.is_pending() && waiting.1.is_first() {
+            let poll = acquiring.1.poll_leave(self.has_budget(), cx);
+            if poll.is_pending() && acquiring.1.is_first() {
                 self.shard.wake_next_turn(cx.waker());
             }
             poll
@@ -43,15 +44,16 @@ impl Turnstile {
         .await;
     }
 
-    /// So much was sent; the next may pass, now or in the next turn.
-    pub fn spent(&self, bytes: usize) {
+    /// Takes what was sent off the turn's budget and wakes the next download, now or in the
+    /// next turn.
+    pub fn spend(&self, bytes: usize) {
         let left = self.left_bytes.get().saturating_sub(bytes);
         self.left_bytes.set(left);
-        self.call_next();
+        self.wake_first();
     }
 
-    fn call_next(&self) {
-        if let Some(waker) = self.line.first() {
+    fn wake_first(&self) {
+        if let Some(waker) = self.queue.first() {
             match self.left_bytes.get() {
                 0 => self.shard.wake_next_turn(&waker),
                 _ => waker.wake(),
@@ -59,7 +61,7 @@ impl Turnstile {
         }
     }
 
-    fn has_room(&self) -> bool {
+    fn has_budget(&self) -> bool {
         let turn = self.shard.turn();
         if self.turn.replace(turn) != turn {
             self.left_bytes.set(limits::SEND_TURN_BYTES);
@@ -68,13 +70,13 @@ impl Turnstile {
     }
 }
 
-/// Whoever gives up its place makes way for the next.
-struct Waiting<'t>(&'t Turnstile, Place<'t>);
+/// A download that gives up while it waits wakes the next one.
+struct Acquiring<'b>(&'b SendBudget, Waiter<'b>);
 
-impl Drop for Waiting<'_> {
+impl Drop for Acquiring<'_> {
     fn drop(&mut self) {
         if self.1.leave() {
-            self.0.call_next();
+            self.0.wake_first();
         }
     }
 }
@@ -89,32 +91,32 @@ mod tests {
     use super::*;
     use crate::runtime::{Runtime, yield_now};
 
-    /// Runs `n` senders of `rounds` rounds each and gives the order in which they passed,
+    /// Runs `n` senders of `rounds` rounds each and gives the order in which they sent,
     /// with the turn.
-    fn passes(n: usize, rounds: usize, bytes: usize) -> Vec<(u64, usize)> {
-        let (report, passes) = std::sync::mpsc::channel();
+    fn sends(n: usize, rounds: usize, bytes: usize) -> Vec<(u64, usize)> {
+        let (report, sends) = std::sync::mpsc::channel();
         let cpus = crate::sys::cpu::allowed().unwrap()[..1].to_vec();
         let runtime = Runtime::new(cpus).unwrap().unpinned();
         let root = move |shard: Shard| {
             let report = report.clone();
             async move {
-                let turnstile = Rc::new(Turnstile::new(&shard));
+                let budget = Rc::new(SendBudget::new(&shard));
                 let log = Rc::new(RefCell::new(Vec::new()));
                 let tasks: Vec<_> = (0..n)
                     .map(|who| {
-                        let (turnstile, log) = (Rc::clone(&turnstile), Rc::clone(&log));
+                        let (budget, log) = (Rc::clone(&budget), Rc::clone(&log));
                         let shard = shard.clone();
                         shard.clone().spawn(async move {
                             for _ in 0..rounds {
-                                turnstile.pass().await;
+                                budget.acquire().await;
                                 log.borrow_mut().push((shard.turn(), who));
-                                turnstile.spent(bytes);
+                                budget.spend(bytes);
                             }
                         })
                     })
                     .collect();
                 // One that gives up while it waits must not hold up the others.
-                let mut gone = Box::pin(turnstile.pass());
+                let mut gone = Box::pin(budget.acquire());
                 let _ = std::future::poll_fn(|cx| Poll::Ready(gone.as_mut().poll(cx))).await;
                 drop(gone);
                 for task in tasks {
@@ -125,12 +127,12 @@ mod tests {
             }
         };
         runtime.run(root).unwrap();
-        passes.recv().unwrap()
+        sends.recv().unwrap()
     }
 
     #[test]
-    fn a_turn_lets_no_more_pass_than_its_share() {
-        let log = passes(8, 5, limits::SEND_TURN_BYTES / 2);
+    fn a_turn_sends_no_more_than_its_budget() {
+        let log = sends(8, 5, limits::SEND_TURN_BYTES / 2);
         assert_eq!(log.len(), 40);
         for turn in log.iter().map(|(turn, _)| turn) {
             assert!(log.iter().filter(|(t, _)| t == turn).count() <= 2);
@@ -138,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn nobody_passes_twice_before_the_others_have_once() {
-        let log = passes(8, 5, limits::SEND_TURN_BYTES);
+    fn no_download_sends_twice_before_the_others_have_once() {
+        let log = sends(8, 5, limits::SEND_TURN_BYTES);
         for round in log.chunks(8) {
             let mut who: Vec<_> = round.iter().map(|(_, who)| *who).collect();
             who.sort();

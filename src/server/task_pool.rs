@@ -1,4 +1,4 @@
-//! The pool of tasks of a server: what would hold up a shard is done there.
+//! The pool that runs the CPU work of a server, so that it does not hold up a shard.
 
 use super::error::ServeError;
 use crate::config::{SCHEDULING_BATCH, SCHEDULING_IDLE, Tasks};

@@ -1,0 +1,286 @@
+//! The sending direction of a connection: what is gathered, and what is on its way.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use crate::buffers::OutputBuf;
+use crate::http::h1::encode::{BodyFraming, encode_head};
+use crate::http::{Body, DateValue, Response, Version};
+use crate::limits;
+use crate::runtime::{PendingSend, SendBuf, Sending, Stream};
+use crate::server::min_send_rate::MinimumSendRate;
+use crate::server::options::ServerOptions;
+
+/// What of the request decides how its response is written.
+#[derive(Clone, Copy)]
+pub(super) struct Exchange {
+    pub version: Version,
+    pub is_head: bool,
+    pub keep_alive: bool,
+    /// The client has said that it sends nothing after this request.
+    pub client_closes: bool,
+}
+
+/// A body that does not go out with the head in one piece.
+pub(super) struct Rest {
+    pub body: Body,
+    pub framing: BodyFraming,
+}
+
+impl Rest {
+    /// Whether only the connection's end can end the body.
+    pub fn ends_connection(&self) -> bool {
+        self.framing == BodyFraming::UntilClose
+    }
+
+    /// Whether so little is sent that the socket may be left alone with it.
+    pub fn is_small(&self) -> bool {
+        let len = self.body.len();
+        len.is_some_and(|len| len <= limits::UNACKNOWLEDGED_AT_CLOSE_BYTES_MAX)
+    }
+}
+
+/// How far [`Output::poll`] is to come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// As far as it gets; a success with nothing behind it wakes no task.
+    Progress,
+    /// What is on its way has been taken by the socket.
+    Settled,
+    /// Everything has been taken by the socket.
+    Empty,
+}
+
+pub(super) struct Output {
+    gathered: Option<OutputBuf>,
+    under_way: UnderWay,
+}
+
+/// At most one send of a connection is under way.
+enum UnderWay {
+    Nothing,
+    /// Handed over in this turn of the shard; it succeeds without a word.
+    Silent(PendingSend, u64),
+    /// The socket was full; this waits for room.
+    Blocked(Box<Blocked>),
+}
+
+struct Blocked {
+    send: Sending,
+    bytes: usize,
+    rate: MinimumSendRate,
+}
+
+impl Output {
+    pub fn new() -> Self {
+        Self {
+            gathered: None,
+            under_way: UnderWay::Nothing,
+        }
+    }
+
+    pub fn gathered_bytes(&self) -> usize {
+        self.gathered.as_ref().map_or(0, |out| out.len())
+    }
+
+    /// Takes what was gathered, to send it by other means. Nothing may be under way.
+    pub fn take_gathered(&mut self) -> Option<SendBuf> {
+        self.gathered.take().map(SendBuf::from)
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.gathered.is_none() && matches!(self.under_way, UnderWay::Nothing)
+    }
+
+    /// Whether the socket has no room.
+    pub fn is_blocked(&self) -> bool {
+        matches!(self.under_way, UnderWay::Blocked(_))
+    }
+
+    /// Adds a response to what goes out next. A body that is short goes with it;
+    /// another is given back to be sent after.
+    pub fn put(
+        &mut self,
+        stream: &Stream,
+        response: Response,
+        exchange: Exchange,
+        date: &DateValue,
+    ) -> Option<Rest> {
+        let Exchange {
+            version,
+            is_head,
+            keep_alive,
+            ..
+        } = exchange;
+        let framing = match response.status.is_bodiless() {
+            true => BodyFraming::None,
+            false => BodyFraming::of_stream(response.body.len(), version),
+        };
+        let plain = keep_alive && !is_head && version == Version::Http11;
+        if plain && let Some(prepared) = &response.prepared {
+            let ready = prepared.piece(date, || render(&response, framing, date));
+            if self.is_idle() && ready.len() > limits::COPY_BYTES_MAX {
+                self.start(stream, ready.clone());
+            } else {
+                self.buffer(stream).extend_from_slice(&ready);
+            }
+            return None;
+        }
+        let out = self.buffer(stream);
+        let block = response.headers.as_bytes();
+        encode_head(
+            out,
+            version,
+            response.status,
+            block,
+            date,
+            framing,
+            keep_alive,
+        );
+        match response.body {
+            _ if is_head || framing == BodyFraming::None => None,
+            Body::Empty => None,
+            Body::Bytes(bytes) if bytes.len() <= limits::COPY_BYTES_MAX => {
+                out.extend_from_slice(&bytes);
+                None
+            }
+            body => Some(Rest { body, framing }),
+        }
+    }
+
+    /// Adds bytes that are no response of their own, such as `100 Continue`.
+    pub fn put_bytes(&mut self, stream: &Stream, bytes: &[u8]) {
+        self.buffer(stream).extend_from_slice(bytes);
+    }
+
+    fn buffer(&mut self, stream: &Stream) -> &mut OutputBuf {
+        self.gathered
+            .get_or_insert_with(|| stream.shard().output_pool().take())
+    }
+
+    fn start(&mut self, stream: &Stream, buf: impl Into<SendBuf>) {
+        let send = stream.send_now(buf);
+        self.under_way = UnderWay::Silent(send, stream.shard().turn());
+    }
+
+    /// Hands over what is gathered, unless something is on its way already.
+    pub fn hand_over(&mut self, stream: &Stream) {
+        if matches!(self.under_way, UnderWay::Nothing)
+            && let Some(out) = self.gathered.take()
+        {
+            self.start(stream, out);
+        }
+    }
+
+    /// As [`hand_over`](Self::hand_over), for the last bytes before the stream is shut down or
+    /// closed, so that they share a segment with the FIN.
+    pub fn hand_over_last(&mut self, stream: &Stream) {
+        if matches!(self.under_way, UnderWay::Nothing)
+            && let Some(out) = self.gathered.take()
+        {
+            let send = stream.send_last(out);
+            self.under_way = UnderWay::Silent(send, stream.shard().turn());
+        }
+    }
+
+    /// Sends on. Ready once `goal` is reached.
+    ///
+    /// # Errors
+    /// Of the socket, or TimedOut when the client takes what was sent too slowly.
+    pub fn poll(
+        &mut self,
+        stream: &Stream,
+        options: &ServerOptions,
+        goal: Goal,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.under_way {
+                UnderWay::Nothing => {
+                    if goal == Goal::Settled || self.gathered.is_none() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.hand_over(stream);
+                }
+                UnderWay::Silent(send, turn) => match send.poll(cx) {
+                    Poll::Ready(rest) => {
+                        self.under_way = UnderWay::Nothing;
+                        if let Some(rest) = rest? {
+                            self.under_way = UnderWay::blocked(stream, rest, options);
+                        }
+                    }
+                    Poll::Pending => {
+                        // A success wakes no task in the turn in which the send was handed over.
+                        let wants_success = goal != Goal::Progress || self.gathered.is_some();
+                        if wants_success && *turn == stream.shard().turn() {
+                            stream.shard().wake_next_turn(cx.waker());
+                        }
+                        return Poll::Pending;
+                    }
+                },
+                UnderWay::Blocked(blocked) => {
+                    let sent = ready!(blocked.poll(stream, cx));
+                    self.under_way = UnderWay::Nothing;
+                    sent?;
+                }
+            }
+        }
+    }
+}
+
+impl UnderWay {
+    fn blocked(stream: &Stream, rest: SendBuf, options: &ServerOptions) -> Self {
+        Self::Blocked(Box::new(Blocked {
+            bytes: rest.len(),
+            send: stream.start_send(rest),
+            rate: MinimumSendRate::new(stream.shard(), options),
+        }))
+    }
+}
+
+impl Blocked {
+    fn poll(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.send.poll(cx) {
+                Poll::Ready(Ok(rest)) => {
+                    self.rate.moved((self.bytes - rest.len()) as u64);
+                    if rest.is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.bytes = rest.len();
+                    self.send = stream.start_send(rest);
+                }
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Pending => {
+                    return self
+                        .rate
+                        .poll_too_slow(stream, cx)
+                        .map(|()| Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+    }
+}
+
+/// Head and body of a response in one piece, for an HTTP/1.1 connection that stays open.
+fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Bytes {
+    let body: &[u8] = match &response.body {
+        Body::Bytes(bytes) => bytes,
+        _ => &[],
+    };
+    let mut out = Vec::with_capacity(body.len() + 512);
+    let block = response.headers.as_bytes();
+    encode_head(
+        &mut out,
+        Version::Http11,
+        response.status,
+        block,
+        date,
+        framing,
+        true,
+    );
+    out.extend_from_slice(body);
+    out.into()
+}
