@@ -20,7 +20,6 @@ const LONG_FUNCTIONS: &[&str] = &[
     "src/runtime/ring/entries.rs",
     "src/runtime/ring/preflight.rs",
     "src/server/admin/metrics.rs",
-    "src/server/site.rs",
     "src/server/file_service.rs",
     "src/tuning/doctor/nic.rs",
     "tests/load/report.rs",
