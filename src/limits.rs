@@ -510,6 +510,44 @@ pub const METRIC_BUCKETS: [f64; 10] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.
 /// The quantiles that pages and metrics tell of a distribution.
 pub const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
+/// Records of one batch of the access log: some 50 KB, and with the texts…
+pub const ACCESS_LOG_BATCH_RECORDS: usize = 512;
+/// …for which a batch has this much.
+pub const ACCESS_LOG_BATCH_BYTES: usize = 64 * 1024;
+/// Batches of one shard, full, being filled or at the writer: 2 MB. While the writer has all of
+/// them, records are dropped and counted.
+pub const ACCESS_LOG_BATCHES: usize = 16;
+/// A text of a record, such as a request line; more of it is not logged.
+pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Fields of a request that a format may tell of.
+pub const ACCESS_LOG_HEADERS_MAX: usize = 16;
+/// A template for the access log's lines.
+pub const ACCESS_LOG_FORMAT_BYTES_MAX: usize = 4096;
+/// A record is handed to the writer one to two of these after its request has ended.
+pub const ACCESS_LOG_TICK_MS: u64 = 50;
+/// Lines that the writer makes before it writes them.
+pub const ACCESS_LOG_LINES_BYTES: usize = 256 * 1024;
+/// How often the writer looks whether the log was renamed or removed.
+pub const ACCESS_LOG_LOOK_MS: u64 = 1_000;
+/// Pause before a write that has failed is tried again.
+pub const ACCESS_LOG_RETRY_MS: u64 = 100;
+/// The least time between two messages about a log that can't be written.
+pub const ACCESS_LOG_TELL_MS: u64 = 60_000;
+/// How long the program's end waits for a log that takes nothing.
+pub const ACCESS_LOG_EXIT_MS: u64 = 1_000;
+/// Old files of the access log that stay, unless told otherwise…
+pub const ACCESS_LOG_KEEP: usize = 7;
+/// …and how many may.
+pub const ACCESS_LOG_KEEP_CEILING: usize = 10_000;
+/// How old a file of the access log may be told to get: some ten years.
+pub const ACCESS_LOG_AGE_MS_CEILING: u64 = 3650 * 24 * 3600 * 1000;
+/// Requests that have ended whose memory one shard keeps for others…
+pub const ACCESS_LOG_SPARE_RECORDS: usize = 64;
+/// …and what each may hold.
+pub const ACCESS_LOG_SPARE_BYTES: usize = 1024;
+/// What a pipe with room takes at once (PIPE_BUF).
+pub const PIPE_PIECE_BYTES: usize = 4096;
+
 // ---- the host's settings -------------------------------------------------------
 
 /// The longest value of a setting that is read; the kernel gives no more than a page.
@@ -537,5 +575,6 @@ const _: () = assert!(READ_AHEAD_BYTES_MAX >= RECV_BUFFER_BYTES);
 const _: () = assert!(HEAD_BYTES_MAX <= HEAD_BYTES_CEILING && HEADERS_MAX <= HEADERS_CEILING);
 const _: () = assert!(TASK_QUEUE.is_power_of_two() && TASK_QUEUE < 1 << 31);
 const _: () = assert!(TASKS_LIVE_MAX.is_multiple_of(TASK_CHUNK) && TASKS_LIVE_MAX <= 1 << 32);
+const _: () = assert!(ACCESS_LOG_TEXT_BYTES_MAX < ACCESS_LOG_BATCH_BYTES);
 const _: () = assert!(TASK_CLASSES_MAX <= 1 << 8 && TASK_POOLS_MAX <= 1 << 16);
 const _: () = assert!(TASK_WORKERS_MAX + TASK_SPARES_MAX < 1 << 15);

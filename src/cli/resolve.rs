@@ -7,7 +7,7 @@ use super::listen::listen;
 use crate::config::{ConfigError, Effective, Problem};
 use crate::limits;
 use crate::net::address::ListenAddr;
-use crate::server::file_service::Listen;
+use crate::server::file_service::{Listen, access_log_format};
 use crate::sys::cpu;
 
 /// What the texts of a configuration mean on this host.
@@ -77,6 +77,9 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
         None => cpus.clone(),
         cores => self::cpus(effective, "tasks.cores", cores)?,
     };
+    if let Err(error) = access_log_format(config) {
+        return Err(effective.error("access_log.format", Problem::Refused(error.into())));
+    }
     Ok(Resolved {
         listen: listeners,
         admin,

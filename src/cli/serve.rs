@@ -12,6 +12,7 @@ use super::resolve::{Resolved, ranges, resolve};
 use super::{fail, print, say};
 use crate::config::{self, Config, ConfigError, Effective};
 use crate::limits;
+use crate::observe::access_log::AccessLog;
 use crate::server::Stopper;
 use crate::server::file_service::{self, Placement};
 use crate::sys::signal::{self, Signal};
@@ -23,6 +24,7 @@ EXAMPLES:
   headwater serve /srv/videos --listen :80 --browse
   headwater serve /srv --listen 127.0.0.1:8080 --listen unix:/run/headwater.sock
   headwater serve /srv --cores 0-3 --cache-bytes 256MiB
+  headwater serve /srv --access-log /var/log/headwater.log --access-log-format json
   headwater serve --config /etc/headwater.toml --check
 
 Sizes are written 64KiB, 1MB or 4096, times 75s, 500ms or 2m.
@@ -122,7 +124,8 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
     }
     let stopper = running.stopper();
     let drain_ms = config.timeouts.drain_ms;
-    thread::spawn(move || obey_signals(&stopper, drain_ms));
+    let access_log = running.access_log();
+    thread::spawn(move || obey_signals(&stopper, drain_ms, access_log.as_ref()));
     match running.join() {
         Ok(end) => {
             if end.cut.total() > 0 {
@@ -148,8 +151,9 @@ fn host(cpus: Vec<usize>, config: &Config) -> Host {
     Host::tree("/", asked)
 }
 
-/// The first SIGTERM, SIGINT or SIGQUIT drains, the second ends the server at once.
-fn obey_signals(stopper: &Stopper, drain_ms: u64) {
+/// The first SIGTERM, SIGINT or SIGQUIT drains, the second ends the server at once. SIGUSR1 has
+/// the access log opened anew.
+fn obey_signals(stopper: &Stopper, drain_ms: u64, access_log: Option<&AccessLog>) {
     while let Ok(signal) = signal::wait() {
         match signal {
             Signal::Terminate | Signal::Interrupt | Signal::Quit if stopper.is_draining() => {
@@ -169,7 +173,8 @@ fn obey_signals(stopper: &Stopper, drain_ms: u64) {
                     "headwater: SIGHUP: the configuration is read at the start only; restart to change it"
                 ));
             }
-            Signal::User1 | Signal::User2 => {}
+            Signal::User1 => access_log.into_iter().for_each(AccessLog::reopen),
+            Signal::User2 => {}
         }
     }
 }

@@ -15,6 +15,11 @@ pub const SCHEDULING_IDLE: &str = "idle";
 /// SCHED_BATCH: see [`Tasks::scheduling`].
 pub const SCHEDULING_BATCH: &str = "batch";
 
+/// See [`AccessLog::query`].
+pub const QUERY_KEEP: &str = "keep";
+/// See [`AccessLog::query`].
+pub const QUERY_DROP: &str = "drop";
+
 /// Everything an operator may choose. Plain data: nothing is opened or resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Config {
@@ -36,6 +41,8 @@ pub struct Config {
     pub socket: Socket,
     /// What the server reports about itself.
     pub observe: Observe,
+    /// A line for each request.
+    pub access_log: AccessLog,
 }
 
 /// What is served and where.
@@ -197,6 +204,23 @@ pub struct Observe {
     pub scheddetail: bool,
 }
 
+/// A line for each request; `observe::access_log` gives the texts their meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The file, or `-` for standard output; `None`: there is no log.
+    pub file: Option<String>,
+    /// A format's name or a template; `None`: the combined format.
+    pub format: Option<String>,
+    /// [`QUERY_KEEP`] or [`QUERY_DROP`]; `None`: values that look secret are replaced.
+    pub query: Option<String>,
+    /// Size before which a new file is begun, in bytes; 0: any.
+    pub rotate_bytes: u64,
+    /// Age at which a new file is begun, in milliseconds; 0: any.
+    pub rotate_age_ms: u64,
+    /// Old files that stay.
+    pub keep: usize,
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
@@ -343,6 +367,19 @@ impl Default for Observe {
             stall_ms: limits::STALL_LIMIT_MS,
             schedtrace: 0,
             scheddetail: false,
+        }
+    }
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self {
+            file: None,
+            format: None,
+            query: None,
+            rotate_bytes: 0,
+            rotate_age_ms: 0,
+            keep: limits::ACCESS_LOG_KEEP,
         }
     }
 }

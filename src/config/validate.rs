@@ -2,7 +2,7 @@
 
 use super::error::{ConfigError, Problem, ValueSource};
 use super::field::{FIELDS, Field, FieldKind};
-use super::model::{Config, SCHEDULING_BATCH, SCHEDULING_IDLE};
+use super::model::{Config, QUERY_DROP, QUERY_KEEP, SCHEDULING_BATCH, SCHEDULING_IDLE};
 use super::value::Value;
 use crate::limits;
 
@@ -99,6 +99,15 @@ impl Config {
                 "tasks.scheduling",
                 scheduling,
                 "\"idle\", \"batch\" or \"normal\"",
+            ));
+        }
+        if let Some(rule) = &self.access_log.query
+            && ![QUERY_KEEP, QUERY_DROP].contains(&rule.as_str())
+        {
+            return Err(invalid(
+                "access_log.query",
+                rule,
+                "\"redact\", \"drop\" or \"keep\"",
             ));
         }
         if self.socket.unix_mode > 0o777 {

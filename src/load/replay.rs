@@ -1,9 +1,13 @@
-//! Access logs as loads: the common and combined formats of Apache and nginx.
+//! Access logs as loads: the common and combined formats of Apache and nginx, and the JSON and
+//! logfmt forms of headwater's own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
+
+use serde::Deserialize;
 
 use super::plan::Replay;
 use crate::limits;
@@ -131,8 +135,8 @@ impl Log {
         }
         if self.malformed > 0 {
             notes.push(format!(
-                "{} lines of the log were left out that are in neither the common nor the combined \
-                 format; the first is line {}",
+                "{} lines of the log were left out that are in none of the formats that \
+                 are read; the first is line {}",
                 self.malformed, self.malformed_first
             ));
         }
@@ -168,6 +172,11 @@ enum Line {
 /// Reads `… [time] "method target HTTP/version" …`. What stands before the time and behind the
 /// request does not matter, so that formats with more fields are read too.
 fn parse(line: &[u8]) -> Line {
+    match line {
+        [b'{', ..] => return parse_members(serde_json::from_slice(line).ok()),
+        _ if line.starts_with(LOGFMT_BEGIN) => return parse_members(logfmt_members(line)),
+        _ => {}
+    }
     let opens = line.iter().enumerate().filter(|(_, byte)| **byte == b'[');
     let Some((at, second)) = opens
         .map(|(at, _)| at + 1)
@@ -188,6 +197,13 @@ fn parse(line: &[u8]) -> Line {
         // What was no request is logged too: "-", or the bytes of another protocol.
         _ => return Line::Other,
     };
+    match unescaped(target) {
+        Some(target) => replayed(second, method, &target),
+        None => Line::Other,
+    }
+}
+
+fn replayed(second: i64, method: &[u8], target: &[u8]) -> Line {
     let method = match method {
         b"GET" => "GET ",
         b"HEAD" => "HEAD ",
@@ -202,6 +218,56 @@ fn parse(line: &[u8]) -> Line {
     }
 }
 
+/// What a replay needs of a line in JSON or logfmt.
+#[derive(Debug, Default, Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(rename = "http.request.method")]
+    method: Option<Cow<'a, str>>,
+    #[serde(rename = "url.original")]
+    target: Option<Cow<'a, str>>,
+}
+
+fn parse_members(members: Option<Members<'_>>) -> Line {
+    let Some((second, members)) =
+        members.and_then(|members| Some((utc_time(members.timestamp.as_bytes())?, members)))
+    else {
+        return Line::Malformed;
+    };
+    match (members.method, members.target) {
+        (Some(method), Some(target)) => replayed(second, method.as_bytes(), target.as_bytes()),
+        _ => Line::Other,
+    }
+}
+
+const LOGFMT_BEGIN: &[u8] = b"time=";
+
+/// Reads `key=value` pairs, a value bare or as a JSON string.
+fn logfmt_members(line: &[u8]) -> Option<Members<'_>> {
+    let mut members = Members::default();
+    let mut rest = std::str::from_utf8(line).ok()?;
+    while let Some((key, behind)) = rest.split_once('=') {
+        let value: Cow<'_, str> = if behind.starts_with('"') {
+            let mut strings = serde_json::Deserializer::from_str(behind).into_iter::<String>();
+            let text = strings.next()?.ok()?;
+            rest = &behind[strings.byte_offset()..];
+            text.into()
+        } else {
+            let end = behind.find(' ').unwrap_or(behind.len());
+            rest = &behind[end..];
+            behind[..end].into()
+        };
+        match key.trim_start() {
+            "time" => members.timestamp = value,
+            "method" => members.method = Some(value),
+            "target" => members.target = Some(value),
+            _ => {}
+        }
+    }
+    Some(members)
+}
+
 /// What stands before the closing quote, which nginx writes as `\x22` within and Apache as `\"`.
 fn unquoted(text: &[u8]) -> Option<&[u8]> {
     let mut at = 0;
@@ -214,11 +280,10 @@ fn unquoted(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The path and query of a request target, with what the log has escaped as it was sent, or
-/// percent-encoded where it can't be sent.
-fn path(target: &[u8]) -> Option<String> {
-    let mut bytes = Vec::with_capacity(target.len());
-    let mut rest = target;
+/// A text without the log's escapes.
+fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
     while let [first, tail @ ..] = rest {
         let (byte, left) = match (first, tail) {
             (b'\\', [b'x', high, low, left @ ..]) => {
@@ -228,13 +293,21 @@ fn path(target: &[u8]) -> Option<String> {
             (b'\\', [escaped, left @ ..]) => (*escaped, left),
             (byte, left) => (*byte, left),
         };
-        match byte.is_ascii_graphic() {
-            true => bytes.push(byte),
-            false => bytes.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
+        bytes.push(byte);
         rest = left;
     }
-    let text = String::from_utf8(bytes).ok()?;
+    Some(bytes)
+}
+
+/// The path and query of a request target as it was sent, or percent-encoded where it can't be.
+fn path(target: &[u8]) -> Option<String> {
+    let mut text = String::with_capacity(target.len());
+    for &byte in target {
+        match byte.is_ascii_graphic() {
+            true => text.push(char::from(byte)),
+            false => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
     // A proxy's client sends the whole URL (RFC 9112 section 3.2.2).
     let path = match text.split_once("://") {
         Some(("http" | "https", rest)) => &rest[rest.find('/')?..],
@@ -262,17 +335,7 @@ fn time(text: &[u8]) -> Option<i64> {
     if text.len() != TIME_BYTES || between.iter().any(|&(at, byte)| text[at] != byte) {
         return None;
     }
-    let number = |from: usize, to: usize, max: i64| {
-        let digits = &text[from..to];
-        let digit = |sum: i64, byte: &u8| {
-            byte.is_ascii_digit()
-                .then(|| sum * 10 + i64::from(byte - b'0'))
-        };
-        digits
-            .iter()
-            .try_fold(0, digit)
-            .filter(|number| *number <= max)
-    };
+    let number = |from: usize, to: usize, max: i64| number(&text[from..to], max);
     let day = number(0, 2, 31)?;
     let month = MONTHS.iter().position(|month| *month == &text[3..6])? as i64 + 1;
     let year = number(7, 11, 9999)?;
@@ -288,6 +351,29 @@ fn time(text: &[u8]) -> Option<i64> {
     };
     let offset = east * (number(22, 24, 23)? * 3600 + number(24, 26, 59)? * 60);
     Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
+/// `2026-11-28T12:55:36.042Z` as whole seconds since the epoch.
+fn utc_time(text: &[u8]) -> Option<i64> {
+    let between = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    let whole = text.len() >= 20 && text.last() == Some(&b'Z');
+    if !whole || between.iter().any(|&(at, byte)| text[at] != byte) {
+        return None;
+    }
+    let number = |from: usize, to: usize, max: i64| number(&text[from..to], max);
+    let (year, month, day) = (number(0, 4, 9999)?, number(5, 7, 12)?, number(8, 10, 31)?);
+    let (hour, minute) = (number(11, 13, 23)?, number(14, 16, 59)?);
+    let second = number(17, 19, 60)?;
+    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn number(digits: &[u8], max: i64) -> Option<i64> {
+    let digit = |sum: i64, byte: &u8| {
+        byte.is_ascii_digit()
+            .then(|| sum * 10 + i64::from(byte - b'0'))
+    };
+    let number = digits.iter().try_fold(0, digit)?;
+    (number <= max).then_some(number)
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar: years that begin in March, so that the
@@ -354,7 +440,8 @@ impl fmt::Display for LogError {
             } => write!(
                 f,
                 " has no request to replay: {malformed} lines, the first of them line {malformed_first}, \
-                 are in neither the common nor the combined format of Apache and nginx"
+                 are in neither the common nor the combined format of Apache and nginx, nor in headwater's \
+                 JSON or logfmt"
             ),
         }
     }
@@ -363,143 +450,4 @@ impl fmt::Display for LogError {
 impl std::error::Error for LogError {}
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const AGENT: &str = "\"-\" \"curl/7.88.1\"";
-
-    fn request(second: i64, request: &str) -> Line {
-        Line::Request {
-            second,
-            request: request.to_owned(),
-        }
-    }
-
-    #[test]
-    fn both_formats_are_read() {
-        let common =
-            r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /a.gif HTTP/1.0" 200 2326"#;
-        assert_eq!(parse(common.as_bytes()), request(971_211_336, "GET /a.gif"));
-        let combined = format!("{common} {AGENT}").replace("GET", "HEAD");
-        assert_eq!(
-            parse(combined.as_bytes()),
-            request(971_211_336, "HEAD /a.gif")
-        );
-        let host_before = format!("example.org:443 ::1 [x] {common}");
-        assert_eq!(
-            parse(host_before.as_bytes()),
-            request(971_211_336, "GET /a.gif")
-        );
-    }
-
-    #[test]
-    fn what_was_escaped_is_sent_as_it_was() {
-        let line = |target: &str| {
-            let line =
-                format!("- - - [01/Jan/1970:00:00:00 +0000] \"GET {target} HTTP/1.1\" 200 0");
-            parse(line.as_bytes())
-        };
-        assert_eq!(line(r"/a\x22b\xC3\xA9?q"), request(0, "GET /a\"b%C3%A9?q"));
-        assert_eq!(line(r#"/a\"b\\"#), request(0, r#"GET /a"b\"#));
-        assert_eq!(line("http://h:1/p?q"), request(0, "GET /p?q"));
-        for other in ["*", "http://h", r"\x", "h:443"] {
-            assert_eq!(line(other), Line::Other, "{other}");
-        }
-    }
-
-    #[test]
-    fn lines_without_a_request_to_replay() {
-        let line = |request: &str| {
-            parse(format!("- - - [01/Jan/1970:00:00:00 +0000] \"{request}\" 400 0").as_bytes())
-        };
-        for other in [
-            "POST / HTTP/1.1",
-            "-",
-            r"\x16\x03\x01",
-            "",
-            "GET /a b HTTP/1.1",
-        ] {
-            assert_eq!(line(other), Line::Other, "{other}");
-        }
-        for malformed in [
-            "",
-            "hello",
-            "- - - [01/Jan/1970:00:00:00] \"GET / HTTP/1.1\"",
-            "- - - [01/Jän/1970:00:00:00 +0000] \"GET / HTTP/1.1\"",
-            "- - - [99/Jan/1970:00:00:00 +0000] \"GET / HTTP/1.1\"",
-            "- - - [01/Jan/1970:00:00:00 +0000] GET / HTTP/1.1",
-            "- - - [01/Jan/1970:00:00:00 +0000] \"GET / HTTP/1.1",
-        ] {
-            assert_eq!(parse(malformed.as_bytes()), Line::Malformed, "{malformed}");
-        }
-    }
-
-    #[test]
-    fn dates_agree_with_another_implementation() {
-        for days_on in (0..60_000).step_by(13) {
-            let when = std::time::UNIX_EPOCH + std::time::Duration::from_secs(days_on * 86_400);
-            // As in `Sun, 06 Nov 1994 08:49:37 GMT`.
-            let date = httpdate::fmt_http_date(when);
-            let text = format!(
-                "{}/{}/{}:00:00:00 +0000",
-                &date[5..7],
-                &date[8..11],
-                &date[12..16]
-            );
-            assert_eq!(
-                time(text.as_bytes()),
-                Some(days_on as i64 * 86_400),
-                "{date}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_second_is_shared_by_its_requests() {
-        let line = |second: u32, path: &str| {
-            format!("- - - [01/Jan/1970:00:00:{second:02} +0000] \"GET {path} HTTP/1.1\" 200 0\n")
-        };
-        let text = line(11, "/a") + &line(10, "/b") + "?\n\n" + &line(10, "/a") + &line(13, "/b");
-        let log = Log::read(text.as_bytes()).unwrap();
-        assert_eq!(log.requests, ["GET /a", "GET /b"]);
-        assert_eq!((log.len(), log.malformed, log.malformed_first), (4, 1, 3));
-        let replay = log.at_its_times(1.0);
-        assert_eq!(replay.requests[..], [1, 0, 0, 1]);
-        let moments = replay.moments_ns.unwrap();
-        assert_eq!(moments[..], [0, 500_000_000, 1_000_000_000, 3_000_000_000]);
-        assert_eq!(log.length_ns(1.0), 4_000_000_000);
-        assert_eq!(log.length_ns(8.0), 500_000_000);
-        assert_eq!(log.at_its_times(2.0).moments_ns.unwrap()[1], 250_000_000);
-    }
-
-    #[test]
-    fn a_line_without_end_is_one_malformed_line() {
-        let long = "x".repeat(limits::LOAD_LOG_LINE_BYTES_MAX as usize + 5);
-        let text = format!("{long}\n- - - [01/Jan/1970:00:00:00 +0000] \"GET / HTTP/1.1\" 200 0");
-        let log = Log::read(text.as_bytes()).unwrap();
-        assert_eq!((log.len(), log.malformed), (1, 1));
-        let said = Log::read(long.as_bytes()).unwrap_err().to_string();
-        assert!(said.contains("1 lines, the first of them line 1"), "{said}");
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(line in proptest::collection::vec(any::<u8>(), 0..120)) {
-            parse(&line);
-            time(&line);
-        }
-
-        #[test]
-        fn a_request_can_be_sent(
-            target in r#"[ -~]{0,20}(\\x[0-9A-F]{2})?[^"]{0,10}"#, year in 1970..2100i64,
-        ) {
-            let line = format!("- - - [28/Feb/{year}:23:59:60 -1200] \"GET /{target} HTTP/1.1\" 200 0");
-            if let Line::Request { request, .. } = parse(line.as_bytes()) {
-                let path = request.strip_prefix("GET ").unwrap();
-                prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path}");
-            }
-        }
-    }
-}
+mod tests;

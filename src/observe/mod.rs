@@ -1,6 +1,7 @@
 //! Being observed: what the program says of itself while it runs, at a cost small enough to
 //! leave on.
 //!
+//! - [`access_log`]: a line for each request, written by a thread of its own;
 //! - [`recorder`]: the last events of each thread, and [`trace`], which writes them as a trace;
 //! - [`histogram`]: distributions with one writer, merged when they are read;
 //! - [`metrics`]: text for Prometheus;
@@ -8,6 +9,7 @@
 //!
 //! Nothing here waits, takes a lock or allocates on the side of those who are observed.
 
+pub mod access_log;
 pub mod call_site;
 pub mod histogram;
 pub mod metrics;

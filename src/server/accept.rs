@@ -12,6 +12,7 @@ use super::handoff_queue::{AcceptedConnection, HandoffQueue};
 use super::lingering_close::lingering_close;
 use super::service::Service;
 use super::state::{AdmitError, ShardState};
+use crate::http::Status;
 use crate::limits;
 use crate::net::listener;
 use crate::runtime::{Listener, Stream, Timer};
@@ -21,6 +22,8 @@ use crate::runtime::{Listener, Stream, Timer};
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
 content-type: text/plain; charset=utf-8\r\ncontent-length: 52\r\nconnection: close\r\n\r\n\
 too many connections at the moment; try again later\n";
+/// As its Content-Length says.
+const TOO_MANY_BODY_BYTES: usize = 52;
 
 /// Accepts on one listener until the shard drains.
 pub(super) async fn accept_loop<S: Service>(
@@ -123,7 +126,18 @@ pub(super) fn welcome<S: Service>(
 /// Answers 503 and closes so that the answer arrives: the client's request is on its way, and to
 /// close over it would be a reset.
 fn refuse(stream: Stream, state: &Rc<ShardState>) {
-    if stream.try_send(TOO_MANY, false).is_err() {
+    let sent = stream.try_send(TOO_MANY, false);
+    if let Some(log) = &state.access_log {
+        let sent_bytes = sent.as_ref().map_or(0, |sent| sent.unwrap_or(0));
+        let status = Status::SERVICE_UNAVAILABLE.code();
+        log.refused(
+            &stream,
+            status,
+            TOO_MANY.len() - TOO_MANY_BODY_BYTES,
+            sent_bytes,
+        );
+    }
+    if sent.is_err() {
         return;
     }
     let Some(lingering) = state.linger_refused() else {

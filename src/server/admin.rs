@@ -7,6 +7,7 @@ use super::service::{Request, Service};
 use super::state::Shared;
 use super::stop::Stopper;
 use crate::http::{Body, Head, Known, Method, Response, Status};
+use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Exposition;
 use crate::runtime::ShardHandle;
 use crate::tasks::{Class, Handle};
@@ -43,6 +44,7 @@ pub(super) struct Sources {
     /// Where the pages are made.
     pub pages: Class,
     pub tasks: Handle,
+    pub access_log: Option<AccessLog>,
 }
 
 impl Admin {

@@ -21,6 +21,9 @@ use crate::net::address::ListenAddr;
 use crate::net::listener::ListenerGroup;
 use crate::net::options::ListenOptions;
 use crate::observe::Recorder;
+use crate::observe::access_log::{
+    self, AccessLog, Destination, Format, FormatError, QueryRule, Report, Rotation,
+};
 use crate::sys;
 use crate::tasks::SchedTrace;
 
@@ -166,6 +169,10 @@ pub fn start(
         server = server.with_admin(admin)?;
     }
     let observation = observation(config, report);
+    let access_log = access_log(config, placement.cpus.len(), &observation.report)?;
+    if let Some(log) = access_log {
+        server = server.with_access_log(log);
+    }
     let pool = start_pool(&config.tasks, &placement.task_cpus, &observation.recorder)?;
     if config.observe.schedtrace > 0 {
         let trace = SchedTrace {
@@ -266,6 +273,44 @@ fn observation(
         trace_dir: observe.trace_dir.as_ref().map(PathBuf::from),
         report: Arc::new(report),
     }
+}
+
+/// Opens the access log, if there shall be one.
+fn access_log(
+    config: &Config,
+    shards: usize,
+    report: &Report,
+) -> Result<Option<AccessLog>, ServeError> {
+    let log = &config.access_log;
+    let Some(file) = &log.file else {
+        return Ok(None);
+    };
+    let options = access_log::Options {
+        destination: Destination::from(PathBuf::from(file)),
+        format: access_log_format(config).map_err(|e| ServeError::Service(e.to_string()))?,
+        query: log
+            .query
+            .as_deref()
+            .and_then(QueryRule::named)
+            .unwrap_or_default(),
+        rotation: Rotation {
+            bytes: Some(log.rotate_bytes).filter(|&bytes| bytes > 0),
+            age: Some(Duration::from_millis(log.rotate_age_ms)).filter(|age| !age.is_zero()),
+            keep: log.keep,
+        },
+    };
+    match AccessLog::start(options, shards, Arc::clone(report)) {
+        Ok(log) => Ok(Some(log)),
+        Err(e) => Err(ServeError::Service(e.to_string())),
+    }
+}
+
+/// The access log's format, understood.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn access_log_format(config: &Config) -> Result<Format, FormatError> {
+    Format::parse(config.access_log.format.as_deref().unwrap_or("combined"))
 }
 
 fn server_options(config: &Config) -> ServerOptions {

@@ -1,9 +1,11 @@
 //! The least rate at which a client must take an answer.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::options::ServerOptions;
@@ -24,6 +26,8 @@ pub(super) struct MinimumSendRate {
     moved: u64,
     /// In the socket when this period began; `None` before the first wait.
     queued: Option<u64>,
+    /// Counts all that the socket was given, for the access log.
+    sent: Option<Rc<Cell<u64>>>,
 }
 
 impl MinimumSendRate {
@@ -36,12 +40,22 @@ impl MinimumSendRate {
             bytes_per_period_min: (bytes_per_s_min.saturating_mul(period_ms) / 1000).max(1),
             moved: 0,
             queued: None,
+            sent: None,
         }
+    }
+
+    /// Counts all that the socket is given in `sent`, too.
+    pub fn counting(mut self, sent: Option<Rc<Cell<u64>>>) -> Self {
+        self.sent = sent;
+        self
     }
 
     /// Counts bytes that were given to the socket.
     pub fn moved(&mut self, bytes: u64) {
         self.moved = self.moved.saturating_add(bytes);
+        if let Some(sent) = &self.sent {
+            sent.set(sent.get() + bytes);
+        }
     }
 
     /// Begins a new period at the next wait: what was waited for until now was not the client.

@@ -35,6 +35,7 @@ mod min_send_rate;
 mod observation;
 mod options;
 mod pressure;
+mod request_log;
 mod residency;
 mod semaphore;
 mod send_budget;

@@ -8,11 +8,14 @@ use std::task::Poll;
 use super::accept::{accept_loop, adopt_loop, welcome};
 use super::handoff_queue::HandoffQueue;
 use super::pressure;
+use super::request_log::RequestLog;
 use super::service::Service;
 use super::state::{ShardState, Shared};
 use super::stop::Stopper;
+use crate::limits;
 use crate::net::listener::Listener;
 use crate::observe::CallSite;
+use crate::observe::access_log::ShardLog;
 use crate::runtime::{Shard, Timer, yield_now};
 
 /// What a shard needs to serve.
@@ -21,11 +24,12 @@ pub(super) struct ShardSetup {
     pub shared: Arc<Shared>,
     pub handoff_queues: Arc<[HandoffQueue]>,
     pub stopper: Stopper,
+    pub access_log: Option<ShardLog>,
 }
 
 /// Serves on this shard until a stop is asked for and the shard has drained.
 pub(super) async fn serve<S: Service>(shard: Shard, setup: ShardSetup, service: S) {
-    let state = ShardState::new(&shard, setup.shared);
+    let state = ShardState::new(&shard, setup.shared, setup.access_log);
     let service = Rc::new(service);
     for listener in setup.listeners {
         let (state, service) = (Rc::clone(&state), Rc::clone(&service));
@@ -41,6 +45,10 @@ pub(super) async fn serve<S: Service>(shard: Shard, setup: ShardSetup, service: 
             CallSite::named("hand-over"),
             adopt_loop(state, service, Arc::clone(&setup.handoff_queues)),
         );
+    }
+    if let Some(log) = &state.access_log {
+        let task = hand_over_records(shard.clone(), Rc::clone(log));
+        shard.spawn_as(CallSite::named("access log"), task);
     }
     if state.options().adaptive_idle {
         shard.spawn_detached(pressure::watch(Rc::clone(&state)));
@@ -65,4 +73,19 @@ pub(super) async fn serve<S: Service>(shard: Shard, setup: ShardSetup, service: 
     .await;
     // Sends handed over in this turn still reach the kernel.
     yield_now().await;
+}
+
+/// Hands records over to the access log's writer, as long as there are any.
+async fn hand_over_records(shard: Shard, log: Rc<RequestLog>) {
+    let log = log.shard_log();
+    let timer = Timer::after(&shard, limits::ACCESS_LOG_TICK_MS);
+    loop {
+        poll_fn(|cx| log.poll_any(cx)).await;
+        let mut left = true;
+        while left {
+            timer.reset(limits::ACCESS_LOG_TICK_MS);
+            poll_fn(|cx| timer.poll_elapsed(cx)).await;
+            left = log.tick();
+        }
+    }
 }

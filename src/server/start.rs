@@ -19,6 +19,7 @@ use crate::net::address::ListenAddr;
 use crate::net::listener::{Listener, ListenerGroup};
 use crate::net::options::ListenOptions;
 use crate::observe::CallSite;
+use crate::observe::access_log::AccessLog;
 use crate::runtime::{Running, Runtime, Shard};
 use crate::tasks::{self, ClassOptions, Pool, StopReport};
 
@@ -31,6 +32,7 @@ pub struct Server {
     options: ServerOptions,
     observation: Observation,
     tasks: Option<Pool>,
+    access_log: Option<AccessLog>,
 }
 
 impl Server {
@@ -76,6 +78,7 @@ impl Server {
             options,
             observation: Observation::default(),
             tasks: None,
+            access_log: None,
         })
     }
 
@@ -91,6 +94,13 @@ impl Server {
     /// shard serves. Without one, the server starts a pool of a single worker for its own needs.
     pub fn with_tasks(mut self, pool: Pool) -> Self {
         self.tasks = Some(pool);
+        self
+    }
+
+    /// Has it write a line for each request that is not for the admin pages. The log is for as many
+    /// shards as the server has, and ends with it.
+    pub fn with_access_log(mut self, log: AccessLog) -> Self {
+        self.access_log = Some(log);
         self
     }
 
@@ -144,15 +154,10 @@ impl Server {
             options,
             observation,
             tasks,
+            access_log,
         } = self;
         let shared = shared_state(&options, &groups, shards);
-        let tasks = match tasks {
-            Some(pool) => pool,
-            None => Pool::start(tasks::Options {
-                workers: 1,
-                ..tasks::Options::default()
-            })?,
-        };
+        let tasks = tasks.map_or_else(small_pool, Ok)?;
         let sources = Arc::new(Sources {
             shards: runtime.handles().to_vec(),
             shared: Arc::clone(&shared),
@@ -163,6 +168,7 @@ impl Server {
                 ..ClassOptions::default()
             })?,
             tasks: tasks.handle(),
+            access_log,
         });
         if let Some(mut stalls) = runtime.stall_monitor() {
             let mut reporter = StallReporter::new(observation);
@@ -203,6 +209,14 @@ impl Server {
             _admin: admin,
         })
     }
+}
+
+/// A pool for the server's own needs.
+fn small_pool() -> Result<Pool, ServeError> {
+    Ok(Pool::start(tasks::Options {
+        workers: 1,
+        ..tasks::Options::default()
+    })?)
 }
 
 /// The state of the server's own connections.
@@ -270,11 +284,13 @@ impl Launch {
     fn setup(&self, shard: &Shard) -> ShardSetup {
         let mut listeners = lock(&self.listeners);
         let own = listeners.get_mut(shard.index()).map(std::mem::take);
+        let log = self.sources.access_log.as_ref();
         ShardSetup {
             listeners: own.unwrap_or_default(),
             shared: Arc::clone(&self.shared),
             handoff_queues: Arc::clone(&self.handoff_queues),
             stopper: self.stopper.clone(),
+            access_log: log.and_then(|log| log.of_shard(shard.index())),
         }
     }
 
@@ -289,6 +305,7 @@ impl Launch {
             shared: Arc::clone(&self.admin_shared),
             handoff_queues: Arc::new([]),
             stopper: self.admin_stopper.clone(),
+            access_log: None,
         })
     }
 }
@@ -325,6 +342,11 @@ impl RunningServer {
         self.launch.stopper.clone()
     }
 
+    /// Its access log, if it has one.
+    pub fn access_log(&self) -> Option<AccessLog> {
+        self.launch.sources.access_log.clone()
+    }
+
     /// Open connections.
     pub fn connections(&self) -> usize {
         self.launch.shared.connections()
@@ -346,7 +368,11 @@ impl RunningServer {
     /// # Errors
     /// Why a shard's service could not be made, or a shard's thread failed.
     pub fn join(self) -> Result<ServerEnd, ServeError> {
-        self.running.join()?;
+        let ended = self.running.join();
+        if let Some(log) = &self.launch.sources.access_log {
+            log.finish();
+        }
+        ended?;
         let patience = Duration::from_millis(limits::WORK_STOP_MS);
         let tasks = self.tasks.stop(patience);
         match lock(&self.launch.failure).take() {

@@ -14,12 +14,14 @@ use super::cut::CutConnections;
 use super::handoff_queue::HandoffQueue;
 use super::idle::Idle;
 use super::options::ServerOptions;
+use super::request_log::RequestLog;
 use super::transfer::Transfers;
 use crate::keepalive::adapt::Utilisation;
 use crate::limits;
 use crate::net::balance;
 use crate::net::per_address::{Admission, PerAddress};
 use crate::observe::CallSite;
+use crate::observe::access_log::ShardLog;
 use crate::runtime::{Shard, Stream};
 use crate::sys;
 
@@ -157,6 +159,7 @@ pub(super) struct ShardState {
     pub doing: Rc<ActivityNames>,
     pub transfers: Transfers,
     pub idle: Idle,
+    pub access_log: Option<Rc<RequestLog>>,
     /// How reports name the task that closes a refused connection.
     pub refused: CallSite,
     refused_lingering: Cell<usize>,
@@ -175,7 +178,7 @@ pub(super) enum AdmitError {
 }
 
 impl ShardState {
-    pub fn new(shard: &Shard, shared: Arc<Shared>) -> Rc<Self> {
+    pub fn new(shard: &Shard, shared: Arc<Shared>, access_log: Option<ShardLog>) -> Rc<Self> {
         let counters = shared
             .counters
             .get(shard.index())
@@ -190,6 +193,7 @@ impl ShardState {
             counters,
             doing,
             idle: Idle::new(),
+            access_log: access_log.map(|log| Rc::new(RequestLog::new(log))),
             refused: CallSite::named("refused connection"),
             refused_lingering: Cell::new(0),
             connections: Cell::new(0),

@@ -1,7 +1,8 @@
 //! Open files and what identifies their content.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::sys::stat::{FileStat, fstat};
 
@@ -64,6 +65,20 @@ pub enum Kind {
 pub fn stamp(fd: BorrowedFd<'_>) -> io::Result<(Kind, Stamp)> {
     let stat = fstat(fd)?;
     Ok((kind_of(&stat), stamp_of(&stat)))
+}
+
+/// Whether there is room for more in a pipe, a socket or a terminal within this time, by
+/// `poll(2)`. Also `true` when its reader is gone, which the next write then tells.
+pub fn wait_writable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
+    let mut polled = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let patience_ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the pointer is to one `pollfd` that outlives the call, and the count is 1.
+    let ready = super::retry(|| unsafe { libc::poll(&mut polled, 1, patience_ms).into() })?;
+    Ok(ready > 0)
 }
 
 pub(super) fn kind_of(stat: &FileStat) -> Kind {

@@ -19,6 +19,57 @@ pub fn realtime() -> (u64, u32) {
     read(libc::CLOCK_REALTIME)
 }
 
+/// A moment as a calendar and a clock on the wall show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Calendar {
+    /// The year, as in 2026.
+    pub year: i32,
+    /// From 1.
+    pub month: u8,
+    /// From 1.
+    pub day: u8,
+    /// From 0 to 23.
+    pub hour: u8,
+    /// From 0 to 59.
+    pub minute: u8,
+    /// From 0 to 59; 60 where the time zone's table has leap seconds.
+    pub second: u8,
+    /// How far the zone is ahead of UTC, in seconds.
+    pub offset_s: i32,
+}
+
+/// The local time at `seconds` since the epoch, by `localtime_r(3)`: the zone is that of `TZ`, or
+/// of `/etc/localtime`. `None` for a year that has no number.
+pub fn local(seconds: i64) -> Option<Calendar> {
+    // SAFETY: all of `tm` are numbers and a pointer, for which zero is a value.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals that outlive the call. It takes the C library's own
+    // lock for the zone; nothing in this program changes the environment once threads run.
+    let result = unsafe { libc::localtime_r(&seconds, &mut parts) };
+    (!result.is_null()).then(|| calendar(&parts))
+}
+
+/// The time in UTC at `seconds` since the epoch, by `gmtime_r(3)`.
+pub fn utc(seconds: i64) -> Option<Calendar> {
+    // SAFETY: all of `tm` are numbers and a pointer, for which zero is a value.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals that outlive the call.
+    let result = unsafe { libc::gmtime_r(&seconds, &mut parts) };
+    (!result.is_null()).then(|| calendar(&parts))
+}
+
+fn calendar(parts: &libc::tm) -> Calendar {
+    Calendar {
+        year: parts.tm_year.saturating_add(1900),
+        month: (parts.tm_mon + 1) as u8,
+        day: parts.tm_mday as u8,
+        hour: parts.tm_hour as u8,
+        minute: parts.tm_min as u8,
+        second: parts.tm_sec as u8,
+        offset_s: parts.tm_gmtoff as i32,
+    }
+}
+
 /// Nanoseconds of CPU time of the calling thread (`CLOCK_THREAD_CPUTIME_ID`).
 pub fn thread_cpu_ns() -> u64 {
     let (seconds, nanoseconds) = read(libc::CLOCK_THREAD_CPUTIME_ID);

@@ -1,6 +1,7 @@
 //! The server over real sockets: good requests, bad ones, limits, and its life
 //! from the first line on standard error to its exit status.
 
+mod access_log;
 mod bad_paths;
 mod bad_requests;
 mod changes;

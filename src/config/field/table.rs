@@ -14,6 +14,7 @@ const CACHE: &str = "Cache";
 const COMPRESSION: &str = "Compression";
 const OBSERVING: &str = "Observing";
 const TASKS: &str = "Work off the shards";
+const ACCESS_LOG: &str = "Access log";
 
 const fn count(min: u64, max: usize) -> FieldKind {
     number(Unit::Count, min, max as u64)
@@ -523,5 +524,59 @@ pub static FIELDS: &[Field] = &[
         about: "With --schedtrace: also a line for each worker, thread and running task",
         kind: FieldKind::Switch,
         get_mut: |c| FieldMut::Switch(&mut c.observe.scheddetail),
+    },
+    Field {
+        section: "access_log",
+        key: "file",
+        flag: "access-log",
+        heading: ACCESS_LOG,
+        about: "Write a line for each request to this file; -: to standard output",
+        kind: FieldKind::Optional("FILE", "off"),
+        get_mut: |c| FieldMut::Optional(&mut c.access_log.file),
+    },
+    Field {
+        section: "access_log",
+        key: "format",
+        flag: "access-log-format",
+        heading: ACCESS_LOG,
+        about: "combined, json, logfmt, or a template such as '$remote_addr $status', with nginx's names",
+        kind: FieldKind::Optional("FORMAT", "combined"),
+        get_mut: |c| FieldMut::Optional(&mut c.access_log.format),
+    },
+    Field {
+        section: "access_log",
+        key: "query",
+        flag: "access-log-query",
+        heading: ACCESS_LOG,
+        about: "Queries in the access log: redact replaces values that look secret, drop leaves queries out, keep logs them",
+        kind: FieldKind::Optional("RULE", "redact"),
+        get_mut: |c| FieldMut::Optional(&mut c.access_log.query),
+    },
+    Field {
+        section: "access_log",
+        key: "rotate_bytes",
+        flag: "access-log-rotate-size",
+        heading: ACCESS_LOG,
+        about: "Size before which the access log begins a new file and renames the old one to FILE.1; 0: any",
+        kind: number(Unit::Bytes, 0, limits::SIZE_BYTES_CEILING),
+        get_mut: |c| FieldMut::Long(&mut c.access_log.rotate_bytes),
+    },
+    Field {
+        section: "access_log",
+        key: "rotate_age_ms",
+        flag: "access-log-rotate-age",
+        heading: ACCESS_LOG,
+        about: "Age at which the access log begins a new file, such as 24h; 0: any",
+        kind: number(Unit::Millis, 0, limits::ACCESS_LOG_AGE_MS_CEILING),
+        get_mut: |c| FieldMut::Long(&mut c.access_log.rotate_age_ms),
+    },
+    Field {
+        section: "access_log",
+        key: "keep",
+        flag: "access-log-keep",
+        heading: ACCESS_LOG,
+        about: "Old files of the access log that stay",
+        kind: count(1, limits::ACCESS_LOG_KEEP_CEILING),
+        get_mut: |c| FieldMut::Size(&mut c.access_log.keep),
     },
 ];

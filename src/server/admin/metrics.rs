@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Sources;
+use crate::observe::access_log::AccessLog;
 use crate::observe::histogram::Total;
 use crate::observe::metrics::{Exposition, Family};
 use crate::tasks::{Handle, TaskState};
@@ -15,6 +16,7 @@ pub(super) fn text(sources: &Sources, exposition: Exposition) -> String {
     families.extend(server(sources));
     families.extend(shards(sources));
     families.extend(tasks(&sources.tasks));
+    families.extend(sources.access_log.iter().flat_map(access_log));
     exposition.write(families)
 }
 
@@ -217,6 +219,30 @@ fn tasks(pool: &Handle) -> Vec<Family> {
             "headwater_tasks_run_time_percentile",
             &distributions.run_time,
         ),
+    ]
+}
+
+/// The access log, where there is one.
+fn access_log(log: &AccessLog) -> Vec<Family> {
+    let stats = log.stats();
+    let mut dropped = Family::counter(
+        "headwater_access_log_dropped",
+        "Requests without a line, since the log was not written fast enough",
+    );
+    for (shard, count) in stats.shed.iter().enumerate() {
+        dropped = dropped.value(&[("shard", &shard)], *count);
+    }
+    vec![
+        Family::counter("headwater_access_log_lines", "Lines written").value(&[], stats.lines),
+        Family::counter("headwater_access_log_written", "Bytes written")
+            .bytes()
+            .value(&[], stats.bytes),
+        Family::counter(
+            "headwater_access_log_errors",
+            "Attempts to write, open or rotate the log that failed",
+        )
+        .value(&[], stats.errors),
+        dropped,
     ]
 }
 

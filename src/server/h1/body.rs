@@ -10,8 +10,10 @@ use super::link::Link;
 use crate::http::h1::chunked::ChunkedDecoder;
 use crate::http::h1::encode::CONTINUE;
 use crate::http::h1::parse::Framing;
+use crate::observe::access_log::Cut;
 use crate::runtime::{Shard, Timer};
 use crate::server::options::ServerOptions;
+use crate::server::request_log::cut_of;
 use crate::server::service::{BodySource, IncomingError};
 
 /// What of a body is still to come.
@@ -32,6 +34,8 @@ pub(super) struct H1Body<'c> {
     /// The client waits for `100 Continue` before it sends anything.
     expects_continue: bool,
     failed: bool,
+    /// Why it could not be read to its end, for the access log.
+    cut: Option<Cut>,
 }
 
 impl<'c> H1Body<'c> {
@@ -54,12 +58,18 @@ impl<'c> H1Body<'c> {
             patience: Patience::new(link.stream.shard(), options),
             expects_continue,
             failed: false,
+            cut: None,
         }
     }
 
     /// Whether the body was read to its end, so that the next request follows.
     pub fn is_done(&self) -> bool {
         !self.failed && matches!(self.left, Left::Nothing)
+    }
+
+    /// Why it could not be read to its end, if that is the client's doing.
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut
     }
 
     /// Whether reading the rest makes sense: not when the client was never asked to
@@ -164,8 +174,15 @@ impl<'c> H1Body<'c> {
 impl BodySource for H1Body<'_> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, IncomingError>> {
         let poll = self.poll(cx);
-        if let Poll::Ready(Err(_)) = poll {
-            self.failed = true;
+        if let Poll::Ready(Err(error)) = &poll
+            && !std::mem::replace(&mut self.failed, true)
+        {
+            self.cut = match error {
+                IncomingError::TooLarge => None,
+                IncomingError::TimedOut => Some(Cut::BodyTimeout),
+                IncomingError::Malformed(..) => Some(Cut::Malformed),
+                IncomingError::Io(error) => Some(cut_of(error)),
+            };
         }
         poll
     }

@@ -8,16 +8,18 @@ use std::task::{Context, Poll};
 use super::body::H1Body;
 use super::input::Input;
 use super::link::Link;
-use super::output::{Exchange, Goal, Rest};
+use super::output::{Exchange, Goal, Output, Put, Rest};
 use super::write::send_rest;
 use crate::http::h1::parse::Framing;
 use crate::http::{Method, ParseError, Parsed, Response, Status, Version, parse_request};
 use crate::limits;
+use crate::observe::access_log::Cut;
 use crate::runtime::{Stream, Timer};
 use crate::server::cut::Phase;
 use crate::server::lingering_close::lingering_close;
 use crate::server::min_send_rate::unacknowledged_bytes;
 use crate::server::options::ServerOptions;
+use crate::server::request_log::{LoggedRequest, cut_of};
 use crate::server::service::{BodySource, Incoming, IncomingError, Request, Service};
 use crate::server::state::ShardState;
 
@@ -40,6 +42,8 @@ pub(in crate::server) struct Connection<S> {
     /// Bytes of that head when it was last looked at.
     parsed_bytes: usize,
     requests: u64,
+    /// When the first byte came of what is answered next.
+    started_ms: u64,
 }
 
 /// What ended a wait.
@@ -97,9 +101,12 @@ impl<S: Service> Connection<S> {
         idle_timeout_ms: u64,
     ) -> Self {
         let timer = Timer::after(stream.shard(), state.options().header_timeout_ms);
-        state.idle.enter(timer.id(), stream.shard().now_ms());
+        let started_ms = stream.shard().now_ms();
+        state.idle.enter(timer.id(), started_ms);
+        let log = state.access_log.as_ref();
+        let log = log.map(|log| log.connection(&stream));
         Self {
-            link: Link::new(stream),
+            link: Link::new(stream, log),
             timer,
             state,
             service,
@@ -110,12 +117,17 @@ impl<S: Service> Connection<S> {
             idle_timeout_ms: u32::try_from(idle_timeout_ms).unwrap_or(u32::MAX),
             parsed_bytes: 0,
             requests: 0,
+            started_ms,
         }
     }
 
     /// Serves the connection to its end. A client that breaks off, or is too slow, is reset.
     pub async fn run(&mut self) {
-        match self.serve().await {
+        let ended = self.serve().await;
+        if let Err(e) = &ended {
+            self.log_cut(cut_of(e));
+        }
+        match ended {
             Ok(NextState::Linger) => Box::pin(self.linger()).await,
             Ok(_) => {}
             // An answer that can't be completed; what was sent of it may still be of use.
@@ -144,7 +156,11 @@ impl<S: Service> Connection<S> {
                     NextState::Open
                 }
                 Wake::Timeout if self.in_head => self.refuse_late_head(),
-                Wake::End | Wake::Timeout | Wake::Drain => NextState::Close,
+                Wake::End => {
+                    self.log_unanswered(Cut::ClientClosed);
+                    NextState::Close
+                }
+                Wake::Timeout | Wake::Drain => NextState::Close,
                 Wake::Gone(e) => return Err(e),
             };
             if next != NextState::Open {
@@ -196,6 +212,9 @@ impl<S: Service> Connection<S> {
         match self.link.inbound.get_mut().poll_receive(cx) {
             Poll::Ready(Ok(Some(buf))) => {
                 let may_end = self.may_end_head(&buf);
+                if self.input().is_empty() {
+                    self.started_ms = self.link.stream.shard().now_ms();
+                }
                 self.input().push(buf);
                 return Poll::Ready(Wake::Input(may_end));
             }
@@ -246,6 +265,8 @@ impl<S: Service> Connection<S> {
             if next != NextState::Open {
                 return Ok(next);
             }
+            // What came meanwhile begins when its turn has come.
+            self.started_ms = self.link.stream.shard().now_ms();
         }
     }
 
@@ -274,8 +295,21 @@ impl<S: Service> Connection<S> {
         let Some(response) = response else {
             return Step::Call(head_bytes, exchange);
         };
+        let output = self.link.output.get_mut();
+        let put = put(output, &self.link.stream, &self.state, response, exchange);
+        if let Some(log) = &mut output.log {
+            let request = LoggedRequest {
+                number: self.requests,
+                started_ms: self.started_ms,
+                bytes: input.bytes().get(..head_bytes).unwrap_or_default(),
+                head: Some(&parsed.head),
+                cut: None,
+            };
+            log.answered(request, put.answer, self.link.stream.shard().now_ms());
+        }
+        self.in_head = false;
         input.consume(head_bytes);
-        match self.put(response, exchange) {
+        match put.rest {
             Some(rest) => Step::Send(rest, exchange),
             None if exchange.keep_alive => Step::Answered,
             None => Step::Over(NextState::after(exchange)),
@@ -334,14 +368,6 @@ impl<S: Service> Connection<S> {
         self.state.idle.leave(self.timer.id());
     }
 
-    fn put(&mut self, response: Response, exchange: Exchange) -> Option<Rest> {
-        self.in_head = false;
-        self.state.counters.count_response(response.status);
-        let date = self.state.clock.date(self.link.stream.shard().now_ms());
-        let output = self.link.output.get_mut();
-        output.put(&self.link.stream, response, exchange, &date)
-    }
-
     /// Has the service answer what has a body or needs time. The head is copied
     /// out of the receive buffer, which others may need meanwhile.
     async fn call(&mut self, head_bytes: usize, exchange: Exchange) -> io::Result<NextState> {
@@ -354,6 +380,15 @@ impl<S: Service> Connection<S> {
         let Ok(Some(parsed)) = parse_request(&head, &options.head) else {
             return Err(io::Error::other("a request changed while it was copied"));
         };
+        if let Some(log) = &mut self.link.output.get_mut().log {
+            log.begin(LoggedRequest {
+                number: self.requests,
+                started_ms: self.started_ms,
+                bytes: &head,
+                head: Some(&parsed.head),
+                cut: None,
+            });
+        }
         let mut body = H1Body::new(&self.link, parsed.framing, parsed.expect_continue, options);
         let too_large = matches!(parsed.framing, Framing::Length(n) if n > options.body_bytes_max);
         let response = if too_large {
@@ -369,12 +404,18 @@ impl<S: Service> Connection<S> {
         };
         let whole = body.is_done();
         let drainable = whole || body.may_drain(limits::LINGER_BYTES_MAX);
+        let cut = body.cut();
         let left = body.into_left();
         let exchange = Exchange {
             keep_alive: exchange.keep_alive && drainable && !self.state.is_draining(),
             ..exchange
         };
-        let next = match self.put(response, exchange) {
+        let output = self.link.output.get_mut();
+        let put = put(output, &self.link.stream, &self.state, response, exchange);
+        if let Some(log) = &mut output.log {
+            log.answer_put(put.answer, cut, self.link.stream.shard().now_ms());
+        }
+        let next = match put.rest {
             None => NextState::after(exchange),
             Some(rest) => self.send_rest(rest, exchange).await?,
         };
@@ -405,6 +446,9 @@ impl<S: Service> Connection<S> {
             ..exchange
         };
         send_rest(&self.link, rest, self.options(), &self.state.transfers).await?;
+        if let Some(log) = &mut self.link.output.get_mut().log {
+            log.answer_sent(self.link.stream.shard().now_ms());
+        }
         self.phase = Phase::Idle;
         Ok(NextState::after(exchange))
     }
@@ -423,28 +467,37 @@ impl<S: Service> Connection<S> {
 
     fn refuse(&mut self, error: &ParseError) -> NextState {
         self.state.counters.malformed.add(1);
-        self.put_last(Response::error(error.status(), &error.to_string()));
+        let response = Response::error(error.status(), &error.to_string());
+        self.put_last(response, Cut::Malformed);
         NextState::Linger
     }
 
     fn refuse_late_head(&mut self) -> NextState {
         self.state.counters.late.add(1);
         let sentence = "the request's head did not arrive in time; send it again";
-        self.put_last(Response::error(Status::REQUEST_TIMEOUT, sentence));
+        let response = Response::error(Status::REQUEST_TIMEOUT, sentence);
+        self.put_last(response, Cut::HeadTimeout);
         NextState::Linger
     }
 
     /// The last response of a connection whose requests can't be told apart any more.
-    fn put_last(&mut self, response: Response) {
+    fn put_last(&mut self, response: Response, cut: Cut) {
         let exchange = Exchange {
             version: Version::Http11,
             is_head: false,
             keep_alive: false,
             client_closes: false,
         };
-        let rest = self.put(response, exchange);
-        debug_assert!(rest.is_none(), "an error's body is short");
-        *self.input() = Input::Empty;
+        let output = self.link.output.get_mut();
+        let put = put(output, &self.link.stream, &self.state, response, exchange);
+        debug_assert!(put.rest.is_none(), "an error's body is short");
+        let input = &mut self.link.inbound.get_mut().input;
+        if let Some(log) = &mut output.log {
+            let request = LoggedRequest::unread(input.bytes(), self.requests, self.started_ms, cut);
+            log.answered(request, put.answer, self.link.stream.shard().now_ms());
+        }
+        self.in_head = false;
+        *input = Input::Empty;
     }
 
     /// Closes so that the last answer reaches a client that may still be sending.
@@ -462,6 +515,31 @@ impl<S: Service> Connection<S> {
     }
 }
 
+impl<S> Connection<S> {
+    /// Notes a head that has begun and will neither end nor be answered.
+    fn log_unanswered(&mut self, cut: Cut) {
+        if let Some(log) = &mut self.link.output.get_mut().log
+            && std::mem::take(&mut self.in_head)
+        {
+            let input = &self.link.inbound.get_mut().input;
+            let request = LoggedRequest::unread(input.bytes(), self.requests, self.started_ms, cut);
+            log.unanswered(request, self.link.stream.shard().now_ms());
+        }
+    }
+
+    /// Notes what the connection's end cuts.
+    fn log_cut(&mut self, cut: Cut) {
+        let output = self.link.output.get_mut();
+        output.settle_for_log();
+        if let Some(log) = &mut output.log
+            && log.is_busy()
+        {
+            log.cut(cut, self.link.stream.shard().now_ms());
+        }
+        self.log_unanswered(cut);
+    }
+}
+
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         // The id goes to another connection.
@@ -475,10 +553,27 @@ impl<S> Drop for Connection<S> {
             phase => phase,
         };
         self.state.counters.count_cut(phase);
+        self.log_cut(match self.state.is_draining() {
+            true => Cut::DrainDeadline,
+            false => Cut::BodyFailed,
+        });
         if unacknowledged_bytes(&self.link.stream) > 0 {
             self.link.stream.reset_on_close();
         }
     }
+}
+
+/// Adds a response to what goes out next, and counts it.
+fn put(
+    output: &mut Output,
+    stream: &Stream,
+    state: &ShardState,
+    response: Response,
+    exchange: Exchange,
+) -> Put {
+    state.counters.count_response(response.status);
+    let date = state.clock.date(stream.shard().now_ms());
+    output.put(stream, response, exchange, &date)
 }
 
 fn exchange_of(parsed: &Parsed<'_>, last: bool) -> Exchange {

@@ -21,6 +21,7 @@ use super::output::{Goal, Output};
 use crate::limits;
 use crate::runtime::{PeerEnd, Stream, Timer};
 use crate::server::options::ServerOptions;
+use crate::server::request_log::ConnectionLog;
 
 /// The bytes of one connection, in both directions.
 pub(super) struct Link {
@@ -30,10 +31,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn new(stream: Stream) -> Self {
+    pub fn new(stream: Stream, log: Option<Box<ConnectionLog>>) -> Self {
         Self {
             inbound: RefCell::new(Inbound::new(stream.receiver())),
-            output: RefCell::new(Output::new()),
+            output: RefCell::new(Output::new(log)),
             stream,
         }
     }

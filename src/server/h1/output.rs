@@ -1,7 +1,9 @@
 //! The sending direction of a connection: what is gathered, and what is on its way.
 
+use std::cell::Cell;
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 
@@ -12,6 +14,7 @@ use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Sending, Stream};
 use crate::server::min_send_rate::MinimumSendRate;
 use crate::server::options::ServerOptions;
+use crate::server::request_log::{ConnectionLog, PutAnswer};
 
 /// What of the request decides how its response is written.
 #[derive(Clone, Copy)]
@@ -53,9 +56,18 @@ pub(super) enum Goal {
     Empty,
 }
 
+/// A response that was put into the output.
+pub(super) struct Put {
+    /// What of it does not go out with the head.
+    pub rest: Option<Rest>,
+    pub answer: PutAnswer,
+}
+
 pub(super) struct Output {
     gathered: Option<OutputBuf>,
     under_way: UnderWay,
+    /// The requests whose answers these are; `None`: there is no access log.
+    pub log: Option<Box<ConnectionLog>>,
 }
 
 /// At most one send of a connection is under way.
@@ -74,10 +86,11 @@ struct Blocked {
 }
 
 impl Output {
-    pub fn new() -> Self {
+    pub fn new(log: Option<Box<ConnectionLog>>) -> Self {
         Self {
             gathered: None,
             under_way: UnderWay::Nothing,
+            log,
         }
     }
 
@@ -107,7 +120,7 @@ impl Output {
         response: Response,
         exchange: Exchange,
         date: &DateValue,
-    ) -> Option<Rest> {
+    ) -> Put {
         let Exchange {
             version,
             is_head,
@@ -118,18 +131,31 @@ impl Output {
             true => BodyFraming::None,
             false => BodyFraming::of_stream(response.body.len(), version),
         };
+        let status = response.status.code();
+        let put = |head_bytes, body_bytes, rest: Option<Rest>| Put {
+            answer: PutAnswer {
+                status,
+                head_bytes,
+                body_bytes,
+                whole: rest.is_none(),
+            },
+            rest,
+        };
         let plain = keep_alive && !is_head && version == Version::Http11;
         if plain && let Some(prepared) = &response.prepared {
             let ready = prepared.piece(date, || render(&response, framing, date));
+            let body_bytes = bytes_of(&response.body).len();
+            let answer = put(ready.len() - body_bytes, body_bytes, None);
             if self.is_idle() && ready.len() > limits::COPY_BYTES_MAX {
                 self.start(stream, ready.clone());
             } else {
                 self.buffer(stream).extend_from_slice(&ready);
             }
-            return None;
+            return answer;
         }
         let out = self.buffer(stream);
         let block = response.headers.as_bytes();
+        let before = out.len();
         encode_head(
             out,
             version,
@@ -139,20 +165,24 @@ impl Output {
             framing,
             keep_alive,
         );
+        let head_bytes = out.len() - before;
         match response.body {
-            _ if is_head || framing == BodyFraming::None => None,
-            Body::Empty => None,
+            _ if is_head || framing == BodyFraming::None => put(head_bytes, 0, None),
+            Body::Empty => put(head_bytes, 0, None),
             Body::Bytes(bytes) if bytes.len() <= limits::COPY_BYTES_MAX => {
                 out.extend_from_slice(&bytes);
-                None
+                put(head_bytes, bytes.len(), None)
             }
-            body => Some(Rest { body, framing }),
+            body => put(head_bytes, 0, Some(Rest { body, framing })),
         }
     }
 
     /// Adds bytes that are no response of their own, such as `100 Continue`.
     pub fn put_bytes(&mut self, stream: &Stream, bytes: &[u8]) {
         self.buffer(stream).extend_from_slice(bytes);
+        if let Some(log) = &mut self.log {
+            log.put_bytes(bytes.len());
+        }
     }
 
     fn buffer(&mut self, stream: &Stream) -> &mut OutputBuf {
@@ -161,8 +191,47 @@ impl Output {
     }
 
     fn start(&mut self, stream: &Stream, buf: impl Into<SendBuf>) {
+        let buf = buf.into();
+        self.log_hand_over(buf.len());
         let send = stream.send_now(buf);
         self.under_way = UnderWay::Silent(send, stream.shard().turn());
+    }
+
+    #[inline]
+    fn log_hand_over(&mut self, bytes: usize) {
+        if let Some(log) = &mut self.log {
+            log.handed_over(bytes);
+        }
+    }
+
+    /// Counts the bytes that the kernel has taken, and gives the access log those that it has not.
+    #[inline]
+    fn log_settled(&mut self, left: usize) {
+        if let Some(log) = &mut self.log {
+            log.settled(left);
+        }
+    }
+
+    /// What counts the bytes that the kernel takes, for the access log.
+    pub fn sent_counter(&self) -> Option<Rc<Cell<u64>>> {
+        self.log.as_ref().map(|log| log.sent())
+    }
+
+    /// For the access log of a connection that ends: what was handed over is taken, unless it is
+    /// known not to be.
+    pub fn settle_for_log(&mut self) {
+        if self.log.is_none() {
+            return;
+        }
+        let UnderWay::Silent(send, _) = &mut self.under_way else {
+            return;
+        };
+        match send.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => return self.log_settled(0),
+            Poll::Ready(Ok(rest)) => self.log_settled(rest.map_or(0, |rest| rest.len())),
+            Poll::Ready(Err(_)) => {}
+        }
+        self.under_way = UnderWay::Nothing;
     }
 
     /// Hands over what is gathered, unless something is on its way already.
@@ -180,6 +249,7 @@ impl Output {
         if matches!(self.under_way, UnderWay::Nothing)
             && let Some(out) = self.gathered.take()
         {
+            self.log_hand_over(out.len());
             let send = stream.send_last(out);
             self.under_way = UnderWay::Silent(send, stream.shard().turn());
         }
@@ -207,8 +277,11 @@ impl Output {
                 UnderWay::Silent(send, turn) => match send.poll(cx) {
                     Poll::Ready(rest) => {
                         self.under_way = UnderWay::Nothing;
-                        if let Some(rest) = rest? {
-                            self.under_way = UnderWay::blocked(stream, rest, options);
+                        let rest = rest?;
+                        self.log_settled(rest.as_ref().map_or(0, SendBuf::len));
+                        if let Some(rest) = rest {
+                            let sent = self.sent_counter();
+                            self.under_way = UnderWay::blocked(stream, rest, options, sent);
                         }
                     }
                     Poll::Pending => {
@@ -224,6 +297,9 @@ impl Output {
                     let sent = ready!(blocked.poll(stream, cx));
                     self.under_way = UnderWay::Nothing;
                     sent?;
+                    if let Some(log) = &mut self.log {
+                        log.release(stream.shard().now_ms());
+                    }
                 }
             }
         }
@@ -231,11 +307,16 @@ impl Output {
 }
 
 impl UnderWay {
-    fn blocked(stream: &Stream, rest: SendBuf, options: &ServerOptions) -> Self {
+    fn blocked(
+        stream: &Stream,
+        rest: SendBuf,
+        options: &ServerOptions,
+        sent: Option<Rc<Cell<u64>>>,
+    ) -> Self {
         Self::Blocked(Box::new(Blocked {
             bytes: rest.len(),
             send: stream.start_send(rest),
-            rate: MinimumSendRate::new(stream.shard(), options),
+            rate: MinimumSendRate::new(stream.shard(), options).counting(sent),
         }))
     }
 }
@@ -266,10 +347,7 @@ impl Blocked {
 
 /// Head and body of a response in one piece, for an HTTP/1.1 connection that stays open.
 fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Bytes {
-    let body: &[u8] = match &response.body {
-        Body::Bytes(bytes) => bytes,
-        _ => &[],
-    };
+    let body = bytes_of(&response.body);
     let mut out = Vec::with_capacity(body.len() + 512);
     let block = response.headers.as_bytes();
     encode_head(
@@ -283,4 +361,11 @@ fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Bytes 
     );
     out.extend_from_slice(body);
     out.into()
+}
+
+fn bytes_of(body: &Body) -> &[u8] {
+    match body {
+        Body::Bytes(bytes) => bytes,
+        _ => &[],
+    }
 }

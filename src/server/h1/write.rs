@@ -33,7 +33,8 @@ pub(super) async fn send_rest(
     let Some(mut head) = gathered else {
         return Ok(());
     };
-    let rate = &mut MinimumSendRate::new(stream.shard(), options);
+    let sent = link.output.borrow().sent_counter();
+    let rate = &mut MinimumSendRate::new(stream.shard(), options).counting(sent);
     if let Body::Stream(body) = rest.body {
         let chunked = rest.framing == BodyFraming::Chunked;
         return send_stream(link, head, body, chunked, options, rate).await;
@@ -41,6 +42,7 @@ pub(super) async fn send_rest(
     // The head goes out at once, with the first bytes of the body in its segment.
     if let Some(sent) = stream.try_send(head.as_slice(), true)? {
         head.advance(sent);
+        rate.moved(sent as u64);
     }
     send_all(stream, head, true, rate).await?;
     match rest.body {

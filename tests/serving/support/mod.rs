@@ -2,6 +2,7 @@
 
 mod binary;
 mod client;
+pub mod logged;
 mod process;
 mod site;
 

@@ -1,0 +1,400 @@
+//! A connection's side of the access log: which of its requests have ended, and with how many bytes.
+//!
+//! Bytes of answers are counted twice, when they are put into the connection's output and when the
+//! kernel has taken them; the difference is what is unsent. A small answer is recorded when it is
+//! put, since it leaves with the shard's next submission. Where the kernel then doesn't take all
+//! of it, its record is taken back until it has, or until the connection ends.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use crate::http::{Head, Headers, Known};
+use crate::observe::access_log::{Cut, Record, ShardLog, TakenBack, Unfinished};
+use crate::runtime::Stream;
+use crate::sys;
+
+/// The access log of one shard, and how it finds the request's fields that it tells of.
+pub(super) struct RequestLog {
+    log: ShardLog,
+    fields: Vec<LoggedField>,
+}
+
+/// A field of the request that the log's format tells of.
+enum LoggedField {
+    Known(Known),
+    Other(String),
+}
+
+impl LoggedField {
+    #[inline]
+    fn of<'a>(&self, headers: &Headers<'a>) -> Option<&'a [u8]> {
+        match self {
+            Self::Known(known) => headers.get(*known),
+            Self::Other(name) => headers.find(name),
+        }
+    }
+}
+
+impl RequestLog {
+    pub fn new(log: ShardLog) -> Self {
+        let field = |name: &String| match Known::of(name.as_bytes()) {
+            Some(known) => LoggedField::Known(known),
+            None => LoggedField::Other(name.clone()),
+        };
+        let fields = log.headers().iter().map(field).collect();
+        Self { log, fields }
+    }
+
+    pub fn shard_log(&self) -> &ShardLog {
+        &self.log
+    }
+
+    /// The log of a connection that was admitted.
+    pub fn connection(self: &Rc<Self>, stream: &Stream) -> Box<ConnectionLog> {
+        Box::new(ConnectionLog {
+            log: Rc::clone(self),
+            connection: self.log.next_connection(),
+            peer: peer(stream),
+            queued: 0,
+            pending: 0,
+            sent: Rc::default(),
+            current: None,
+            held_back: Vec::new(),
+        })
+    }
+
+    /// A connection was refused with an answer of `sent_bytes`, of which the head has `head_bytes`.
+    pub fn refused(&self, stream: &Stream, status: u16, head_bytes: usize, sent_bytes: usize) {
+        let now_ms = stream.shard().now_ms();
+        let mut record = Record::new(self.log.next_connection(), 0, peer(stream), now_ms);
+        record.status = status;
+        record.cut = Some(Cut::Refused);
+        record.sent_bytes = sent_bytes as u64;
+        record.body_bytes = sent_bytes.saturating_sub(head_bytes) as u64;
+        if sent_bytes > 0 {
+            record.first_byte(now_ms);
+        }
+        self.log.record(&record, self.texts(None, None));
+    }
+
+    #[inline]
+    fn texts<'a>(
+        &'a self,
+        line: Option<&'a [u8]>,
+        head: Option<&'a Head<'a>>,
+    ) -> impl Iterator<Item = Option<&'a [u8]>> {
+        let fields = self.fields.iter();
+        std::iter::once(line).chain(fields.map(move |field| field.of(&head?.headers)))
+    }
+}
+
+/// `None` on a Unix socket, or for a client that is gone already.
+fn peer(stream: &Stream) -> Option<SocketAddr> {
+    sys::socket::peer_address(stream.as_fd()).ok().flatten()
+}
+
+/// A request, as far as the log is concerned.
+#[derive(Clone, Copy)]
+pub(super) struct LoggedRequest<'a> {
+    /// Its number on the connection, from 1.
+    pub number: u64,
+    /// When its first byte was received, by the shard's clock.
+    pub started_ms: u64,
+    /// Its bytes, from the first.
+    pub bytes: &'a [u8],
+    /// `None`: it could not be read to its end.
+    pub head: Option<&'a Head<'a>>,
+    /// What is wrong with it, if something is.
+    pub cut: Option<Cut>,
+}
+
+impl<'a> LoggedRequest<'a> {
+    /// One whose head could not be read to its end, after `before` others on its connection.
+    pub fn unread(bytes: &'a [u8], before: u64, started_ms: u64, cut: Cut) -> Self {
+        Self {
+            number: before + 1,
+            started_ms,
+            bytes,
+            head: None,
+            cut: Some(cut),
+        }
+    }
+}
+
+/// What of an answer was put into the output.
+#[derive(Clone, Copy)]
+pub(super) struct PutAnswer {
+    pub status: u16,
+    pub head_bytes: usize,
+    /// Those of its body that went with the head.
+    pub body_bytes: usize,
+    /// Whether that is all of it.
+    pub whole: bool,
+}
+
+/// The requests of one connection.
+pub(super) struct ConnectionLog {
+    log: Rc<RequestLog>,
+    connection: u64,
+    peer: Option<SocketAddr>,
+    /// Bytes put into the output so far.
+    queued: u64,
+    /// Of those, handed over with the last submission, and not known to be taken.
+    pending: u64,
+    /// Bytes taken by the kernel.
+    sent: Rc<Cell<u64>>,
+    /// The request that is being answered, where that takes time.
+    current: Option<Current>,
+    /// Answered, but not taken by the kernel yet; oldest first.
+    held_back: Vec<TakenBack>,
+}
+
+struct Current {
+    unfinished: Unfinished,
+    /// The answer's place among the bytes put into the output, once there is one.
+    answer: Option<Answer>,
+}
+
+#[derive(Clone, Copy)]
+struct Answer {
+    begin: u64,
+    head_bytes: u64,
+}
+
+impl ConnectionLog {
+    /// What counts the bytes that the kernel takes of an answer being sent.
+    pub fn sent(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.sent)
+    }
+
+    /// A request is going to take time.
+    pub fn begin(&mut self, request: LoggedRequest<'_>) {
+        let unfinished = self
+            .log
+            .log
+            .begin(self.record(&request), self.texts(&request));
+        self.current = Some(Current {
+            unfinished,
+            answer: None,
+        });
+    }
+
+    /// The answer to a request was put, with nothing between the two.
+    #[inline]
+    pub fn answered(&mut self, request: LoggedRequest<'_>, put: PutAnswer, now_ms: u64) {
+        if !put.whole {
+            self.begin(request);
+            return self.answer_begun(put, now_ms);
+        }
+        let sent = put.head_bytes + put.body_bytes;
+        self.queued += sent as u64;
+        let mut record = self.record(&request);
+        record.status = put.status;
+        record.sent_bytes = sent as u64;
+        record.body_bytes = put.body_bytes as u64;
+        record.first_byte(now_ms);
+        record.end(now_ms);
+        self.log.log.record(&record, self.texts(&request));
+    }
+
+    /// The answer to the request that took time was put, whole or in part. `cut` says what went
+    /// wrong with the request, if something did.
+    pub fn answer_put(&mut self, put: PutAnswer, cut: Option<Cut>, now_ms: u64) {
+        if let Some(current) = &mut self.current {
+            current.unfinished.record.cut = cut;
+        }
+        self.answer_begun(put, now_ms);
+        if put.whole
+            && let Some(current) = self.current.take()
+        {
+            let mut unfinished = current.unfinished;
+            unfinished.record.sent_bytes = (put.head_bytes + put.body_bytes) as u64;
+            unfinished.record.body_bytes = put.body_bytes as u64;
+            unfinished.record.end(now_ms);
+            self.log.log.finish(unfinished);
+        }
+    }
+
+    fn answer_begun(&mut self, put: PutAnswer, now_ms: u64) {
+        if let Some(current) = &mut self.current {
+            let record = &mut current.unfinished.record;
+            record.status = put.status;
+            record.first_byte(now_ms);
+            current.answer = Some(Answer {
+                begin: self.queued,
+                head_bytes: put.head_bytes as u64,
+            });
+        }
+        self.queued += (put.head_bytes + put.body_bytes) as u64;
+    }
+
+    /// The rest of the current answer was sent.
+    pub fn answer_sent(&mut self, now_ms: u64) {
+        self.release(now_ms);
+        self.end_current(None, now_ms);
+        // Whatever the answer's framing has added is both queued and sent.
+        self.queued = self.sent.get();
+    }
+
+    /// Bytes were put into the output that are no answer of their own.
+    pub fn put_bytes(&mut self, bytes: usize) {
+        self.queued += bytes as u64;
+    }
+
+    /// So many bytes of the output were handed over with the next submission.
+    #[inline]
+    pub fn handed_over(&mut self, bytes: usize) {
+        self.pending = bytes as u64;
+    }
+
+    /// What was handed over is settled: but for `left` bytes the kernel has taken it.
+    #[inline]
+    pub fn settled(&mut self, left: usize) {
+        let taken = std::mem::take(&mut self.pending).saturating_sub(left as u64);
+        self.sent.set(self.sent.get() + taken);
+        if left > 0 {
+            self.hold_back();
+        }
+    }
+
+    /// Takes the records of answers back that the kernel has not taken whole.
+    #[cold]
+    fn hold_back(&mut self) {
+        let unsent = self.unsent();
+        let held: u64 = self.held_back.iter().map(|held| held.missing_bytes).sum();
+        let unsent = unsent.saturating_sub(held);
+        let taken = self.log.log.take_back(self.connection, unsent);
+        self.held_back.extend(taken);
+    }
+
+    /// Bytes of answers recorded already that the kernel has not taken.
+    fn unsent(&self) -> u64 {
+        let answer = self.current.as_ref().and_then(|current| current.answer);
+        let end = answer.map_or(self.queued, |answer| answer.begin);
+        end.saturating_sub(self.sent.get())
+    }
+
+    /// All that was put before the current answer has been taken by the kernel.
+    pub fn release(&mut self, now_ms: u64) {
+        for held in self.held_back.drain(..) {
+            let mut unfinished = held.unfinished;
+            unfinished.record.end(now_ms);
+            self.log.log.finish(unfinished);
+        }
+    }
+
+    /// The connection ends in the middle of something, by `cut`.
+    pub fn cut(&mut self, cut: Cut, now_ms: u64) {
+        self.hold_back();
+        let mut unsent = self.unsent();
+        for held in self.held_back.iter_mut().rev() {
+            let missing = unsent.min(held.missing_bytes);
+            unsent -= missing;
+            let record = &mut held.unfinished.record;
+            if missing > 0 {
+                record.sent_bytes = record.sent_bytes.saturating_sub(missing);
+                record.body_bytes = record.body_bytes.saturating_sub(missing);
+                record.cut = Some(cut);
+            }
+        }
+        self.release(now_ms);
+        self.end_current(Some(cut), now_ms);
+        self.queued = self.sent.get();
+    }
+
+    /// Whether something would be cut by the connection's end.
+    pub fn is_busy(&self) -> bool {
+        self.current.is_some() || !self.held_back.is_empty() || self.unsent() > 0
+    }
+
+    fn end_current(&mut self, cut: Option<Cut>, now_ms: u64) {
+        let Some(current) = self.current.take() else {
+            return;
+        };
+        let mut unfinished = current.unfinished;
+        let record = &mut unfinished.record;
+        record.cut = record.cut.or(cut);
+        if let Some(Answer { begin, head_bytes }) = current.answer {
+            record.sent_bytes = self.sent.get().saturating_sub(begin);
+            record.body_bytes = record.sent_bytes.saturating_sub(head_bytes);
+        }
+        record.end(now_ms);
+        self.log.log.finish(unfinished);
+    }
+
+    /// A request of which no more will come and that was not answered.
+    pub fn unanswered(&mut self, request: LoggedRequest<'_>, now_ms: u64) {
+        let mut record = self.record(&request);
+        record.end(now_ms);
+        self.log.log.record(&record, self.texts(&request));
+    }
+
+    #[inline]
+    fn record(&self, request: &LoggedRequest<'_>) -> Record {
+        let mut record = Record::new(
+            self.connection,
+            request.number,
+            self.peer,
+            request.started_ms,
+        );
+        record.head_bytes = u32::try_from(request.bytes.len()).unwrap_or(u32::MAX);
+        record.cut = request.cut;
+        record
+    }
+
+    #[inline]
+    fn texts<'a>(
+        &'a self,
+        request: &LoggedRequest<'a>,
+    ) -> impl Iterator<Item = Option<&'a [u8]>> + use<'a> {
+        self.log.texts(first_line(request.bytes), request.head)
+    }
+}
+
+/// The first line of what was received, without its end; `None` where there is nothing.
+#[inline]
+fn first_line(bytes: &[u8]) -> Option<&[u8]> {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let begin = bytes.iter().position(|byte| !is_end(byte))?;
+    let rest = &bytes[begin..];
+    let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+    Some(&rest[..end])
+}
+
+/// Why a connection ended, by the error that ended it.
+pub(super) fn cut_of(error: &io::Error) -> Cut {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Cut::SlowClient,
+        io::ErrorKind::InvalidData => Cut::FileChanged,
+        // The latter where the client had ended its side and its answer took too long.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted => Cut::ClientClosed,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::NotConnected => Cut::ClientReset,
+        _ => Cut::BodyFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_ends_at_any_line_end() {
+        for (bytes, line) in [
+            (
+                &b"GET / HTTP/1.1\r\nhost: a\r\n"[..],
+                Some(&b"GET / HTTP/1.1"[..]),
+            ),
+            (b"\r\n\r\nGET /\nx", Some(b"GET /")),
+            (b"\x16\x03", Some(b"\x16\x03")),
+            (b"\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(first_line(bytes), line);
+        }
+    }
+}
