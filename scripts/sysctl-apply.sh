@@ -2,12 +2,13 @@
 # Changes the host's settings to a profile's: a dry run without --yes. What the settings are is
 # first written to a snapshot; if the kernel refuses one value, all are put back.
 . "$(dirname "$0")/sysctl-common.sh"
-usage "usage: $0 PROFILE [--yes] [--allow-lower]" "$@"
+usage "usage: $0 PROFILE [--yes] [--allow-lower] [--all-or-nothing]" "$@"
 profile= yes=
 for word in "$@"; do
   case $word in
     --yes) yes=yes ;;
     --allow-lower) allow_lower=yes ;;
+    --all-or-nothing) all_or_nothing=yes ;;
     *) profile=$word ;;
   esac
 done
@@ -15,18 +16,25 @@ done
 file=$(profile_file "$profile")
 rows=$(plan "$file")
 changes=$(echo "$rows" | grep '^would change|' || true)
+left_out=$(echo "$rows" | left_out)
 if [ -z "$yes" ]; then
   echo "$rows" | table
   echo
-  echo "$(echo "$changes" | grep -c .) settings would change, with what they are now in \"$snapshot\". To do it: --yes"
+  note=
+  [ -z "$left_out" ] || note="$(echo "$left_out" | grep -c .) can't be set from here and would be left out. "
+  echo "$(echo "$changes" | grep -c .) settings would change, with what they are now in \"$snapshot\". ${note}To do it: --yes"
   exit 0
 fi
 obstacles=$(echo "$rows" | obstacles)
 [ -z "$obstacles" ] ||
   fail "nothing was changed, as not all of $profile can be: $(echo "$obstacles" | tr '\n' ';') remove these lines in a copy of the profile, or write a - before those that may fail"
+# 3: set, but for what can't be set from here.
+done_status=0
+[ -z "$left_out" ] || done_status=3
 if [ -z "$changes" ]; then
+  [ -z "$left_out" ] || echo "$left_out"
   echo "nothing to change"
-  exit 0
+  exit "$done_status"
 fi
 lock
 before=
@@ -84,4 +92,6 @@ while IFS='|' read -r _ now would_be _ optional key _; do
 done <<EOF
 $changes
 EOF
+[ -z "$left_out" ] || echo "$left_out"
 echo "to put it back: scripts/sysctl-revert.sh"
+exit "$done_status"

@@ -14,6 +14,7 @@ state_dir=${HEADWATER_STATE_DIR:-/var/lib/headwater/sysctl}
 sysctl_d=${HEADWATER_SYSCTL_D:-/etc/sysctl.d/60-headwater.conf}
 profiles=$(cd "$(dirname "$0")/../sysctl" && pwd)
 allow_lower=no
+all_or_nothing=no
 
 fail() {
   echo "$(basename "$0"): $1" >&2
@@ -208,11 +209,21 @@ plan() {
 
 # obstacles: of a plan on standard input, what keeps it from being carried out whole.
 obstacles() {
-  while IFS='|' read -r verdict _ _ _ optional key wanted; do
+  while IFS='|' read -r verdict _ _ scope optional key wanted; do
     case $verdict in
       refused) echo "$key is refused: $(refused "$key" "$wanted")" ;;
-      not*) [ -n "$optional" ] || echo "$key is $verdict" ;;
+      not*)
+        [ -n "$optional" ] || { [ "$scope" = global ] && [ "$all_or_nothing" = no ]; } ||
+          echo "$key is $verdict"
+        ;;
     esac
+  done
+}
+
+# left_out: of a plan on standard input, the settings of the whole host that can't be set from here.
+left_out() {
+  while IFS='|' read -r verdict _ _ scope optional key _; do
+    case $verdict:$scope:$optional in not*:global:) echo "$key is left out: $verdict" ;; esac
   done
 }
 

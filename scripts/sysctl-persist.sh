@@ -1,13 +1,14 @@
 #!/bin/sh
-# Writes a profile, with the values that sysctl-apply.sh would give this host, to
+# Writes, with --yes, a profile, with the values that sysctl-apply.sh would give this host, to
 # /etc/sysctl.d/60-headwater.conf, which is read at every start of the host; --remove takes it back.
 . "$(dirname "$0")/sysctl-common.sh"
-usage "usage: $0 PROFILE [--allow-lower] | --remove" "$@"
-profile= remove=
+usage "usage: $0 PROFILE [--yes] [--allow-lower] | --remove" "$@"
+profile= remove= yes=
 for word in "$@"; do
   case $word in
     --allow-lower) allow_lower=yes ;;
     --remove) remove=yes ;;
+    --yes) yes=yes ;;
     *) profile=$word ;;
   esac
 done
@@ -37,9 +38,7 @@ values=$(echo "$rows" | while IFS='|' read -r verdict now would_be _ optional ke
   esac
   echo "$optional$key = $(words "$value")"
 done)
-mkdir -p "$(dirname "$sysctl_d")"
-temporary=$(dirname "$sysctl_d")/.$(basename "$sysctl_d").$$.new
-{
+text() {
   echo "$mark: the profile $profile, with this host's values."
   echo "# Take it back with: headwater sysctl persist --remove"
   echo
@@ -48,7 +47,16 @@ temporary=$(dirname "$sysctl_d")/.$(basename "$sysctl_d").$$.new
     BEGIN { split(values, value, "\n") }
     /^[ \t]*[#;]/ || /^[ \t]*$/ { print; next }
     { print value[++n] }'
-} >"$temporary"
+}
+if [ -z "$yes" ]; then
+  text
+  echo
+  echo "To write this to \"$sysctl_d\": --yes"
+  exit 0
+fi
+mkdir -p "$(dirname "$sysctl_d")"
+temporary=$(dirname "$sysctl_d")/.$(basename "$sysctl_d").$$.new
+text >"$temporary"
 chmod 644 "$temporary"
 sync
 mv "$temporary" "$sysctl_d"

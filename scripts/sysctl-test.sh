@@ -73,8 +73,11 @@ for shell in "${shells[@]}"; do
     fresh
     theirs=$("$HEADWATER" sysctl diff "$profile")
     is "diff $profile" "$(grep -v '^[a-z.]*[a-z0-9_]*: ' <<<"$theirs")" "$(script diff "$profile")"
-    HEADWATER_SYSCTL_D=$work/binary.conf "$HEADWATER" sysctl persist "$profile" >/dev/null
-    HEADWATER_SYSCTL_D=$work/script.conf script persist "$profile" >/dev/null
+    export HEADWATER_SYSCTL_D=$work/shown.conf
+    is "persist $profile, shown" "$("$HEADWATER" sysctl persist "$profile")" "$(script persist "$profile")"
+    is "and not written" no "$([[ -e $work/shown.conf ]] && echo yes || echo no)"
+    HEADWATER_SYSCTL_D=$work/binary.conf "$HEADWATER" sysctl persist "$profile" --yes >/dev/null
+    HEADWATER_SYSCTL_D=$work/script.conf script persist "$profile" --yes >/dev/null
     is "persist $profile" "$(<"$work/binary.conf")" "$(<"$work/script.conf")"
     rm "$work/binary.conf" "$work/script.conf"
     before=$(values "$host")
@@ -93,6 +96,20 @@ for shell in "${shells[@]}"; do
     is "the script reverts what headwater applied: $profile" "$before" "$(values "$host")"
     is "the snapshot is gone" 0 "$(find "$HEADWATER_STATE_DIR" -name '*.snapshot' | wc -l)"
   done
+
+  fresh
+  rm "$host/net/core/netdev_max_backlog"
+  printf 'net.core.netdev_max_backlog = 16384\nnet.core.somaxconn = 80000\n' >"$work/mine.conf"
+  is "all or nothing" 1 "$(status script apply "$work/mine.conf" --yes --all-or-nothing)"
+  is "shown the same" "$("$HEADWATER" sysctl apply "$work/mine.conf" | tail -n 1)" "$(script apply "$work/mine.conf" | tail -n 1)"
+  is "but for what can't be set" 3 "$(status script apply "$work/mine.conf" --yes)"
+  is "set" 80000 "$(<"$host/net/core/somaxconn")"
+  is "check takes no offence" 0 "$(status script check "$work/mine.conf")"
+  "$HEADWATER" sysctl revert >/dev/null
+  is "headwater leaves the same out" 3 "$(status "$HEADWATER" sysctl apply "$work/mine.conf" --yes)"
+  is "set by headwater" 80000 "$(<"$host/net/core/somaxconn")"
+  printf 'net.core.netdev_max_backlogg = 16384\n' >"$work/mine.conf"
+  is "a mistyped key" "1 1" "$(status script apply "$work/mine.conf" --yes) $(status "$HEADWATER" sysctl apply "$work/mine.conf" --yes)"
 
   fresh
   before=$(values "$host")

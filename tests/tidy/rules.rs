@@ -21,7 +21,6 @@ const LONG_FUNCTIONS: &[&str] = &[
     "src/runtime/ring/preflight.rs",
     "src/server/admin/metrics.rs",
     "src/server/file_service.rs",
-    "src/tuning/doctor/nic.rs",
     "tests/load/report.rs",
     "tests/tools/vanished.rs",
 ];

@@ -194,6 +194,33 @@ fn missing_and_read_only_keys_have_their_verdicts() {
 }
 
 #[test]
+fn a_profile_is_set_but_for_what_a_namespace_cannot_set() {
+    in_namespace("high-connections", |folder| {
+        // Without its keys outside net., which are the host's and writable for root.
+        let machine = Machine::read("/proc".as_ref()).unwrap();
+        let profile = Profile::load("high-connections", machine).expect("a profile");
+        let keys = profile.settings.iter();
+        let keys = keys.filter(|setting| setting.key.as_str().starts_with("net."));
+        let text: String = keys
+            .map(|setting| format!("{} = {}\n", setting.key, setting.value))
+            .collect();
+        let mine = write(folder, &text);
+        let refused = said(
+            &sysctl(folder, &["apply", &mine, "--yes", "--all-or-nothing"]),
+            1,
+        );
+        assert!(refused.contains("nothing was changed"), "{refused}");
+        let dry = said(&sysctl(folder, &["apply", &mine]), 0);
+        assert!(dry.contains("would be left out"), "{dry}");
+        let applied = said(&sysctl(folder, &["apply", &mine, "--yes"]), 3);
+        assert!(applied.contains(" is left out: not "), "{applied}");
+        assert_eq!(now("net.core.somaxconn"), "65535");
+        said(&sysctl(folder, &["revert"]), 0);
+        assert_ne!(now("net.core.somaxconn"), "65535");
+    });
+}
+
+#[test]
 fn a_damaged_snapshot_is_not_believed() {
     in_namespace("damage", |folder| {
         let mine = write(folder, "net.ipv4.tcp_keepalive_time = 601\n");
@@ -262,13 +289,11 @@ fn a_folder_may_stand_for_proc_sys() {
     let state = folder.path().join("state");
     let output = folder.path().join("60-headwater.conf");
     let output = output.to_str().expect("UTF-8");
-    said(
-        &sysctl(
-            &state,
-            &["persist", &mine, "--output", output, "--proc-sys", root],
-        ),
-        0,
-    );
+    let persist = ["persist", &mine, "--output", output, "--proc-sys", root];
+    let shown = said(&sysctl(&state, &persist), 0);
+    assert!(shown.contains("\nnet.core.somaxconn = 512\n") && shown.contains("--yes"));
+    assert!(!Path::new(output).exists(), "a dry run");
+    said(&sysctl(&state, &[&persist[..], &["--yes"]].concat()), 0);
     assert!(
         fs::read_to_string(output)
             .unwrap()

@@ -4,15 +4,21 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::profile_args::{Keep, Wanted, refuse};
 use super::table::table;
-use super::{Keep, Wanted, refuse};
 use crate::cli::print;
-use crate::tuning::sysctl::{Outcome, apply};
+use crate::tuning::sysctl::{OutOfReach, Outcome, apply};
 
 const NOTES: &str = "\
 Without --yes nothing is changed. With it, what the settings are is first written to a snapshot; \
 then each is written and read back. If the kernel refuses one, all are put back (a setting with a \
-- before it is passed over instead). The settings last until the host restarts; see persist.
+- before it is passed over instead). Settings of the whole host that can't be set from a network \
+namespace or container are left out and named. The settings last until the host restarts; see persist.
+
+EXIT STATUS:
+  0  the profile is set
+  1  nothing is changed; one sentence says why
+  3  the profile is set, but for what can't be set from here
 
 EXAMPLES:
   headwater sysctl apply file-server
@@ -28,9 +34,15 @@ pub struct ApplyArgs {
     /// Do it
     #[arg(long)]
     yes: bool,
+    /// Change nothing if one of the settings can't be set from here
+    #[arg(long)]
+    all_or_nothing: bool,
     #[command(flatten)]
     keep: Keep,
 }
+
+/// Exit status: set, but for what can't be set from here.
+const PARTLY: u8 = 3;
 
 pub(super) fn run(args: &ApplyArgs) -> ExitCode {
     let (plan, state) = match (args.wanted.plan(), args.keep.state()) {
@@ -40,13 +52,22 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
     let count = plan.changes().count();
     if !args.yes {
         let snapshot = state.path().display();
+        let left_out = match plan.left_out().count() {
+            0 => String::new(),
+            left_out => format!("{left_out} can't be set from here and would be left out. "),
+        };
         return print(&format!(
             "{}\n{count} settings would change, with what they are now in \"{snapshot}\". \
-             To do it: --yes\n",
+             {left_out}To do it: --yes\n",
             table(&plan)
         ));
     }
-    let applied = match apply(&plan, &mut args.wanted.place.settings(), &state) {
+    let out_of_reach = match args.all_or_nothing {
+        true => OutOfReach::Stop,
+        false => OutOfReach::LeaveOut,
+    };
+    let settings = &mut args.wanted.place.settings();
+    let applied = match apply(&plan, settings, &state, out_of_reach) {
         Ok(applied) => applied,
         Err(error) => return refuse(&error),
     };
@@ -67,9 +88,15 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
             }
         };
     }
-    out += &match applied.is_empty() {
-        true => "nothing to change\n".to_owned(),
-        false => "to put it back: headwater sysctl revert\n".to_owned(),
+    for row in plan.left_out() {
+        out += &format!("{} is left out: {}\n", row.setting.key, row.verdict.words());
+    }
+    out += match applied.is_empty() {
+        true => "nothing to change\n",
+        false => "to put it back: headwater sysctl revert\n",
     };
-    print(&out)
+    match print(&out) {
+        ExitCode::SUCCESS if plan.left_out().next().is_some() => ExitCode::from(PARTLY),
+        printed => printed,
+    }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use super::profile_args::{Wanted, refuse};
 use super::table::Line;
-use super::{Wanted, refuse};
 use crate::cli::{print, print_json};
 use crate::tuning::sysctl::{Plan, Unsafe, Verdict, unsafe_now};
 
@@ -99,6 +99,8 @@ fn off(plan: &Plan) -> impl Iterator<Item = String> {
         let is = match &row.verdict {
             Verdict::Same | Verdict::Better => return None,
             Verdict::Missing | Verdict::NotPermitted if row.setting.optional => return None,
+            // What its value is can't be known from here.
+            _ if row.is_out_of_reach() && row.now.is_none() => return None,
             Verdict::Change(_) => row.now.as_deref().unwrap_or("-"),
             verdict => verdict.words(),
         };

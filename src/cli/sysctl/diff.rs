@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::profile_args::{Wanted, refuse};
 use super::table::{Line, table};
-use super::{Wanted, refuse};
 use crate::cli::{print, print_json};
 
 const VERDICTS: &str = "\

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Keep, Where, refuse};
+use super::profile_args::{Keep, Where, refuse};
 use crate::cli::{fail, print};
 use crate::tuning::sysctl::{Back, BackFrom, Reverted, revert};
 

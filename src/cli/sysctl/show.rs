@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{load, refuse};
+use super::profile_args::{load, refuse};
 use crate::cli::print;
 
 const EXAMPLES: &str = "\

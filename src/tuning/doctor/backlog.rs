@@ -26,7 +26,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
             Finding::new(
                 Severity::Note,
                 AREA,
-                format!("{dropped} connections found a full backlog since the host started"),
+                format!("connections that found a full backlog since the host started: {dropped}"),
             )
             .cost("each waited a second or more, or gave up; nstat -az TcpExtListenOverflows tells if it goes on")
             .fix("a larger backlog, more shards, or a faster server"),

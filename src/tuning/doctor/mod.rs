@@ -7,6 +7,7 @@ mod backlog;
 mod clock;
 mod congestion;
 mod cpu;
+mod finding;
 mod host;
 mod limits;
 mod memory;
@@ -20,84 +21,11 @@ mod sysctls;
 mod tests;
 mod tls;
 
-use std::fmt;
-
+pub use finding::{Finding, Severity};
 pub use host::{Asked, Host, Nic};
 
 /// The profile that settings are compared with unless another is named.
 pub const PROFILE: &str = "file-server";
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The server does not start, or is open to harm.
-    Critical,
-    /// It costs speed or connections.
-    Warning,
-    /// It may be worth knowing.
-    Note,
-    /// As it should be.
-    Fine,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Critical => "critical",
-            Self::Warning => "warning",
-            Self::Note => "note",
-            Self::Fine => "ok",
-        })
-    }
-}
-
-/// What a check has found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub severity: Severity,
-    pub area: &'static str,
-    pub what: String,
-    /// What it costs; empty where nothing is.
-    pub cost: String,
-    /// The command that mends it, or what else does.
-    pub fix: Option<String>,
-}
-
-impl Finding {
-    fn new(severity: Severity, area: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            severity,
-            area,
-            what: what.into(),
-            cost: String::new(),
-            fix: None,
-        }
-    }
-
-    fn fine(area: &'static str, what: impl Into<String>) -> Self {
-        Self::new(Severity::Fine, area, what)
-    }
-
-    /// All of it in one line.
-    pub fn sentence(&self) -> String {
-        let parts = [&self.what, &self.cost].into_iter().chain(&self.fix);
-        let parts: Vec<&str> = parts
-            .map(String::as_str)
-            .filter(|part| !part.is_empty())
-            .collect();
-        parts.join("; ")
-    }
-
-    fn cost(mut self, cost: impl Into<String>) -> Self {
-        self.cost = cost.into();
-        self
-    }
-
-    fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
-        self
-    }
-}
 
 type Check = fn(&Host) -> Vec<Finding>;
 

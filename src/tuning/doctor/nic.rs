@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::finding::count;
 use super::host::{cpus_of_mask, mask_of};
 use super::{Finding, Host, Severity};
 use crate::sys::cpu::parse_list;
@@ -23,78 +24,72 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
 }
 
 fn card(host: &Host, name: &str) -> Vec<Finding> {
+    let queues = host.names(&format!("/sys/class/net/{name}/queues"));
+    let of_kind = |kind: &str| -> Vec<&String> {
+        queues
+            .iter()
+            .filter(|queue| queue.starts_with(kind))
+            .collect()
+    };
+    let (receive, transmit) = (of_kind("rx-"), of_kind("tx-"));
+    let mut found = vec![receive_queues(host, name, &receive)];
+    found.extend(transmit_queues(host, name, &transmit));
+    found.extend(interrupts(host, name, receive.len()));
+    found
+}
+
+/// Whether there is a receive queue, or RPS, for each shard.
+fn receive_queues(host: &Host, name: &str, queues: &[&String]) -> Finding {
     let folder = format!("/sys/class/net/{name}/queues");
-    let queues = host.names(&folder);
-    let receive: Vec<&String> = queues
-        .iter()
-        .filter(|queue| queue.starts_with("rx-"))
-        .collect();
-    let transmit: Vec<&String> = queues
-        .iter()
-        .filter(|queue| queue.starts_with("tx-"))
-        .collect();
     let shards = host.asked.cpus.len();
-    let mut found = Vec::new();
-    let steered = receive.iter().any(|queue| {
+    let steered = queues.iter().any(|queue| {
         let mask = host.text(&format!("{folder}/{queue}/rps_cpus"));
         mask.is_some_and(|mask| !cpus_of_mask(&mask).is_empty())
     });
-    let channels = host
-        .nics
-        .iter()
-        .find(|nic| nic.name == name)
-        .and_then(|nic| nic.channels);
-    if receive.len() < shards && !steered {
-        let want = shards.min(channels.map_or(0, |channels| channels.max as usize));
-        let fix = match want > receive.len() {
-            true => format!("ethtool -L {name} combined {want}"),
-            false => format!(
-                "for q in {folder}/rx-*; do echo {} > $q/rps_cpus; done",
-                mask_of(&host.asked.cpus)
-            ),
-        };
-        found.push(
-            Finding::new(
-                Severity::Warning,
-                AREA,
-                format!("{name} has {} receive queues for {shards} shards, and RPS is off", receive.len()),
-            )
-            .cost("packets for all shards are worked off on as many CPUs as there are queues; the others wait for them")
-            .fix(fix),
-        );
-    } else {
+    let counts = format!(
+        "{} for {}",
+        count(queues.len(), "receive queue"),
+        count(shards, "shard")
+    );
+    if queues.len() >= shards || steered {
         let how = if steered { ", spread by RPS" } else { "" };
-        found.push(Finding::fine(
-            AREA,
-            format!(
-                "{name}: {} receive queues for {shards} shards{how}",
-                receive.len()
-            ),
-        ));
+        return Finding::fine(AREA, format!("{name}: {counts}{how}"));
     }
-    let unbound = transmit.iter().filter(|queue| {
+    let nic = host.nics.iter().find(|nic| nic.name == name);
+    let most = nic.and_then(|nic| nic.channels);
+    let want = shards.min(most.map_or(0, |channels| channels.max as usize));
+    let fix = match want > queues.len() {
+        true => format!("ethtool -L {name} combined {want}"),
+        false => format!(
+            "for q in {folder}/rx-*; do echo {} > $q/rps_cpus; done",
+            mask_of(&host.asked.cpus)
+        ),
+    };
+    let what = format!("{name} has {counts}, and RPS is off");
+    Finding::new(Severity::Warning, AREA, what)
+        .cost("only as many CPUs as there are queues process packets, for all shards")
+        .fix(fix)
+}
+
+/// Whether each of several transmit queues has CPUs of its own (XPS).
+fn transmit_queues(host: &Host, name: &str, queues: &[&String]) -> Option<Finding> {
+    let folder = format!("/sys/class/net/{name}/queues");
+    let unbound = queues.iter().filter(|queue| {
         let mask = host.text(&format!("{folder}/{queue}/xps_cpus"));
         mask.is_some_and(|mask| cpus_of_mask(&mask).is_empty())
     });
     let unbound = unbound.count();
-    if transmit.len() > 1 && unbound > 0 {
-        found.push(
-            Finding::new(
-                Severity::Note,
-                AREA,
-                format!(
-                    "{name}: XPS is off for {unbound} of {} transmit queues",
-                    transmit.len()
-                ),
-            )
+    (queues.len() > 1 && unbound > 0).then(|| {
+        let what = format!(
+            "{name}: XPS is off for {unbound} of {} transmit queues",
+            queues.len()
+        );
+        Finding::new(Severity::Note, AREA, what)
             .cost("shards contend for the queues' locks")
             .fix(format!(
                 "echo MASK > {folder}/tx-N/xps_cpus, queue by queue"
-            )),
-        );
-    }
-    found.extend(interrupts(host, name, receive.len()));
-    found
+            ))
+    })
 }
 
 /// Whether the interrupts of a card with several queues all go to one CPU.
@@ -128,11 +123,11 @@ fn interrupts(host: &Host, name: &str, queues: usize) -> Option<Finding> {
             Severity::Warning,
             AREA,
             format!(
-                "all {} interrupts of {name} go to CPU {only}",
+                "every interrupt of {name} ({} of them) goes to CPU {only}",
                 numbers.len()
             ),
         )
-        .cost("one CPU does the network's work of all queues")
+        .cost("one CPU does the work of all queues")
         .fix(format!(
             "systemctl start irqbalance, or echo CPU > /proc/irq/N/smp_affinity_list for N in {}",
             numbers.join(" ")
@@ -158,7 +153,7 @@ fn softnet(host: &Host) -> Vec<Finding> {
             Finding::new(
                 Severity::Note,
                 AREA,
-                format!("{dropped} packets were dropped before the network stack saw them"),
+                format!("packets dropped before the network stack saw them: {dropped}"),
             )
             .cost("each is sent again after a while")
             .fix("sysctl -w net.core.netdev_max_backlog=16384"),
@@ -170,7 +165,7 @@ fn softnet(host: &Host) -> Vec<Finding> {
             Finding::new(
                 Severity::Note,
                 AREA,
-                format!("a CPU's turn of network work was cut short {squeezed} times"),
+                format!("times that a CPU's turn of network work was cut short: {squeezed}"),
             )
             .cost("packets wait for the next turn")
             .fix("sysctl -w net.core.netdev_budget=600 net.core.netdev_budget_usecs=8000"),

@@ -1,5 +1,6 @@
 //! Memory that is nearer to some CPUs than to others.
 
+use super::finding::count;
 use super::{Finding, Host, Severity};
 use crate::sys::cpu::parse_list;
 
@@ -49,7 +50,10 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
                 Finding::new(
                     Severity::Note,
                     AREA,
-                    format!("{far} shards are on another node than {card} (node {node})"),
+                    format!(
+                        "{} on another node than {card} (node {node})",
+                        count(far, "shard")
+                    ),
                 )
                 .cost("each packet of theirs crosses the link between the nodes")
                 .fix(format!(

@@ -1,5 +1,6 @@
 //! CPU time that a cgroup allows.
 
+use super::finding::count;
 use super::{Finding, Host, Severity};
 
 const AREA: &str = "CPU quota";
@@ -10,20 +11,20 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
         return vec![Finding::fine(AREA, "none")];
     };
     if cpus + f64::EPSILON >= shards as f64 {
-        let what = format!("{cpus:.1} CPUs' time for {shards} shards");
+        let what = format!("{cpus:.1} CPUs' time for {}", count(shards, "shard"));
         return vec![Finding::fine(AREA, what)];
     }
     let whole = (cpus.floor() as usize).max(1);
     let throttled = throttled(host, &place);
     let seen = match throttled {
-        Some(periods) if periods > 0 => format!("; it has been stopped {periods} times so far"),
+        Some(periods) if periods > 0 => format!("; stopped so far: {periods} times"),
         _ => String::new(),
     };
     vec![
         Finding::new(
             Severity::Warning,
             AREA,
-            format!("{cpus:.1} CPUs' time for {shards} shards"),
+            format!("{cpus:.1} CPUs' time for {}", count(shards, "shard")),
         )
         .cost(format!(
             "once it is used up, every shard stops until the next period, up to 100 ms{seen}"

@@ -29,6 +29,15 @@ pub struct Applied {
     pub outcome: Outcome,
 }
 
+/// What to do about settings of the whole host that can't be set from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfReach {
+    /// Set the others.
+    LeaveOut,
+    /// Change nothing.
+    Stop,
+}
+
 /// Writes what `plan` would change: all of it or, if the kernel refuses one value, nothing.
 /// What the settings were is in `state` before the first is written.
 ///
@@ -39,11 +48,15 @@ pub fn apply(
     plan: &Plan,
     settings: &mut impl Settings,
     state: &State,
+    out_of_reach: OutOfReach,
 ) -> Result<Vec<Applied>, ApplyError> {
     let obstacles: Vec<Obstacle> = plan
         .rows
         .iter()
-        .filter(|row| row.is_obstacle())
+        .filter(|row| {
+            let stops = out_of_reach == OutOfReach::Stop && !row.setting.optional;
+            row.is_obstacle() || stops && row.is_out_of_reach()
+        })
         .map(|row| Obstacle {
             key: row.setting.key.clone(),
             line: row.setting.line,
@@ -178,6 +191,10 @@ impl fmt::Display for ApplyError {
                         Verdict::Refused(reason) => write!(f, "refused: {reason}")?,
                         _ => f.write_str(one.verdict.words())?,
                     }
+                }
+                let denied = |one: &Obstacle| one.verdict == Verdict::NotPermitted;
+                if obstacles.iter().all(denied) && !nix::unistd::geteuid().is_root() {
+                    return write!(f, "; run it as root: sudo headwater sysctl ...");
                 }
                 write!(
                     f,

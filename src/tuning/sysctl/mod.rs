@@ -17,11 +17,13 @@ mod snapshot;
 mod tests;
 mod value;
 
-pub use apply::{Applied, ApplyError, Back, BackFrom, Obstacle, Outcome, Reverted, apply, revert};
+pub use apply::{
+    Applied, ApplyError, Back, BackFrom, Obstacle, OutOfReach, Outcome, Reverted, apply, revert,
+};
 pub use expression::Machine;
 pub use key::Key;
 pub use known::{Better, Scope, refused};
-pub use persist::{PERSIST_PATH, PersistError, persist, unpersist};
+pub use persist::{PERSIST_PATH, PersistError, persist, persisted, unpersist};
 pub use plan::{Plan, Row, Unsafe, Verdict, unsafe_now};
 pub use profile::{BUILT_IN, Profile, ProfileError, Setting};
 pub use settings::{ProcSys, Settings};

@@ -14,12 +14,12 @@ pub const PERSIST_PATH: &str = "/etc/sysctl.d/60-headwater.conf";
 /// The line by which our own file is known.
 const MARK: &str = "# Written by headwater sysctl persist";
 
-/// Writes the plan's profile to `path`, with the values that are in effect once it is applied:
-/// computed for this host, and never less than what the host has now.
+/// What [`persist`] would write to `path`: the plan's profile with the values that are in effect
+/// once it is applied, computed for this host, and never less than what the host has now.
 ///
 /// # Errors
-/// A setting that is refused; a file there that is not ours; a failure to write.
-pub fn persist(plan: &Plan, path: &Path) -> Result<(), PersistError> {
+/// A setting that is refused; a file there that is not ours.
+pub fn persisted(plan: &Plan, path: &Path) -> Result<String, PersistError> {
     for row in &plan.rows {
         if let Verdict::Refused(reason) = row.verdict {
             return Err(PersistError::Refused {
@@ -36,10 +36,18 @@ pub fn persist(plan: &Plan, path: &Path) -> Result<(), PersistError> {
         words.collect::<Vec<_>>().join(" ")
     });
     let name = &plan.profile.name;
-    let text = format!(
+    Ok(format!(
         "{MARK}: the profile {name}, with this host's values.\n\
          # Take it back with: headwater sysctl persist --remove\n\n{values}"
-    );
+    ))
+}
+
+/// Writes the plan's profile to `path`.
+///
+/// # Errors
+/// Those of [`persisted`]; a failure to write.
+pub fn persist(plan: &Plan, path: &Path) -> Result<(), PersistError> {
+    let text = persisted(plan, path)?;
     let write = || -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

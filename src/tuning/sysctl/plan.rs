@@ -72,11 +72,21 @@ impl Row {
         }
     }
 
-    /// Whether it keeps the plan from being carried out whole.
+    /// Whether it is a setting of the whole host that can't be set from here: a network namespace
+    /// does not show it, or a container may not write it. Its scope is known from the built-in
+    /// profiles, so it is not a mistyped key.
+    pub fn is_out_of_reach(&self) -> bool {
+        let unreachable = matches!(self.verdict, Verdict::Missing | Verdict::NotPermitted);
+        unreachable && self.setting.scope == Some(Scope::Global)
+    }
+
+    /// Whether it keeps the rest of the plan from being carried out.
     pub fn is_obstacle(&self) -> bool {
         match self.verdict {
             Verdict::Refused(_) => true,
-            Verdict::Missing | Verdict::NotPermitted => !self.setting.optional,
+            Verdict::Missing | Verdict::NotPermitted => {
+                !self.setting.optional && !self.is_out_of_reach()
+            }
             _ => false,
         }
     }
@@ -98,6 +108,12 @@ impl Plan {
             .map(|setting| row(setting, settings, allow_lower))
             .collect();
         Self { profile, rows }
+    }
+
+    /// Settings that apply leaves out because they can't be set from here.
+    pub fn left_out(&self) -> impl Iterator<Item = &Row> {
+        let rows = self.rows.iter();
+        rows.filter(|row| row.is_out_of_reach() && !row.setting.optional)
     }
 
     /// The rows that would be written.

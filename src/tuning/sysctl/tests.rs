@@ -268,7 +268,7 @@ fn applying_and_reverting_leaves_everything_as_it_was() {
     let mut host = Host::new(&[("a.one", "1\t2"), ("a.two", ""), ("a.three", "3")]);
     let plan = host.plan("a.one = 10 20\na.two = 7\na.three = 3\n");
     let state = host.state();
-    let applied = apply(&plan, &mut host.settings, &state).expect("applied");
+    let applied = apply(&plan, &mut host.settings, &state, OutOfReach::LeaveOut).expect("applied");
     assert_eq!(applied.len(), 2);
     assert!(applied.iter().all(|one| one.outcome == Outcome::Set));
     assert_eq!([host.value("a.one"), host.value("a.two")], ["10 20", "7"]);
@@ -292,7 +292,13 @@ fn a_second_apply_keeps_the_first_old_values() {
     let mut host = Host::new(TWO);
     let state = host.state();
     for text in ["a.one = 10\n", "a.one = 100\na.two = 20\n"] {
-        apply(&host.plan(text), &mut host.settings, &state).expect("applied");
+        apply(
+            &host.plan(text),
+            &mut host.settings,
+            &state,
+            OutOfReach::LeaveOut,
+        )
+        .expect("applied");
     }
     revert(&mut host.settings, &state, false).unwrap();
     assert_eq!([host.value("a.one"), host.value("a.two")], ["1", "2"]);
@@ -308,7 +314,7 @@ fn one_refused_value_undoes_all() {
         key: "a.two",
         how: How::Invalid,
     };
-    let error = apply(&plan, &mut failing, &state).expect_err("refused");
+    let error = apply(&plan, &mut failing, &state, OutOfReach::LeaveOut).expect_err("refused");
     assert_eq!(
         error.to_string(),
         "a.two = 20 was refused: out of range, or not of its form (EINVAL); \
@@ -322,7 +328,13 @@ fn one_refused_value_undoes_all() {
 fn a_refused_value_leaves_an_earlier_snapshot_as_it_was() {
     let mut host = Host::new(TWO);
     let state = host.state();
-    apply(&host.plan("a.one = 5\n"), &mut host.settings, &state).expect("applied");
+    apply(
+        &host.plan("a.one = 5\n"),
+        &mut host.settings,
+        &state,
+        OutOfReach::LeaveOut,
+    )
+    .expect("applied");
     let before = fs::read(state.path()).unwrap();
     let plan = host.plan(TWO_WANTED);
     let mut failing = Failing {
@@ -330,7 +342,7 @@ fn a_refused_value_leaves_an_earlier_snapshot_as_it_was() {
         key: "a.two",
         how: How::Invalid,
     };
-    apply(&plan, &mut failing, &state).expect_err("refused");
+    apply(&plan, &mut failing, &state, OutOfReach::LeaveOut).expect_err("refused");
     assert_eq!(host.value("a.one"), "5");
     assert_eq!(fs::read(state.path()).unwrap(), before);
 }
@@ -345,7 +357,7 @@ fn an_optional_value_is_passed_over() {
         key: "a.one",
         how: How::Invalid,
     };
-    let applied = apply(&plan, &mut failing, &state).expect("applied");
+    let applied = apply(&plan, &mut failing, &state, OutOfReach::LeaveOut).expect("applied");
     assert!(matches!(applied[0].outcome, Outcome::PassedOver(_)));
     assert_eq!([host.value("a.one"), host.value("a.two")], ["1", "20"]);
 }
@@ -360,7 +372,7 @@ fn what_the_kernel_makes_of_a_value_is_told() {
         key: "a.two",
         how: How::Clamp("15"),
     };
-    let applied = apply(&plan, &mut clamping, &state).expect("applied");
+    let applied = apply(&plan, &mut clamping, &state, OutOfReach::LeaveOut).expect("applied");
     assert_eq!(applied[1].outcome, Outcome::Altered("15".to_owned()));
     let Reverted::Back(back) = revert(&mut host.settings, &state, false).unwrap() else {
         panic!("a snapshot");
@@ -380,7 +392,7 @@ fn a_crash_in_the_middle_is_taken_back() {
             key,
             how: How::Crash,
         };
-        let crash = AssertUnwindSafe(|| apply(&plan, &mut crashing, &state));
+        let crash = AssertUnwindSafe(|| apply(&plan, &mut crashing, &state, OutOfReach::LeaveOut));
         catch_unwind(crash).expect_err("it crashed");
         assert!(
             state.exists(),
@@ -403,7 +415,13 @@ fn a_crash_in_the_middle_is_taken_back() {
 fn a_setting_that_does_not_go_back_keeps_the_snapshot() {
     let mut host = Host::new(TWO);
     let state = host.state();
-    apply(&host.plan(TWO_WANTED), &mut host.settings, &state).expect("applied");
+    apply(
+        &host.plan(TWO_WANTED),
+        &mut host.settings,
+        &state,
+        OutOfReach::LeaveOut,
+    )
+    .expect("applied");
     let mut failing = Failing {
         settings: &mut host.settings,
         key: "a.two",
@@ -421,12 +439,23 @@ fn a_setting_that_does_not_go_back_keeps_the_snapshot() {
 fn a_damaged_snapshot_stops_everything() {
     let mut host = Host::new(TWO);
     let state = host.state();
-    apply(&host.plan(TWO_WANTED), &mut host.settings, &state).expect("applied");
+    apply(
+        &host.plan(TWO_WANTED),
+        &mut host.settings,
+        &state,
+        OutOfReach::LeaveOut,
+    )
+    .expect("applied");
     let text = fs::read_to_string(state.path()).unwrap();
     fs::write(state.path(), text.replace("was 1", "was 9")).unwrap();
     let error = revert(&mut host.settings, &state, false).expect_err("damaged");
     assert!(error.to_string().contains("is damaged"), "{error}");
-    let again = apply(&host.plan("a.one = 11\n"), &mut host.settings, &state);
+    let again = apply(
+        &host.plan("a.one = 11\n"),
+        &mut host.settings,
+        &state,
+        OutOfReach::LeaveOut,
+    );
     assert!(
         again
             .expect_err("damaged")
@@ -458,7 +487,13 @@ fn two_at_once_are_one_too_many() {
     let mut host = Host::new(TWO);
     let state = host.state();
     let _lock = state.lock().expect("free");
-    let error = apply(&host.plan(TWO_WANTED), &mut host.settings, &state).expect_err("busy");
+    let error = apply(
+        &host.plan(TWO_WANTED),
+        &mut host.settings,
+        &state,
+        OutOfReach::LeaveOut,
+    )
+    .expect_err("busy");
     assert!(error.to_string().contains("another headwater"), "{error}");
     assert_eq!(host.value("a.one"), "1");
 }
@@ -468,7 +503,7 @@ fn an_obstacle_stops_before_anything_is_written() {
     let mut host = Host::new(TWO);
     let state = host.state();
     let plan = host.plan("a.one = 10\nno.such = 1\nnet.ipv4.tcp_tw_recycle = 1\n");
-    let error = apply(&plan, &mut host.settings, &state)
+    let error = apply(&plan, &mut host.settings, &state, OutOfReach::LeaveOut)
         .expect_err("obstacles")
         .to_string();
     for words in [
@@ -479,6 +514,33 @@ fn an_obstacle_stops_before_anything_is_written() {
     }
     assert_eq!(host.value("a.one"), "1");
     assert!(!state.exists());
+}
+
+#[test]
+fn what_a_namespace_cannot_set_is_left_out_and_a_mistyped_key_is_not() {
+    let mut host = Host::new(&[("net.core.somaxconn", "128")]);
+    let state = host.state();
+    // The first is a key of the whole host that the built-in profiles know.
+    let plan = host.plan("net.core.netdev_max_backlog = 16384\nnet.core.somaxconn = 512\n");
+    let left_out: Vec<&str> = plan
+        .left_out()
+        .map(|row| row.setting.key.as_str())
+        .collect();
+    assert_eq!(left_out, ["net.core.netdev_max_backlog"]);
+    let error = apply(&plan, &mut host.settings, &state, OutOfReach::Stop).expect_err("obstacle");
+    assert!(
+        error
+            .to_string()
+            .contains("netdev_max_backlog (line 1) is not on"),
+        "{error}"
+    );
+    assert_eq!(host.value("net.core.somaxconn"), "128");
+    apply(&plan, &mut host.settings, &state, OutOfReach::LeaveOut).expect("applied");
+    assert_eq!(host.value("net.core.somaxconn"), "512");
+
+    let plan = host.plan("net.core.netdev_max_backlogg = 16384\nnet.core.somaxconn = 513\n");
+    apply(&plan, &mut host.settings, &state, OutOfReach::LeaveOut).expect_err("mistyped");
+    assert_eq!(host.value("net.core.somaxconn"), "512");
 }
 
 #[test]

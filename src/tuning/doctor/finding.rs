@@ -1,0 +1,81 @@
+//! What a check reports: how bad it is, what it costs and how to repair it.
+
+use std::fmt;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The server does not start, or is open to harm.
+    Critical,
+    /// It costs speed or connections.
+    Warning,
+    /// It may be worth knowing.
+    Note,
+    /// As it should be.
+    Fine,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Note => "note",
+            Self::Fine => "ok",
+        })
+    }
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub severity: Severity,
+    pub area: &'static str,
+    pub what: String,
+    /// What it costs; empty where nothing is.
+    pub cost: String,
+    /// The command that repairs it, or other advice.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn new(severity: Severity, area: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            severity,
+            area,
+            what: what.into(),
+            cost: String::new(),
+            fix: None,
+        }
+    }
+
+    pub(super) fn fine(area: &'static str, what: impl Into<String>) -> Self {
+        Self::new(Severity::Fine, area, what)
+    }
+
+    /// All of it in one line.
+    pub fn sentence(&self) -> String {
+        let parts = [&self.what, &self.cost].into_iter().chain(&self.fix);
+        let parts: Vec<&str> = parts
+            .map(String::as_str)
+            .filter(|part| !part.is_empty())
+            .collect();
+        parts.join("; ")
+    }
+
+    pub(super) fn cost(mut self, cost: impl Into<String>) -> Self {
+        self.cost = cost.into();
+        self
+    }
+
+    pub(super) fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+/// A number of things, in the singular for one: `1 receive queue`, `4 receive queues`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{ending}")
+}
