@@ -470,11 +470,14 @@ fn main() -> Result<()> {
     let file = file()?;
     let probe = measure(&file, read_send, 8 << 20, PIECES[2])?;
     println!(
-        "file to socket, {} MiB a row, loopback TCP, kernel {}, congestion control {}, CPUs (sender, reader) {:?}",
+        "file to socket, {} MiB a row, loopback TCP, kernel {}, congestion control {}, sender on CPU {}, reader on {}",
         total >> 20,
         sys::probe::kernel_release()?,
         probe.congestion_control,
+        cpus().0,
         cpus()
+            .1
+            .map_or("any CPU".to_owned(), |cpu| format!("CPU {cpu}")),
     );
     println!(
         "{:<34} {:>8} {:>8} {:>9} {:>10}",
