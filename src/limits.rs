@@ -29,13 +29,17 @@ pub const RECV_QUEUE_PER_STREAM: usize = 8;
 pub const ACCEPTED_UNTAKEN_MAX: usize = 1024;
 /// How large a receive buffer may be.
 pub const RECV_BUFFER_BYTES_CEILING: usize = 1 << 24;
+/// Longest wait for completions after the kernel has refused submissions for want of memory.
+pub const RING_REFUSED_PAUSE_MS: u64 = 1;
 /// Structures for vectored sends and opens that a shard keeps for reuse.
 pub const SPARE_SCRATCH: usize = 64;
 /// Task polls between two looks at the ring.
 pub const POLLS_PER_TURN: usize = 256;
 /// Messages waiting in one shard's mailbox before senders are refused.
 pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
-/// Pause of a shard before it listens again when the kernel has refused to.
+/// Messages that a shard handles in one turn; the others wait for the next.
+pub const MAILBOX_MESSAGES_PER_TURN: usize = 128;
+/// Pause of a shard before it reads its mailbox's eventfd again when the kernel has refused to.
 pub const MAILBOX_RETRY_MS: u64 = 10;
 
 /// Output buffers that a shard keeps for reuse…

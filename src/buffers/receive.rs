@@ -177,11 +177,13 @@ impl ReceivePool {
 
     /// Asks to be woken when a buffer comes back. Whoever waits already, at `ticket`, keeps it.
     pub fn wait_for_buffer(&self, ticket: &mut BufferTicket, waker: &Waker) {
+        // Dropped last: its destructor may use the pool.
+        let _replaced;
         let mut starved = self.starved.borrow_mut();
         let at = ticket.0.checked_sub(starved.first).map(|at| at as usize);
         match at.and_then(|at| starved.wakers.get_mut(at)) {
             Some(old) if old.will_wake(waker) => {}
-            Some(old) => *old = waker.clone(),
+            Some(old) => _replaced = std::mem::replace(old, waker.clone()),
             None => {
                 *ticket = BufferTicket(starved.first + starved.wakers.len() as u64);
                 starved.wakers.push_back(waker.clone());
@@ -220,6 +222,13 @@ impl ReceivePool {
         self.held.borrow_mut()[usize::from(id)] = false;
         self.held_count.set(self.held_count.get() - 1);
         self.lend(id);
+    }
+
+    /// Takes the wakers of all receivers that wait for a buffer, for the end of the shard.
+    pub(crate) fn take_waiting(&self, wakers: &mut Vec<Waker>) {
+        let mut starved = self.starved.borrow_mut();
+        starved.first += starved.wakers.len() as u64;
+        wakers.extend(starved.wakers.drain(..));
     }
 
     /// Takes the wakers of as many starved receivers as there are buffers for

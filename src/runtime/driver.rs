@@ -5,6 +5,7 @@
 //! operation only *asks* for its end: what the operation owns stays where it is
 //! until the kernel has let go of it. That is what makes this interface safe.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,6 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::foreign;
 use super::send_buf::SendBuf;
 use crate::buffers::{ReceiveBuf, ReceivePool};
 
@@ -175,6 +177,38 @@ pub struct DriverStats {
     pub overflows: u64,
 }
 
+/// Foreign values that a driver no longer needs; see [`Driver::retired`].
+#[derive(Default)]
+pub struct Retired {
+    /// Operations that are over, with their buffers and descriptors.
+    pub ops: Vec<Op>,
+    /// Wakers of operations that are over or have a new one.
+    pub wakers: Vec<Waker>,
+}
+
+impl Retired {
+    /// Whether there is nothing to drop.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty() && self.wakers.is_empty()
+    }
+
+    /// Drops everything, and keeps the vectors' memory; returns how many destructors panicked.
+    pub(super) fn drop_contained(&mut self) -> usize {
+        let panics = Cell::new(0);
+        let drop_op = |op| match op {
+            // Several buffers of foreign types in one operation: drop each by itself.
+            Op::SendVectored { socket, bufs, .. } => {
+                let dropped = foreign::drop_each(bufs) + foreign::drop_each([socket]);
+                panics.set(panics.get() + dropped);
+            }
+            op => drop(op),
+        };
+        let dropped = foreign::contain_each(self.ops.drain(..), drop_op)
+            + foreign::drop_each(self.wakers.drain(..));
+        panics.get() + dropped
+    }
+}
+
 /// A source of completions.
 pub trait Driver {
     /// Takes an operation; it reaches the kernel with the next [`turn`](Driver::turn).
@@ -188,17 +222,21 @@ pub trait Driver {
     /// `Accepted` or `Received` the operation is over and its key is gone.
     fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<MultishotEvent>;
 
-    /// Nobody waits for this operation any more: ask for its end, undo a late
-    /// result (a late connection is closed, a late buffer given back), free it then.
+    /// Requests the end of an operation that is still waited for. Its completions so far, and
+    /// those that precede the cancellation's, are reported as before.
+    fn cancel(&mut self, key: Key);
+
+    /// Gives an operation up: requests its end, undoes results that arrive until then (closes a
+    /// connection, gives a receive buffer back) and then forgets it.
     fn abandon(&mut self, key: Key);
 
     /// Submits what was started, waits as told, and gathers the wakers of what completed.
     /// Returns when the wait was over, by `CLOCK_MONOTONIC`, in ns.
     fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<u64>;
 
-    /// What operations that are over owned, to be dropped when the driver is no longer
-    /// borrowed: buffers and handles are of anyone's making, and so are their destructors.
-    fn retired(&mut self) -> &mut Vec<Op>;
+    /// Foreign values that the driver no longer needs, for its owner to drop while the driver
+    /// is not borrowed: their destructors may use the driver, and may panic.
+    fn retired(&mut self) -> &mut Retired;
 
     /// Abandons all that is in flight and waits, for a bounded time, until the kernel has let go of it.
     fn end(&mut self);

@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::thread;
 
+use super::foreign::{contain, drop_contained};
 use super::waker::{GENERATION_MASK, INDEX_MAX, TaskId};
 use crate::observe::CallSite;
 
@@ -45,14 +44,13 @@ impl Executor {
 
     /// Adds a task and makes it ready.
     ///
-    /// # Panics
-    /// With more than 16 million tasks on one shard.
-    pub fn spawn(&mut self, site: CallSite, task: Task) -> TaskId {
+    /// # Errors
+    /// The task itself, with more than 16 million tasks on one shard.
+    pub fn spawn(&mut self, site: CallSite, task: Task) -> Result<TaskId, Task> {
+        if self.live > INDEX_MAX as usize {
+            return Err(task);
+        }
         let index = self.free.pop().unwrap_or_else(|| {
-            assert!(
-                self.entries.len() <= INDEX_MAX as usize,
-                "too many tasks on one shard"
-            );
             self.entries.push(TaskEntry {
                 task: None,
                 site,
@@ -70,7 +68,7 @@ impl Executor {
         self.live += 1;
         let id = TaskId::new(self.shard, index, entry.generation);
         self.make_ready(id);
-        id
+        Ok(id)
     }
 
     /// Puts a task on the ready queue, once.
@@ -157,17 +155,12 @@ pub(super) enum Polled {
 pub(super) fn poll_task(id: TaskId, mut task: Task) -> Polled {
     let waker = id.waker();
     let mut cx = Context::from_waker(&waker);
-    let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx)));
+    let polled = contain(|| task.as_mut().poll(&mut cx));
     if let Ok(Poll::Pending) = polled {
         return Polled::Pending(task);
     }
-    match (polled, drop_quietly(task)) {
+    match (polled, drop_contained(task)) {
         (Ok(_), Ok(())) => Polled::Ended,
         _ => Polled::Panicked,
     }
-}
-
-/// Drops what others have made, whose destructor may panic: it must not take the shard along.
-pub(super) fn drop_quietly<T>(what: T) -> thread::Result<()> {
-    catch_unwind(AssertUnwindSafe(|| drop(what)))
 }

@@ -8,6 +8,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::foreign::contain;
+use super::shard::Shard;
+
 /// Why a task has no result.
 #[derive(Debug)]
 pub enum JoinError {
@@ -61,13 +64,13 @@ impl<T> Future for JoinHandle<T> {
         if let Some(result) = self.try_take() {
             return Poll::Ready(result);
         }
-        match &mut *self.0.borrow_mut() {
-            State::Running(waker) => {
-                *waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            _ => Poll::Ready(Err(JoinError::Ended)),
-        }
+        let waker = cx.waker().clone();
+        let replaced = match &mut *self.0.borrow_mut() {
+            State::Running(old) => old.replace(waker),
+            _ => return Poll::Ready(Err(JoinError::Ended)),
+        };
+        drop(replaced);
+        Poll::Pending
     }
 }
 
@@ -78,7 +81,12 @@ impl<T> Finish<T> {
     fn set(&self, state: State<T>) {
         let old = std::mem::replace(&mut *self.0.borrow_mut(), state);
         if let State::Running(Some(waker)) = old {
-            waker.wake();
+            // May run while the task's panic unwinds, where a second one would abort the process.
+            if contain(|| waker.wake()).is_err()
+                && let Some(shard) = Shard::try_current()
+            {
+                shard.0.stats.count_panics(1);
+            }
         }
     }
 }

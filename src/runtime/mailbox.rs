@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::foreign;
 use super::waker::TaskId;
 use crate::limits;
 use crate::sys::eventfd::EventFd;
@@ -111,14 +112,14 @@ impl Mailbox {
         std::mem::take(&mut queue.wake_all)
     }
 
-    /// Refuses messages from now on and drops what waits.
-    pub fn close(&self) {
+    /// Refuses messages from now on and drops what waits; returns how many destructors panicked.
+    pub fn close(&self) -> usize {
         let dropped = {
             let mut queue = self.lock();
             queue.closed = true;
             std::mem::take(&mut queue.messages)
         };
-        drop(dropped);
+        foreign::drop_each(dropped)
     }
 }
 

@@ -6,14 +6,16 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::driver::{Driver, Handle, Key, MultishotEvent, Op, Outcome, Wait};
-use super::executor::{Executor, Polled, drop_quietly, poll_task};
+use super::driver::{Driver, Handle, Key, MultishotEvent, Op, Outcome, Retired, Wait};
+use super::executor::{Executor, Polled, poll_task};
+use super::foreign::{self, contain};
+use super::io::{read_at, sleep, yield_now};
 use super::join::{JoinHandle, joined};
 use super::mailbox::{Mailbox, Message};
 use super::precise_timer::PreciseTimers;
@@ -167,7 +169,9 @@ impl Shard {
     /// As [`spawn_detached`](Self::spawn_detached), for a task whose kind has a name: traces and
     /// reports of stalls tell it instead of the place where the task was spawned.
     pub fn spawn_as(&self, kind: CallSite, future: impl Future<Output = ()> + 'static) {
-        self.0.executor.borrow_mut().spawn(kind, Box::pin(future));
+        let spawned = self.0.executor.borrow_mut().spawn(kind, Box::pin(future));
+        // Panics, and drops the task, where the executor is not borrowed.
+        assert!(spawned.is_ok(), "too many tasks on one shard");
     }
 
     /// Says what the task that runs is about to do, until it says something else or has been
@@ -230,16 +234,31 @@ impl Shard {
         event
     }
 
+    pub(super) fn cancel(&self, key: Key) {
+        self.0.driver.borrow_mut().cancel(key);
+    }
+
     pub(super) fn abandon(&self, key: Key) {
         self.0.driver.borrow_mut().abandon(key);
         self.drop_retired();
     }
 
-    /// At once, since a peer may wait for a socket to close; but not while the driver is borrowed.
+    /// Drops what the driver has retired: at once, since a peer may wait for a socket to close,
+    /// but not while the driver is borrowed.
     fn drop_retired(&self) {
-        let next = || self.0.driver.borrow_mut().retired().pop();
-        while let Some(op) = next() {
-            drop(op);
+        loop {
+            let (op, waker) = {
+                let mut driver = self.0.driver.borrow_mut();
+                let retired = driver.retired();
+                (retired.ops.pop(), retired.wakers.pop())
+            };
+            if op.is_none() && waker.is_none() {
+                return;
+            }
+            let mut one = Retired::default();
+            one.ops.extend(op);
+            one.wakers.extend(waker);
+            self.0.stats.count_panics(one.drop_contained());
         }
     }
 
@@ -250,7 +269,8 @@ impl Shard {
 
     /// Wakes a task after the next look at the ring.
     pub fn wake_next_turn(&self, waker: &Waker) {
-        self.0.yielded.borrow_mut().push(waker.clone());
+        let waker = waker.clone();
+        self.0.yielded.borrow_mut().push(waker);
     }
 
     /// Nanoseconds that this shard has looked at its ring in vain, awake for the end of a
@@ -264,7 +284,9 @@ impl Shard {
     }
 
     pub(super) fn timer_poll(&self, id: TimerId, waker: &Waker) -> bool {
-        self.0.wheel.borrow_mut().poll(id, waker)
+        let polled = self.0.wheel.borrow_mut().poll(id, waker);
+        // The replaced waker is dropped here, where the wheel is not borrowed.
+        polled.elapsed
     }
 
     pub(super) fn timer_reset(&self, id: TimerId, deadline_ms: u64) {
@@ -277,7 +299,8 @@ impl Shard {
     }
 
     pub(super) fn timer_remove(&self, id: TimerId) {
-        self.0.wheel.borrow_mut().remove(id);
+        let waker = self.0.wheel.borrow_mut().remove(id);
+        drop(waker);
     }
 
     /// Runs until `root` is done, then ends every other task and waits until
@@ -339,14 +362,15 @@ impl Shard {
             core.stats
                 .store_driver(stats, core.executor.borrow().live());
         }
-        if drop_quietly(retired.drain(..)).is_err() {
-            core.stats.count_panic();
-        }
+        let mut panics = retired.drop_contained();
         core.now_ms.set(core.stall_detector.now_ns() / NS_PER_MS);
         core.wheel.borrow_mut().advance(core.now_ms.get(), wakers);
         core.precise_timers.borrow_mut().take_due(wakers);
         wakers.append(&mut core.yielded.borrow_mut());
-        wakers.drain(..).for_each(Waker::wake);
+        panics += foreign::wake_each(wakers);
+        if panics > 0 {
+            core.stats.count_panics(panics);
+        }
         Ok(())
     }
 
@@ -364,38 +388,35 @@ impl Shard {
                 Polled::Pending(task) => core.executor.borrow_mut().put_back(id, task),
                 Polled::Ended => core.executor.borrow_mut().finished(id),
                 Polled::Panicked => {
-                    core.stats.count_panic();
+                    core.stats.count_panics(1);
                     core.executor.borrow_mut().finished(id);
                 }
             }
         }
     }
 
-    /// Drops all tasks, which abandons their operations, and sees those off. What is
-    /// dropped on the way may leave more to drop.
+    /// Drops all tasks, which abandons their operations, and waits for the end of those. A
+    /// destructor may start new tasks and operations, so this repeats until nothing is left.
     fn wind_down(&self) {
         let core = &*self.0;
-        core.mailbox.close();
+        core.stats.count_panics(core.mailbox.close());
         loop {
             let tasks = core.executor.borrow_mut().clear();
-            let retired = {
+            let mut wakers = core.yielded.take();
+            core.receive.take_waiting(&mut wakers);
+            let mut retired = {
                 let mut driver = core.driver.borrow_mut();
                 if tasks.is_empty() {
                     driver.end();
                 }
                 std::mem::take(driver.retired())
             };
+            retired.wakers.append(&mut wakers);
             if tasks.is_empty() && retired.is_empty() {
                 break;
             }
-            for task in tasks {
-                if drop_quietly(task).is_err() {
-                    core.stats.count_panic();
-                }
-            }
-            if drop_quietly(retired).is_err() {
-                core.stats.count_panic();
-            }
+            let panics = foreign::drop_each(tasks) + retired.drop_contained();
+            core.stats.count_panics(panics);
         }
     }
 }
@@ -404,7 +425,7 @@ impl Shard {
 #[derive(Default)]
 struct Turn {
     wakers: Vec<Waker>,
-    retired: Vec<Op>,
+    retired: Retired,
 }
 
 /// Ends a shard when its loop is left, also by a panic: its tasks hold the shard as it holds
@@ -419,36 +440,62 @@ impl Drop for WindDown<'_> {
     }
 }
 
-/// The task that takes what other threads have sent to this shard.
+/// The task that handles what other threads have sent to this shard: at most
+/// [`limits::MAILBOX_MESSAGES_PER_TURN`] messages a turn, so that a burst delays neither
+/// completions nor timers.
 async fn read_mailbox(shard: Shard) {
     let mailbox = Arc::clone(&shard.0.mailbox);
     let eventfd: Handle = Rc::new(SharedMailbox(Arc::clone(&mailbox)));
     let mut buf = Vec::with_capacity(8);
-    let mut messages = VecDeque::new();
+    let mut taken = TakenMessages(VecDeque::new());
     loop {
-        if mailbox.take(&mut messages) {
+        if mailbox.take(&mut taken.0) {
             shard.wake_all();
         }
-        for message in messages.drain(..) {
-            match message {
-                Message::Wake(task) => shard.0.executor.borrow_mut().make_ready(task),
-                // A panic ends what was sent, not the one task that hears other threads.
-                Message::Run(run) => {
-                    if catch_unwind(AssertUnwindSafe(run)).is_err() {
-                        shard.0.stats.count_panic();
-                    }
-                }
-            }
+        while taken.handle_some(&shard) {
+            yield_now().await;
         }
-        buf = match super::io::read_at(&shard, Rc::clone(&eventfd), buf, 0, false).await {
+        buf = match read_at(&shard, Rc::clone(&eventfd), buf, 0, false).await {
             (Ok(_), buf) => buf,
-            // This task is the shard's ear: it goes on even where it has to look by the clock.
+            // Without this task no message arrives any more, so it retries after a pause.
             (Err(_), buf) => {
-                super::io::sleep(Duration::from_millis(limits::MAILBOX_RETRY_MS)).await;
+                sleep(Duration::from_millis(limits::MAILBOX_RETRY_MS)).await;
                 buf
             }
         };
         buf.clear();
+    }
+}
+
+/// Messages on their way from the mailbox to the shard, in the order in which they were sent.
+struct TakenMessages(VecDeque<Message>);
+
+impl TakenMessages {
+    /// Handles one turn's share; true if messages are left.
+    fn handle_some(&mut self, shard: &Shard) -> bool {
+        for _ in 0..limits::MAILBOX_MESSAGES_PER_TURN {
+            match self.0.pop_front() {
+                Some(Message::Wake(task)) => shard.0.executor.borrow_mut().make_ready(task),
+                // A panic ends the function that was sent, not this task.
+                Some(Message::Run(run)) => {
+                    if contain(run).is_err() {
+                        shard.0.stats.count_panics(1);
+                    }
+                }
+                None => return false,
+            }
+        }
+        !self.0.is_empty()
+    }
+}
+
+impl Drop for TakenMessages {
+    /// The shard ends before it has handled all.
+    fn drop(&mut self) {
+        let panics = foreign::drop_each(self.0.drain(..));
+        if let Some(shard) = Shard::try_current() {
+            shard.0.stats.count_panics(panics);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::foreign::drop_contained;
 use super::mailbox::{Mailbox, MailboxError, Message, Reader};
 use super::ring::{RingDriver, RingError, RingOptions};
 use super::shard::{Pacing, Shard, ShardParts};
@@ -370,7 +371,11 @@ impl Running {
                     what: "a shard's loop",
                     error,
                 }),
-                Err(_) => Err(RuntimeError::Panicked(index)),
+                Err(payload) => {
+                    // A payload that panics when dropped must not keep the other shards waiting.
+                    let _ = drop_contained(payload);
+                    Err(RuntimeError::Panicked(index))
+                }
             };
             first = first.and(ended);
         }

@@ -17,7 +17,8 @@ pub struct ShardStats {
     pub overflows: u64,
     /// Task polls.
     pub polls: u64,
-    /// Tasks that ended in a panic.
+    /// Panics of foreign code that the shard has contained: of tasks, of functions sent to it, of
+    /// destructors and of wakers.
     pub panics: u64,
     /// Live tasks.
     pub tasks: u64,
@@ -35,8 +36,8 @@ pub(super) struct SharedStats {
     tasks: AtomicU64,
 }
 
-fn add(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
 }
 
 impl SharedStats {
@@ -51,11 +52,11 @@ impl SharedStats {
     }
 
     pub fn count_poll(&self) {
-        add(&self.polls);
+        add(&self.polls, 1);
     }
 
-    pub fn count_panic(&self) {
-        add(&self.panics);
+    pub fn count_panics(&self, count: usize) {
+        add(&self.panics, count as u64);
     }
 
     pub fn load(&self) -> ShardStats {

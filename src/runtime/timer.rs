@@ -38,6 +38,13 @@ struct TimerEntry {
     next: u32,
 }
 
+/// What polling a timer gives.
+pub(super) struct TimerPoll {
+    pub elapsed: bool,
+    /// The waker that was replaced, to be dropped when the wheel is not borrowed.
+    pub replaced: Option<Waker>,
+}
+
 /// All timers of one shard.
 pub(super) struct Wheel {
     now_ms: u64,
@@ -85,16 +92,15 @@ impl Wheel {
     }
 
     /// Whether the timer has fired; if not, `waker` is woken when it does.
-    pub fn poll(&mut self, id: TimerId, waker: &Waker) -> bool {
+    pub fn poll(&mut self, id: TimerId, waker: &Waker) -> TimerPoll {
         let entry = &mut self.entries[id.0 as usize];
-        if entry.bucket.is_none() {
-            return true;
-        }
-        match &mut entry.waker {
-            Some(old) if old.will_wake(waker) => {}
-            old => *old = Some(waker.clone()),
-        }
-        false
+        let elapsed = entry.bucket.is_none();
+        let replaced = match &mut entry.waker {
+            _ if elapsed => None,
+            Some(old) if old.will_wake(waker) => None,
+            old => old.replace(waker.clone()),
+        };
+        TimerPoll { elapsed, replaced }
     }
 
     /// Moves the deadline; a timer that has fired is armed again.
@@ -122,12 +128,13 @@ impl Wheel {
         }
     }
 
-    pub fn remove(&mut self, id: TimerId) {
+    /// Removes a timer and gives its waker, to be dropped when the wheel is not borrowed.
+    pub fn remove(&mut self, id: TimerId) -> Option<Waker> {
         if self.entries[id.0 as usize].bucket.is_some() {
             self.unlink(id.0);
         }
-        self.entries[id.0 as usize].waker = None;
         self.free.push(id.0);
+        self.entries[id.0 as usize].waker.take()
     }
 
     /// Milliseconds until a bucket comes up, which is never later than the next

@@ -1,7 +1,10 @@
 //! The runtime, and the system calls beneath it, over real sockets and files.
 
+mod foreign;
 mod io;
 mod kernel_behaviour;
+mod leftovers;
+mod mailbox_burst;
 mod observed;
 mod one_shard;
 mod shards;

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 pub use accept::{Accepting, Listener};
 pub use file::{open, read_at};
-pub use receive::Receiver;
+pub use receive::{Leftovers, Receiver, StreamEnd};
 pub use send::{PendingSend, Sending};
 pub use stream::Stream;
 pub use time::{Elapsed, Sleep, Timer, sleep, timeout};

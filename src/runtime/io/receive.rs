@@ -1,5 +1,6 @@
 //! Receiving out of the shard's lent buffers.
 
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,9 @@ use crate::buffers::{BufferTicket, ReceiveBuf};
 
 /// The receiving side of a stream: one multishot receive, started when first
 /// polled and whenever the kernel has ended it. An idle stream holds no buffer.
+///
+/// Bytes arrive ahead of [`next`](Self::next). To go on receiving by other means, end with
+/// [`stop`](Self::stop), which hands those bytes over; dropping the receiver discards them.
 pub struct Receiver {
     shard: Shard,
     socket: Handle,
@@ -61,6 +65,41 @@ impl Receiver {
         }
     }
 
+    /// Stops receiving and gives all bytes that [`next`](Self::next) has not given, so that another
+    /// receiver, or another protocol, can go on exactly where this one stopped.
+    ///
+    /// Requests the cancellation, takes what arrives until the kernel has confirmed it, a turn
+    /// later as a rule, and never waits for the peer. The bytes number at most what the stream may
+    /// have unread ([`limits::RECV_QUEUE_PER_STREAM`](crate::limits::RECV_QUEUE_PER_STREAM)
+    /// buffers) and what arrives in that turn; they lie in the shard's receive buffers, of which
+    /// there are few, so use or copy them soon.
+    ///
+    /// Dropping the receiver instead, or this future before it is ready, is for streams that are
+    /// given up: it discards what has arrived.
+    pub async fn stop(mut self) -> Leftovers {
+        let mut received = Vec::new();
+        if let Some(key) = self.key {
+            self.shard.cancel(key);
+        }
+        let end = loop {
+            let Some(key) = self.key else {
+                break StreamEnd::Open;
+            };
+            let event = std::future::poll_fn(|cx| self.shard.poll_event(key, cx)).await;
+            if let MultishotEvent::Received(buf) = event {
+                received.push(buf);
+                continue;
+            }
+            self.key = None;
+            match event {
+                MultishotEvent::End => break StreamEnd::Ended,
+                MultishotEvent::Failed(e) => break StreamEnd::Failed(e),
+                _ => {}
+            }
+        };
+        Leftovers { received, end }
+    }
+
     /// Ready when the kernel has a buffer to receive into: one may have come back since it looked.
     fn poll_buffer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let pool = self.shard.receive_pool();
@@ -69,6 +108,35 @@ impl Receiver {
         }
         pool.wait_for_buffer(&mut self.ticket, cx.waker());
         Poll::Pending
+    }
+}
+
+/// What a receiver had received, or still received, when it was [stopped](Receiver::stop).
+pub struct Leftovers {
+    /// The bytes, in the order in which they arrived.
+    pub received: Vec<ReceiveBuf>,
+    /// What followed the bytes.
+    pub end: StreamEnd,
+}
+
+/// What a stopped receiver knows of its stream.
+#[derive(Debug)]
+pub enum StreamEnd {
+    /// The stream goes on; the next receiver gets what the peer sends from here on.
+    Open,
+    /// The peer has ended its side, and there are no more bytes.
+    Ended,
+    /// Receiving failed.
+    Failed(io::Error),
+}
+
+impl fmt::Debug for Leftovers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes: usize = self.received.iter().map(|buf| buf.len()).sum();
+        f.debug_struct("Leftovers")
+            .field("bytes", &bytes)
+            .field("end", &self.end)
+            .finish()
     }
 }
 

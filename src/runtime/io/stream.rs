@@ -64,7 +64,8 @@ impl Stream {
         &self.shard
     }
 
-    /// Starts receiving. There must be only one receiver of a stream at a time.
+    /// Starts receiving. There must be only one receiver of a stream at a time; the next one starts
+    /// after [`Receiver::stop`], which gives what the earlier one has received ahead.
     pub fn receiver(&self) -> Receiver {
         Receiver::new(&self.shard, Rc::clone(&self.socket))
     }

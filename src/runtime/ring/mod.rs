@@ -21,6 +21,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
 
@@ -29,7 +30,9 @@ use operations::{Completed, OperationTable, State};
 pub use preflight::RingError;
 use record::Records;
 
-use super::driver::{Driver, DriverStats, Key, MultishotEvent, Op, Outcome, StopReason, Wait};
+use super::driver::{
+    Driver, DriverStats, Key, MultishotEvent, Op, Outcome, Retired, StopReason, Wait,
+};
 use crate::buffers::{ReceiveBuf, ReceivePool};
 use crate::limits;
 use crate::observe::Writer;
@@ -81,6 +84,17 @@ pub struct RingDriver {
     given_up: bool,
     stats: DriverStats,
     records: Records,
+    /// Submissions that are yet to be answered with EAGAIN, which no kernel does at will.
+    #[cfg(test)]
+    refusals: usize,
+}
+
+/// How an `io_uring_enter` ended.
+enum Entered {
+    /// The wait was over, at this time.
+    At(u64),
+    /// The kernel took no submission (EAGAIN).
+    Refused,
 }
 
 impl RingDriver {
@@ -118,6 +132,8 @@ impl RingDriver {
             given_up: false,
             stats: DriverStats::default(),
             records: Records::off(),
+            #[cfg(test)]
+            refusals: 0,
         };
         preflight::try_out(&mut driver)?;
         driver.stats = DriverStats::default();
@@ -155,9 +171,8 @@ impl RingDriver {
         self.push(entry);
     }
 
-    /// One `io_uring_enter`. GETEVENTS always, since deferred task work runs only then.
-    /// Returns the time.
-    fn enter(&mut self, wait: Wait) -> io::Result<u64> {
+    /// Submits what is queued and waits.
+    fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         let idle = wait.timeout.is_some_and(|t| t.is_zero());
         let mut args = types::SubmitArgs::new();
         let timespec;
@@ -171,22 +186,58 @@ impl RingDriver {
             args = args.min_wait_usec(wait.batch_wait.as_micros() as u32);
         }
         let submit = self.ring.submission().len() as u32;
+        let refused = self.call_enter(submit, min_complete, &args)? == Some(libc::EAGAIN);
+        if refused && submit > 0 {
+            return Ok(Entered::Refused);
+        }
+        Ok(Entered::At(self.records.tick()))
+    }
+
+    /// One `io_uring_enter`. GETEVENTS always, since deferred task work runs only then. Returns the
+    /// error number where it is one that passes (io_uring_enter(2)): ETIME when the time is up,
+    /// EINTR, EBUSY when the completion queue must be emptied first, EAGAIN for want of memory.
+    fn call_enter(
+        &mut self,
+        submit: u32,
+        min_complete: u32,
+        args: &types::SubmitArgs<'_, '_>,
+    ) -> io::Result<Option<i32>> {
         let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         self.stats.enters += 1;
+        #[cfg(test)]
+        if submit > 0 && self.refusals > 0 {
+            self.refusals -= 1;
+            return Ok(Some(libc::EAGAIN));
+        }
         // SAFETY: EXT_ARG takes a pointer to `io_uring_getevents_arg`, which `SubmitArgs` wraps
         // transparently; it and the timespec it points to live across the call.
-        match unsafe {
+        let result = unsafe {
             self.ring
                 .submitter()
-                .enter(submit, min_complete, flags.bits(), Some(&args))
-        } {
-            Ok(_) => {}
+                .enter(submit, min_complete, flags.bits(), Some(args))
+        };
+        match result {
+            Ok(_) => Ok(None),
             Err(e) => match e.raw_os_error() {
-                // The time is up; interrupted; the completion queue must be emptied first.
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
-                _ => return Err(e),
+                passes @ Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(passes),
+                _ => Err(e),
             },
         }
+    }
+
+    /// The kernel has taken no submission, for want of memory. Waits a little for completions, which
+    /// may release some, so that retrying turn by turn doesn't keep the CPU busy. Tasks and timers
+    /// go on meanwhile; what was started stays queued.
+    fn pause_refused(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<u64> {
+        let pause = Duration::from_millis(limits::RING_REFUSED_PAUSE_MS);
+        let pause = match wakers.is_empty() {
+            true => wait.timeout.map_or(pause, |timeout| timeout.min(pause)),
+            false => Duration::ZERO,
+        };
+        let timespec = types::Timespec::from(pause);
+        let args = types::SubmitArgs::new().timespec(&timespec);
+        self.call_enter(0, 1, &args)?;
+        self.reap(wakers);
         Ok(self.records.tick())
     }
 
@@ -439,6 +490,12 @@ impl Driver for RingDriver {
         }
     }
 
+    fn cancel(&mut self, key: Key) {
+        if self.operations.stop(key) {
+            self.push_cancel(key);
+        }
+    }
+
     fn abandon(&mut self, key: Key) {
         if self.operations.state(key).is_some() {
             self.unread.copied.remove(&key.user_data());
@@ -464,24 +521,29 @@ impl Driver for RingDriver {
         self.copy_out_unread();
         self.receive.take_starved(wakers);
         self.refill();
+        let asked = wait;
         let mut wait = wait;
         // Nobody waits while tasks can go on, or before all that was started is in, or while there
         // is news that brings no completion.
         if !wakers.is_empty() || self.late > 0 {
-            wait.timeout = Some(std::time::Duration::ZERO);
+            wait.timeout = Some(Duration::ZERO);
         }
-        while !self.backlog.is_empty() {
-            wait.timeout = Some(std::time::Duration::ZERO);
-            self.enter(wait)?;
+        loop {
+            let more = !self.backlog.is_empty();
+            if more {
+                wait.timeout = Some(Duration::ZERO);
+            }
+            let entered = self.enter(wait)?;
             self.reap(wakers);
-            self.refill();
+            match entered {
+                Entered::Refused => return self.pause_refused(asked, wakers),
+                Entered::At(now_ns) if !more => return Ok(now_ns),
+                Entered::At(_) => self.refill(),
+            }
         }
-        let now_ns = self.enter(wait)?;
-        self.reap(wakers);
-        Ok(now_ns)
     }
 
-    fn retired(&mut self) -> &mut Vec<Op> {
+    fn retired(&mut self) -> &mut Retired {
         &mut self.operations.retired
     }
 
@@ -497,14 +559,15 @@ impl Driver for RingDriver {
         while self.operations.in_flight() > 0 && turns_left > 0 {
             turns_left -= 1;
             let wait = Wait {
-                timeout: Some(std::time::Duration::from_millis(limits::WIND_DOWN_TURN_MS)),
+                timeout: Some(Duration::from_millis(limits::WIND_DOWN_TURN_MS)),
                 batch: 1,
-                batch_wait: std::time::Duration::ZERO,
+                batch_wait: Duration::ZERO,
             };
             if self.turn(wait, &mut wakers).is_err() {
                 break;
             }
         }
+        self.operations.retired.wakers.append(&mut wakers);
         self.given_up = self.operations.in_flight() > 0;
     }
 

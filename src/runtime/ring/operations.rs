@@ -6,7 +6,7 @@ use super::ResultKind;
 use super::completions::UnreadCompletions;
 use super::entries::Scratch;
 use crate::limits;
-use crate::runtime::driver::{Key, Op};
+use crate::runtime::driver::{Key, Op, Retired};
 
 /// A completion as the kernel posted it.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +51,8 @@ pub(super) struct OperationTable {
     in_flight: usize,
     /// Kept apart, so that an entry that once needed one does not keep it for an idle receive.
     spare_scratch: Vec<Scratch>,
-    /// Operations that are over, until the driver is no longer borrowed and they can be dropped.
-    pub retired: Vec<Op>,
+    /// What the owner of the driver is to drop.
+    pub retired: Retired,
 }
 
 impl Key {
@@ -126,12 +126,20 @@ impl OperationTable {
     }
 
     pub fn wait(&mut self, key: Key, waker: &Waker) {
-        if let Some(tracked) = self.get(key) {
-            match &mut tracked.waker {
-                Some(old) if old.will_wake(waker) => {}
-                old => *old = Some(waker.clone()),
-            }
+        if let Some(tracked) = self.get(key)
+            && !matches!(&tracked.waker, Some(old) if old.will_wake(waker))
+        {
+            let old = tracked.waker.replace(waker.clone());
+            self.retired.wakers.extend(old);
         }
+    }
+
+    /// Notes that a cancellation is on its way to an operation in flight; false if one is already,
+    /// or the operation is over.
+    pub fn stop(&mut self, key: Key) -> bool {
+        self.get(key)
+            .filter(|tracked| tracked.in_flight)
+            .is_some_and(|tracked| !std::mem::replace(&mut tracked.stopping, true))
     }
 
     pub fn take_waker(&mut self, key: Key) -> Option<Waker> {
@@ -208,11 +216,12 @@ impl OperationTable {
 
     /// Marks an operation as abandoned and gives what has completed unread.
     pub fn orphan(&mut self, key: Key) -> Vec<(ResultKind, Completed)> {
+        let waker = self.take_waker(key);
+        self.retired.wakers.extend(waker);
         let Some(tracked) = self.get(key) else {
             return Vec::new();
         };
         tracked.orphan = true;
-        tracked.waker = None;
         let Some(op) = tracked.op.as_ref().map(ResultKind::of) else {
             return Vec::new();
         };
@@ -229,14 +238,14 @@ impl OperationTable {
                 self.in_flight -= 1;
             }
             self.release(key.index);
-            self.retired.extend(op);
+            self.retired.ops.extend(op);
         }
     }
 
     fn release(&mut self, index: u32) {
         let tracked = &mut self.tracked[index as usize];
         tracked.generation = tracked.generation.wrapping_add(1) & 0x7fff_ffff;
-        tracked.waker = None;
+        let waker = tracked.waker.take();
         tracked.completed.clear();
         if let Some(scratch) = tracked.scratch.take()
             && self.spare_scratch.len() < limits::SPARE_SCRATCH
@@ -247,6 +256,7 @@ impl OperationTable {
         tracked.stopping = false;
         tracked.listed = false;
         self.free.push(index);
+        self.retired.wakers.extend(waker);
     }
 
     pub fn in_flight(&self) -> usize {

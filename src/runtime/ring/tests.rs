@@ -171,3 +171,60 @@ fn who_asks_before_a_silent_success_can_be_known_is_woken_without_a_completion()
     assert_eq!(wakers.len(), 0);
     assert!(matches!(driver.poll(send, cx), Poll::Ready(None)));
 }
+
+#[test]
+fn submissions_that_the_kernel_refuses_do_not_hold_a_turn_up_and_are_not_lost() {
+    let mut driver = driver();
+    // More than the submission queue holds, and fewer.
+    for count in [limits::RING_SUBMISSIONS as usize + 100, 3] {
+        let mut polls = Vec::new();
+        let mut far_ends = Vec::new();
+        for _ in 0..count {
+            let (near, far) = UnixStream::pair().unwrap();
+            let fd: Handle = Rc::new(near);
+            polls.push(driver.start(Op::Poll {
+                fd,
+                interest: crate::runtime::driver::Interest::Writable,
+            }));
+            far_ends.push(far);
+        }
+        driver.refusals = usize::MAX;
+        for _ in 0..3 {
+            let before = driver.stats.enters;
+            driver.turn(FOREVER, &mut Vec::new()).unwrap();
+            // One that is refused, one that waits a little.
+            assert_eq!(driver.stats.enters - before, 2);
+        }
+        driver.refusals = 0;
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut left = polls;
+        while !left.is_empty() {
+            driver.turn(FOREVER, &mut Vec::new()).unwrap();
+            left.retain(|key| driver.poll(*key, cx).is_pending());
+        }
+    }
+}
+
+#[test]
+fn the_wakers_of_operations_are_retired_and_not_dropped() {
+    let mut driver = driver();
+    let (key, _far) = receiving(&mut driver);
+    for retired in 0..3 {
+        // A new waker each time, which replaces the one before.
+        let waker = Waker::from(std::sync::Arc::new(Nothing));
+        assert!(
+            driver
+                .poll_event(key, &mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        assert_eq!(driver.retired().wakers.len(), retired);
+    }
+    driver.abandon(key);
+    assert_eq!(driver.retired().wakers.len(), 3);
+}
+
+struct Nothing;
+
+impl std::task::Wake for Nothing {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
