@@ -14,18 +14,19 @@
 //!   `head - capacity` of the second look, this one included since its slot is the next to be
 //!   written, may be torn and is dropped. The others are whole.
 //!
-//! `tests/recorder_model.rs` tries every order. On x86 both fences are only for the compiler.
+//! The model checks every order. On x86 both fences are only for the compiler.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::call_site::CallSite;
 use crate::limits;
 use crate::sys;
+use crate::sys::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sys::sync::lock;
 
 /// What has happened. The words of a record are named `id` and `value`; what they hold is said here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,7 +123,7 @@ struct Track {
 
 impl Track {
     fn new(name: String, capacity: usize) -> Self {
-        let slot = || -> AtomicRecord { Default::default() };
+        let slot = || -> AtomicRecord { std::array::from_fn(|_| AtomicU64::new(0)) };
         Self {
             name,
             records: (0..capacity).map(|_| slot()).collect(),
@@ -291,10 +292,7 @@ impl Recorder {
     }
 
     fn tracks(&self) -> MutexGuard<'_, Vec<Arc<Track>>> {
-        self.0
-            .tracks
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0.tracks)
     }
 
     /// A writer for the thread of this name. The events of threads that have ended are kept, but of
@@ -355,5 +353,7 @@ pub struct TrackSnapshot {
     pub records: Vec<Record>,
 }
 
+#[cfg(all(test, headwater_loom))]
+mod models;
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,23 @@
 //! A shard's mailbox: the one way in from another thread.
 //!
-//! A sender pushes and then, if nobody has since the reader last looked, writes
-//! to the shard's eventfd: many messages, one wake-up. The reader clears the
-//! flag *before* it empties the queue. So a message pushed after the emptying
-//! finds the flag clear and wakes the reader again, and none is left behind
-//! (tests/mailbox_model.rs tries every order).
+//! A sender pushes its message and sets the `notified` flag. The sender that finds the flag clear
+//! writes to the shard's eventfd: many messages, one wake-up. The reader clears the flag *before*
+//! it empties the queue, so a message that is pushed afterwards finds the flag clear and wakes the
+//! reader again. No message is left behind (the models check every order of these steps).
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use super::foreign;
 use super::waker::TaskId;
 use crate::limits;
 use crate::sys::eventfd::EventFd;
+use crate::sys::sync::atomic::{AtomicBool, Ordering};
+use crate::sys::sync::{Mutex, MutexGuard, lock};
 
-/// What a shard can be told.
+/// What a sender asks of a shard.
 pub(super) enum Message {
     /// Make this task ready.
     Wake(TaskId),
@@ -45,44 +45,63 @@ impl fmt::Display for MailboxError {
 
 impl std::error::Error for MailboxError {}
 
-pub(super) struct Mailbox {
+pub(super) struct Mailbox<N = EventFd> {
     queue: Mutex<Queue>,
-    /// Set by the first sender since the reader last looked.
+    /// Set by the first sender since the reader last took the messages.
     notified: AtomicBool,
-    wake: EventFd,
+    notifier: N,
+    messages_max: usize,
+}
+
+/// Wakes the reader of a mailbox.
+pub(super) trait Notify {
+    /// Makes the reader take the messages, now or when it next waits.
+    fn notify(&self);
+}
+
+impl Notify for EventFd {
+    fn notify(&self) {
+        // An eventfd refuses only beyond 2^64 - 2 unread wake-ups.
+        let _ = self.write(1);
+    }
 }
 
 #[derive(Default)]
 struct Queue {
     messages: VecDeque<Message>,
-    /// More wake-ups came than there was room for, so every task is to look for itself.
+    /// A wake-up found the queue full, so every task is woken.
     wake_all: bool,
     closed: bool,
 }
 
 impl Mailbox {
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self {
+        Ok(Self::with(EventFd::new()?, limits::MAILBOX_MESSAGES_MAX))
+    }
+}
+
+impl<N: Notify> Mailbox<N> {
+    fn with(notifier: N, messages_max: usize) -> Self {
+        Self {
             queue: Mutex::default(),
             notified: AtomicBool::new(false),
-            wake: EventFd::new()?,
-        })
+            notifier,
+            messages_max,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.queue)
     }
 
-    /// Leaves a message.
+    /// Queues a message and wakes the reader if no sender has since it last took the messages.
     pub fn send(&self, message: Message) -> Result<(), MailboxError> {
         {
             let mut queue = self.lock();
             if queue.closed {
                 return Err(MailboxError::Closed);
             }
-            if queue.messages.len() < limits::MAILBOX_MESSAGES_MAX {
+            if queue.messages.len() < self.messages_max {
                 queue.messages.push_back(message);
             } else if let Message::Wake(_) = message {
                 // A wake-up is never refused, since its task may wait for nothing else.
@@ -92,8 +111,7 @@ impl Mailbox {
             }
         }
         if !self.notified.swap(true, Ordering::AcqRel) {
-            // An eventfd refuses only beyond 2^64 - 2 unread wake-ups.
-            let _ = self.wake.write(1);
+            self.notifier.notify();
         }
         Ok(())
     }
@@ -126,11 +144,11 @@ impl Mailbox {
 /// The descriptor that becomes readable when there is something to take.
 impl AsFd for Mailbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.notifier.as_fd()
     }
 }
 
-/// A mailbox as the one who reads it has it: closed when that ends, however it does.
+/// The reading end of a mailbox, which closes it when dropped.
 pub(super) struct Reader(Arc<Mailbox>);
 
 impl Reader {
@@ -148,6 +166,9 @@ impl Drop for Reader {
         self.0.close();
     }
 }
+
+#[cfg(all(test, headwater_loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {
