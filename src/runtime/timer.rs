@@ -6,6 +6,8 @@
 
 use std::task::Waker;
 
+use slab::Slab;
+
 const BUCKET_BITS: u32 = 6;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 const LEVELS: usize = 4;
@@ -32,7 +34,7 @@ impl TimerId {
 struct TimerEntry {
     deadline_ms: u64,
     waker: Option<Waker>,
-    /// The list the entry is on, or `None` when it has fired or is free.
+    /// The bucket whose list the entry is on, or `None` when it has fired.
     bucket: Option<(u8, u8)>,
     previous: u32,
     next: u32,
@@ -51,8 +53,7 @@ pub(super) struct Wheel {
     heads: [[u32; BUCKETS]; LEVELS],
     /// A bit for each bucket that has entries.
     occupied: [u64; LEVELS],
-    entries: Vec<TimerEntry>,
-    free: Vec<u32>,
+    entries: Slab<TimerEntry>,
     armed: usize,
 }
 
@@ -62,31 +63,20 @@ impl Wheel {
             now_ms,
             heads: [[NONE; BUCKETS]; LEVELS],
             occupied: [0; LEVELS],
-            entries: Vec::new(),
-            free: Vec::new(),
+            entries: Slab::new(),
             armed: 0,
         }
     }
 
     /// Arms a timer; a deadline that has passed fires at the next [`advance`](Self::advance).
     pub fn insert(&mut self, deadline_ms: u64) -> TimerId {
-        let entry = TimerEntry {
+        let index = self.entries.insert(TimerEntry {
             deadline_ms,
             waker: None,
             bucket: None,
             previous: NONE,
             next: NONE,
-        };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.entries[index as usize] = entry;
-                index
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
-            }
-        };
+        }) as u32;
         self.link(index);
         TimerId(index)
     }
@@ -133,8 +123,7 @@ impl Wheel {
         if self.entries[id.0 as usize].bucket.is_some() {
             self.unlink(id.0);
         }
-        self.free.push(id.0);
-        self.entries[id.0 as usize].waker.take()
+        self.entries.remove(id.0 as usize).waker
     }
 
     /// Milliseconds until a bucket comes up, which is never later than the next

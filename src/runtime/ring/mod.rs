@@ -552,7 +552,7 @@ impl Driver for RingDriver {
             return;
         }
         let mut wakers = Vec::new();
-        for key in self.operations.keys_in_flight() {
+        for key in self.operations.keys() {
             self.abandon(key);
         }
         let mut turns_left = limits::WIND_DOWN_TURNS;
