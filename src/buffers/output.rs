@@ -1,5 +1,5 @@
-//! Output buffers: taken by a connection that has something to say, given back
-//! as soon as the kernel has taken the bytes, so that an idle connection holds none.
+//! Output buffers: a connection takes one to send from and gives it back as soon as the kernel has
+//! taken the bytes, so that an idle connection holds none.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};

@@ -1,4 +1,4 @@
-//! The receive buffers that a shard lends to the kernel.
+//! The receive buffers that a shard provides to the kernel.
 //!
 //! The layout is that of io_uring's provided-buffer ring (io_uring_register(2),
 //! IORING_REGISTER_PBUF_RING): an array of 16-byte entries (address, length,
@@ -175,7 +175,7 @@ impl ReceivePool {
         }
     }
 
-    /// Asks to be woken when a buffer comes back. Whoever waits already, at `ticket`, keeps it.
+    /// Registers `waker` for a buffer that comes back. A receiver that waits already keeps its ticket.
     pub fn wait_for_buffer(&self, ticket: &mut BufferTicket, waker: &Waker) {
         // Dropped last: its destructor may use the pool.
         let _replaced;
@@ -243,8 +243,7 @@ impl ReceivePool {
 
 /// Received bytes, as a rule in a buffer that goes back to its pool when dropped.
 ///
-/// There are few such buffers and every stream of the shard needs one now and
-/// then: whoever has to wait before using the bytes should copy them first.
+/// A shard has few such buffers for all its streams: copy the bytes before waiting with them.
 pub struct ReceiveBuf {
     bytes: Bytes,
     start: u32,
@@ -256,7 +255,7 @@ enum Bytes {
         id: u16,
         len: u32,
     },
-    /// Copied out, since nobody came for them at once.
+    /// Copied out of their buffer, since the stream did not read them within a turn.
     Copied(Box<[u8]>),
 }
 

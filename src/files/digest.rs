@@ -1,7 +1,7 @@
 //! Digests of representations (RFC 9530), made off the shards and remembered by what was digested.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lru::LruCache;
@@ -15,6 +15,7 @@ use super::source::Source;
 use crate::http::digest::Sha256;
 use crate::limits;
 use crate::runtime::{Shard, timeout};
+use crate::sys::sync::lock;
 
 /// The digests that are known, for all shards, and the work on others.
 pub struct Digests {
@@ -76,8 +77,4 @@ fn make(source: &Source) -> Option<Sha256> {
         })
         .ok()?;
     Some(hasher.finalize().into())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

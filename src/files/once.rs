@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Poll, Waker};
 
 use crate::limits;
+use crate::sys::sync::lock;
 
 /// The work that is under way, and those of its results that somebody holds, by what they are for.
 pub struct Once<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
@@ -119,10 +120,6 @@ impl<V> Drop for Promise<V> {
             self.0.end(None);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::sys::sync::lock;
 
 /// The bits of an IPv6 address that tell one client's network from another's: a
 /// single host commands a whole /64 (RFC 4291, section 2.5.4).
@@ -50,7 +52,7 @@ impl PerAddress {
 
     /// A panic elsewhere can't have left the table half changed.
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counts)
     }
 }
 

@@ -10,6 +10,7 @@ use std::panic::Location;
 use std::sync::{LazyLock, RwLock, RwLockReadGuard};
 
 use crate::limits;
+use crate::sys::sync;
 
 /// The number of a source location or of a static operation name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,18 +95,14 @@ impl fmt::Display for CallSite {
 }
 
 fn read() -> RwLockReadGuard<'static, Table> {
-    TABLE
-        .read()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    sync::read(&TABLE)
 }
 
 fn enter(origin: Origin) -> CallSite {
     if let Some(&number) = read().numbers.get(&origin) {
         return CallSite(number);
     }
-    let mut table = TABLE
-        .write()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut table = sync::write(&TABLE);
     if let Some(&number) = table.numbers.get(&origin) {
         return CallSite(number);
     }

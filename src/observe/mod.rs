@@ -1,5 +1,4 @@
-//! Being observed: what the program says of itself while it runs, at a cost small enough to
-//! leave on.
+//! Observability of the running program, at a cost small enough to leave on.
 //!
 //! - [`access_log`]: a line for each request, written by a thread of its own;
 //! - [`recorder`]: the last events of each thread, and [`trace`], which writes them as a trace;
@@ -7,7 +6,7 @@
 //! - [`metrics`]: text for Prometheus;
 //! - [`call_site`]: source locations and operation names as small numbers.
 //!
-//! Nothing here waits, takes a lock or allocates on the side of those who are observed.
+//! The observed threads neither wait, lock nor allocate for any of it.
 
 pub mod access_log;
 pub mod call_site;

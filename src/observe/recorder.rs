@@ -1,13 +1,13 @@
 //! The flight recorder: the last events of each thread, in a fixed buffer per thread.
 //!
-//! A track is a ring of records that one thread writes, its [`Writer`], and anybody may read
-//! while it is written. Nothing is locked and nobody waits:
+//! A track is a ring of records that one thread writes, by its [`Writer`], and any thread may read
+//! meanwhile, without a lock and without waiting:
 //!
 //! - The writer keeps `head`, the number of records that it has finished. Record `n` lies in
 //!   slot `n % capacity`. It writes the record's words and then `head = n + 1` (release), so a
 //!   reader that loads `head` (acquire) sees every record before it whole, unless the writer has
 //!   come round since.
-//! - Whether it has come round tells a second look at `head` after the copy. A release fence
+//! - A second load of `head` after the copy shows whether it has come round. A release fence
 //!   stands before the words of each record, an acquire fence between the copy and the second
 //!   look: if a copy holds a word of record `m`, the second look sees `head >= m`. What lies in
 //!   the slot of record `m` was record `m - capacity`; so every record up to

@@ -214,8 +214,8 @@ pub trait Driver {
     /// Takes an operation; it reaches the kernel with the next [`turn`](Driver::turn).
     fn start(&mut self, op: Op) -> Key;
 
-    /// The end of a single operation. A key that is gone belonged to a
-    /// [`Op::SendNow`] that succeeded, and gives `None`.
+    /// The end of a single operation; `None` for a key that is no longer known, which belonged to
+    /// an [`Op::SendNow`] that succeeded.
     fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Option<Outcome>>;
 
     /// The next completion of a multishot operation. After anything but
@@ -230,15 +230,15 @@ pub trait Driver {
     /// connection, gives a receive buffer back) and then forgets it.
     fn abandon(&mut self, key: Key);
 
-    /// Submits what was started, waits as told, and gathers the wakers of what completed.
-    /// Returns when the wait was over, by `CLOCK_MONOTONIC`, in ns.
+    /// Submits what was started, waits as `wait` says, and gathers the wakers of operations that
+    /// completed. Returns the time of the wait's end, by `CLOCK_MONOTONIC`, in ns.
     fn turn(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<u64>;
 
     /// Foreign values that the driver no longer needs, for its owner to drop while the driver
     /// is not borrowed: their destructors may use the driver, and may panic.
     fn retired(&mut self) -> &mut Retired;
 
-    /// Abandons all that is in flight and waits, for a bounded time, until the kernel has let go of it.
+    /// Abandons all operations and waits, for a bounded time, until the kernel has ended them.
     fn end(&mut self);
 
     /// Operations that the kernel may still touch.

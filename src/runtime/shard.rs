@@ -1,5 +1,5 @@
-//! A shard: one thread with one driver, one executor, one timer wheel. Its loop
-//! is the heart of the program: submit and wait, wake, run what is ready.
+//! A shard: one thread with one driver, one executor and one timer wheel, and the loop that turns
+//! them: submit and wait, wake, run what is ready.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -50,23 +50,23 @@ pub(super) struct Core {
     registration: ShardRegistration,
     receive: Rc<ReceivePool>,
     output: Rc<OutputPool>,
-    stats: Arc<SharedStats>,
+    pub(super) stats: Arc<SharedStats>,
     pacing: Cell<Pacing>,
     /// Tasks that let a turn pass before they go on.
     yielded: RefCell<Vec<Waker>>,
     stall_detector: StallDetector,
 }
 
-/// How completions are gathered into one turn under load.
+/// How a busy shard gathers completions into one turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacing {
-    /// Completions worth waiting for…
+    /// Number of completions that ends a wait at once.
     pub batch: u32,
-    /// …for so long at the most.
+    /// Longest wait for that number; then one completion ends it.
     pub batch_wait: Duration,
 }
 
-/// What a shard is made of.
+/// The parts that a shard is built from.
 pub(super) struct ShardParts {
     pub index: usize,
     pub count: usize,
@@ -160,27 +160,27 @@ impl Shard {
         handle
     }
 
-    /// Runs a future on this shard whose end interests nobody.
+    /// Runs a future on this shard, without a handle to wait for its end.
     #[track_caller]
     pub fn spawn_detached(&self, future: impl Future<Output = ()> + 'static) {
         self.spawn_as(CallSite::of(Location::caller()), future);
     }
 
     /// As [`spawn_detached`](Self::spawn_detached), for a task whose kind has a name: traces and
-    /// reports of stalls tell it instead of the place where the task was spawned.
+    /// reports of stalls show it instead of the call site.
     pub fn spawn_as(&self, kind: CallSite, future: impl Future<Output = ()> + 'static) {
         let spawned = self.0.executor.borrow_mut().spawn(kind, Box::pin(future));
         // Panics, and drops the task, where the executor is not borrowed.
         assert!(spawned.is_ok(), "too many tasks on one shard");
     }
 
-    /// Says what the task that runs is about to do, until it says something else or has been
-    /// polled: if the shard stalls, that is what is blamed.
+    /// Announces the operation that the running task is about to do, until its next announcement or
+    /// the end of its poll: reports of a stall name it.
     pub fn doing(&self, what: CallSite) {
         self.0.stall_detector.doing(what);
     }
 
-    /// Makes every task of this shard ready: for news that concern them all and come seldom.
+    /// Makes every task of this shard ready: for rare events that concern them all.
     pub fn wake_all(&self) {
         self.0.executor.borrow_mut().make_all_ready();
     }
@@ -210,7 +210,7 @@ impl Shard {
         self.0.stats.load()
     }
 
-    /// How this shard gathers completions under load.
+    /// Sets how this shard gathers completions when it is busy.
     pub fn set_pacing(&self, pacing: Pacing) {
         self.0.pacing.set(pacing);
     }
@@ -262,19 +262,19 @@ impl Shard {
         }
     }
 
-    /// Counts the turns of this shard's loop: one look at the ring each.
+    /// The number of turns of this shard's loop so far, of which each enters the ring once.
     pub fn turn(&self) -> u64 {
         self.0.stall_detector.turn()
     }
 
-    /// Wakes a task after the next look at the ring.
+    /// Wakes a task after this turn's wait.
     pub fn wake_next_turn(&self, waker: &Waker) {
         let waker = waker.clone();
         self.0.yielded.borrow_mut().push(waker);
     }
 
-    /// Nanoseconds that this shard has looked at its ring in vain, awake for the end of a
-    /// [`sleep_until`](super::sleep_until): CPU time in which it had nothing to do.
+    /// Nanoseconds that this shard has polled its ring without a completion, to end a
+    /// [`sleep_until`](super::sleep_until) on time: CPU time in which it had nothing to do.
     pub fn spun_ns(&self) -> u64 {
         self.0.precise_timers.borrow().spun_ns()
     }
@@ -285,7 +285,7 @@ impl Shard {
 
     pub(super) fn timer_poll(&self, id: TimerId, waker: &Waker) -> bool {
         let polled = self.0.wheel.borrow_mut().poll(id, waker);
-        // The replaced waker is dropped here, where the wheel is not borrowed.
+        drop(polled.replaced);
         polled.elapsed
     }
 
@@ -421,15 +421,15 @@ impl Shard {
     }
 }
 
-/// What one turn leaves to do, kept for its memory.
+/// Vectors of one turn that are kept for their memory.
 #[derive(Default)]
 struct Turn {
     wakers: Vec<Waker>,
     retired: Retired,
 }
 
-/// Ends a shard when its loop is left, also by a panic: its tasks hold the shard as it holds
-/// them, so nothing would go by itself, and senders would wait for ever.
+/// Winds a shard down when its loop is left, also by a panic. Tasks and shard hold references to
+/// each other, so without this neither would be freed, and senders would wait for ever.
 struct WindDown<'a>(&'a Shard);
 
 impl Drop for WindDown<'_> {

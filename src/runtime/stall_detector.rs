@@ -1,9 +1,9 @@
-//! What a shard tells of the turn that it is in, and turns that take too long.
+//! Detects turns that take too long.
 //!
-//! The shard publishes which task it polls and what that is doing, as numbers in atomics that it
-//! alone writes. A turn that exceeds the limit is a *stall*: all other connections of the shard
-//! have waited for it. Whoever sees it first counts it, the shard when the turn is over or the
-//! monitor while it lasts, and the other one then leaves it alone.
+//! A shard publishes the current task, its operation and the start of the turn for the stall
+//! detector, as numbers in atomics that it alone writes. A turn that exceeds the limit is a
+//! *stall*: all other connections of the shard have waited for it. Each is counted once: by the
+//! monitor thread while it lasts or, if the turn ends before the monitor looks, by the shard.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::{CallSite, Event, Histogram, Writer};
+use crate::sys::sync::lock;
 
 /// A turn that took, or takes, longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Stall {
     pub shard: usize,
     /// The kind of task: of those polled in this turn, the one that took longest.
     pub task: CallSite,
-    /// What it said it was doing.
+    /// The operation that the task had announced ([`Shard::doing`](super::Shard::doing)).
     pub doing: CallSite,
     /// When the turn began, by `CLOCK_MONOTONIC`, in ns.
     pub since_ns: u64,
@@ -37,21 +38,21 @@ pub struct Stall {
 pub struct StallCause {
     /// The kind of task.
     pub task: CallSite,
-    /// What it said it was doing.
+    /// The operation that the task had announced.
     pub doing: CallSite,
     pub count: u64,
-    /// Of the longest one; what is still going on counts as of when it was caught.
+    /// Duration of the longest; a stall that still lasts counts up to its detection.
     pub longest: Duration,
 }
 
-/// What others may see of a shard's turns.
+/// What a shard publishes of its turns.
 #[derive(Default)]
 pub(super) struct Activity {
     /// The turn's number; one writer.
     turn: AtomicU64,
     /// When it began; 0 while the shard waits.
     since_ns: AtomicU64,
-    /// Sites: the task that is polled, and what it is doing.
+    /// Call sites: of the task that is polled, and of its operation.
     task: AtomicU32,
     doing: AtomicU32,
     /// How long turns took.
@@ -72,9 +73,7 @@ struct Stalls {
 
 impl Activity {
     fn stalls(&self) -> MutexGuard<'_, Stalls> {
-        self.stalls
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.stalls)
     }
 
     /// Counts a stall unless the other side has counted this turn already.
@@ -90,7 +89,7 @@ impl Activity {
         stalls.count += 1;
         stalls.last = Some(stall);
         let Stall { task, doing, .. } = stall;
-        // Kinds are places in the program, so there are few; beyond the bound they go unnamed.
+        // Kinds are call sites, so there are few; those beyond the bound are counted as unknown.
         let key = match stalls.causes.len() < limits::STALL_CAUSES_MAX {
             true => (task, doing),
             false if stalls.causes.contains_key(&(task, doing)) => (task, doing),
@@ -120,7 +119,7 @@ impl Activity {
     }
 }
 
-/// The shard's own side of it.
+/// The shard's side: publishes its activity and counts its own stalls.
 pub(super) struct StallDetector {
     shard: usize,
     limit_ns: u64,
@@ -133,7 +132,7 @@ pub(super) struct StallDetector {
 }
 
 impl StallDetector {
-    /// Without a limit nothing counts as a stall.
+    /// Without a limit no turn is a stall.
     pub fn new(
         shard: usize,
         limit: Option<Duration>,
@@ -167,7 +166,7 @@ impl StallDetector {
         self.turn.get()
     }
 
-    /// The shard is back from its wait, with so many completions.
+    /// The shard's wait has ended, with this many completions.
     pub fn turn_begins(&self, now_ns: u64, completions: u64) {
         let parked_ns = self.parked_ns.get();
         if parked_ns > 0 {
@@ -234,7 +233,7 @@ impl StallDetector {
     }
 }
 
-/// Looks at shards from outside, for stalls that go on. Made by
+/// Detects stalls that still last, from a thread of its own. Made by
 /// [`Runtime::stall_monitor`](super::Runtime::stall_monitor).
 pub struct StallMonitor {
     limit: Duration,
@@ -246,8 +245,8 @@ struct WatchedShard {
     shard: usize,
     activity: Arc<Activity>,
     turn: u64,
-    /// Stalls that were told already.
-    told: u64,
+    /// Stalls that were reported already.
+    reported: u64,
 }
 
 impl StallMonitor {
@@ -256,7 +255,7 @@ impl StallMonitor {
             shard,
             activity,
             turn: 0,
-            told: 0,
+            reported: 0,
         };
         Self {
             limit,
@@ -265,11 +264,11 @@ impl StallMonitor {
         }
     }
 
-    /// Looks once, at `now_ns` by `CLOCK_MONOTONIC`: counts stalls that go on, tells of every
-    /// shard's latest one that was not told of yet, and says when to look again. The
-    /// longer nothing moves, the later: a shard that waits can't stall, and counts the stall
-    /// that falls between two looks by itself.
-    pub fn look(&mut self, now_ns: u64, mut tell: impl FnMut(&Stall)) -> Duration {
+    /// Checks all shards once, at `now_ns` by `CLOCK_MONOTONIC`: counts stalls that last, reports
+    /// each shard's latest stall that was not reported yet, and returns the pause until the next
+    /// check. The pause grows while no shard runs: a shard that waits can't stall, and it counts
+    /// stalls between two checks itself.
+    pub fn look(&mut self, now_ns: u64, mut report: impl FnMut(&Stall)) -> Duration {
         let mut moved = false;
         for watched in &mut self.shards {
             let activity = &watched.activity;
@@ -295,9 +294,9 @@ impl StallMonitor {
                 let stalls = activity.stalls();
                 (stalls.count, stalls.last)
             };
-            if count > watched.told {
-                watched.told = count;
-                last.iter().for_each(&mut tell);
+            if count > watched.reported {
+                watched.reported = count;
+                last.iter().for_each(&mut report);
             }
         }
         self.pause = match moved {

@@ -93,12 +93,12 @@ impl ShardHandle {
         self.stats.load()
     }
 
-    /// Turns of its loop that took longer than the limit, by what held them up.
+    /// Turns of its loop that took longer than the limit, by their causes.
     pub fn stalls(&self) -> Vec<StallCause> {
         self.activity.causes()
     }
 
-    /// How many turns took too long, and how long those that are over took together.
+    /// How many turns took longer than the limit, and the total duration of those that are over.
     pub fn stalled(&self) -> (u64, Duration) {
         self.activity.stalled()
     }
@@ -118,8 +118,8 @@ pub struct Runtime {
     recorder: Recorder,
     stall_limit: Option<Duration>,
     handles: Vec<ShardHandle>,
-    /// One for each handle. Each goes with its shard's thread; one that gets none is dropped,
-    /// so that nobody waits for a shard that will never be.
+    /// One for each handle, moved to the shard's thread. If the thread doesn't start, the reader is
+    /// dropped, which closes the mailbox, so that senders get an error instead of waiting.
     readers: Vec<Reader>,
 }
 
@@ -161,37 +161,37 @@ impl Runtime {
         })
     }
 
-    /// Leaves the shards' threads unpinned, for tests and crowded machines.
+    /// Leaves the shards' threads unpinned, for tests and shared machines.
     pub fn unpinned(mut self) -> Self {
         self.pin = false;
         self
     }
 
-    /// Other sizes of the rings.
+    /// Sets the sizes of the rings.
     pub fn ring_options(mut self, options: RingOptions) -> Self {
         self.ring = options;
         self
     }
 
-    /// How the shards gather completions under load.
+    /// Sets how the shards gather completions when they are busy.
     pub fn pacing(mut self, pacing: Pacing) -> Self {
         self.pacing = pacing;
         self
     }
 
-    /// Records what the shards do.
+    /// Sets the flight recorder of the shards.
     pub fn recorder(mut self, recorder: &Recorder) -> Self {
         self.recorder = recorder.clone();
         self
     }
 
-    /// A turn that takes longer is a stall; `None`: no turn is.
+    /// Sets the duration from which a turn is a stall; `None` turns detection off.
     pub fn stall_limit(mut self, limit: Option<Duration>) -> Self {
         self.stall_limit = limit;
         self
     }
 
-    /// What catches stalls while they last, for a thread to look with; `None` without a limit.
+    /// The monitor that detects stalls while they last, to be run by a thread; `None` without a limit.
     pub fn stall_monitor(&self) -> Option<StallMonitor> {
         let watched = |handle: &ShardHandle| (handle.index, Arc::clone(&handle.activity));
         let shards = self.handles.iter().map(watched).collect();
@@ -216,8 +216,7 @@ impl Runtime {
         self.start(root)?.join()
     }
 
-    /// As [`run`](Self::run), but leaves the calling thread free: gives back
-    /// once every shard is up.
+    /// As [`run`](Self::run), but returns once every shard is up.
     pub fn start<F, Fut>(self, root: F) -> Result<Running, RuntimeError>
     where
         F: Fn(Shard) -> Fut + Send + Sync + 'static,
@@ -277,7 +276,7 @@ impl Runtime {
             }
             return Ok(running);
         }
-        // All or none; and when the caller hears of it nothing of them is left.
+        // All or none, and nothing of them is left when the caller gets the error.
         drop(go);
         let ended = running.join();
         Err(failed
@@ -286,7 +285,7 @@ impl Runtime {
     }
 }
 
-/// What a shard's thread is given.
+/// What a shard's thread needs to build and run its shard.
 struct ShardSetup {
     index: usize,
     count: usize,
@@ -301,7 +300,7 @@ struct ShardSetup {
 }
 
 impl ShardSetup {
-    /// Builds the shard, tells so, and runs it once all are told to go.
+    /// Builds the shard, reports the result, and runs it once all shards are up.
     fn run<F, Fut>(
         self,
         root: &F,
@@ -355,7 +354,7 @@ impl ShardSetup {
     }
 }
 
-/// Shards at work.
+/// Shards that run.
 pub struct Running {
     threads: Vec<thread::JoinHandle<io::Result<()>>>,
 }

@@ -1,8 +1,8 @@
 //! The timer wheel: four levels of 64 buckets, a tick of one millisecond.
 //!
-//! Timers are cheap to push back, since that is what a connection does at every
-//! request: a later deadline is only noted, and the entry moves when its old
-//! bucket comes up (after Varghese and Lauck's hierarchical wheels).
+//! A connection pushes its timer back at every request, so that is cheap: a later deadline is only
+//! stored, and the entry moves when its old bucket comes up (after Varghese and Lauck, "Hashed and
+//! hierarchical timing wheels", 1987).
 
 use std::task::Waker;
 

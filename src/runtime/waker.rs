@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use super::mailbox::Mailbox;
 use super::shard;
+use crate::sys::sync;
 use crate::sys::word_waker::{WakeWord, word_waker};
 
 /// A task's id, as wide as a pointer: 12 bits of shard number, 28 of generation, 24 of index.
@@ -80,9 +81,7 @@ fn wake(task: TaskId) {
 static MAILBOXES: RwLock<Vec<Option<Arc<Mailbox>>>> = RwLock::new(Vec::new());
 
 fn mailboxes() -> std::sync::RwLockReadGuard<'static, Vec<Option<Arc<Mailbox>>>> {
-    MAILBOXES
-        .read()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    sync::read(&MAILBOXES)
 }
 
 /// A shard's number among all shards of the process, released on drop.
@@ -91,9 +90,7 @@ pub(super) struct ShardRegistration(usize);
 impl ShardRegistration {
     /// Registers a shard's mailbox; `None` when the process has too many shards.
     pub fn enter(mailbox: Arc<Mailbox>) -> Option<Self> {
-        let mut all = MAILBOXES
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = sync::write(&MAILBOXES);
         let shard = all.iter().position(Option::is_none).unwrap_or(all.len());
         if shard >= REGISTERED_SHARDS_MAX {
             return None;
@@ -112,9 +109,7 @@ impl ShardRegistration {
 
 impl Drop for ShardRegistration {
     fn drop(&mut self) {
-        let mut all = MAILBOXES
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = sync::write(&MAILBOXES);
         let mailbox = all[self.0].take();
         // What is dropped with a mailbox may wake tasks, which takes this lock.
         drop(all);

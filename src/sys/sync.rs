@@ -10,7 +10,7 @@
 //! Use these types in code that a model runs, and the standard library's elsewhere: loom's can't
 //! live in a `static` and exist within a model only.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(all(test, headwater_loom))]
 pub use loom::{
@@ -50,6 +50,16 @@ pub fn lock<M: Lock>(mutex: &M) -> M::Guard<'_> {
     mutex.lock_ignoring_poison()
 }
 
+/// Locks for reading and ignores poison, as [`lock`] does.
+pub fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks for writing and ignores poison, as [`lock`] does.
+pub fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A mutex, the standard library's or loom's, for [`lock`].
 pub trait Lock {
     /// What unlocks it when dropped.
@@ -69,6 +79,17 @@ impl<T> Lock for std::sync::Mutex<T> {
 
     fn lock_ignoring_poison(&self) -> Self::Guard<'_> {
         self.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: Lock> Lock for Arc<M> {
+    type Guard<'a>
+        = M::Guard<'a>
+    where
+        M: 'a;
+
+    fn lock_ignoring_poison(&self) -> Self::Guard<'_> {
+        (**self).lock_ignoring_poison()
     }
 }
 

@@ -1,15 +1,16 @@
 //! The pools of the process by number, so that a waker, which is one word, finds its task's pool.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, RwLock, RwLockReadGuard, Weak};
 
 use super::shared::Shared;
 use crate::limits::TASK_POOLS_MAX;
+use crate::sys::sync;
 
 /// Pools by number. `Some` while a pool has the number, and `None` for a moment while it is made.
 static POOLS: RwLock<Vec<Option<Weak<Shared>>>> = RwLock::new(Vec::new());
 
 fn pools() -> RwLockReadGuard<'static, Vec<Option<Weak<Shared>>>> {
-    POOLS.read().unwrap_or_else(PoisonError::into_inner)
+    sync::read(&POOLS)
 }
 
 /// A pool's number. Another pool may have it when this is dropped, with the pool's last `Arc`.
@@ -18,7 +19,7 @@ pub(super) struct PoolId(u16);
 impl PoolId {
     /// Makes a pool with a number of its own; `None` if the process has too many.
     pub fn enter(make: impl FnOnce(PoolId) -> Shared) -> Option<Arc<Shared>> {
-        let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = sync::write(&POOLS);
         let number = pools
             .iter()
             .position(Option::is_none)
@@ -46,7 +47,7 @@ impl PoolId {
 
 impl Drop for PoolId {
     fn drop(&mut self) {
-        let mut pools = POOLS.write().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = sync::write(&POOLS);
         if let Some(pool) = pools.get_mut(usize::from(self.0)) {
             *pool = None;
         }

@@ -233,12 +233,15 @@ fn poll_with<F: Future + ?Sized>(waker: &Waker, future: Pin<&mut F>) {
     assert!(future.poll(&mut Context::from_waker(waker)).is_pending());
 }
 
-/// The ways in which a future waits on a shard, each over after some turns.
+/// Long enough that nothing has elapsed when it is first polled, also on a busy machine.
+const WAIT_MS: u64 = 100;
+
+/// The ways in which a future waits on a shard.
 fn waits(shard: &Shard) -> Vec<(&'static str, Pin<Box<dyn Future<Output = ()>>>)> {
     let (near, far) = UnixStream::pair().unwrap();
     let (stream, fd) = (Stream::new(near), Rc::new(far));
     let own = shard.clone();
-    let timer = Timer::after(shard, 1);
+    let timer = Timer::after(shard, WAIT_MS);
     let task = shard.spawn(async {
         for _ in 0..3 {
             yield_now().await;
@@ -246,11 +249,11 @@ fn waits(shard: &Shard) -> Vec<(&'static str, Pin<Box<dyn Future<Output = ()>>>)
     });
     vec![
         ("yield", Box::pin(yield_now())),
-        ("sleep", Box::pin(sleep(Duration::from_millis(1)))),
+        ("sleep", Box::pin(sleep(Duration::from_millis(WAIT_MS)))),
         ("timer", Box::pin(poll_fn(move |cx| timer.poll_elapsed(cx)))),
         (
             "precise timer",
-            Box::pin(sleep_until(monotonic_ns() + 1_000_000)),
+            Box::pin(sleep_until(monotonic_ns() + WAIT_MS * 1_000_000)),
         ),
         (
             "operation",
@@ -334,18 +337,17 @@ fn wakers_may_use_the_shard_when_they_are_dropped() {
         let fresh = || Waker::from(Arc::new(UsesShard(Arc::clone(&drops))));
         let mut made = 0;
         for end in ["replaced", "dropped", "woken"] {
-            for (what, mut future) in waits(&shard) {
+            let mut waiting = waits(&shard);
+            for (what, future) in &mut waiting {
                 poll_with(&fresh(), future.as_mut());
                 made += 1;
-                match end {
-                    "replaced" if what != "yield" => {
-                        poll_with(&fresh(), future.as_mut());
-                        made += 1;
-                    }
-                    "woken" => sleep(Duration::from_millis(5)).await,
-                    _ => {}
+                if end == "replaced" && *what != "yield" {
+                    poll_with(&fresh(), future.as_mut());
+                    made += 1;
                 }
-                drop(future);
+            }
+            while end == "woken" && drops.load(Ordering::Relaxed) < made {
+                yield_now().await;
             }
         }
         // Cancelled operations let go of theirs when the kernel has.

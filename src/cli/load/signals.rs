@@ -1,10 +1,11 @@
 //! Ctrl-C ends a load, not the program.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::load::{LoadError, Stop};
 use crate::sys::signal::{self, Signal};
+use crate::sys::sync::lock;
 
 /// Whoever is told of signals.
 pub(super) struct Signals(Arc<Mutex<Option<Stop>>>);
@@ -26,10 +27,6 @@ impl Signals {
     pub fn stop(&self, stop: Stop) {
         *lock(&self.0) = Some(stop);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first SIGINT or SIGTERM stops sending, the second waits for nothing.

@@ -11,7 +11,7 @@ use super::super::send_buf::SendBuf;
 use super::super::shard::Shard;
 use super::Operation;
 
-/// A send that was handed over and needs no waiting for unless the socket was full.
+/// A send that was submitted and has to be awaited only if the socket was full.
 pub struct PendingSend {
     shard: Shard,
     key: Option<Key>,
@@ -29,8 +29,8 @@ impl PendingSend {
     /// Ready with `None` when everything was taken, or with what the socket
     /// had no room for. Wakes the task only in the second case or on an error.
     ///
-    /// Before the shard's next turn a send is still pending, also one that will succeed. Whoever asks
-    /// after that turn has the answer, or is woken when it is there.
+    /// Until the shard's next turn a send is pending, also one that will succeed. A poll after that
+    /// turn gives the outcome, or wakes the task when it is known.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<SendBuf>>> {
         let Some(key) = self.key else {
             return Poll::Ready(Ok(None));

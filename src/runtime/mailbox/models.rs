@@ -58,7 +58,10 @@ fn every_message_reaches_its_shard() {
         }
         for sender in [0, 1] {
             let of = seen.iter().filter(|n| **n / 2 == sender);
-            assert!(of.eq(&[2 * sender, 2 * sender + 1]), "each sender's in order");
+            assert!(
+                of.eq(&[2 * sender, 2 * sender + 1]),
+                "each sender's in order"
+            );
         }
     });
 }

@@ -1,5 +1,5 @@
-//! Completions that nobody has come for yet: none or one as a rule, and then
-//! without memory of their own, since every idle connection has such a queue.
+//! The queue of an operation's completions that were not read yet. As a rule it holds none or one
+//! and allocates nothing then, since every idle connection has such a queue.
 
 use std::collections::VecDeque;
 
@@ -37,10 +37,6 @@ impl UnreadCompletions {
 
     pub fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
-    }
-
-    pub fn clear(&mut self) {
-        *self = Self::default();
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Completed> {

@@ -1,5 +1,5 @@
-//! What io_uring can do here, found out by doing it: for people who want to know, not for the
-//! driver, which tries what it needs by itself.
+//! Probes io_uring's features by using them, for `headwater doctor`. The driver doesn't depend on
+//! this: it tries what it needs itself.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};

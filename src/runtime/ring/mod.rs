@@ -41,7 +41,7 @@ use crate::observe::Writer;
 const RECEIVE_GROUP: u16 = 0;
 /// IORING_CQE_F_BUFFER: the completion has handed out a buffer.
 const BUFFER: u32 = 1;
-/// `user_data` of cancellations, whose completions say nothing we need.
+/// `user_data` of cancellations, whose completions are ignored.
 const CANCELLATION: u64 = u64::MAX;
 
 /// Sizes of a shard's ring.
@@ -72,10 +72,10 @@ pub struct RingDriver {
     operations: OperationTable,
     /// Entries that found the submission queue full, in order.
     backlog: VecDeque<squeue::Entry>,
-    /// `SendNow` operations not yet known to have been taken by the kernel, in submission order.
+    /// `SendNow` operations whose outcome is not known yet, in submission order.
     silent: Vec<Key>,
-    /// So many of them, the first, were not known after their own turn; their tasks may have asked,
-    /// and are woken when it is known.
+    /// How many of them, from the first, were not known after their own turn: their tasks may have
+    /// polled, and are woken once the outcome is known.
     late: usize,
     receive: Rc<ReceivePool>,
     unread: Unread,
@@ -314,9 +314,9 @@ impl RingDriver {
         }
     }
 
-    /// Gives back the receive buffers that nobody came for in the turn that is
-    /// over, by copying what is in them. Otherwise clients that send while they are not
-    /// being listened to could take all buffers of the shard, and with them its ears.
+    /// Copies out, and gives back, the receive buffers whose streams did not read them in the turn
+    /// that is over. Otherwise clients that send while their connection doesn't receive could
+    /// occupy all buffers of the shard, and no other connection could receive.
     fn copy_out_unread(&mut self) {
         let mut streams = std::mem::take(&mut self.unread.streams);
         for key in streams.drain(..) {
@@ -338,7 +338,7 @@ impl RingDriver {
         self.unread.streams = streams;
     }
 
-    /// Undoes a result that nobody waits for.
+    /// Undoes a result of an abandoned operation.
     fn undo(&mut self, op: &ResultKind, completed: Completed) {
         match op {
             ResultKind::Descriptor if completed.result >= 0 => {
@@ -385,7 +385,7 @@ impl RingDriver {
     }
 }
 
-/// Received bytes whose streams did not come for them in time.
+/// Received bytes that their streams did not read within a turn.
 #[derive(Default)]
 struct Unread {
     /// Streams that received in this turn.
@@ -523,8 +523,8 @@ impl Driver for RingDriver {
         self.refill();
         let asked = wait;
         let mut wait = wait;
-        // Nobody waits while tasks can go on, or before all that was started is in, or while there
-        // is news that brings no completion.
+        // Don't wait while tasks can run, before all started operations are submitted, or while the
+        // outcome of silent sends is due, which brings no completion.
         if !wakers.is_empty() || self.late > 0 {
             wait.timeout = Some(Duration::ZERO);
         }

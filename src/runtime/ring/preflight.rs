@@ -1,5 +1,5 @@
-//! Building the ring, trying what the driver relies on, and saying plainly why
-//! where it is not to be had.
+//! Builds the ring and tries the kernel behaviour that the driver relies on, with an error that
+//! names the cause where that fails.
 
 use std::fmt;
 use std::io;

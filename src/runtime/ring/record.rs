@@ -1,7 +1,7 @@
-//! Notes of operations and completions for the flight recorder.
+//! Records operations and completions in the flight recorder.
 //!
-//! An operation has the time of the poll that started it, a completion the time at which the
-//! kernel was left.
+//! An operation is recorded with the time of the poll that started it, a completion with the time
+//! at which `io_uring_enter` returned.
 
 use std::rc::Rc;
 
