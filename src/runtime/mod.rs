@@ -31,8 +31,8 @@ mod timer;
 mod waker;
 
 pub use io::{
-    Accepting, Elapsed, Leftovers, Listener, PeerEnd, PendingSend, Receiver, Sending, Sleep, Stream,
-    StreamEnd, Timer, open, poll_ready, read_at, sleep, timeout, yield_now,
+    Accepting, Elapsed, Leftovers, Listener, PeerEnd, PendingSend, Receiver, Sending, Sleep,
+    Stream, StreamEnd, Timer, open, poll_ready, read_at, sleep, timeout, yield_now,
 };
 pub use join::{JoinError, JoinHandle};
 pub use mailbox::MailboxError;

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use crate::limits;
+use crate::sys::sync::atomic::{AtomicU32, Ordering};
+use crate::sys::sync::{Mutex, MutexGuard, lock};
 
 /// A connection that was just accepted and is not served yet.
 pub(super) struct AcceptedConnection {
@@ -32,9 +32,7 @@ struct State {
 
 impl HandoffQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
     }
 
     /// Connections that wait here; no shard counts them as its own yet.
@@ -99,5 +97,37 @@ mod tests {
         assert_eq!(queue.close().len(), 1);
         assert!(queue.put(socket()).is_some());
         assert_eq!(queue.len(), 0);
+    }
+}
+
+#[cfg(all(test, headwater_loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::sys::sync::model::{every_order, wait};
+
+    #[test]
+    fn a_connection_that_is_handed_over_is_taken_given_back_or_left_at_the_close() {
+        every_order(|| {
+            let queue = Arc::new(HandoffQueue::default());
+            let giver = || {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || {
+                    let accepted = AcceptedConnection {
+                        socket: std::fs::File::open("/dev/null").unwrap().into(),
+                        idle_timeout_ms: 1,
+                    };
+                    queue.put(accepted).is_some()
+                })
+            };
+            let givers = [giver(), giver()];
+            drop(wait(|cx| queue.poll_take(cx)));
+            let left = queue.close().len();
+            let back = givers.map(|giver| usize::from(giver.join().unwrap()));
+            assert_eq!(1 + left + back.iter().sum::<usize>(), 2);
+            assert_eq!(queue.len(), 0);
+        });
     }
 }

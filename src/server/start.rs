@@ -1,7 +1,7 @@
 //! Binding the listeners and starting the shards.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::admin::{Admin, Sources};
@@ -21,6 +21,7 @@ use crate::net::options::ListenOptions;
 use crate::observe::CallSite;
 use crate::observe::access_log::AccessLog;
 use crate::runtime::{Running, Runtime, Shard};
+use crate::sys::sync::lock;
 use crate::tasks::{self, ClassOptions, Pool, StopReport};
 
 /// A server whose listeners are bound and whose shards are about to start.
@@ -308,10 +309,6 @@ impl Launch {
             access_log: None,
         })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Held by each shard while it serves. The admin pages report the drain until the last one is

@@ -1,8 +1,10 @@
 //! Stopping a server from any thread.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+
+use crate::sys::sync::atomic::{AtomicU8, Ordering};
+use crate::sys::sync::{Mutex, lock};
 
 const RUN: u8 = 0;
 const DRAIN: u8 = 1;
@@ -32,15 +34,8 @@ impl Stopper {
 
     fn raise(&self, level: u8) {
         self.0.level.fetch_max(level, Ordering::SeqCst);
-        let waiting = std::mem::take(&mut *self.lock());
+        let waiting = std::mem::take(&mut *lock(&self.0.waiting));
         waiting.into_iter().for_each(Waker::wake);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
-        self.0
-            .waiting
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whether a stop was asked for.
@@ -50,7 +45,7 @@ impl Stopper {
 
     fn poll_level(&self, level: u8, cx: &mut Context<'_>) -> Poll<()> {
         // Registered first: a stop between the look and the registration would be missed.
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.0.waiting);
         if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             waiting.push(cx.waker().clone());
         }
@@ -67,5 +62,33 @@ impl Stopper {
 
     pub(super) fn poll_now(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_level(NOW, cx)
+    }
+}
+
+#[cfg(all(test, headwater_loom))]
+mod models {
+    use loom::thread;
+
+    use super::*;
+    use crate::sys::sync::model::{every_order, wait};
+
+    #[test]
+    fn a_stop_reaches_every_shard_at_every_level() {
+        every_order(|| {
+            let stopper = Stopper::default();
+            let shard = || {
+                let stopper = stopper.clone();
+                thread::spawn(move || {
+                    wait(|cx| stopper.poll_drain(cx));
+                    wait(|cx| stopper.poll_now(cx));
+                })
+            };
+            let shards = [shard(), shard()];
+            stopper.drain();
+            stopper.now();
+            for shard in shards {
+                shard.join().unwrap();
+            }
+        });
     }
 }

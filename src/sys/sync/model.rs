@@ -1,6 +1,9 @@
 //! What the loom models share.
 #![cfg(test)]
 
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
 use loom::sync::{Condvar, Mutex};
 
 /// Preemptions of a thread in one run. No fault of these algorithms has needed more, and trying
@@ -38,5 +41,23 @@ impl Parker {
             token = self.given.wait(token).unwrap();
         }
         *token = false;
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.unpark();
+    }
+}
+
+/// Polls until it is ready, once for each wake-up, as an executor does.
+pub fn wait<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    let parker = Arc::new(Parker::default());
+    let waker = Waker::from(Arc::clone(&parker));
+    loop {
+        match poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => parker.park(),
+        }
     }
 }
