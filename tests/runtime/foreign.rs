@@ -236,8 +236,10 @@ fn poll_with<F: Future + ?Sized>(waker: &Waker, future: Pin<&mut F>) {
 /// Long enough that nothing has elapsed when it is first polled, also on a busy machine.
 const WAIT_MS: u64 = 100;
 
+type Wait = Pin<Box<dyn Future<Output = ()>>>;
+
 /// The ways in which a future waits on a shard.
-fn waits(shard: &Shard) -> Vec<(&'static str, Pin<Box<dyn Future<Output = ()>>>)> {
+fn waits(shard: &Shard) -> Vec<(&'static str, Wait)> {
     let (near, far) = UnixStream::pair().unwrap();
     let (stream, fd) = (Stream::new(near), Rc::new(far));
     let own = shard.clone();
