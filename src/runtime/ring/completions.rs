@@ -39,6 +39,10 @@ impl UnreadCompletions {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Completed> {
         let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
         self.first.iter_mut().chain(rest)

@@ -58,7 +58,10 @@ fn length(bytes: usize) -> u32 {
 /// memory (or a static) owned by the operation or its scratch, at an address that does
 /// not change when the tracked operation itself moves.
 pub(super) fn build(tracked: &mut TrackedOperation) -> squeue::Entry {
-    match &mut tracked.op {
+    let Some(op) = tracked.op.as_mut() else {
+        return opcode::Nop::new().build();
+    };
+    match op {
         Op::Accept { listener } => opcode::AcceptMulti::new(fd(listener))
             .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
             .build(),

@@ -552,7 +552,7 @@ impl Driver for RingDriver {
             return;
         }
         let mut wakers = Vec::new();
-        for key in self.operations.keys() {
+        for key in self.operations.keys_in_flight() {
             self.abandon(key);
         }
         let mut turns_left = limits::WIND_DOWN_TURNS;

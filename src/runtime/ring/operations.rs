@@ -1,17 +1,16 @@
 //! The table that owns operations while the kernel may access their memory.
+//!
+//! Made by hand: a `slab` writes and moves a whole entry for each operation, where this changes a
+//! few of its fields, and measures slower for entries of this size
+//! (docs/measurements/2026-11-28-slab.md).
 
 use std::task::Waker;
-
-use slab::Slab;
 
 use super::ResultKind;
 use super::completions::UnreadCompletions;
 use super::entries::Scratch;
 use crate::limits;
 use crate::runtime::driver::{Key, Op, Retired};
-
-/// Bits of a generation; the one left tells every `user_data` from a cancellation's.
-const GENERATION_MASK: u32 = 0x7fff_ffff;
 
 /// A completion as the kernel posted it.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +30,7 @@ pub(super) enum State {
 /// An operation with all that the kernel reads or writes for it.
 pub(super) struct TrackedOperation {
     generation: u32,
-    pub op: Op,
+    pub op: Option<Op>,
     /// Structures that the entry points to.
     pub scratch: Option<Scratch>,
     waker: Option<Waker>,
@@ -51,9 +50,8 @@ pub(super) struct Orphan {
 
 #[derive(Default)]
 pub(super) struct OperationTable {
-    tracked: Slab<TrackedOperation>,
-    /// Of the next operation: counts all starts, so that an index that is used again has another.
-    generation: u32,
+    tracked: Vec<TrackedOperation>,
+    free: Vec<u32>,
     in_flight: usize,
     /// Kept apart, so that an entry that once needed one does not keep it for an idle receive.
     spare_scratch: Vec<Scratch>,
@@ -76,52 +74,59 @@ impl Key {
 
 impl OperationTable {
     pub fn insert(&mut self, op: Op) -> (Key, &mut TrackedOperation) {
-        let needs_scratch = matches!(op, Op::SendVectored { .. } | Op::Open { .. });
-        let scratch = match needs_scratch {
-            true => self.spare_scratch.pop(),
-            false => None,
-        };
-        let entry = self.tracked.vacant_entry();
-        let key = Key {
-            index: entry.key() as u32,
-            generation: self.generation,
-        };
-        self.generation = (self.generation + 1) & GENERATION_MASK;
-        self.in_flight += 1;
-        let tracked = entry.insert(TrackedOperation {
-            generation: key.generation,
-            op,
-            scratch,
-            waker: None,
-            completed: UnreadCompletions::default(),
-            in_flight: true,
-            orphan: false,
-            stopping: false,
-            listed: false,
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.tracked.push(TrackedOperation {
+                generation: 0,
+                op: None,
+                scratch: None,
+                waker: None,
+                completed: UnreadCompletions::default(),
+                in_flight: false,
+                orphan: false,
+                stopping: false,
+                listed: false,
+            });
+            self.tracked.len() as u32 - 1
         });
-        (key, tracked)
+        self.in_flight += 1;
+        let tracked = &mut self.tracked[index as usize];
+        if matches!(op, Op::SendVectored { .. } | Op::Open { .. }) {
+            tracked.scratch = self.spare_scratch.pop();
+        }
+        tracked.op = Some(op);
+        tracked.in_flight = true;
+        (
+            Key {
+                index,
+                generation: tracked.generation,
+            },
+            tracked,
+        )
     }
 
     fn get(&mut self, key: Key) -> Option<&mut TrackedOperation> {
-        let tracked = self.tracked.get_mut(key.index as usize);
-        tracked.filter(|tracked| tracked.generation == key.generation)
-    }
-
-    fn get_shared(&self, key: Key) -> Option<&TrackedOperation> {
-        let tracked = self.tracked.get(key.index as usize);
-        tracked.filter(|tracked| tracked.generation == key.generation)
+        self.tracked
+            .get_mut(key.index as usize)
+            .filter(|s| s.generation == key.generation && s.op.is_some())
     }
 
     pub fn state(&self, key: Key) -> Option<State> {
-        Some(match self.get_shared(key)?.in_flight {
-            true => State::InFlight,
-            false => State::Done,
+        let tracked = self.tracked.get(key.index as usize)?;
+        if tracked.generation != key.generation || tracked.op.is_none() {
+            return None;
+        }
+        Some(if tracked.in_flight {
+            State::InFlight
+        } else {
+            State::Done
         })
     }
 
     /// The operation, if the key is current.
     pub fn op(&self, key: Key) -> Option<&Op> {
-        Some(&self.get_shared(key)?.op)
+        let tracked = self.tracked.get(key.index as usize)?;
+        let op = tracked.op.as_ref();
+        op.filter(|_| tracked.generation == key.generation)
     }
 
     pub fn wait(&mut self, key: Key, waker: &Waker) {
@@ -155,7 +160,7 @@ impl OperationTable {
         let mut overfull = false;
         if more {
             let unread_max = match tracked.op {
-                Op::Receive { .. } => limits::RECV_QUEUE_PER_STREAM,
+                Some(Op::Receive { .. }) => limits::RECV_QUEUE_PER_STREAM,
                 _ => limits::ACCEPTED_UNTAKEN_MAX,
             };
             if tracked.completed.len() >= unread_max && !tracked.stopping && !tracked.orphan {
@@ -192,7 +197,7 @@ impl OperationTable {
     /// The completion just filed, if nobody waits for it.
     pub fn take_orphan(&mut self, key: Key) -> Option<Orphan> {
         let tracked = self.get(key).filter(|s| s.orphan)?;
-        let op = ResultKind::of(&tracked.op);
+        let op = ResultKind::of(tracked.op.as_ref()?);
         let completed = tracked.completed.pop_front()?;
         Some(Orphan { op, completed })
     }
@@ -200,14 +205,17 @@ impl OperationTable {
     /// The next completion of a multishot operation.
     pub fn next_event(&mut self, key: Key) -> Option<(ResultKind, Completed)> {
         let tracked = self.get(key)?;
-        let op = ResultKind::of(&tracked.op);
+        let op = ResultKind::of(tracked.op.as_ref()?);
         Some((op, tracked.completed.pop_front()?))
     }
 
     /// Takes a single operation's end and removes it.
     pub fn finish(&mut self, key: Key) -> Option<(Op, Completed)> {
-        let completed = self.get(key)?.completed.pop_front()?;
-        Some((self.remove(key)?, completed))
+        let tracked = self.get(key)?;
+        let completed = tracked.completed.pop_front()?;
+        let op = tracked.op.take()?;
+        self.release(key.index);
+        Some((op, completed))
     }
 
     /// Marks an operation as abandoned and gives what has completed unread.
@@ -218,40 +226,54 @@ impl OperationTable {
             return Vec::new();
         };
         tracked.orphan = true;
-        let op = ResultKind::of(&tracked.op);
+        let Some(op) = tracked.op.as_ref().map(ResultKind::of) else {
+            return Vec::new();
+        };
         std::iter::from_fn(|| tracked.completed.pop_front())
             .map(|completed| (op, completed))
             .collect()
     }
 
-    /// Removes an operation, which the owner of the driver is to drop.
     pub fn free(&mut self, key: Key) {
-        let op = self.remove(key);
-        self.retired.ops.extend(op);
+        if let Some(tracked) = self.get(key) {
+            let was_in_flight = std::mem::take(&mut tracked.in_flight);
+            let op = tracked.op.take();
+            if was_in_flight {
+                self.in_flight -= 1;
+            }
+            self.release(key.index);
+            self.retired.ops.extend(op);
+        }
     }
 
-    fn remove(&mut self, key: Key) -> Option<Op> {
-        self.get(key)?;
-        let tracked = self.tracked.try_remove(key.index as usize)?;
-        self.in_flight -= usize::from(tracked.in_flight);
-        if let Some(scratch) = tracked.scratch
+    fn release(&mut self, index: u32) {
+        let tracked = &mut self.tracked[index as usize];
+        tracked.generation = tracked.generation.wrapping_add(1) & 0x7fff_ffff;
+        let waker = tracked.waker.take();
+        tracked.completed.clear();
+        if let Some(scratch) = tracked.scratch.take()
             && self.spare_scratch.len() < limits::SPARE_SCRATCH
         {
             self.spare_scratch.push(scratch);
         }
-        self.retired.wakers.extend(tracked.waker);
-        Some(tracked.op)
+        tracked.orphan = false;
+        tracked.stopping = false;
+        tracked.listed = false;
+        self.free.push(index);
+        self.retired.wakers.extend(waker);
     }
 
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    pub fn keys(&self) -> Vec<Key> {
-        let key = |(index, tracked): (usize, &TrackedOperation)| Key {
-            index: index as u32,
-            generation: tracked.generation,
+    pub fn keys_in_flight(&self) -> Vec<Key> {
+        let used = |(index, tracked): (usize, &TrackedOperation)| {
+            tracked.op.is_some().then_some(Key {
+                index: index as u32,
+                generation: tracked.generation,
+            })
         };
-        self.tracked.iter().map(key).collect()
+        self.tracked.iter().enumerate().filter_map(used).collect()
     }
 }
