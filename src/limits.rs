@@ -132,6 +132,10 @@ pub const ADMIN_PAGES_MAX: usize = 4;
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines of a request (431).
 pub const HEADERS_MAX: usize = 100;
+/// Status line and header section of an answer that a client of this crate reads.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 256 * 1024;
+/// Header lines of such an answer.
+pub const RESPONSE_HEADERS_MAX: usize = 5000;
 /// Request target (414).
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// Request method (501); the longest registered one has 17 bytes.
@@ -362,106 +366,9 @@ pub const TASK_STAMPS: u32 = 4;
 /// One of this many sampled tasks has its scheduling latency taken.
 pub const TASK_SAMPLE: u32 = 64;
 
-// ---- load generator -------------------------------------------------------------
-
 /// How long before the end of a precise wait a shard stops sleeping and looks at its ring
 /// instead: about what a sleeping CPU takes to wake up.
 pub const PRECISE_TIMER_SPIN_NS: u64 = 20_000;
-/// Connections of one load.
-pub const LOAD_CONNECTIONS_MAX: usize = 1_000_000;
-/// Requests sent ahead on one connection.
-pub const LOAD_PIPELINE_MAX: usize = 1024;
-/// Connections of one shard that are being made at a time: listeners have short backlogs.
-pub const LOAD_CONNECTING_MAX: usize = 128;
-/// Pause before a connection that could not be made is tried again.
-pub const LOAD_RECONNECT_MS: u64 = 10;
-/// How long answers are waited for when the time of a load is over; not longer than a request's timeout.
-pub const LOAD_GRACE_MS: u64 = 2_000;
-/// A request without an answer for so long has failed.
-pub const LOAD_TIMEOUT_MS: u64 = 10_000;
-/// How often a shard of a load reports.
-pub const LOAD_REPORT_MS: u64 = 1_000;
-/// How often it looks whether it is to stop.
-pub const LOAD_LOOK_MS: u64 = 50;
-/// A closed loop gathers the answers of one in so many connections…
-pub const LOAD_GATHER_PARTS: usize = 4;
-/// …for one part in so many of the time that they take…
-pub const LOAD_GATHER_SHARE: u64 = 10;
-/// …and this at the most.
-pub const LOAD_GATHER_NS_MAX: u64 = 50_000;
-/// Times above this are recorded as this: an hour.
-pub const LOAD_TIME_NS_MAX: u64 = 3_600_000_000_000;
-/// Steps of a rate.
-pub const LOAD_STEPS_MAX: usize = 1000;
-/// Requests of one kind that are kept ready one behind the other for pipelining.
-pub const LOAD_BURST_BYTES_MAX: usize = 64 * 1024;
-/// Receive buffers of a load's shard, larger than a server's since answers are larger than requests.
-pub const LOAD_RECV_BUFFER_BYTES: usize = 16 * 1024;
-/// What a request body given on the command line may have.
-pub const LOAD_BODY_BYTES_MAX: usize = 1 << 30;
-/// URLs of a load, from its command line, a file or a log: some 300 bytes each.
-pub const LOAD_URLS_MAX: usize = 1_000_000;
-/// Bytes of a file of URLs.
-pub const LOAD_URLS_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// URLs that are kept ready in copies for pipelining; with more, neighbours are rarely the same.
-pub const LOAD_BURST_URLS_MAX: usize = 64;
-/// URLs that a report has a line of its own for.
-pub const LOAD_URLS_TOLD: usize = 32;
-/// Requests of a log that is replayed: 12 bytes each, and 28 while it is read.
-pub const LOAD_REPLAY_MAX: usize = 10_000_000;
-/// A line of a log; a longer one is none.
-pub const LOAD_LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
-/// What is asked for at a time where ranges are, unless it is said…
-pub const LOAD_PIECE_BYTES: u64 = 1024 * 1024;
-/// …and what may be said.
-pub const LOAD_PIECE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Bodies that one shard of a load remembers to compare others with.
-pub const LOAD_BODIES_MAX: usize = 1_000_000;
-/// Boxes that a player looks at on its way to a file's movie box.
-pub const LOAD_MP4_BOXES_MAX: usize = 1000;
-/// What a player plays of a file that does not state its duration.
-pub const LOAD_PLAYER_BITS_PER_S: u64 = 4_000_000;
-/// A player begins to play, or goes on after a stall, with so much in its buffer…
-pub const LOAD_PLAYER_START_MS: u64 = 1_000;
-/// …which holds so much, unless it is said.
-pub const LOAD_PLAYER_BUFFER_MS: u64 = 10_000;
-/// The mean time between a player's seeks, unless it is said.
-pub const LOAD_PLAYER_SEEK_MS: u64 = 30_000;
-/// How long a player waits before it asks again for what was refused.
-pub const LOAD_PLAYER_RETRY_MS: u64 = 1_000;
-/// Subscribers or publishers of rooms…
-pub const LOAD_ROOMS_CLIENTS_MAX: usize = 1_000_000;
-/// …and pairs of a subscriber and a publisher of its room, of which each is 24 bytes.
-pub const LOAD_ROOMS_PAIRS_MAX: usize = 64 << 20;
-/// Bytes of a message; a WebSocket message may have as many.
-pub const LOAD_MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// How far behind a later message of the same publisher one may come and be known for late rather
-/// than lost: as many as a word has bits.
-pub const LOAD_REORDER_WINDOW: u32 = 64;
-/// Messages that are sent together over one WebSocket when several are due.
-pub const LOAD_PUBLISH_BATCH_MAX: usize = 64;
-/// Answers to pings that wait to be sent.
-pub const LOAD_REPLIES_BYTES_MAX: usize = 64 * 1024;
-/// What lies between the last connection and the first message, so that all threads begin together.
-pub const LOAD_START_LEAD_MS: u64 = 10;
-/// Readers of a live load…
-pub const LOAD_LIVE_READERS_MAX: usize = 1_000_000;
-/// …and bytes of a piece of what they read.
-pub const LOAD_LIVE_PIECE_BYTES_MAX: usize = 16 << 20;
-/// Descriptors that a load needs besides its connections.
-pub const LOAD_DESCRIPTORS_RESERVED: usize = 32;
-/// Steps of a line over time on a report's page; more seconds than that are drawn together.
-pub const LOAD_REPORT_POINTS_MAX: usize = 240;
-/// Rows of its table of seconds.
-pub const LOAD_REPORT_ROWS_MAX: usize = 48;
-/// URLs that are named at its head beside the first.
-pub const LOAD_REPORT_LIST_MAX: usize = 20;
-/// Loads, and other files, on the page of a folder.
-pub const LOAD_INDEX_FILES_MAX: usize = 1000;
-/// What a text file in a folder of loads may have to be shown on its page.
-pub const LOAD_INDEX_TEXT_BYTES_MAX: u64 = 64 * 1024;
-/// What `headwater load --json` may have written; larger is taken for something else.
-pub const LOAD_JSON_BYTES_MAX: u64 = 256 << 20;
 
 // ---- configuration --------------------------------------------------------------
 
@@ -562,7 +469,6 @@ pub const SYSCTL_PROFILE_BYTES_MAX: u64 = 1024 * 1024;
 pub const SYSCTL_SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024;
 
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
-const _: () = assert!(LOAD_MESSAGE_BYTES_MAX as u64 <= WEBSOCKET_MESSAGE_BYTES_MAX);
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);
 const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);

@@ -1,27 +1,30 @@
 //! `headwater load`: drive an HTTP server and measure it.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::message::{clear_progress, fail, report_failed, write_report};
-use crate::load::{self, Report, Summary};
+use crate::load;
 use args::LoadCommand;
-use hdr::HdrLog;
-use measure::{measure, show};
-use output::{STDOUT, exit_status, json, writable, write};
-use plan::{Refusal, plan};
+use measure::measure;
+use plan::plan;
+use progress::show;
 
 mod args;
+mod checks;
+mod common;
 mod compare;
+mod error;
 mod hdr;
 mod index;
 mod live;
 mod measure;
 mod output;
 mod plan;
+mod progress;
 mod rooms;
 mod signals;
 mod targets;
+mod values;
 
 pub use args::LoadArgs;
 
@@ -37,29 +40,11 @@ pub fn run(args: &LoadArgs) -> ExitCode {
     if args.self_test {
         return self_test();
     }
-    if args.json.as_deref() == Some(Path::new(STDOUT)) && args.report == args.json {
-        return fail(&"--json and --report cannot both go to standard output", 2);
-    }
-    let plan = match plan(args) {
-        Ok(plan) => plan,
-        Err(Refusal::Usage(text)) => return fail(&text, 2),
-        Err(Refusal::Failed(text)) => return fail(&text, 1),
-        Err(Refusal::Load(error)) => return fail(&error, 1),
-    };
-    let log = match args.hdr.as_deref().map(HdrLog::create).transpose() {
-        Ok(log) => log,
-        Err(text) => return fail(&text, 1),
-    };
-    for path in [&args.json, &args.report].into_iter().flatten() {
-        if let Err(text) = writable(path) {
-            return fail(&text, 1);
-        }
-    }
-    match measure(args, plan, log) {
-        Ok(summary) => finish(args, &summary),
-        Err(Refusal::Usage(text) | Refusal::Failed(text)) => fail(&text, 1),
-        Err(Refusal::Load(error)) => fail(&error, 1),
-    }
+    common::run(
+        &args.common,
+        || plan(args),
+        |plan, session| measure(args, plan, session),
+    )
 }
 
 fn self_test() -> ExitCode {
@@ -87,28 +72,4 @@ fn self_test() -> ExitCode {
         Ok(()) => ExitCode::FAILURE,
         Err(error) => report_failed(&error),
     }
-}
-
-fn finish(args: &LoadArgs, summary: &Summary) -> ExitCode {
-    let page = || Ok(Report(summary).to_string());
-    let json = args.json.as_deref().map(|path| write(path, json(summary)));
-    let page = args.report.as_deref().map(|path| write(path, page()));
-    let table = match to_stdout(args) {
-        true => Ok(()),
-        false => write(Path::new(STDOUT), Ok(summary.to_string())),
-    };
-    // The table comes first: it is what a full disk does not take away.
-    for written in [Some(table), json, page].into_iter().flatten() {
-        if let Err(text) = written {
-            return fail(&text, 1);
-        }
-    }
-    let failed = summary.errors_total > 0;
-    ExitCode::from(exit_status(summary.verdict, summary.interrupted, failed))
-}
-
-/// Whether something else takes the table's place.
-fn to_stdout(args: &LoadArgs) -> bool {
-    let files = [&args.json, &args.report].into_iter().flatten();
-    files.into_iter().any(|path| path.as_os_str() == STDOUT)
 }

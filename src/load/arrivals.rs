@@ -9,8 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::plan::Plan;
-use crate::limits;
+use crate::load::limits;
 
 /// How requests are spread over time at a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ impl fmt::Display for RateError {
             f,
             "is not a rate; write requests per second such as 1000, 0.5 or 20k, \
              a ramp as 100..1000, at most {} steps as 100,200,400",
-            limits::LOAD_STEPS_MAX
+            limits::STEPS_MAX
         )
     }
 }
@@ -79,7 +78,7 @@ impl FromStr for Rate {
                 None => number(step).map(|rate| (rate, rate)),
             })
             .collect::<Result<Vec<_>, RateError>>()?;
-        if steps.len() > limits::LOAD_STEPS_MAX || steps.iter().any(|(from, to)| from + to <= 0.0) {
+        if steps.len() > limits::STEPS_MAX || steps.iter().any(|(from, to)| from + to <= 0.0) {
             return Err(RateError);
         }
         Ok(Self(steps))
@@ -228,32 +227,39 @@ pub(super) struct Share {
     pub of: usize,
 }
 
-impl Arrivals {
-    /// A share of the arrivals of an open loop that begins at `start_ns`, at most `requests_max`.
-    pub fn of(plan: &Plan, start_ns: u64, share: Share, requests_max: Option<u64>) -> Option<Self> {
-        let duration_ns = plan.duration_ns.map(|ns| ns + plan.warmup_ns);
-        let listed = plan.replay.as_ref().and_then(|r| r.moments_ns.as_ref());
-        let source = match (listed, &plan.rate) {
-            (Some(moments_ns), _) => Source::listed(moments_ns, duration_ns, share),
-            (None, Some((rate, spacing))) => {
-                let duration_s = duration_ns.map(|ns| ns as f64 / 1e9);
-                Source::rate(rate, *spacing, duration_s, share, plan.seed)
-            }
-            (None, None) => return None,
-        };
-        Some(Self::new(source, start_ns, requests_max))
+impl Rate {
+    /// The seconds after which `count` requests have been due, at the rate of a load that lasts
+    /// `duration_s`, or until it is stopped.
+    pub(super) fn seconds_of(&self, count: u64, duration_s: Option<f64>) -> Option<f64> {
+        let seconds = Profile::new(self, duration_s).moment(&mut 0, count as f64);
+        seconds.filter(|seconds| seconds.is_finite())
     }
+}
 
-    /// A share of the arrivals at a rate, for `seconds`.
+impl Arrivals {
+    /// A share of the arrivals at a rate, for `seconds` or without end, at most `requests_max`.
     pub fn at_rate(
         (rate, spacing): (&Rate, Spacing),
-        seconds: f64,
+        seconds: Option<f64>,
         start_ns: u64,
         share: Share,
         seed: u64,
+        requests_max: Option<u64>,
     ) -> Self {
-        let source = Source::rate(rate, spacing, Some(seconds), share, seed);
-        Self::new(source, start_ns, None)
+        let source = Source::rate(rate, spacing, seconds, share, seed);
+        Self::new(source, start_ns, requests_max)
+    }
+
+    /// A share of listed moments, in nanoseconds after `start_ns`, up to `duration_ns`.
+    pub fn at_moments(
+        moments_ns: &Arc<[u64]>,
+        duration_ns: Option<u64>,
+        start_ns: u64,
+        share: Share,
+        requests_max: Option<u64>,
+    ) -> Self {
+        let source = Source::listed(moments_ns, duration_ns, share);
+        Self::new(source, start_ns, requests_max)
     }
 
     fn new(source: Source, start_ns: u64, requests_max: Option<u64>) -> Self {
@@ -281,6 +287,11 @@ impl Arrivals {
         }
         self.next_ns = self.find();
         Some(due)
+    }
+
+    /// Whether the number of requests has ended it, and not the time.
+    pub fn are_counted_out(&self) -> bool {
+        self.next_ns.is_none() && self.left == Some(0)
     }
 
     /// How many are due at `now_ns` and were not taken; takes them.

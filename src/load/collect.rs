@@ -1,21 +1,15 @@
-//! Puts together what the shards tell.
-
-use std::sync::Arc;
+//! The summary of a load of requests, made of what its shards have recorded.
 
 use super::error::{ErrorClass, PORTS_ADVICE};
-use super::intervals::{Intervals, Merged, Recorded};
 use super::plan::Plan;
 use super::record::{PlayerRecord, Record, UrlRecord};
-use super::run::Progress;
-use super::shards::{CpuUse, Interval};
-use super::summary::{ByUrl, Players, Second, Summary, Times, percentiles};
-use super::{Spacing, host, verdict};
-use crate::limits;
+use super::shards::Finished;
+use super::summary::{ByUrl, Players, Second, Summary};
+use super::times::{Times, percentiles};
+use super::{Spacing, host};
+use crate::load::limits;
 
-/// A last interval shorter than this has no second of its own.
-const SHORT_S: f64 = 0.25;
-
-/// What one shard tells at its end.
+/// What a shard states at its end.
 #[derive(Clone, Default)]
 pub(super) struct ShardEnd {
     pub seconds: f64,
@@ -26,73 +20,14 @@ pub(super) struct ShardEnd {
     pub players: Option<PlayerRecord>,
 }
 
-/// Gathers the intervals of all shards.
-pub(super) struct Collector {
-    plan: Arc<Plan>,
-    total: Record,
-    intervals: Intervals<Record>,
-    timeline: Vec<Second>,
-    /// What was merged last.
-    last: Record,
-}
-
-impl Collector {
-    pub fn new(plan: Arc<Plan>) -> Self {
-        Self {
-            intervals: Intervals::of(plan.threads),
-            plan,
-            total: Record::new(),
-            timeline: Vec::new(),
-            last: Record::new(),
-        }
-    }
-
-    /// Takes a shard's interval; gives the progress when it was the last shard's.
-    pub fn add(&mut self, interval: Interval<Record>) -> Option<Progress<'_>> {
-        let merged = self.intervals.add(interval)?;
-        Some(self.take(merged))
-    }
-
-    fn take(&mut self, merged: Merged<Record>) -> Progress<'_> {
-        let (at_s, seconds) = (merged.at_s, merged.length_s);
-        let rate_per_s = merged.per_s(merged.record.tally.requests);
-        let record = merged.record;
-        let in_flight_max = self.total.in_flight_max.max(record.in_flight_max);
-        self.total.add(&record);
-        self.total.in_flight_max = in_flight_max;
-        let response = Times::of(&record.response);
-        let second = Second {
-            at_s,
-            rate_per_s,
-            asked_rate_per_s: self.plan.asked_per_s(at_s - seconds, at_s),
-            errors: record.tally.errors_total(),
-            response_p50_us: response.p50,
-            response_p99_us: response.p99,
-            response_max_us: response.max,
-            service_p99_us: Times::of(&record.service).p99,
-        };
-        let short = seconds < SHORT_S;
-        if !short {
-            self.timeline.push(second);
-        }
-        self.last = record;
-        Progress {
-            second,
-            short,
-            length_s: seconds,
-            requests: self.total.tally.requests,
-            errors: self.total.tally.errors_total(),
-            response: &self.last.response,
-            service: &self.last.service,
-        }
-    }
-
-    /// The summary of all that was told. Facts of the command line are left to the caller.
-    pub fn finish(mut self, ends: &[ShardEnd], cpu: CpuUse, stopped: bool) -> Summary {
-        while let Some(merged) = self.intervals.rest() {
-            self.take(merged);
-        }
-        let plan = &self.plan;
+impl Summary {
+    /// The summary of a load of requests; the command line's facts are left to the caller.
+    pub(super) fn of(
+        plan: &Plan,
+        (total, timeline): (&Record, Vec<Second>),
+        finished: &Finished<ShardEnd>,
+    ) -> Self {
+        let Finished { ends, cpu, .. } = finished;
         let Record {
             tally,
             response,
@@ -100,7 +35,7 @@ impl Collector {
             lag,
             connect,
             in_flight_max,
-        } = &self.total;
+        } = total;
         let seconds = ends.iter().map(|end| end.seconds).fold(0.0, f64::max);
         let per_request = |ns: u64| ns as f64 / 1e3 / tally.requests.max(1) as f64;
         let errors =
@@ -115,6 +50,7 @@ impl Collector {
         };
         let mut summary = Summary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_s: finished.started_unix_s,
             model: model.to_owned(),
             rate: plan.rate.as_ref().map(|(rate, _)| rate.to_string()),
             seed: plan.seed,
@@ -143,7 +79,7 @@ impl Collector {
             client_cpu_us_per_request: per_request(cpu.client_ns),
             server_cpu_us_per_request: cpu.server_ns.map(per_request),
             client_busy: ends.iter().map(|end| end.busy).fold(0.0, f64::max),
-            interrupted: stopped,
+            interrupted: finished.stopped,
             urls: plan.urls.clone(),
             urls_total: plan.requests.len(),
             ranges: plan.ranges.as_ref().map(|ranges| ranges.spec.to_string()),
@@ -151,7 +87,7 @@ impl Collector {
             players: players(plan, ends),
             host: host::facts(),
             percentiles: percentiles(response, service),
-            timeline: self.timeline,
+            timeline,
             ..Summary::default()
         };
         summary.notes.clone_from(&plan.notes);
@@ -159,11 +95,11 @@ impl Collector {
             summary.notes.push(format!(
                 "{} bodies were not compared: each thread remembers {} to compare with",
                 tally.unchecked,
-                limits::LOAD_BODIES_MAX
+                limits::BODIES_MAX
             ));
         }
         let spacing = plan.rate.as_ref().map(|(_, spacing)| *spacing);
-        verdict::judge(&mut summary, spacing.unwrap_or(Spacing::Constant));
+        summary.judge(spacing.unwrap_or(Spacing::Constant));
         notes(&mut summary);
         summary
     }
@@ -171,7 +107,7 @@ impl Collector {
 
 /// What came of each request, of all shards.
 fn by_url(plan: &Plan, ends: &[ShardEnd]) -> Vec<ByUrl> {
-    let Some(mut all) = UrlRecord::of(plan) else {
+    let Some(mut all) = UrlRecord::of(plan.requests.len()) else {
         return Vec::new();
     };
     for end in ends {
@@ -193,7 +129,7 @@ fn by_url(plan: &Plan, ends: &[ShardEnd]) -> Vec<ByUrl> {
     all.iter().enumerate().map(row).collect()
 }
 
-/// What the players of all shards have met with.
+/// What the players of all shards have recorded.
 fn players(plan: &Plan, ends: &[ShardEnd]) -> Option<Players> {
     plan.players()?;
     let mut all = PlayerRecord::new();
@@ -217,7 +153,7 @@ fn players(plan: &Plan, ends: &[ShardEnd]) -> Option<Players> {
     })
 }
 
-/// What the errors are about, where that can be told.
+/// Notes that explain errors.
 fn notes(summary: &mut Summary) {
     let count = |class: ErrorClass| summary.errors.get(class.key()).copied().unwrap_or(0);
     let mut notes = Vec::new();
@@ -242,7 +178,7 @@ fn notes(summary: &mut Summary) {
             "{} of the files that were opened have no movie box (moov): they were played at {} Mbit/s \
              unless --player-bitrate says otherwise",
             players.without_moov,
-            limits::LOAD_PLAYER_BITS_PER_S as f64 / 1e6
+            limits::PLAYER_BITS_PER_S as f64 / 1e6
         ));
     }
     if count(ErrorClass::Timeout) > 0 {
@@ -263,7 +199,7 @@ fn notes(summary: &mut Summary) {
         notes.push(format!(
             "{} requests had no answer when it ended, at most {} s after the last one was due",
             summary.unanswered,
-            limits::LOAD_GRACE_MS as f64 / 1e3
+            limits::GRACE_MS as f64 / 1e3
         ));
     }
     summary.notes.extend(notes);

@@ -1,22 +1,26 @@
-//! Two loads side by side: which differences are larger than the noise?
+//! Several loads side by side: which differences to the first are larger than the noise?
 
 use std::fmt;
 
+use super::any_summary::AnySummary;
+use super::limits;
 use super::summary::{Second, Summary};
-use super::table::{grouped, timed};
+use super::table::{grouped, per_second, timed};
+use super::verdict::Verdict;
 
-/// Seconds that both runs must have for their spread to mean something.
+/// Seconds that two runs must have for their spread to mean something.
 const SECONDS_MIN: usize = 5;
 /// A difference of so many standard errors is taken for one: about one in 20 such is chance.
 const STANDARD_ERRORS: f64 = 2.0;
 
-/// A figure of both runs.
+/// A figure of all runs.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub name: &'static str,
-    pub a: Figure,
-    pub b: Figure,
-    pub judgement: Judgement,
+    /// One for each run, in their order; `None` where a run has none.
+    pub figures: Vec<Option<Figure>>,
+    /// What the difference of each run to the first is worth; of the first itself nothing.
+    pub judgements: Vec<Judgement>,
     show: fn(f64) -> String,
 }
 
@@ -38,130 +42,272 @@ pub enum Judgement {
     NoSpread,
 }
 
-/// Two runs and their figures.
+/// Runs of one kind and their figures.
+#[derive(Debug)]
 pub struct Comparison<'a> {
-    pub(super) a: (&'a str, &'a Summary),
-    pub(super) b: (&'a str, &'a Summary),
+    /// Each with its name; the others are compared with the first.
+    pub(super) runs: Vec<(&'a str, &'a AnySummary)>,
     pub rows: Vec<Row>,
 }
 
-/// Compares run `b` with run `a`; each has a name.
-pub fn compare<'a>(a: (&'a str, &'a Summary), b: (&'a str, &'a Summary)) -> Comparison<'a> {
-    let over = |name, show, whole: fn(&Summary) -> f64, second: fn(&Second) -> f64| {
-        let (a, b) = (figure(a.1, whole, second), figure(b.1, whole, second));
-        Row {
-            name,
-            judgement: judge(a.1, b.1),
-            a: a.0,
-            b: b.0,
-            show,
-        }
-    };
-    let once = |name, show, whole: fn(&Summary) -> f64| Row {
-        name,
-        a: Figure {
-            value: whole(a.1),
-            spread: None,
-        },
-        b: Figure {
-            value: whole(b.1),
-            spread: None,
-        },
-        judgement: Judgement::NoSpread,
-        show,
-    };
-    let per_s = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
-    let micros = |us: f64| format!("{us:.2} us");
-    let count = |count: f64| grouped(count as u64);
-    let mut rows = vec![
-        over("rate", per_s, |s| s.rate_per_s, |s| s.rate_per_s),
-        over(
-            "response P50",
-            timed,
-            |s| s.response_time_us.p50,
-            |s| s.response_p50_us,
-        ),
-        over(
-            "response P99",
-            timed,
-            |s| s.response_time_us.p99,
-            |s| s.response_p99_us,
-        ),
-        over(
-            "response max",
-            timed,
-            |s| s.response_time_us.max,
-            |s| s.response_max_us,
-        ),
-        over(
-            "service P99",
-            timed,
-            |s| s.service_time_us.p99,
-            |s| s.service_p99_us,
-        ),
-        once("response P99.9", timed, |s| s.response_time_us.p999),
-        once("client CPU", micros, |s| s.client_cpu_us_per_request),
-    ];
-    if a.1.server_cpu_us_per_request.is_some() && b.1.server_cpu_us_per_request.is_some() {
-        let server = |s: &Summary| s.server_cpu_us_per_request.unwrap_or(0.0);
-        rows.push(once("server CPU", micros, server));
-    }
-    rows.push(once("errors", count, |s| s.errors_total as f64));
-    Comparison { a, b, rows }
+/// Why runs can't be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompareError {
+    /// There are fewer than two or more than [`limits::COMPARED_RUNS_MAX`].
+    Number(usize),
+    /// They are loads of different kinds.
+    Kinds {
+        first: &'static str,
+        other: &'static str,
+        name: String,
+    },
 }
 
-/// Mean and variance of the mean, with the number of seconds they are of.
-type Sampled = (f64, f64, usize);
+impl fmt::Display for CompareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(runs) => write!(
+                f,
+                "{runs} runs cannot be compared; name two to {}",
+                limits::COMPARED_RUNS_MAX
+            ),
+            Self::Kinds { first, other, name } => write!(
+                f,
+                "\"{name}\" is a load of {other} and the first run one of {first}; compare runs of one kind"
+            ),
+        }
+    }
+}
 
-fn figure(
-    summary: &Summary,
-    whole: fn(&Summary) -> f64,
-    second: fn(&Second) -> f64,
-) -> (Figure, Sampled) {
-    let samples: Vec<f64> = summary.timeline.iter().map(second).collect();
-    let count = samples.len();
-    let mean = samples.iter().sum::<f64>() / count.max(1) as f64;
-    let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
-    let variance = squares / count.saturating_sub(1).max(1) as f64;
-    let figure = Figure {
-        value: whole(summary),
-        spread: (count > 1).then(|| variance.sqrt()),
-    };
-    (figure, (mean, variance / count.max(1) as f64, count))
+impl std::error::Error for CompareError {}
+
+/// A figure of one run: its name, its value if the run has it, what it is of a second, and how it is
+/// written.
+struct Measure {
+    name: &'static str,
+    value: Option<f64>,
+    second: Option<fn(&Second) -> f64>,
+    show: fn(f64) -> String,
+}
+
+impl Measure {
+    fn over(
+        name: &'static str,
+        show: fn(f64) -> String,
+        value: f64,
+        second: fn(&Second) -> f64,
+    ) -> Self {
+        Self {
+            name,
+            value: Some(value),
+            second: Some(second),
+            show,
+        }
+    }
+
+    fn once(name: &'static str, show: fn(f64) -> String, value: impl Into<Option<f64>>) -> Self {
+        Self {
+            name,
+            value: value.into(),
+            second: None,
+            show,
+        }
+    }
+}
+
+fn micros(us: f64) -> String {
+    format!("{us:.2} µs")
+}
+
+fn count(count: f64) -> String {
+    grouped(count as u64)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
+}
+
+fn of_requests(summary: &Summary) -> Vec<Measure> {
+    let (response, service) = (&summary.response_time_us, &summary.service_time_us);
+    let players = summary.players.as_ref();
+    vec![
+        Measure::once(
+            "start-up P50",
+            timed,
+            players.map(|p| p.startup_time_us.p50),
+        ),
+        Measure::once(
+            "start-up P99",
+            timed,
+            players.map(|p| p.startup_time_us.p99),
+        ),
+        Measure::once("stalled", percent, players.map(|p| p.stalled_share)),
+        Measure::over("rate", per_second, summary.rate_per_s, |s| s.rate_per_s),
+        Measure::over("response P50", timed, response.p50, |s| s.response_p50_us),
+        Measure::over("response P99", timed, response.p99, |s| s.response_p99_us),
+        Measure::over("response max", timed, response.max, |s| s.response_max_us),
+        Measure::over("service P99", timed, service.p99, |s| s.service_p99_us),
+        Measure::once("response P99.9", timed, response.p999),
+        Measure::once("client CPU", micros, summary.client_cpu_us_per_request),
+        Measure::once("server CPU", micros, summary.server_cpu_us_per_request),
+        Measure::once("errors", count, summary.errors_total as f64),
+    ]
+}
+
+fn measures(run: &AnySummary) -> Vec<Measure> {
+    let times = run.times();
+    match run {
+        AnySummary::Requests(summary) => of_requests(summary),
+        AnySummary::Rooms(summary) => vec![
+            Measure::over("deliveries", per_second, summary.delivery_rate_per_s, |s| {
+                s.rate_per_s
+            }),
+            Measure::once("published", per_second, summary.publish_rate_per_s),
+            Measure::over("delivery P50", timed, times.p50, |s| s.response_p50_us),
+            Measure::over("delivery P99", timed, times.p99, |s| s.response_p99_us),
+            Measure::over("delivery max", timed, times.max, |s| s.response_max_us),
+            Measure::once("transit P99", timed, summary.transit_time_us.p99),
+            Measure::once("client CPU", micros, summary.client_cpu_us_per_delivery),
+            Measure::once("server CPU", micros, summary.server_cpu_us_per_delivery),
+            Measure::once("lost", count, summary.lost as f64),
+            Measure::once("wrong", count, summary.wrong() as f64),
+        ],
+        AnySummary::Live(summary) => vec![
+            Measure::once("start-up P50", timed, summary.startup_us.p50),
+            Measure::once("start-up P99", timed, summary.startup_us.p99),
+            Measure::once("stalls", count, summary.stalls as f64),
+            Measure::over("pieces", per_second, summary.piece_rate_per_s, |s| {
+                s.rate_per_s
+            }),
+            Measure::over("behind P50", timed, times.p50, |s| s.response_p50_us),
+            Measure::over("behind P99", timed, times.p99, |s| s.response_p99_us),
+            Measure::over("behind max", timed, times.max, |s| s.response_max_us),
+            Measure::once("client CPU", micros, summary.client_cpu_us_per_piece),
+            Measure::once("server CPU", micros, summary.server_cpu_us_per_piece),
+            Measure::once("errors", count, summary.errors_total as f64),
+        ],
+    }
+}
+
+/// Compares runs of one kind, each with its name, with the first.
+///
+/// # Errors
+/// When there are too few or too many, or they are of several kinds.
+pub fn compare<'a>(runs: Vec<(&'a str, &'a AnySummary)>) -> Result<Comparison<'a>, CompareError> {
+    if !(2..=limits::COMPARED_RUNS_MAX).contains(&runs.len()) {
+        return Err(CompareError::Number(runs.len()));
+    }
+    let first = runs[0].1.kind();
+    if let Some((name, other)) = runs.iter().find(|(_, run)| run.kind() != first) {
+        return Err(CompareError::Kinds {
+            first,
+            other: other.kind(),
+            name: (*name).to_owned(),
+        });
+    }
+    let timelines: Vec<Vec<Second>> = runs.iter().map(|(_, run)| run.timeline()).collect();
+    let of_runs: Vec<Vec<Measure>> = runs.iter().map(|(_, run)| measures(run)).collect();
+    let names = of_runs[0].iter().enumerate();
+    let rows = names.filter_map(|(at, measure)| {
+        let column = || of_runs.iter().map(|of_run| &of_run[at]);
+        if column().all(|measure| measure.value.is_none()) {
+            return None;
+        }
+        let sampled: Vec<Option<Sampled>> = timelines
+            .iter()
+            .map(|timeline| measure.second.map(|second| sample(timeline, second)))
+            .collect();
+        let figures = column().zip(&sampled).map(|(measure, sampled)| {
+            measure.value.map(|value| Figure {
+                value,
+                spread: sampled.and_then(|sampled| sampled.spread()),
+            })
+        });
+        Some(Row {
+            name: measure.name,
+            figures: figures.collect(),
+            judgements: sampled.iter().map(|run| judge(sampled[0], *run)).collect(),
+            show: measure.show,
+        })
+    });
+    let rows = rows.collect();
+    Ok(Comparison { runs, rows })
+}
+
+/// The seconds of a run, as a sample.
+#[derive(Clone, Copy)]
+struct Sampled {
+    mean: f64,
+    variance: f64,
+    count: usize,
+}
+
+impl Sampled {
+    fn spread(&self) -> Option<f64> {
+        (self.count > 1).then(|| self.variance.sqrt())
+    }
+}
+
+fn sample(timeline: &[Second], second: fn(&Second) -> f64) -> Sampled {
+    let count = timeline.len();
+    let mean = timeline.iter().map(second).sum::<f64>() / count.max(1) as f64;
+    let squares: f64 = timeline.iter().map(|s| (second(s) - mean).powi(2)).sum();
+    Sampled {
+        mean,
+        variance: squares / count.saturating_sub(1).max(1) as f64,
+        count,
+    }
 }
 
 /// By Welch's test on the seconds of both runs.
-fn judge(a: Sampled, b: Sampled) -> Judgement {
-    if a.2 < SECONDS_MIN || b.2 < SECONDS_MIN {
+fn judge(a: Option<Sampled>, b: Option<Sampled>) -> Judgement {
+    let (Some(a), Some(b)) = (a, b) else {
+        return Judgement::NoSpread;
+    };
+    if a.count < SECONDS_MIN || b.count < SECONDS_MIN {
         return Judgement::NoSpread;
     }
-    match (a.0 - b.0).abs() > STANDARD_ERRORS * (a.1 + b.1).sqrt() {
+    let of_means = a.variance / a.count as f64 + b.variance / b.count as f64;
+    match (a.mean - b.mean).abs() > STANDARD_ERRORS * of_means.sqrt() {
         true => Judgement::Different,
         false => Judgement::WithinNoise,
     }
 }
 
+/// The letter of a run: A is the first.
+pub(super) fn letter(run: usize) -> char {
+    char::from(b'A' + (run % 26) as u8)
+}
+
 impl fmt::Display for Comparison<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (letter, (name, run)) in [("A", self.a), ("B", self.b)] {
+        for (at, (name, run)) in self.runs.iter().enumerate() {
             writeln!(
                 f,
-                "{letter}  {name}: {}, {}, {} connections, {:.1} s, {}",
-                run.urls.join(" "),
-                run.model,
-                run.connections,
-                run.seconds,
-                run.verdict
+                "{}  {name}: {}\n   {}, {:.1} s, {}",
+                letter(at),
+                run.target(),
+                run.set_up(),
+                run.seconds(),
+                run.verdict()
             )?;
         }
-        writeln!(f, "\n  {:16}{:>26}{:>26}{:>10}", "", "A", "B", "B to A")?;
         for row in &self.rows {
-            let (a, b, change) = (row.shown(&row.a), row.shown(&row.b), row.change());
-            let line = format!(
-                "  {:16}{a:>26}{b:>26}{change:>10}  {}",
-                row.name, row.judgement
-            );
-            writeln!(f, "{}", line.trim_end())?;
+            writeln!(f)?;
+            for (at, figure) in row.figures.iter().enumerate() {
+                let name = if at == 0 { row.name } else { "" };
+                let shown = row.shown(figure.as_ref());
+                let line = match at {
+                    0 => format!("  {name:16}{}{shown:>26}", letter(at)),
+                    _ => format!(
+                        "  {name:16}{}{shown:>26}{:>10}  {}",
+                        letter(at),
+                        row.change(at),
+                        row.judgements[at]
+                    ),
+                };
+                writeln!(f, "{}", line.trim_end())?;
+            }
         }
         for note in self.notes() {
             writeln!(f, "  note: {note}")?;
@@ -184,15 +330,31 @@ impl Comparison<'_> {
     /// What a reader should know before believing the differences.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let (a, b) = (self.a.1, self.b.1);
-        let set_up = |s: &Summary| (s.model.clone(), s.rate.clone(), s.connections, s.pipeline);
-        if set_up(a) != set_up(b) || a.urls != b.urls {
-            notes.push("the runs differ in what was asked of the server".to_owned());
+        for (at, (_, run)) in self.runs.iter().enumerate() {
+            if run.verdict() == Verdict::SaturatedClient {
+                notes.push(format!(
+                    "the generator was the bottleneck of {}: its figures are the generator's, so a \
+                     difference to it is not one of the servers",
+                    letter(at)
+                ));
+            }
         }
-        if a.host.name != b.host.name {
+        let asked: Vec<_> = self.runs.iter().map(|(_, run)| asked(run)).collect();
+        for (at, (name, first)) in asked[0].iter().enumerate() {
+            if asked.iter().any(|other| other[at].1 != *first) {
+                let values: Vec<&str> = asked.iter().map(|run| run[at].1.as_str()).collect();
+                notes.push(format!(
+                    "the runs differ in what was asked of the server: {name} {}",
+                    values.join(", ")
+                ));
+            }
+        }
+        let host = &self.runs[0].1.host().name;
+        if self.runs.iter().any(|(_, run)| run.host().name != *host) {
             notes.push("the runs were made on different hosts".to_owned());
         }
-        if a.timeline.len() < SECONDS_MIN || b.timeline.len() < SECONDS_MIN {
+        let is_short = |run: &AnySummary| run.timeline().len() < SECONDS_MIN;
+        if self.runs.iter().any(|(_, run)| is_short(run)) {
             notes.push(format!(
                 "a run of less than {SECONDS_MIN} s does not show its noise; measure longer"
             ));
@@ -201,19 +363,81 @@ impl Comparison<'_> {
     }
 }
 
+/// What was asked of a server, by name. Its address is no part of that.
+fn asked(run: &AnySummary) -> Vec<(&'static str, String)> {
+    match run {
+        AnySummary::Requests(run) => vec![
+            ("model", run.model.clone()),
+            (
+                "rate",
+                run.rate.clone().unwrap_or_else(|| "none".to_owned()),
+            ),
+            ("connections", run.connections.to_string()),
+            ("pipeline", run.pipeline.to_string()),
+            (
+                "ranges",
+                run.ranges.clone().unwrap_or_else(|| "none".to_owned()),
+            ),
+            (
+                "what is asked for:",
+                run.urls
+                    .iter()
+                    .map(|url| path(url))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            ),
+        ],
+        AnySummary::Rooms(run) => vec![
+            ("model", run.model.clone()),
+            ("rate", run.rate.clone()),
+            ("subscribers", run.subscribers.to_string()),
+            ("publishers", run.publishers.to_string()),
+            ("rooms", run.rooms.to_string()),
+            ("bytes of a message", run.size.to_string()),
+        ],
+        AnySummary::Live(run) => vec![
+            ("readers", run.readers.to_string()),
+            ("bytes of a piece", run.piece_bytes.to_string()),
+            ("interval", timed(run.interval_s * 1e6)),
+            (
+                "poll",
+                run.poll_s
+                    .map_or_else(|| "none".to_owned(), |s| timed(s * 1e6)),
+            ),
+        ],
+    }
+}
+
+/// A URL with its method and without the server's address.
+fn path(url: &str) -> String {
+    let Some((before, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let method = before.rsplit_once(' ').map_or("", |(method, _)| method);
+    let path = rest.find('/').map_or("/", |slash| &rest[slash..]);
+    format!("{method} {path}").trim_start().to_owned()
+}
+
 impl Row {
-    /// By how much the second figure is larger.
-    pub(super) fn change(&self) -> String {
-        match self.a.value {
-            0.0 => String::new(),
-            a => format!("{:+.1}%", (self.b.value / a - 1.0) * 100.0),
+    /// By how much a run's figure is larger than the first's.
+    pub(super) fn change(&self, run: usize) -> String {
+        match (self.figures[0], self.figures[run]) {
+            (Some(first), Some(figure)) if first.value != 0.0 => {
+                format!("{:+.1}%", (figure.value / first.value - 1.0) * 100.0)
+            }
+            _ => String::new(),
         }
     }
 
-    pub(super) fn shown(&self, figure: &Figure) -> String {
-        match figure.spread {
-            Some(spread) => format!("{} +- {}", (self.show)(figure.value), (self.show)(spread)),
-            None => (self.show)(figure.value),
+    /// A figure with its spread.
+    pub(super) fn shown(&self, figure: Option<&Figure>) -> String {
+        match figure {
+            None => "–".to_owned(),
+            Some(Figure {
+                value,
+                spread: Some(spread),
+            }) => format!("{} ± {}", (self.show)(*value), (self.show)(*spread)),
+            Some(figure) => (self.show)(figure.value),
         }
     }
 }
@@ -222,7 +446,7 @@ impl Row {
 mod tests {
     use super::*;
 
-    fn run(rates: &[f64]) -> Summary {
+    fn summary(rates: &[f64]) -> Summary {
         let second = |&rate_per_s: &f64| Second {
             rate_per_s,
             ..Second::default()
@@ -234,9 +458,22 @@ mod tests {
         }
     }
 
+    fn run(rates: &[f64]) -> AnySummary {
+        AnySummary::Requests(Box::new(summary(rates)))
+    }
+
     fn judged(a: &[f64], b: &[f64]) -> Judgement {
         let (a, b) = (run(a), run(b));
-        compare(("a", &a), ("b", &b)).rows[0].judgement
+        compare(vec![("a", &a), ("b", &b)]).unwrap().rows[0].judgements[1]
+    }
+
+    fn text(runs: &[Summary]) -> String {
+        let runs: Vec<_> = runs
+            .iter()
+            .map(|run| AnySummary::Requests(Box::new(run.clone())))
+            .collect();
+        let named = runs.iter().map(|run| ("run.json", run)).collect();
+        compare(named).unwrap().to_string()
     }
 
     #[test]
@@ -251,12 +488,57 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_in_the_set_up_is_told() {
-        let (a, mut b) = (run(&[1.0; 6]), run(&[2.0; 6]));
+    fn what_differs_in_the_set_up_is_named() {
+        let (a, mut b) = (summary(&[1.0; 6]), summary(&[2.0; 6]));
         b.connections = 7;
-        let text = compare(("before.json", &a), ("after.json", &b)).to_string();
-        assert!(text.contains("differ in what was asked"), "{text}");
+        let text = text(&[a, b]);
+        assert!(
+            text.contains("differ in what was asked of the server: connections 0, 7"),
+            "{text}"
+        );
         assert!(text.contains("+100.0%  larger than the noise"), "{text}");
-        assert!(text.contains("1/s +- 0/s"), "{text}");
+        assert!(text.contains("1.00/s ± 0/s"), "{text}");
+    }
+
+    #[test]
+    fn another_address_is_the_same_question() {
+        let at = |url: &str| {
+            let mut run = summary(&[1.0; 6]);
+            run.urls = vec![url.to_owned()];
+            run
+        };
+        let a = at("http://localhost:8080/a?b");
+        let same = text(&[a.clone(), at("http://other:81/a?b")]);
+        assert!(!same.contains("differ"), "{same}");
+        for other in ["http://localhost:8080/b", "HEAD http://localhost:8080/a?b"] {
+            let text = text(&[a.clone(), at(other)]);
+            assert!(text.contains("differ in what was asked"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_saturated_client_is_named() {
+        let (a, mut b) = (summary(&[1.0; 6]), summary(&[2.0; 6]));
+        b.verdict = Verdict::SaturatedClient;
+        let text = text(&[a.clone(), b, a]);
+        assert!(
+            text.contains("the generator was the bottleneck of B"),
+            "{text}"
+        );
+        assert!(text.contains("C  run.json"), "{text}");
+    }
+
+    #[test]
+    fn kinds_are_not_mixed() {
+        let (a, b) = (run(&[1.0]), AnySummary::Rooms(Box::default()));
+        let error = compare(vec![("a", &a), ("b", &b)]).unwrap_err();
+        assert!(
+            error.to_string().contains("\"b\" is a load of rooms"),
+            "{error}"
+        );
+        assert_eq!(
+            compare(vec![("a", &a)]).unwrap_err(),
+            CompareError::Number(1)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! One connection of a load: sends what is due, reads what comes, and is made again when it ends.
+//! One connection of a load: it sends what is due, reads the answers, and is made again when it ends.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use crc32fast::Hasher;
 
-use super::engine::{Due, Engine, Next, Seat};
+use super::engine::{ConnectionState, Due, Engine, Next};
 use super::error::ErrorClass;
 use super::ranges::WHOLE;
 use crate::http::h1::response::{Answer, ResponseReader};
-use crate::limits;
+use crate::load::limits;
 use crate::runtime::{PendingSend, Receiver, SendBuf, Stream, Timer, sleep};
 use crate::sys::time::monotonic_ns;
 
 /// How one TCP connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
+enum ConnectionEnd {
     /// It was closed, or failed; the load goes on.
     Closed,
     /// Nothing is left to send, or the load is over.
@@ -29,15 +29,15 @@ enum End {
 
 /// Keeps one connection of the load going.
 pub(super) async fn run(engine: Rc<Engine>) {
-    let seat = engine.seat();
+    let state = engine.connection_state();
     let mut carried = VecDeque::new();
     let mut tried = false;
     loop {
         if engine.plan.connection_per_request && carried.is_empty() {
             if !std::mem::replace(&mut tried, true) {
-                engine.tried();
+                engine.clients.tried();
             }
-            match next_due(&engine, &seat).await {
+            match next_due(&engine, &state).await {
                 Some(due) => carried.push_back(due),
                 None => break,
             }
@@ -46,14 +46,14 @@ pub(super) async fn run(engine: Rc<Engine>) {
             break;
         };
         if !std::mem::replace(&mut tried, true) {
-            engine.tried();
+            engine.clients.tried();
         }
         let healthy = match connected {
             Ok(stream) => {
-                let mut connection = Connection::new(&engine, &seat, stream, carried);
+                let mut connection = Connection::new(&engine, &state, stream, carried);
                 let end = poll_fn(|cx| connection.poll(cx)).await;
                 carried = connection.carried;
-                if end == End::Finished {
+                if end == ConnectionEnd::Finished {
                     break;
                 }
                 connection.answers > 0
@@ -67,27 +67,27 @@ pub(super) async fn run(engine: Rc<Engine>) {
                 false
             }
         };
-        engine.leave_line(&seat);
+        engine.leave_idle_queue(&state);
         if !healthy {
-            let pause = sleep(Duration::from_millis(limits::LOAD_RECONNECT_MS));
+            let pause = sleep(Duration::from_millis(limits::RECONNECT_MS));
             if engine.until_over(pause).await.is_none() {
                 break;
             }
         }
     }
-    for due in carried.into_iter().chain(seat.take_handed()) {
+    for due in carried.into_iter().chain(state.take_assigned()) {
         engine.unanswered(due, None);
     }
-    engine.connection_ends(&seat);
+    engine.connection_ends(&state);
 }
 
 /// Waits for a request; `None` when there will be none.
-async fn next_due(engine: &Rc<Engine>, seat: &Rc<Seat>) -> Option<Due> {
+async fn next_due(engine: &Rc<Engine>, state: &Rc<ConnectionState>) -> Option<Due> {
     poll_fn(|cx| {
         if engine.is_over() {
             return Poll::Ready(None);
         }
-        match engine.next(seat, monotonic_ns(), cx) {
+        match engine.next(state, monotonic_ns(), cx) {
             Next::Send(due) => Poll::Ready(Some(due)),
             Next::Wait | Next::Later(_) => Poll::Pending,
             Next::Finished => Poll::Ready(None),
@@ -106,13 +106,13 @@ type Sending = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 struct Connection<'a> {
     engine: &'a Rc<Engine>,
-    seat: &'a Rc<Seat>,
+    state: &'a Rc<ConnectionState>,
     stream: Rc<Stream>,
     receiver: Receiver,
     reader: ResponseReader,
     /// Of the body so far, if bodies are compared.
     checksum: Option<Hasher>,
-    /// Handed to the ring, which says so only if it could not take all.
+    /// A send that the ring has not reported yet; it gives back what the socket could not take.
     pending: Option<PendingSend>,
     /// What the socket had no room for.
     rest: Option<Sending>,
@@ -126,14 +126,14 @@ struct Connection<'a> {
     finished: bool,
     /// Nothing more is asked for on this connection.
     closing: bool,
-    /// The server has not said that it closes.
+    /// The server has not announced that it closes.
     stays_open: bool,
 }
 
 impl<'a> Connection<'a> {
     fn new(
         engine: &'a Rc<Engine>,
-        seat: &'a Rc<Seat>,
+        state: &'a Rc<ConnectionState>,
         stream: Stream,
         carried: VecDeque<Due>,
     ) -> Self {
@@ -153,11 +153,11 @@ impl<'a> Connection<'a> {
             closing: false,
             stays_open: false,
             engine,
-            seat,
+            state,
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         if let Poll::Ready(end) = self.poll_receive(cx) {
             return Poll::Ready(end);
         }
@@ -165,20 +165,20 @@ impl<'a> Connection<'a> {
             for Sent { due, sent_ns } in self.in_flight.drain(..) {
                 self.engine.unanswered(due, Some(sent_ns));
             }
-            return Poll::Ready(End::Finished);
+            return Poll::Ready(ConnectionEnd::Finished);
         }
         if let Err(error) = self.poll_send(cx) {
             return Poll::Ready(self.broken(&error));
         }
         if self.finished && self.in_flight.is_empty() && self.carried.is_empty() {
-            return Poll::Ready(End::Finished);
+            return Poll::Ready(ConnectionEnd::Finished);
         }
         if self.closing && self.stays_open {
-            return Poll::Ready(End::Closed);
+            return Poll::Ready(ConnectionEnd::Closed);
         }
         if self.timer.poll_elapsed(cx).is_ready() {
             if self.closing {
-                return Poll::Ready(End::Closed);
+                return Poll::Ready(ConnectionEnd::Closed);
             }
             if !self.in_flight.is_empty() {
                 return Poll::Ready(self.give_up(ErrorClass::Timeout));
@@ -221,20 +221,20 @@ impl<'a> Connection<'a> {
     /// Starts to send as much as is due and has room; whether there was anything.
     fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         let plan = &self.engine.plan;
-        let room = match plan.connection_per_request {
+        let free_slots = match plan.connection_per_request {
             true => 1 - usize::from(self.answers > 0 || !self.in_flight.is_empty()),
             false => plan.pipeline.saturating_sub(self.in_flight.len()),
         };
-        if room == 0 || self.finished || self.closing {
+        if free_slots == 0 || self.finished || self.closing {
             return false;
         }
         let now_ns = monotonic_ns();
-        while self.batch.len() < room {
+        while self.batch.len() < free_slots {
             if let Some(due) = self.carried.pop_front() {
                 self.batch.push(due);
                 continue;
             }
-            match self.engine.next(self.seat, now_ns, cx) {
+            match self.engine.next(self.state, now_ns, cx) {
                 Next::Send(due) => self.batch.push(due),
                 Next::Wait => break,
                 Next::Later(at_ns) => {
@@ -291,7 +291,7 @@ impl<'a> Connection<'a> {
     // ---- receiving ---------------------------------------------------------------
 
     /// Takes what has come; ready when the connection is over.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         loop {
             match self.receiver.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -320,7 +320,7 @@ impl<'a> Connection<'a> {
             let due = front.due;
             let no_body = self.engine.plan.requests[due.request as usize].0.no_body;
             let player = self
-                .seat
+                .state
                 .player
                 .as_ref()
                 .zip(self.engine.plan.ranges.as_ref());
@@ -335,7 +335,7 @@ impl<'a> Connection<'a> {
                     }
                 }),
             };
-            let step = step.map_err(|_| ErrorClass::BadResponse)?;
+            let step = step.map_err(ErrorClass::of_response)?;
             bytes = &bytes[step.consumed..];
             let Some(answer) = step.answer else {
                 continue;
@@ -353,10 +353,10 @@ impl<'a> Connection<'a> {
             if !answer.keep_alive || self.engine.plan.connection_per_request {
                 self.closing = true;
                 self.carry_all();
-                // Who says that it closes is given the time to, so that it is not we who keep the
-                // port in TIME_WAIT.
+                // A server that announces the close gets time for it, so that TIME_WAIT is on its
+                // side.
                 self.stays_open = answer.keep_alive;
-                self.timer.reset(limits::LOAD_GRACE_MS);
+                self.timer.reset(limits::GRACE_MS);
             }
         }
         Ok(())
@@ -366,7 +366,7 @@ impl<'a> Connection<'a> {
         if due.piece != WHOLE {
             let head = self.reader.last_head();
             let good = self.engine.check_range(due, answer, head);
-            self.engine.player_has(self.seat, good, now_ns);
+            self.engine.player_has(self.state, good, now_ns);
         }
         if let Some(checksum) = &mut self.checksum {
             let crc = std::mem::take(checksum).finalize();
@@ -386,17 +386,17 @@ impl<'a> Connection<'a> {
     }
 
     /// The oldest request fails, and the connection with it.
-    fn give_up(&mut self, class: ErrorClass) -> End {
+    fn give_up(&mut self, class: ErrorClass) -> ConnectionEnd {
         match self.in_flight.pop_front() {
             Some(Sent { due, sent_ns }) => self.engine.failed(due, Some(sent_ns), class),
             None => self.engine.connection_failed(class),
         }
         self.carry_all();
-        End::Closed
+        ConnectionEnd::Closed
     }
 
     /// The server has closed.
-    fn ended(&mut self) -> End {
+    fn ended(&mut self) -> ConnectionEnd {
         if let Some(answer) = self.reader.end()
             && let Some(Sent { due, sent_ns }) = self.in_flight.pop_front()
         {
@@ -405,19 +405,19 @@ impl<'a> Connection<'a> {
             self.check(due, answer, now_ns);
             self.answers += 1;
             self.carry_all();
-            return End::Closed;
+            return ConnectionEnd::Closed;
         }
         match (self.in_flight.is_empty(), self.reader.is_within()) {
             // An idle connection may be closed at any time.
-            (true, _) => End::Closed,
+            (true, _) => ConnectionEnd::Closed,
             (false, true) => self.give_up(ErrorClass::Truncated),
             (false, false) => self.give_up(ErrorClass::Closed),
         }
     }
 
-    fn broken(&mut self, error: &io::Error) -> End {
+    fn broken(&mut self, error: &io::Error) -> ConnectionEnd {
         if self.in_flight.is_empty() {
-            return End::Closed;
+            return ConnectionEnd::Closed;
         }
         let class = match error.kind() {
             io::ErrorKind::TimedOut => ErrorClass::Timeout,

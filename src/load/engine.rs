@@ -1,8 +1,10 @@
-//! One shard's part of a load: what is due, who is free to send it, and what came of it.
+//! A load of requests on one shard: which requests are due, which connections are free to send them,
+//! and how they were answered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,14 +13,16 @@ use std::time::Duration;
 
 use super::arrivals::{Arrivals, Share};
 use super::choice::Choice;
-use super::connecting::Connecting;
+use super::clients::Clients;
+use super::connector::Connector;
 use super::error::ErrorClass;
+use super::intervals::Recorded;
 use super::plan::Plan;
-use super::player::{Player, Turn};
+use super::player::{Player, PlayerAction};
 use super::ranges::{Piece, WHOLE};
 use super::record::{PlayerRecord, Record, UrlRecord};
-use crate::limits;
-use crate::runtime::{Pacing, Shard, sleep_until};
+use crate::load::limits;
+use crate::runtime::{Pacing, Shard, Stream, sleep_until};
 use crate::sys::time::monotonic_ns;
 
 /// A request that is due.
@@ -31,7 +35,7 @@ pub(super) struct Due {
     pub piece: Piece,
 }
 
-/// What a connection with room for a request gets.
+/// What a connection that can send a request should do.
 pub(super) enum Next {
     Send(Due),
     /// Nothing is due; the connection is woken when something is.
@@ -52,21 +56,21 @@ enum Phase {
     Over,
 }
 
-/// A connection's place in the line for what is due.
-pub(super) struct Seat {
-    in_line: Cell<bool>,
-    /// A request that it was handed.
-    handed: Cell<Option<Due>>,
+/// What the engine knows of one connection.
+pub(super) struct ConnectionState {
+    is_queued: Cell<bool>,
+    /// A request that it was assigned.
+    assigned: Cell<Option<Due>>,
     /// What comes next in sequence: a request, and a piece of it.
     pub next: Cell<(u32, Piece)>,
     /// If the connection is a video player.
     pub player: Option<RefCell<Player>>,
 }
 
-impl Seat {
-    /// A request that was handed to the connection and not taken.
-    pub fn take_handed(&self) -> Option<Due> {
-        self.handed.take()
+impl ConnectionState {
+    /// A request that was assigned and not sent.
+    pub fn take_assigned(&self) -> Option<Due> {
+        self.assigned.take()
     }
 }
 
@@ -93,18 +97,17 @@ pub(super) struct Engine {
     budget: Cell<u64>,
     pub choice: RefCell<Choice>,
     pub random: RefCell<fastrand::Rng>,
-    line: RefCell<VecDeque<(Rc<Seat>, Waker)>>,
+    idle: RefCell<VecDeque<(Rc<ConnectionState>, Waker)>>,
     dispatcher: RefCell<Option<Waker>>,
     in_flight: Cell<u64>,
-    /// If there are several requests: what came of each, of the first ones and of all others.
+    /// If there are several requests: the record of each of the first ones, and of all others.
     by_url: Option<RefCell<Vec<UrlRecord>>>,
     pub players: Option<RefCell<PlayerRecord>>,
     /// The first body of each request, piece and status.
     bodies: RefCell<HashMap<(u32, Piece, u16), Body>>,
     /// Connections that have not ended for good.
-    live: Cell<usize>,
-    root: RefCell<Option<Waker>>,
-    pub connecting: Connecting,
+    pub clients: Clients,
+    pub connector: Connector,
 }
 
 impl Engine {
@@ -125,15 +128,14 @@ impl Engine {
             choice: RefCell::new(Choice::new(&plan, share, seed)),
             random: RefCell::new(fastrand::Rng::with_seed(!seed)),
             players: plan.players().map(|_| RefCell::new(PlayerRecord::new())),
-            by_url: UrlRecord::of(&plan).map(RefCell::new),
+            by_url: UrlRecord::of(plan.requests.len()).map(RefCell::new),
             plan,
-            line: RefCell::default(),
+            idle: RefCell::default(),
             dispatcher: RefCell::default(),
             in_flight: Cell::new(0),
             bodies: RefCell::default(),
-            live: Cell::new(0),
-            root: RefCell::default(),
-            connecting: Connecting::default(),
+            clients: Clients::default(),
+            connector: Connector::default(),
         })
     }
 
@@ -154,7 +156,7 @@ impl Engine {
         if let Some(ns) = warm_and_measured {
             self.end_ns.set(start_ns + ns);
         }
-        match Arrivals::of(plan, start_ns, self.share, requests_max) {
+        match plan.arrivals(start_ns, self.share, requests_max) {
             Some(arrivals) => *self.arrivals.borrow_mut() = Some(arrivals),
             None => self.budget.set(requests_max.unwrap_or(u64::MAX)),
         }
@@ -162,11 +164,18 @@ impl Engine {
         self.shard.wake_all();
     }
 
-    /// Stops sending what is not due yet.
+    /// Sends nothing more; what was due by now and is not sent stays unsent.
     pub fn stop(&self) {
         self.end_ns.set(self.end_ns.get().min(monotonic_ns()));
-        self.phase.set(Phase::Draining);
-        self.shard.wake_all();
+        self.drain();
+    }
+
+    /// The time is over: answers are waited for, and nothing more is sent.
+    pub fn drain(&self) {
+        if self.phase.get() == Phase::Sending {
+            self.phase.set(Phase::Draining);
+            self.shard.wake_all();
+        }
     }
 
     /// Ends all connections; what they had under way counts as unanswered, what was due as unsent.
@@ -216,46 +225,33 @@ impl Engine {
         if self.plan.is_open() {
             return;
         }
-        let wait_ns = served_ns / served.max(1) / limits::LOAD_GATHER_SHARE;
+        let wait_ns = served_ns / served.max(1) / limits::GATHER_SHARE;
         self.shard.set_pacing(Pacing {
-            batch: (self.live.get() / limits::LOAD_GATHER_PARTS).max(1) as u32,
-            batch_wait: Duration::from_nanos(wait_ns.min(limits::LOAD_GATHER_NS_MAX)),
+            batch: (self.clients.running() / limits::GATHER_PARTS).max(1) as u32,
+            batch_wait: Duration::from_nanos(wait_ns.min(limits::GATHER_NS_MAX)),
         });
     }
 
-    /// Ready when every connection has ended for good.
-    pub fn poll_connections_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.live.get() == 0 {
-            return Poll::Ready(());
-        }
-        self.set_root(cx);
-        Poll::Pending
+    /// Connects to the server.
+    pub async fn connect(&self) -> io::Result<Stream> {
+        let addresses = &self.plan.addresses;
+        let (stream, took_ns) = self
+            .connector
+            .connect(addresses, self.plan.timeout_ms)
+            .await?;
+        let mut record = self.record.borrow_mut();
+        record.connect.saturating_record(took_ns);
+        record.tally.connects += 1;
+        Ok(stream)
     }
 
-    pub fn connection_begins(&self) {
-        self.live.set(self.live.get() + 1);
-    }
-
-    pub fn connection_ends(&self, seat: &Seat) {
+    /// A connection has ended for good.
+    pub fn connection_ends(&self, state: &ConnectionState) {
         let now_ns = monotonic_ns().min(self.end_ns.get());
-        self.with_player(seat, now_ns, |player, _, record| {
+        self.with_player(state, now_ns, |player, _, record| {
             player.finish(now_ns, record)
         });
-        self.live.set(self.live.get() - 1);
-        if self.live.get() == 0 {
-            self.wake_root();
-        }
-    }
-
-    /// The task that waits for all connections is woken by the next change of their number.
-    pub fn set_root(&self, cx: &Context<'_>) {
-        *self.root.borrow_mut() = Some(cx.waker().clone());
-    }
-
-    pub fn wake_root(&self) {
-        if let Some(waker) = self.root.take() {
-            waker.wake();
-        }
+        self.clients.ends();
     }
 
     /// Gives up on a future when the load is over.
@@ -271,10 +267,10 @@ impl Engine {
 
     // ---- what is due --------------------------------------------------------------
 
-    /// What a connection with room for a request should do.
+    /// What a connection that can send a request should do now.
     #[inline]
-    pub fn next(&self, seat: &Rc<Seat>, now_ns: u64, cx: &mut Context<'_>) -> Next {
-        if let Some(due) = seat.handed.take() {
+    pub fn next(&self, state: &Rc<ConnectionState>, now_ns: u64, cx: &mut Context<'_>) -> Next {
+        if let Some(due) = state.assigned.take() {
             self.lag(due.due_ns, now_ns);
             return Next::Send(due);
         }
@@ -288,32 +284,39 @@ impl Engine {
             if now_ns >= self.end_ns.get() || self.budget.get() == 0 {
                 return Next::Finished;
             }
-            let due = match self.players_turn(seat, now_ns) {
-                None => self.pick(seat, now_ns),
-                Some(Turn::Ask(request, piece)) => Due {
+            let due = match self.player_action(state, now_ns) {
+                None => self.pick(state, now_ns),
+                Some(PlayerAction::Ask(request, piece)) => Due {
                     due_ns: now_ns,
                     request,
                     piece,
                 },
-                Some(Turn::Later(at_ns)) => return Next::Later(at_ns.min(self.end_ns.get())),
+                Some(PlayerAction::Later(at_ns)) => {
+                    return Next::Later(at_ns.min(self.end_ns.get()));
+                }
             };
             self.budget.set(self.budget.get() - 1);
             return Next::Send(due);
         };
         if let Some(due_ns) = arrivals.take_due(now_ns) {
-            // With others in line it was for the dispatcher to send this.
-            if !self.line.borrow().is_empty() {
+            // With idle connections waiting, the dispatcher should have sent this one.
+            if !self.idle.borrow().is_empty() {
                 self.lag(due_ns, now_ns);
             }
-            return Next::Send(self.pick(seat, due_ns));
+            return Next::Send(self.pick(state, due_ns));
         }
         if arrivals.peek().is_none() {
-            return Next::Finished;
+            // A load lasts as long as was asked for, also when nothing more falls due in that time.
+            let is_over = now_ns >= self.end_ns.get();
+            return match is_over || self.plan.duration_ns.is_none() || arrivals.are_counted_out() {
+                true => Next::Finished,
+                false => Next::Wait,
+            };
         }
-        if !seat.in_line.replace(true) {
-            let mut line = self.line.borrow_mut();
-            line.push_back((Rc::clone(seat), cx.waker().clone()));
-            if line.len() == 1
+        if !state.is_queued.replace(true) {
+            let mut idle = self.idle.borrow_mut();
+            idle.push_back((Rc::clone(state), cx.waker().clone()));
+            if idle.len() == 1
                 && let Some(dispatcher) = self.dispatcher.take()
             {
                 dispatcher.wake();
@@ -322,18 +325,18 @@ impl Engine {
         Next::Wait
     }
 
-    /// A connection that is down takes its seat out of the line.
-    pub fn leave_line(&self, seat: &Rc<Seat>) {
-        if seat.in_line.replace(false) {
-            let mut line = self.line.borrow_mut();
-            line.retain(|(other, _)| !Rc::ptr_eq(other, seat));
+    /// Takes a connection that is down out of the idle queue.
+    pub fn leave_idle_queue(&self, state: &Rc<ConnectionState>) {
+        if state.is_queued.replace(false) {
+            let mut idle = self.idle.borrow_mut();
+            idle.retain(|(other, _)| !Rc::ptr_eq(other, state));
         }
     }
 
-    fn pick(&self, seat: &Seat, due_ns: u64) -> Due {
+    fn pick(&self, state: &ConnectionState, due_ns: u64) -> Due {
         let (request, piece) = match &self.plan.ranges {
             None => (self.choice.borrow_mut().next(), WHOLE),
-            Some(ranges) => self.pick_piece(seat, ranges),
+            Some(ranges) => self.pick_piece(state, ranges),
         };
         Due {
             due_ns,
@@ -342,12 +345,12 @@ impl Engine {
         }
     }
 
-    /// A place in the line for a connection.
-    pub fn seat(&self) -> Rc<Seat> {
+    /// The state of a new connection.
+    pub fn connection_state(&self) -> Rc<ConnectionState> {
         let player = || RefCell::new(Player::new(self.random.borrow_mut().u64(..)));
-        Rc::new(Seat {
-            in_line: Cell::new(false),
-            handed: Cell::new(None),
+        Rc::new(ConnectionState {
+            is_queued: Cell::new(false),
+            assigned: Cell::new(None),
             next: Cell::new((0, WHOLE)),
             player: self.players.as_ref().map(|_| player()),
         })
@@ -360,11 +363,11 @@ impl Engine {
         }
     }
 
-    /// Hands what falls due to the connections in line, the longest waiting first.
+    /// Assigns requests that fall due to idle connections, the longest idle first.
     pub async fn dispatch(self: Rc<Self>) {
         loop {
             poll_fn(|cx| {
-                if self.line.borrow().is_empty() {
+                if self.idle.borrow().is_empty() {
                     *self.dispatcher.borrow_mut() = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
@@ -373,10 +376,10 @@ impl Engine {
             .await;
             let next_ns = self.arrivals.borrow().as_ref().and_then(Arrivals::peek);
             let Some(next_ns) = next_ns else {
-                // Who waits is told that nothing comes.
-                let line = self.line.take();
-                for (seat, waker) in line {
-                    seat.in_line.set(false);
+                // Nothing more is due: the idle connections look for themselves.
+                let idle = self.idle.take();
+                for (state, waker) in idle {
+                    state.is_queued.set(false);
                     waker.wake();
                 }
                 continue;
@@ -386,23 +389,23 @@ impl Engine {
                 return;
             }
             let now_ns = monotonic_ns();
-            let mut line = self.line.borrow_mut();
+            let mut idle = self.idle.borrow_mut();
             let mut arrivals = self.arrivals.borrow_mut();
             let Some(arrivals) = &mut *arrivals else {
                 return;
             };
-            while !line.is_empty()
+            while !idle.is_empty()
                 && let Some(due_ns) = arrivals.take_due(now_ns)
-                && let Some((seat, waker)) = line.pop_front()
+                && let Some((state, waker)) = idle.pop_front()
             {
-                seat.in_line.set(false);
-                seat.handed.set(Some(self.pick(&seat, due_ns)));
+                state.is_queued.set(false);
+                state.assigned.set(Some(self.pick(&state, due_ns)));
                 waker.wake();
             }
         }
     }
 
-    // ---- what came of it -------------------------------------------------------------
+    // ---- results -------------------------------------------------------------
 
     pub fn sent(&self, count: u64) {
         let in_flight = self.in_flight.get() + count;
@@ -458,7 +461,7 @@ impl Engine {
     pub fn check(&self, due: Due, body: Body) {
         let mut firsts = self.bodies.borrow_mut();
         let key = (due.request, due.piece, body.0);
-        let is_full = firsts.len() >= limits::LOAD_BODIES_MAX;
+        let is_full = firsts.len() >= limits::BODIES_MAX;
         match firsts.get(&key) {
             Some(first) if *first == body || due.due_ns < self.measure_ns.get() => {}
             Some(_) => self.error(due, ErrorClass::BodyMismatch),

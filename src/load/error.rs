@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::address::Address;
+use crate::http::ParseError;
+use crate::http::h1::response::ResponseError;
 use crate::http::websocket::HandshakeError;
 use crate::runtime::RuntimeError;
 
@@ -28,6 +30,10 @@ pub enum ErrorClass {
     Timeout,
     /// The answer is no HTTP/1.1.
     BadResponse,
+    /// The answer's head has more bytes or header lines than
+    /// [`RESPONSE_HEAD_BYTES_MAX`](crate::limits::RESPONSE_HEAD_BYTES_MAX) and
+    /// [`RESPONSE_HEADERS_MAX`](crate::limits::RESPONSE_HEADERS_MAX) allow.
+    ResponseHeadTooLarge,
     Status4xx,
     Status5xx,
     /// The answer's body is another than the first one's.
@@ -41,7 +47,7 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -52,6 +58,7 @@ impl ErrorClass {
         Self::Truncated,
         Self::Timeout,
         Self::BadResponse,
+        Self::ResponseHeadTooLarge,
         Self::Status4xx,
         Self::Status5xx,
         Self::BodyMismatch,
@@ -73,12 +80,23 @@ impl ErrorClass {
             Self::Truncated => "truncated",
             Self::Timeout => "timeout",
             Self::BadResponse => "bad_response",
+            Self::ResponseHeadTooLarge => "response_head_too_large",
             Self::Status4xx => "status_4xx",
             Self::Status5xx => "status_5xx",
             Self::BodyMismatch => "body_mismatch",
             Self::BadRange => "bad_range",
             Self::UpgradeRefused => "upgrade_refused",
             Self::BadFrame => "bad_frame",
+        }
+    }
+
+    /// What an answer is that can't be read.
+    pub(super) fn of_response(error: ResponseError) -> Self {
+        match error {
+            ResponseError::Head(ParseError::HeadTooLarge | ParseError::TooManyFields) => {
+                Self::ResponseHeadTooLarge
+            }
+            _ => Self::BadResponse,
         }
     }
 
@@ -110,7 +128,7 @@ pub enum LoadError {
     },
     /// Not one connection could be made.
     Connect {
-        address: SocketAddr,
+        address: Address,
         error: io::Error,
     },
     /// No WebSocket connection could be made.

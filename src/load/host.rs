@@ -1,9 +1,25 @@
-//! What a summary says of the host it was made on.
+//! The facts of the host that a summary states.
 
 use std::fs;
 
-use super::summary::Host;
+use serde::{Deserialize, Serialize};
+
 use crate::sys;
+
+/// The host that a load was run on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    pub name: String,
+    pub kernel: String,
+    pub cpu_model: String,
+    /// CPUs that the process could run on.
+    pub cpus: usize,
+    /// RLIMIT_NOFILE.
+    pub open_files_max: u64,
+    /// net.ipv4.ip_local_port_range
+    pub local_ports: String,
+    pub congestion_control: String,
+}
 
 /// The local ports that connections get (`net.ipv4.ip_local_port_range`).
 pub(super) fn port_range() -> Option<(u16, u16)> {

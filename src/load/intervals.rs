@@ -1,24 +1,33 @@
-//! Adds up what several shards tell of the same second.
+//! Adds up what several shards have recorded of the same second.
 
 use std::collections::VecDeque;
 
 use super::shards::Interval;
 
-/// What a shard records, and others' of the same time can be added to.
+/// What a shard records.
 pub(super) trait Recorded {
+    /// Nothing yet.
+    fn new() -> Self;
+
+    /// Adds what another shard has recorded in the same time.
     fn add(&mut self, other: &Self);
+
+    /// Adds what was recorded in a later time.
+    fn add_later(&mut self, other: &Self) {
+        self.add(other);
+    }
 }
 
-/// Intervals that not all shards have told of yet, from the next one on.
+/// Intervals that not all shards have reported yet, from the next one on.
 pub(super) struct Intervals<R> {
     threads: usize,
-    open: VecDeque<Option<Open<R>>>,
+    open: VecDeque<Option<PartialInterval<R>>>,
     merged: usize,
     at_s: f64,
 }
 
-struct Open<R> {
-    told: usize,
+struct PartialInterval<R> {
+    shards: usize,
     length_s: f64,
     record: R,
 }
@@ -32,14 +41,14 @@ pub(super) struct Merged<R> {
 }
 
 impl<R> Merged<R> {
-    /// So many in this interval, as a rate.
+    /// A count of this interval as a rate per second.
     pub fn per_s(&self, count: u64) -> f64 {
         count as f64 / self.length_s.max(1e-9)
     }
 }
 
 impl<R: Recorded> Intervals<R> {
-    /// Of so many shards.
+    /// Of `threads` shards.
     pub fn of(threads: usize) -> Self {
         Self {
             threads,
@@ -49,7 +58,7 @@ impl<R: Recorded> Intervals<R> {
         }
     }
 
-    /// Takes a shard's interval; gives what all have told, when it was the last shard's.
+    /// Takes a shard's interval; gives that of all shards when it was the last one's.
     pub fn add(&mut self, interval: Interval<R>) -> Option<Merged<R>> {
         let at = interval.number.checked_sub(self.merged)?;
         if self.open.len() <= at {
@@ -58,29 +67,29 @@ impl<R: Recorded> Intervals<R> {
         let length_s = interval.length.as_secs_f64();
         match &mut self.open[at] {
             Some(open) => {
-                open.told += 1;
+                open.shards += 1;
                 open.length_s = open.length_s.max(length_s);
                 open.record.add(&interval.record);
             }
             none => {
-                *none = Some(Open {
-                    told: 1,
+                *none = Some(PartialInterval {
+                    shards: 1,
                     length_s,
                     record: interval.record,
                 });
             }
         }
         match self.open.front() {
-            Some(Some(open)) if open.told == self.threads => self.rest(),
+            Some(Some(open)) if open.shards == self.threads => self.rest(),
             _ => None,
         }
     }
 
-    /// At the end: the next of those that not all shards have told of.
+    /// At the end: the next of those that not all shards have reported.
     pub fn rest(&mut self) -> Option<Merged<R>> {
         loop {
             self.merged += 1;
-            if let Some(Open {
+            if let Some(PartialInterval {
                 length_s, record, ..
             }) = self.open.pop_front()?
             {
@@ -102,12 +111,16 @@ mod tests {
     use super::*;
 
     impl Recorded for u64 {
+        fn new() -> Self {
+            0
+        }
+
         fn add(&mut self, other: &Self) {
             *self += other;
         }
     }
 
-    fn told(number: usize, record: u64) -> Interval<u64> {
+    fn interval(number: usize, record: u64) -> Interval<u64> {
         Interval {
             record,
             number,
@@ -122,17 +135,17 @@ mod tests {
     #[test]
     fn an_interval_is_whole_when_the_last_shard_has_told_of_it() {
         let mut intervals = Intervals::of(2);
-        assert_eq!(plain(intervals.add(told(0, 1))), None);
+        assert_eq!(plain(intervals.add(interval(0, 1))), None);
         // One shard is ahead.
-        assert_eq!(plain(intervals.add(told(1, 3))), None);
-        assert_eq!(plain(intervals.add(told(0, 2))), Some((3, 3.0, 3.0)));
-        assert_eq!(plain(intervals.add(told(1, 4))), Some((7, 8.0, 5.0)));
+        assert_eq!(plain(intervals.add(interval(1, 3))), None);
+        assert_eq!(plain(intervals.add(interval(0, 2))), Some((3, 3.0, 3.0)));
+        assert_eq!(plain(intervals.add(interval(1, 4))), Some((7, 8.0, 5.0)));
         // What one alone has told comes at the end, and a gap is passed over.
-        assert_eq!(plain(intervals.add(told(3, 0))), None);
+        assert_eq!(plain(intervals.add(interval(3, 0))), None);
         assert_eq!(plain(intervals.rest()), Some((0, 9.0, 1.0)));
         assert_eq!(plain(intervals.rest()), None);
         assert_eq!(
-            plain(intervals.add(told(0, 9))),
+            plain(intervals.add(interval(0, 9))),
             None,
             "it was merged before"
         );

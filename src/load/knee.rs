@@ -10,7 +10,7 @@ const RATE_MAX: f64 = 1e8;
 
 /// A load at one rate, and whether it stayed within the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
+pub struct KneeStep {
     pub asked_rate_per_s: f64,
     pub rate_per_s: f64,
     pub response_p99_us: f64,
@@ -44,7 +44,7 @@ impl KneeSearch {
     }
 
     /// Takes in how the rate of [`next`](Self::next) went.
-    pub fn tell(&mut self, good: bool) {
+    pub fn record(&mut self, good: bool) {
         match good {
             true => self.good = Some(self.next),
             false => self.bad = Some(self.next),
@@ -83,7 +83,7 @@ mod tests {
         while let Some(rate) = search.next() {
             steps += 1;
             assert!(steps < 60, "it does not end");
-            search.tell(rate <= knee);
+            search.record(rate <= knee);
         }
         (search.knee(), steps)
     }

@@ -1,7 +1,7 @@
 //! The way through an MP4 file to its movie box, as players go: from the head of one box to that of
 //! the next (ISO/IEC 14496-12 section 4.2), to `moov` at the front of the file or at its end.
 
-use crate::limits;
+use crate::load::limits;
 
 /// Header with a 64-bit size, and the longest beginning of `mvhd` that matters.
 const SCRATCH_BYTES: usize = 16 + 32;
@@ -35,7 +35,7 @@ enum Stage {
         /// All before this has come.
         seen: u64,
         /// `mvhd` has been found, or can't be.
-        told: bool,
+        known: bool,
     },
     /// There is no movie box, or no MP4 file.
     Lost,
@@ -97,7 +97,7 @@ impl Walker {
         loop {
             let looks = match self.stage {
                 Stage::Files => true,
-                Stage::Movie { told, .. } => !told,
+                Stage::Movie { known, .. } => !known,
                 Stage::Lost => return,
             };
             let next = self.at + self.have as u64;
@@ -196,14 +196,14 @@ impl Walker {
             (Stage::Files, Some(header)) => {
                 self.boxes += 1;
                 let known = self.boxes > 1 || FIRST.contains(&&header.kind);
-                if !known || self.boxes > limits::LOAD_MP4_BOXES_MAX {
+                if !known || self.boxes > limits::MP4_BOXES_MAX {
                     self.stage = Stage::Lost;
                 } else if &header.kind == b"moov" {
                     let seen = self.at + header.bytes as u64;
                     self.stage = Stage::Movie {
                         end: header.end,
                         seen,
-                        told: seen == header.end,
+                        known: seen == header.end,
                     };
                     self.go_to(seen);
                 } else {
@@ -217,12 +217,12 @@ impl Walker {
                 }
             }
             (Stage::Files, None) => self.stage = Stage::Lost,
-            (Stage::Movie { end, told, .. }, Some(header)) if &header.kind != b"mvhd" => {
-                *told = header.end >= *end;
+            (Stage::Movie { end, known, .. }, Some(header)) if &header.kind != b"mvhd" => {
+                *known = header.end >= *end;
                 self.go_to(header.end);
             }
-            (Stage::Movie { told, .. }, header) => {
-                *told = true;
+            (Stage::Movie { known, .. }, header) => {
+                *known = true;
                 if let Some(header) = header {
                     self.duration_s = self.duration(header.bytes);
                 }

@@ -1,25 +1,25 @@
-//! A shard's part of a load of ranges: which piece is asked for next, and what came of it.
+//! Ranges on one shard: which piece a connection asks for next, and what its answer means.
 
-use super::engine::{Due, Engine, Seat};
+use super::engine::{ConnectionState, Due, Engine};
 use super::error::ErrorClass;
-use super::player::{Player, Turn};
+use super::player::{Player, PlayerAction};
 use super::ranges::{Piece, RangePattern, Ranges};
 use super::record::PlayerRecord;
 use crate::http::h1::response::Answer;
 
 impl Engine {
     /// What comes next for a connection, and which piece of it.
-    pub fn pick_piece(&self, seat: &Seat, ranges: &Ranges) -> (u32, Piece) {
+    pub fn pick_piece(&self, state: &ConnectionState, ranges: &Ranges) -> (u32, Piece) {
         if ranges.spec.pattern == RangePattern::Random {
             let request = self.choice.borrow_mut().next();
             let piece = self.random.borrow_mut().u32(..ranges.pieces(request));
             return (request, piece);
         }
-        let (request, piece) = match seat.next.get() {
+        let (request, piece) = match state.next.get() {
             (request, piece) if piece < ranges.pieces(request) => (request, piece),
             _ => (self.choice.borrow_mut().next(), 0),
         };
-        seat.next.set((request, piece + 1));
+        state.next.set((request, piece + 1));
         (request, piece)
     }
 
@@ -37,29 +37,29 @@ impl Engine {
     }
 
     /// What a player does now.
-    pub fn players_turn(&self, seat: &Seat, now_ns: u64) -> Option<Turn> {
-        self.with_player(seat, now_ns, |player, ranges, record| {
+    pub fn player_action(&self, state: &ConnectionState, now_ns: u64) -> Option<PlayerAction> {
+        self.with_player(state, now_ns, |player, ranges, record| {
             player.next(now_ns, ranges, record, || self.choice.borrow_mut().next())
         })
     }
 
     /// A player has its answer.
-    pub fn player_has(&self, seat: &Seat, good: bool, now_ns: u64) {
+    pub fn player_has(&self, state: &ConnectionState, good: bool, now_ns: u64) {
         let now_ns = now_ns.min(self.end_ns());
-        self.with_player(seat, now_ns, |player, ranges, record| {
+        self.with_player(state, now_ns, |player, ranges, record| {
             player.came(good, now_ns, ranges, record);
         });
     }
 
-    /// Runs something with a connection's player, if that is what it is. What players met with in
-    /// the warm-up is forgotten when that is over.
+    /// Runs `each` with a connection's player, if it is one. What players recorded in the warm-up is
+    /// dropped when that is over.
     pub fn with_player<T>(
         &self,
-        seat: &Seat,
+        state: &ConnectionState,
         now_ns: u64,
         each: impl FnOnce(&mut Player, &Ranges, &mut PlayerRecord) -> T,
     ) -> Option<T> {
-        let (player, record) = (seat.player.as_ref()?, self.players.as_ref()?);
+        let (player, record) = (state.player.as_ref()?, self.players.as_ref()?);
         let ranges = self.plan.ranges.as_ref()?;
         let mut record = record.borrow_mut();
         if now_ns >= self.measure_ns() && !record.measured {
@@ -69,7 +69,7 @@ impl Engine {
         Some(each(&mut player.borrow_mut(), ranges, &mut record))
     }
 
-    /// What the players have met with.
+    /// What the players have recorded.
     pub fn take_players(&self) -> Option<PlayerRecord> {
         let players = self.players.as_ref()?;
         Some(players.replace(PlayerRecord::new()))

@@ -1,20 +1,20 @@
 //! What a load is to do.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::arrivals::{Rate, Spacing};
+use super::address::Address;
+use super::arrivals::{Arrivals, Rate, Share, Spacing};
 use super::error::LoadError;
 use super::ranges::{RangePattern, Ranges};
 use super::request::Prepared;
-use crate::limits;
+use crate::load::limits;
 use crate::sys;
 
 /// A load, ready to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Addresses of the one server, tried in this order.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<Address>,
     /// The requests, each with its weight.
     pub requests: Vec<(Prepared, f64)>,
     pub connections: usize,
@@ -60,7 +60,7 @@ pub struct Replay {
 
 impl Plan {
     /// A closed loop of GETs: one thread, ten connections, ten seconds.
-    pub fn new(addresses: Vec<SocketAddr>, requests: Vec<(Prepared, f64)>) -> Self {
+    pub fn new(addresses: Vec<Address>, requests: Vec<(Prepared, f64)>) -> Self {
         Self {
             addresses,
             requests,
@@ -72,7 +72,7 @@ impl Plan {
             duration_ns: Some(10_000_000_000),
             warmup_ns: 0,
             requests_max: None,
-            timeout_ms: limits::LOAD_TIMEOUT_MS,
+            timeout_ms: limits::TIMEOUT_MS,
             rate: None,
             replay: None,
             ranges: None,
@@ -94,6 +94,40 @@ impl Plan {
         self.rate.is_some() || self.moments_ns().is_some()
     }
 
+    /// A share of the arrivals of an open loop that begins at `start_ns`, at most `requests_max`;
+    /// `None` in a closed loop.
+    pub(super) fn arrivals(
+        &self,
+        start_ns: u64,
+        share: Share,
+        requests_max: Option<u64>,
+    ) -> Option<Arrivals> {
+        let duration_ns = self.duration_ns.map(|ns| ns + self.warmup_ns);
+        let listed = self.replay.as_ref().and_then(|r| r.moments_ns.as_ref());
+        match (listed, &self.rate) {
+            (Some(moments_ns), _) => Some(Arrivals::at_moments(
+                moments_ns,
+                duration_ns,
+                start_ns,
+                share,
+                requests_max,
+            )),
+            (None, Some((rate, spacing))) => {
+                let seconds = duration_ns.map(|ns| ns as f64 / 1e9);
+                let rate = (rate, *spacing);
+                Some(Arrivals::at_rate(
+                    rate,
+                    seconds,
+                    start_ns,
+                    share,
+                    self.seed,
+                    requests_max,
+                ))
+            }
+            (None, None) => None,
+        }
+    }
+
     /// The moments of a log that is replayed at its own times.
     pub(super) fn moments_ns(&self) -> Option<&[u64]> {
         self.replay.as_ref()?.moments_ns.as_deref()
@@ -109,11 +143,28 @@ impl Plan {
             return Some(due as f64 / (end_s - begin_s).max(1e-9));
         }
         let (rate, _) = self.rate.as_ref()?;
-        let share = match self.duration_ns {
-            Some(ns) => (warmup_s + (begin_s + end_s) / 2.0) / (warmup_s + ns as f64 / 1e9),
-            None => 0.0,
+        let Some(ns) = self.duration_ns else {
+            return Some(rate.at(0.0));
         };
-        Some(rate.at(share))
+        // Nothing is due when the time is over and answers are waited for.
+        let duration_s = ns as f64 / 1e9;
+        let due_to_s = end_s.min(duration_s).max(begin_s);
+        let share = (warmup_s + (begin_s + due_to_s) / 2.0) / (warmup_s + duration_s);
+        let part = (due_to_s - begin_s) / (end_s - begin_s).max(1e-9);
+        Some(rate.at(share) * part.clamp(0.0, 1.0))
+    }
+
+    /// The seconds in which all requests fall due, where their number and not a duration ends the load.
+    pub(super) fn asked_s(&self) -> Option<f64> {
+        let count = self.requests_max?;
+        match (self.moments_ns(), &self.rate) {
+            (Some(moments_ns), _) => {
+                let next_ns = moments_ns.get(count as usize).or(moments_ns.last())?;
+                Some(*next_ns as f64 / 1e9)
+            }
+            (None, Some((rate, _))) => rate.seconds_of(count, None),
+            (None, None) => None,
+        }
     }
 
     /// The mean rate of all that is asked for.
@@ -129,13 +180,21 @@ impl Plan {
     }
 }
 
-/// Whether this process may open so many connections; raises its limit of descriptors.
+/// Whether this process may open that many connections to one of these addresses; raises its limit of
+/// descriptors.
 ///
 /// # Errors
 /// Names the limit that is in the way.
-pub(super) fn allow_connections(connections: usize) -> Result<(), LoadError> {
+pub(super) fn allow_connections(
+    connections: usize,
+    addresses: &[Address],
+) -> Result<(), LoadError> {
+    let ports = match addresses.iter().any(Address::takes_ports) {
+        true => super::host::port_range(),
+        false => None,
+    };
     match sys::rlimit::raise_open_files() {
-        Ok((_, now)) => allow(connections, now, super::host::port_range()),
+        Ok((_, now)) => allow(connections, now, ports),
         Err(error) => Err(LoadError::Io {
             what: "asking for the limit of open files",
             error,
@@ -143,9 +202,9 @@ pub(super) fn allow_connections(connections: usize) -> Result<(), LoadError> {
     }
 }
 
-/// Whether so many connections fit into these limits.
+/// Whether that many connections fit into these limits.
 fn allow(connections: usize, limit: u64, ports: Option<(u16, u16)>) -> Result<(), LoadError> {
-    let needed = (connections + limits::LOAD_DESCRIPTORS_RESERVED) as u64;
+    let needed = (connections + limits::DESCRIPTORS_RESERVED) as u64;
     if limit < needed {
         return Err(LoadError::Descriptors { needed, limit });
     }

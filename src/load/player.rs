@@ -4,35 +4,13 @@
 //! No clock and no socket: moments and bytes come in, what to ask for goes out.
 
 use super::mp4::Walker;
-use super::ranges::{Piece, Ranges};
+use super::ranges::{Piece, PlayerOptions, Ranges};
 use super::record::PlayerRecord;
-use crate::limits;
-
-/// How players behave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PlayerOptions {
-    /// Bits of media per second; `None`: the file's size over the duration that its `mvhd` states, or
-    /// [`limits::LOAD_PLAYER_BITS_PER_S`].
-    pub bits_per_s: Option<f64>,
-    /// The mean time between seeks, which are independent events; `None`: it does not seek.
-    pub seek_ms: Option<u64>,
-    /// What the buffer holds.
-    pub buffer_ms: u64,
-}
-
-impl Default for PlayerOptions {
-    fn default() -> Self {
-        Self {
-            bits_per_s: None,
-            seek_ms: Some(limits::LOAD_PLAYER_SEEK_MS),
-            buffer_ms: limits::LOAD_PLAYER_BUFFER_MS,
-        }
-    }
-}
+use crate::load::limits;
 
 /// What a player does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum PlayerAction {
     /// It asks for a piece of an object.
     Ask(u32, Piece),
     /// Nothing before this moment.
@@ -80,13 +58,13 @@ struct Playback {
     next: Piece,
     /// Bytes in front of what is played.
     buffered: f64,
-    now: Now,
+    now: Playhead,
     seek_ns: u64,
 }
 
 /// What is on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Now {
+enum Playhead {
     Playing {
         since_ns: u64,
     },
@@ -125,9 +103,9 @@ impl Player {
         ranges: &Ranges,
         record: &mut PlayerRecord,
         choose: impl FnOnce() -> u32,
-    ) -> Turn {
+    ) -> PlayerAction {
         if now_ns < self.not_before_ns {
-            return Turn::Later(self.not_before_ns);
+            return PlayerAction::Later(self.not_before_ns);
         }
         let over = match &mut self.object {
             None => true,
@@ -137,7 +115,7 @@ impl Player {
                 ..
             }) => {
                 playback.advance(now_ns, *pieces, record);
-                playback.now == Now::Ended
+                playback.now == Playhead::Ended
             }
             Some(_) => false,
         };
@@ -157,7 +135,7 @@ impl Player {
             record.opened += 1;
         }
         let Some(object) = &mut self.object else {
-            return Turn::Later(now_ns);
+            return PlayerAction::Later(now_ns);
         };
         let piece = match &mut object.stage {
             Stage::Opening(opening) => {
@@ -175,14 +153,14 @@ impl Player {
                 }
                 let (next, pieces) = (playback.next, object.pieces);
                 if let Some(at_ns) = playback.full_until(now_ns, next == pieces, ranges) {
-                    return Turn::Later(at_ns.min(playback.seek_ns));
+                    return PlayerAction::Later(at_ns.min(playback.seek_ns));
                 }
                 next
             }
         };
         self.asked = Some(piece);
         self.got = 0;
-        Turn::Ask(object.request, piece)
+        PlayerAction::Ask(object.request, piece)
     }
 
     /// Takes in what comes of the piece that is under way.
@@ -202,7 +180,7 @@ impl Player {
     pub fn came(&mut self, good: bool, now_ns: u64, ranges: &Ranges, record: &mut PlayerRecord) {
         if !good {
             // It stays asked for, and is asked for again.
-            self.not_before_ns = now_ns + limits::LOAD_PLAYER_RETRY_MS * 1_000_000;
+            self.not_before_ns = now_ns + limits::PLAYER_RETRY_MS * 1_000_000;
             return;
         }
         let (Some(piece), Some(object)) = (self.asked.take(), &mut self.object) else {
@@ -219,7 +197,7 @@ impl Player {
                     let seek_ns = next_seek(now_ns, &ranges.player, &mut self.random);
                     let mut playback = Playback::begin(object.request, walker, *held, ranges);
                     playback.seek_ns = seek_ns;
-                    playback.now = Now::Waiting {
+                    playback.now = Playhead::Waiting {
                         since_ns: object.opened_ns,
                         why: Why::Opening,
                     };
@@ -243,7 +221,7 @@ impl Player {
             && let Stage::Playing(playback) = &mut object.stage
         {
             playback.advance(now_ns, object.pieces, record);
-            if let Now::Waiting {
+            if let Playhead::Waiting {
                 since_ns,
                 why: Why::Stall,
             } = playback.now
@@ -270,7 +248,7 @@ impl Playback {
         let of_file = walker.duration_s().map(|seconds| size as f64 / seconds);
         let bytes_per_s = stated
             .or(of_file)
-            .unwrap_or(limits::LOAD_PLAYER_BITS_PER_S as f64 / 8.0);
+            .unwrap_or(limits::PLAYER_BITS_PER_S as f64 / 8.0);
         let media = walker.media().unwrap_or(0);
         let held_to = (u64::from(held) * ranges.spec.piece_bytes).min(size);
         let first = (media.min(size - 1) / ranges.spec.piece_bytes) as Piece;
@@ -279,7 +257,7 @@ impl Playback {
             first,
             next: first.max(held),
             buffered: held_to.saturating_sub(media) as f64,
-            now: Now::Ended,
+            now: Playhead::Ended,
             seek_ns: u64::MAX,
         }
     }
@@ -290,14 +268,14 @@ impl Playback {
 
     /// Plays up to now.
     fn advance(&mut self, now_ns: u64, pieces: Piece, record: &mut PlayerRecord) {
-        let Now::Playing { since_ns } = self.now else {
+        let Playhead::Playing { since_ns } = self.now else {
             return;
         };
         let passed_ns = now_ns.saturating_sub(since_ns);
         let played = self.bytes_per_s * passed_ns as f64 / 1e9;
         if played < self.buffered {
             self.buffered -= played;
-            self.now = Now::Playing { since_ns: now_ns };
+            self.now = Playhead::Playing { since_ns: now_ns };
             record.played_ns += passed_ns;
             return;
         }
@@ -305,20 +283,20 @@ impl Playback {
         self.buffered = 0.0;
         record.played_ns += left_ns;
         self.now = match self.next == pieces {
-            true => Now::Ended,
-            false => Now::Waiting {
+            true => Playhead::Ended,
+            false => Playhead::Waiting {
                 since_ns: since_ns + left_ns,
                 why: Why::Stall,
             },
         };
-        record.ended += u64::from(self.now == Now::Ended);
+        record.ended += u64::from(self.now == Playhead::Ended);
     }
 
     fn play_if_enough(&mut self, now_ns: u64, pieces: Piece, record: &mut PlayerRecord) {
-        let Now::Waiting { since_ns, why } = self.now else {
+        let Playhead::Waiting { since_ns, why } = self.now else {
             return;
         };
-        let enough = self.bytes_in(limits::LOAD_PLAYER_START_MS);
+        let enough = self.bytes_in(limits::PLAYER_START_MS);
         if self.buffered >= enough || self.next == pieces {
             let waited_ns = now_ns.saturating_sub(since_ns);
             match why {
@@ -326,19 +304,19 @@ impl Playback {
                 Why::Seek => record.found(waited_ns),
                 Why::Stall => record.stalled(waited_ns),
             }
-            self.now = Now::Playing { since_ns: now_ns };
+            self.now = Playhead::Playing { since_ns: now_ns };
         }
     }
 
     fn is_playing(&self) -> bool {
-        matches!(self.now, Now::Playing { .. })
+        matches!(self.now, Playhead::Playing { .. })
     }
 
     /// Leaves the buffer for a random place.
     fn seek(&mut self, now_ns: u64, pieces: Piece, random: &mut fastrand::Rng) {
         self.next = random.u32(self.first..pieces);
         self.buffered = 0.0;
-        self.now = Now::Waiting {
+        self.now = Playhead::Waiting {
             since_ns: now_ns,
             why: Why::Seek,
         };
@@ -352,10 +330,10 @@ impl Playback {
         }
         let piece = ranges.spec.piece_bytes as f64;
         // A piece that is larger than the buffer comes while another one is played.
-        let room = self.bytes_in(ranges.player.buffer_ms).max(2.0 * piece);
+        let capacity = self.bytes_in(ranges.player.buffer_ms).max(2.0 * piece);
         let too_much = match all {
             true => self.buffered,
-            false => self.buffered + piece - room,
+            false => self.buffered + piece - capacity,
         };
         let wait_ns = (too_much / self.bytes_per_s * 1e9).ceil();
         (all || wait_ns > 0.0).then(|| now_ns.saturating_add((wait_ns as u64).max(1)))
@@ -387,7 +365,10 @@ mod tests {
     /// A player that has opened the file, and been given the first piece, at the second 1.
     fn opened(ranges: &Ranges, record: &mut PlayerRecord) -> Player {
         let mut player = Player::new(1);
-        assert_eq!(player.next(0, ranges, record, || 0), Turn::Ask(0, 0));
+        assert_eq!(
+            player.next(0, ranges, record, || 0),
+            PlayerAction::Ask(0, 0)
+        );
         player.data(&[b'x'; 1000], ranges);
         player.came(true, S, ranges, record);
         player
@@ -402,14 +383,14 @@ mod tests {
         assert_eq!(record.startup.max() / S, 1);
         for piece in [1, 2] {
             let turn = player.next(S, &ranges, &mut record, NOT_ASKED);
-            assert_eq!(turn, Turn::Ask(0, piece));
+            assert_eq!(turn, PlayerAction::Ask(0, piece));
             player.came(true, S, &ranges, &mut record);
         }
         // Three seconds are in the buffer, and there is room for a fourth when one has been played.
         let turn = player.next(S, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, Turn::Later(2 * S));
+        assert_eq!(turn, PlayerAction::Later(2 * S));
         let turn = player.next(2 * S, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, Turn::Ask(0, 3));
+        assert_eq!(turn, PlayerAction::Ask(0, 3));
         // It takes until 7; at 4 there was nothing left to play.
         player.came(true, 7 * S, &ranges, &mut record);
         assert_eq!((record.stalls, record.stalled_ns), (1, 3 * S));
@@ -425,14 +406,14 @@ mod tests {
         let mut player = opened(&ranges, &mut record);
         for piece in 1..10 {
             let turn = player.next(S, &ranges, &mut record, NOT_ASKED);
-            assert_eq!(turn, Turn::Ask(0, piece));
+            assert_eq!(turn, PlayerAction::Ask(0, piece));
             player.came(true, S, &ranges, &mut record);
         }
         let turn = player.next(2 * S, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, Turn::Later(11 * S));
+        assert_eq!(turn, PlayerAction::Later(11 * S));
         assert_eq!(
             player.next(11 * S, &ranges, &mut record, || 0),
-            Turn::Ask(0, 0)
+            PlayerAction::Ask(0, 0)
         );
         assert_eq!((record.opened, record.ended, record.stalls), (2, 1, 0));
         assert_eq!(record.played_ns, 10 * S);
@@ -444,7 +425,8 @@ mod tests {
         ranges.player.seek_ms = Some(1);
         let mut player = opened(&ranges, &mut record);
         // A mean of a millisecond: the seek is due by now.
-        let Turn::Ask(0, piece) = player.next(S + S / 2, &ranges, &mut record, NOT_ASKED) else {
+        let PlayerAction::Ask(0, piece) = player.next(S + S / 2, &ranges, &mut record, NOT_ASKED)
+        else {
             panic!("it asks for where it seeks to");
         };
         assert_eq!((record.seeks, record.seek.len()), (1, 0));
@@ -461,11 +443,11 @@ mod tests {
         player.next(0, &ranges, &mut record, || 0);
         player.data(b"an error page", &ranges);
         player.came(false, 5, &ranges, &mut record);
-        let retry_ns = 5 + limits::LOAD_PLAYER_RETRY_MS * 1_000_000;
+        let retry_ns = 5 + limits::PLAYER_RETRY_MS * 1_000_000;
         let turn = player.next(6, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, Turn::Later(retry_ns));
+        assert_eq!(turn, PlayerAction::Later(retry_ns));
         let turn = player.next(retry_ns, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, Turn::Ask(0, 0));
+        assert_eq!(turn, PlayerAction::Ask(0, 0));
         assert_eq!((record.opened, record.without_moov), (1, 0));
     }
 
@@ -486,11 +468,11 @@ mod tests {
             let mut now_ns = 0;
             for (wait_ns, good) in steps {
                 match player.next(now_ns, &ranges, &mut record, || (seed % 2) as u32) {
-                    Turn::Later(at_ns) => {
+                    PlayerAction::Later(at_ns) => {
                         prop_assert!(at_ns > now_ns);
                         now_ns = at_ns;
                     }
-                    Turn::Ask(request, piece) => {
+                    PlayerAction::Ask(request, piece) => {
                         prop_assert!(piece < ranges.pieces(request));
                         now_ns += wait_ns;
                         let bytes = ranges.range(request, piece).len as usize;

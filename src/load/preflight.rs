@@ -1,16 +1,15 @@
-//! What has to be known before ranges are asked for: whether the server does them, and how large the
-//! objects are.
+//! The requests before a load of ranges: does the server support them, and how large are the objects?
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::address::{Address, BlockingStream};
 use super::error::LoadError;
 use super::ranges::{self, RangeSpec, WHOLE};
 use super::request::Prepared;
 use crate::http::ByteRange;
 use crate::http::h1::response::ResponseReader;
-use crate::limits;
+use crate::load::limits;
 
 /// Asks for the first byte of each of `requests`; gives their sizes. Blocks, up to `timeout_ms` for
 /// each.
@@ -18,7 +17,7 @@ use crate::limits;
 /// # Errors
 /// When the server can't be reached, does not do ranges, or an object is empty or has too many pieces.
 pub fn ask_sizes(
-    addresses: &[SocketAddr],
+    addresses: &[Address],
     requests: &[(Prepared, f64)],
     spec: RangeSpec,
     timeout_ms: u64,
@@ -27,13 +26,13 @@ pub fn ask_sizes(
     let wait = Duration::from_millis(timeout_ms);
     let mut sizes = Vec::with_capacity(requests.len());
     for (request, _) in requests {
-        let told = match connection.take() {
+        let found = match connection.take() {
             // One that was kept may have been closed meanwhile.
             Some(kept) => first_byte(kept, request).ok(),
             None => None,
         };
-        let told = match told {
-            Some(told) => told,
+        let found = match found {
+            Some(found) => found,
             None => {
                 first_byte(connect(addresses, wait)?, request).map_err(|error| LoadError::Io {
                     what: "asking for the size of what ranges are to be of",
@@ -45,7 +44,7 @@ pub fn ask_sizes(
             path: request.path().to_owned(),
             status,
         };
-        let size = told.size.ok_or_else(|| refuse(told.status))?;
+        let size = found.size.ok_or_else(|| refuse(found.status))?;
         if size.div_ceil(spec.piece_bytes) >= u64::from(WHOLE) {
             return Err(LoadError::Pieces {
                 path: request.path().to_owned(),
@@ -54,24 +53,28 @@ pub fn ask_sizes(
             });
         }
         sizes.push(size);
-        connection = told.connection;
+        connection = found.connection;
     }
     Ok(sizes)
 }
 
-pub(super) fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStream, LoadError> {
+/// Connects to the first of `addresses` that takes it, each within `timeout`.
+///
+/// # Errors
+/// With the first address's error when none does.
+pub(super) fn connect(
+    addresses: &[Address],
+    timeout: Duration,
+) -> Result<BlockingStream, LoadError> {
     let mut failed = None;
-    for &address in addresses {
-        let connected = TcpStream::connect_timeout(&address, wait).and_then(|stream| {
-            stream.set_read_timeout(Some(wait))?;
-            stream.set_write_timeout(Some(wait))?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        });
-        match connected {
+    for address in addresses {
+        match address.connect_blocking(timeout) {
             Ok(stream) => return Ok(stream),
             Err(error) => {
-                failed.get_or_insert(LoadError::Connect { address, error });
+                failed.get_or_insert_with(|| LoadError::Connect {
+                    address: address.clone(),
+                    error,
+                });
             }
         }
     }
@@ -81,27 +84,27 @@ pub(super) fn connect(addresses: &[SocketAddr], wait: Duration) -> Result<TcpStr
     }))
 }
 
-struct Told {
+struct FirstByte {
     status: u16,
     /// If the answer is the first byte, with the size.
     size: Option<u64>,
     /// If it can be used again.
-    connection: Option<TcpStream>,
+    connection: Option<BlockingStream>,
 }
 
-fn first_byte(mut connection: TcpStream, request: &Prepared) -> io::Result<Told> {
+fn first_byte(mut connection: BlockingStream, request: &Prepared) -> io::Result<FirstByte> {
     let mut bytes = Vec::new();
     let first = ByteRange { start: 0, len: 1 };
     ranges::encode(&mut bytes, request.one(), first);
     connection.write_all(&bytes)?;
     let mut reader = ResponseReader::default();
-    let mut piece = vec![0; limits::LOAD_RECV_BUFFER_BYTES];
+    let mut piece = vec![0; limits::RECV_BUFFER_BYTES];
     let no_http = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     loop {
         let count = connection.read(&mut piece)?;
         if count == 0 {
             return match reader.end() {
-                Some(answer) => Ok(told(answer.status, &reader, None)),
+                Some(answer) => Ok(first_byte_of(answer.status, &reader, None)),
                 None => Err(io::ErrorKind::UnexpectedEof.into()),
             };
         }
@@ -110,21 +113,25 @@ fn first_byte(mut connection: TcpStream, request: &Prepared) -> io::Result<Told>
             .map_err(no_http)?;
         if let Some(answer) = step.answer {
             let kept = answer.keep_alive.then_some(connection);
-            return Ok(told(answer.status, &reader, kept));
+            return Ok(first_byte_of(answer.status, &reader, kept));
         }
         // The rest of an answer that is no range may be long, and says no more.
         match status(reader.last_head()) {
             Some(status) if (200..600).contains(&status) && status != 206 => {
-                return Ok(told(status, &reader, None));
+                return Ok(first_byte_of(status, &reader, None));
             }
             _ => {}
         }
     }
 }
 
-fn told(status: u16, reader: &ResponseReader, connection: Option<TcpStream>) -> Told {
+fn first_byte_of(
+    status: u16,
+    reader: &ResponseReader,
+    connection: Option<BlockingStream>,
+) -> FirstByte {
     let said = ranges::content_range(reader.last_head());
-    Told {
+    FirstByte {
         status,
         size: match (status, said) {
             (206, Some((0, 0, size))) => size,

@@ -4,10 +4,9 @@ use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
 
-use super::player::PlayerOptions;
 use crate::config::Unit;
 use crate::http::ByteRange;
-use crate::limits;
+use crate::load::limits;
 
 /// In which order pieces are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +25,28 @@ pub struct RangeSpec {
     pub piece_bytes: u64,
 }
 
+/// How players behave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlayerOptions {
+    /// Bits of media per second; `None`: the file's size over the duration that its `mvhd` states, or
+    /// [`limits::PLAYER_BITS_PER_S`].
+    pub bits_per_s: Option<f64>,
+    /// The mean time between seeks, which are independent events; `None`: it does not seek.
+    pub seek_ms: Option<u64>,
+    /// What the buffer holds.
+    pub buffer_ms: u64,
+}
+
+impl Default for PlayerOptions {
+    fn default() -> Self {
+        Self {
+            bits_per_s: None,
+            seek_ms: Some(limits::PLAYER_SEEK_MS),
+            buffer_ms: limits::PLAYER_BUFFER_MS,
+        }
+    }
+}
+
 /// Why a text is no pattern; reads on after the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RangeSpecError;
@@ -36,7 +57,7 @@ impl fmt::Display for RangeSpecError {
             f,
             "is no pattern of ranges; write sequential, random or player, with the size of a piece \
              as in random:256KiB, up to {}",
-            Unit::Bytes.show(limits::LOAD_PIECE_BYTES_MAX)
+            Unit::Bytes.show(limits::PIECE_BYTES_MAX)
         )
     }
 }
@@ -59,9 +80,9 @@ impl FromStr for RangeSpec {
         };
         let piece_bytes = match size {
             Some(size) => Unit::Bytes.parse(size).map_err(|_| RangeSpecError)?,
-            None => limits::LOAD_PIECE_BYTES,
+            None => limits::PIECE_BYTES,
         };
-        (1..=limits::LOAD_PIECE_BYTES_MAX)
+        (1..=limits::PIECE_BYTES_MAX)
             .contains(&piece_bytes)
             .then_some(Self {
                 pattern,

@@ -1,21 +1,20 @@
-//! What a shard has seen since it last told.
+//! What a shard records of requests between two reports.
 
 use hdrhistogram::Histogram;
 
 use super::error::ErrorClass;
 use super::intervals::Recorded;
-use super::plan::Plan;
-use crate::limits;
+use crate::load::limits;
 
 /// A histogram of nanoseconds, exact to three digits.
 pub(super) fn histogram() -> Histogram<u64> {
-    match Histogram::new_with_bounds(64, limits::LOAD_TIME_NS_MAX, 3) {
+    match Histogram::new_with_bounds(64, limits::TIME_NS_MAX, 3) {
         Ok(histogram) => histogram,
         Err(_) => unreachable!("the bounds are constants, which a test has tried"),
     }
 }
 
-/// What came of one of several requests. Its times are kept to two digits: there are many of these.
+/// The record of one of several requests. Its times are kept to two digits, since there are many.
 #[derive(Clone)]
 pub(super) struct UrlRecord {
     pub requests: u64,
@@ -26,13 +25,13 @@ pub(super) struct UrlRecord {
 impl UrlRecord {
     /// One for each of the first requests of a plan, and one for all others; `None` when there is
     /// one request only, of which the whole record tells.
-    pub fn of(plan: &Plan) -> Option<Vec<Self>> {
-        let kinds = plan.requests.len().min(limits::LOAD_URLS_TOLD + 1);
+    pub fn of(requests: usize) -> Option<Vec<Self>> {
+        let kinds = requests.min(limits::URLS_LISTED_MAX + 1);
         (kinds > 1).then(|| vec![Self::new(); kinds])
     }
 
     fn new() -> Self {
-        let Ok(response) = Histogram::new_with_bounds(64, limits::LOAD_TIME_NS_MAX, 2) else {
+        let Ok(response) = Histogram::new_with_bounds(64, limits::TIME_NS_MAX, 2) else {
             unreachable!("the bounds are constants, which a test has tried")
         };
         Self {
@@ -60,7 +59,7 @@ impl UrlRecord {
     }
 }
 
-/// What the video players of one shard, or of all, have met with.
+/// What the video players of one shard, or of all, have recorded.
 #[derive(Clone)]
 pub(super) struct PlayerRecord {
     /// The warm-up is not in it.
@@ -183,7 +182,15 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub fn new() -> Self {
+    /// A request's two times.
+    pub fn times(&mut self, response_ns: u64, service_ns: u64) {
+        self.response.saturating_record(response_ns);
+        self.service.saturating_record(service_ns);
+    }
+}
+
+impl Recorded for Record {
+    fn new() -> Self {
         Self {
             tally: Tally::default(),
             response: histogram(),
@@ -194,14 +201,6 @@ impl Record {
         }
     }
 
-    /// A request's two times.
-    pub fn times(&mut self, response_ns: u64, service_ns: u64) {
-        self.response.saturating_record(response_ns);
-        self.service.saturating_record(service_ns);
-    }
-}
-
-impl Recorded for Record {
     fn add(&mut self, other: &Self) {
         self.tally.add(&other.tally);
         // All have the same bounds, so that nothing is lost.
@@ -210,6 +209,13 @@ impl Recorded for Record {
         self.lag += &other.lag;
         self.connect += &other.connect;
         self.in_flight_max += other.in_flight_max;
+    }
+
+    /// The most at once is not a sum over time.
+    fn add_later(&mut self, other: &Self) {
+        let most = self.in_flight_max.max(other.in_flight_max);
+        self.add(other);
+        self.in_flight_max = most;
     }
 }
 
@@ -220,11 +226,11 @@ mod tests {
     #[test]
     fn times_are_exact_to_a_tenth_of_a_percent() {
         let mut histogram = histogram();
-        for ns in [1, 20_000, 1_234_567, limits::LOAD_TIME_NS_MAX, u64::MAX] {
+        for ns in [1, 20_000, 1_234_567, limits::TIME_NS_MAX, u64::MAX] {
             histogram.reset();
             histogram.saturating_record(ns);
-            let seen = histogram.max().min(limits::LOAD_TIME_NS_MAX) as f64;
-            let wanted = ns.min(limits::LOAD_TIME_NS_MAX) as f64;
+            let seen = histogram.max().min(limits::TIME_NS_MAX) as f64;
+            let wanted = ns.min(limits::TIME_NS_MAX) as f64;
             assert!(
                 (seen - wanted).abs() <= 64.0 + wanted / 1000.0,
                 "{ns}: {seen}"

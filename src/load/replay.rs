@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::plan::Replay;
-use crate::limits;
+use crate::load::limits;
 
 const SECOND_NS: f64 = 1e9;
 
@@ -43,20 +43,20 @@ impl Log {
         while read_line(&mut input, &mut line)? {
             number += 1;
             match parse(&line) {
-                Line::Request { second, request } => {
+                LogLine::Request { second, request } => {
                     let next = known.len() as u32;
                     let index = *known.entry(request).or_insert(next);
-                    if known.len() > limits::LOAD_URLS_MAX {
+                    if known.len() > limits::URLS_MAX {
                         return Err(LogError::TooManyUrls);
                     }
-                    if log.lines.len() == limits::LOAD_REPLAY_MAX {
+                    if log.lines.len() == limits::REPLAY_MAX {
                         return Err(LogError::TooLong);
                     }
                     log.lines.push((second, index));
                 }
-                Line::Other => log.others += 1,
-                Line::Malformed if line.trim_ascii().is_empty() => {}
-                Line::Malformed => {
+                LogLine::Other => log.others += 1,
+                LogLine::Malformed if line.trim_ascii().is_empty() => {}
+                LogLine::Malformed => {
                     log.malformed += 1;
                     if log.malformed == 1 {
                         log.malformed_first = number;
@@ -147,7 +147,7 @@ impl Log {
 /// Reads a line without its end; of one that is too long, its beginning. `false` at the end.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
-    let max = limits::LOAD_LOG_LINE_BYTES_MAX;
+    let max = limits::LOG_LINE_BYTES_MAX;
     if input.by_ref().take(max).read_until(b'\n', line)? == 0 {
         return Ok(false);
     }
@@ -163,7 +163,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 #[derive(Debug, PartialEq)]
-enum Line {
+enum LogLine {
     Request { second: i64, request: String },
     Other,
     Malformed,
@@ -171,7 +171,7 @@ enum Line {
 
 /// Reads `… [time] "method target HTTP/version" …`. What stands before the time and behind the
 /// request does not matter, so that formats with more fields are read too.
-fn parse(line: &[u8]) -> Line {
+fn parse(line: &[u8]) -> LogLine {
     match line {
         [b'{', ..] => return parse_members(serde_json::from_slice(line).ok()),
         _ if line.starts_with(LOGFMT_BEGIN) => return parse_members(logfmt_members(line)),
@@ -182,39 +182,39 @@ fn parse(line: &[u8]) -> Line {
         .map(|(at, _)| at + 1)
         .find_map(|at| Some((at, time(line.get(at..at + TIME_BYTES)?)?)))
     else {
-        return Line::Malformed;
+        return LogLine::Malformed;
     };
     let Some(quoted) = line[at + TIME_BYTES..].strip_prefix(b"] \"") else {
-        return Line::Malformed;
+        return LogLine::Malformed;
     };
     let Some(request) = unquoted(quoted) else {
-        return Line::Malformed;
+        return LogLine::Malformed;
     };
     let words: Vec<&[u8]> = request.split(|&byte| byte == b' ').collect();
     let (method, target) = match words[..] {
         [method, target] => (method, target),
         [method, target, version] if version.starts_with(b"HTTP/") => (method, target),
         // What was no request is logged too: "-", or the bytes of another protocol.
-        _ => return Line::Other,
+        _ => return LogLine::Other,
     };
     match unescaped(target) {
         Some(target) => replayed(second, method, &target),
-        None => Line::Other,
+        None => LogLine::Other,
     }
 }
 
-fn replayed(second: i64, method: &[u8], target: &[u8]) -> Line {
+fn replayed(second: i64, method: &[u8], target: &[u8]) -> LogLine {
     let method = match method {
         b"GET" => "GET ",
         b"HEAD" => "HEAD ",
-        _ => return Line::Other,
+        _ => return LogLine::Other,
     };
     match path(target) {
-        Some(path) => Line::Request {
+        Some(path) => LogLine::Request {
             second,
             request: method.to_owned() + &path,
         },
-        None => Line::Other,
+        None => LogLine::Other,
     }
 }
 
@@ -229,15 +229,15 @@ struct Members<'a> {
     target: Option<Cow<'a, str>>,
 }
 
-fn parse_members(members: Option<Members<'_>>) -> Line {
+fn parse_members(members: Option<Members<'_>>) -> LogLine {
     let Some((second, members)) =
         members.and_then(|members| Some((utc_time(members.timestamp.as_bytes())?, members)))
     else {
-        return Line::Malformed;
+        return LogLine::Malformed;
     };
     match (members.method, members.target) {
         (Some(method), Some(target)) => replayed(second, method.as_bytes(), target.as_bytes()),
-        _ => Line::Other,
+        _ => LogLine::Other,
     }
 }
 
@@ -412,13 +412,13 @@ impl fmt::Display for LogError {
                 f,
                 " has more than {} requests; replay a part of it, such as with: head -n {} LOG | \
                  headwater load URL --replay -",
-                limits::LOAD_REPLAY_MAX,
-                limits::LOAD_REPLAY_MAX
+                limits::REPLAY_MAX,
+                limits::REPLAY_MAX
             ),
             Self::TooManyUrls => write!(
                 f,
                 " asks for more than {} different things; replay a part of it",
-                limits::LOAD_URLS_MAX
+                limits::URLS_MAX
             ),
             Self::Nothing {
                 others: 0,

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::target::Target;
-use crate::limits;
+use crate::load::limits;
 
 /// Chunks in which a body is sent with `Transfer-Encoding: chunked`.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -39,7 +39,7 @@ impl Prepared {
     /// For a method or header that can't be sent.
     pub fn new(target: &Target, spec: &RequestSpec, copies: usize) -> Result<Self, RequestError> {
         let one = encode(target, spec)?;
-        let copies = copies.min(limits::LOAD_BURST_BYTES_MAX / one.len()).max(1);
+        let copies = copies.min(limits::BURST_BYTES_MAX / one.len()).max(1);
         Ok(Self {
             bytes: one.len(),
             burst: one.repeat(copies).into(),

@@ -7,91 +7,100 @@ use std::task::{Context, Poll};
 
 use hdrhistogram::Histogram;
 
-use super::arrivals::Share;
-use super::collect::{Collector, ShardEnd};
+use super::collect::ShardEnd;
 use super::connection;
 use super::engine::Engine;
 use super::error::LoadError;
+use super::intervals::{Merged, Recorded};
+use super::kind::{self, Collected, Kind, Load};
 use super::plan::{Plan, allow_connections};
 use super::record::Record;
-use super::shards::{Part, Reporter, Shards, Stop, Tell, ended_before};
+use super::shards::{
+    EventSender, Finished, Reporter, ShardEngine, Shards, StopHandle, ended, watch,
+};
 use super::summary::{Second, Summary};
-use crate::limits;
+use super::table::{grouped, per_second, timed};
+use super::times::Times;
+use crate::load::limits;
 use crate::runtime::Shard;
 use crate::sys::time::monotonic_ns;
 
-/// How a load is doing, told every second.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
-    /// The last second.
-    pub second: Second,
-    /// That was what is left at the end, and too short for a rate.
-    pub short: bool,
-    pub length_s: f64,
-    /// Times of this second, in nanoseconds.
-    pub response: &'a Histogram<u64>,
-    pub service: &'a Histogram<u64>,
-    /// Requests answered so far.
-    pub requests: u64,
-    /// Errors so far.
-    pub errors: u64,
-}
-
-/// A load at work.
-pub struct Load {
-    plan: Arc<Plan>,
-    shards: Shards<Record, ShardEnd>,
-}
-
-/// Starts a load. The processes `server_pids`, with their children, have their CPU time measured.
+/// Starts a load of requests. The processes `server_pids`, with their children, have their CPU time
+/// measured.
 ///
 /// # Errors
 /// When the host does not allow it. That the server can't be reached shows in [`Load::finish`].
-pub fn start(mut plan: Plan, server_pids: Vec<u32>) -> Result<Load, LoadError> {
+pub fn start(mut plan: Plan, server_pids: Vec<u32>) -> Result<Load<Summary>, LoadError> {
     plan.threads = plan.threads.clamp(1, plan.connections.max(1));
     if plan.players().is_some() {
         (plan.rate, plan.replay, plan.pipeline) = (None, None, 1);
         plan.connection_per_request = false;
     }
-    allow_connections(plan.connections)?;
+    allow_connections(plan.connections, &plan.addresses)?;
     let plan = Arc::new(plan);
-    let shared = Arc::clone(&plan);
     let (threads, cpus) = (plan.threads, plan.cpus.as_deref());
-    let shards = Shards::start(threads, cpus, server_pids, move |shard, tell, told| {
-        let share = Share {
-            index: shard.index(),
-            of: shard.count(),
-        };
-        let engine = Engine::new(shard, Arc::clone(&shared), share);
-        async move { drive(engine, &tell, &told).await }
-    })?;
-    Ok(Load { plan, shards })
+    let kind = Requests(Arc::clone(&plan));
+    let for_shards = Arc::clone(&plan);
+    let shards = Shards::start(
+        threads,
+        cpus,
+        server_pids,
+        move |shard, share, events, stop| {
+            let engine = Engine::new(shard, Arc::clone(&for_shards), share);
+            async move { drive(engine, &events, &stop).await }
+        },
+    )?;
+    Ok(kind::load(kind, shards))
 }
 
-impl Load {
-    /// Ends it before its time.
-    pub fn stopper(&self) -> Stop {
-        self.shards.stop.clone()
+/// Loads of requests, as a kind.
+struct Requests(Arc<Plan>);
+
+impl Kind for Requests {
+    type Record = Record;
+    type End = ShardEnd;
+    type Second = Second;
+    type Summary = Summary;
+
+    fn second(&self, merged: &Merged<Record>) -> Second {
+        let (at_s, record) = (merged.at_s, &merged.record);
+        let response = Times::of(&record.response);
+        Second {
+            at_s,
+            rate_per_s: merged.per_s(record.tally.requests),
+            asked_rate_per_s: self.0.asked_per_s(at_s - merged.length_s, at_s),
+            errors: record.tally.errors_total(),
+            response_p50_us: response.p50,
+            response_p99_us: response.p99,
+            response_max_us: response.max,
+            service_p99_us: Times::of(&record.service).p99,
+        }
     }
 
-    /// Waits for the end; tells `each` second how it is doing.
-    ///
-    /// # Errors
-    /// When not one connection could be made, or a shard failed.
-    pub fn finish(self, mut each: impl FnMut(&Progress<'_>)) -> Result<Summary, LoadError> {
-        let mut collector = Collector::new(self.plan);
-        let finished = self.shards.finish(|interval| {
-            if let Some(progress) = collector.add(interval) {
-                each(&progress);
-            }
-        })?;
-        let mut summary = collector.finish(&finished.ends, finished.cpu, finished.stopped);
-        summary.started_unix_s = finished.started_unix_s;
-        Ok(summary)
+    fn figures(second: &Second, total: &Record) -> String {
+        format!(
+            "{:>12}  P99 {:>8}  errors {}",
+            per_second(second.rate_per_s),
+            timed(second.response_p99_us),
+            grouped(total.tally.errors_total())
+        )
+    }
+
+    fn histograms(record: &Record) -> [(&'static str, &Histogram<u64>); 2] {
+        [("response", &record.response), ("service", &record.service)]
+    }
+
+    fn summary(
+        self,
+        collected: Collected<Self>,
+        finished: Result<Finished<ShardEnd>, LoadError>,
+    ) -> Result<Summary, LoadError> {
+        let Collected { total, timeline } = collected;
+        Ok(Summary::of(&self.0, (&total, timeline), &finished?))
     }
 }
 
-impl Part for Engine {
+impl ShardEngine for Engine {
     type Record = Record;
 
     fn shard(&self) -> &Shard {
@@ -103,7 +112,7 @@ impl Part for Engine {
     }
 
     fn forget(&self) {
-        // The connections that are there were made before, and are told of.
+        // Connections are made before the measured time, and count.
         let mut record = self.record.borrow_mut();
         let connect = record.connect.clone();
         let connects = record.tally.connects;
@@ -117,88 +126,71 @@ impl Part for Engine {
     }
 
     fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_connections_ended(cx)
+        self.clients.poll_all_ended(cx)
     }
 }
 
 /// A shard's part from its first connection to its last.
 async fn drive(
     engine: Rc<Engine>,
-    tell: &Tell<Record, ShardEnd>,
-    told: &Stop,
+    events: &EventSender<Record, ShardEnd>,
+    stop: &StopHandle,
 ) -> Result<ShardEnd, LoadError> {
     let shard: Shard = engine.shard.clone();
     let connections = engine.part_of(engine.plan.connections as u64) as usize;
     poll_fn(|cx| {
-        engine.poll_all_tried(cx, connections, || {
+        engine.clients.poll_all_tried(cx, connections, |_| {
             shard.spawn_detached(connection::run(Rc::clone(&engine)));
         })
     })
     .await;
     if !engine.plan.connection_per_request {
-        unconnected(&engine, connections as u64)?;
+        engine.connector.require_one(connections as u64)?;
     }
 
     engine.begin(monotonic_ns());
     if engine.plan.is_open() {
         shard.spawn_detached(Rc::clone(&engine).dispatch());
     }
-    let mut reporter = Reporter::new(&*engine, tell);
+    let mut reporter = Reporter::new(&*engine, events);
     let mut grace_ends_ns = None;
-    loop {
-        let now_ns = monotonic_ns();
-        let look_ns = now_ns + limits::LOAD_LOOK_MS * 1_000_000;
-        let until_ns = look_ns
-            .min(reporter.next_ns)
-            .min(grace_ends_ns.unwrap_or(engine.end_ns()).max(now_ns));
-        let all_ended = ended_before(&*engine, until_ns).await;
-        let now_ns = monotonic_ns();
-        reporter.look(now_ns);
+    watch(&*engine, &mut reporter, stop, |now_ns| {
         engine.pace();
-        if all_ended || told.is_told_now() {
-            break;
-        }
-        unconnected(&engine, connections as u64)?;
-        if told.is_told() && grace_ends_ns.is_none() {
+        engine.connector.require_one(connections as u64)?;
+        if stop.is_requested() && grace_ends_ns.is_none() {
             engine.stop();
         }
-        if now_ns >= engine.end_ns() {
-            let grace_ms = limits::LOAD_GRACE_MS.min(engine.plan.timeout_ms);
-            let ends_ns = *grace_ends_ns.get_or_insert(now_ns + grace_ms * 1_000_000);
-            if now_ns >= ends_ns {
-                break;
-            }
+        if now_ns < engine.end_ns() {
+            return Ok(Some(engine.end_ns()));
         }
-    }
+        if engine.plan.is_open() {
+            engine.drain();
+        }
+        let grace_ms = limits::GRACE_MS.min(engine.plan.timeout_ms);
+        let ends_ns = *grace_ends_ns.get_or_insert(now_ns + grace_ms * 1_000_000);
+        Ok((now_ns < ends_ns).then_some(ends_ns))
+    })
+    .await?;
     let sending_ended_ns = monotonic_ns().min(engine.end_ns());
     engine.end();
-    let patience_ns = limits::LOAD_GRACE_MS * 1_000_000;
-    ended_before(&*engine, monotonic_ns() + patience_ns).await;
+    ended(&*engine).await;
     engine.count_unsent();
-    if engine.connecting.made.get() == 0 {
-        unconnected(&engine, 1)?;
-    }
-    let counted_to_ns = match engine.plan.duration_ns {
-        Some(_) => sending_ended_ns.max(engine.last_answer_ns()),
-        None => engine.last_answer_ns(),
+    engine.connector.require_one(1)?;
+    let measured_s = |to_ns: u64| to_ns.saturating_sub(engine.measure_ns()) as f64 / 1e9;
+    let answered_s = measured_s(engine.last_answer_ns());
+    let is_cut = stop.is_requested() || sending_ended_ns >= engine.end_ns();
+    let seconds = match (engine.plan.is_open(), engine.plan.duration_ns) {
+        // Requests are due for as long as was asked, however long the last answer takes
+        // (docs/decisions/075-time-base-of-a-load.md).
+        (true, _) if is_cut => measured_s(sending_ended_ns),
+        (true, _) => answered_s.max(engine.plan.asked_s().unwrap_or(0.0)),
+        (false, Some(_)) => measured_s(sending_ended_ns).max(answered_s),
+        (false, None) => answered_s,
     };
-    let seconds = counted_to_ns.saturating_sub(engine.measure_ns()) as f64 / 1e9;
     Ok(ShardEnd {
         seconds,
         busy: reporter.finish(),
         by_url: engine.take_by_url(),
         players: engine.take_players(),
     })
-}
-
-/// An error when no connection was ever made in at least so many attempts.
-fn unconnected(engine: &Engine, attempts: u64) -> Result<(), LoadError> {
-    let connecting = &engine.connecting;
-    if connecting.made.get() == 0
-        && connecting.failed.get() >= attempts
-        && let Some((address, error)) = connecting.first_error.take()
-    {
-        return Err(LoadError::Connect { address, error });
-    }
-    Ok(())
 }

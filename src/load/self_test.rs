@@ -1,4 +1,4 @@
-//! The load generator tried on a server that is known to stop: does the P99 say so?
+//! The self-test: a load on a server that stands still for a known time, which the P99 must show.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::arrivals::{Rate, Spacing};
 use super::error::LoadError;
+use super::kind::Progress;
 use super::plan::Plan;
 use super::request::{Prepared, RequestSpec};
-use super::run::{self, Progress};
+use super::run;
 use super::summary::Summary;
 use super::target::Target;
-use crate::limits;
+use crate::load::limits;
 use crate::runtime::{Listener, Running, Runtime, Stream, timeout};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -53,10 +54,7 @@ impl SelfTest {
 pub fn self_test(mut each: impl FnMut(&Progress<'_>)) -> Result<SelfTest, LoadError> {
     let server = Server::start()?;
     let target = Target {
-        origin: super::Origin {
-            host: server.address.ip().to_string(),
-            port: server.address.port(),
-        },
+        origin: super::Origin::tcp(server.address.ip().to_string(), server.address.port()),
         path: "/".to_owned(),
     };
     let prepared = match Prepared::new(&target, &RequestSpec::default(), 1) {
@@ -67,11 +65,11 @@ pub fn self_test(mut each: impl FnMut(&Progress<'_>)) -> Result<SelfTest, LoadEr
         connections: CONNECTIONS,
         duration_ns: Some((DURATION_S * 1e9) as u64),
         rate: Some((Rate::constant(RATE_PER_S), Spacing::Constant)),
-        ..Plan::new(vec![server.address], vec![(prepared, 1.0)])
+        ..Plan::new(vec![server.address.into()], vec![(prepared, 1.0)])
     };
     let mut stopped = false;
     let summary = run::start(plan, Vec::new())?.finish(|progress| {
-        if progress.second.at_s >= STOP_AFTER_S && !std::mem::replace(&mut stopped, true) {
+        if progress.at_s >= STOP_AFTER_S && !std::mem::replace(&mut stopped, true) {
             server.stand_still(Duration::from_secs_f64(STOP_S));
         }
         each(progress);
@@ -103,15 +101,15 @@ impl Server {
         let runtime = Runtime::new(vec![0])?.unpinned();
         let handle = runtime.handles()[0].clone();
         let over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&over);
+        let ended = Arc::clone(&over);
         let running = runtime.start(move |shard| {
             let listener = listener.try_clone();
-            let told = Arc::clone(&told);
+            let ended = Arc::clone(&ended);
             async move {
                 let Ok(listener) = listener else { return };
                 let mut connections = Listener::new(listener).accept();
-                let look = Duration::from_millis(limits::LOAD_LOOK_MS);
-                while !told.load(Ordering::Relaxed) {
+                let look = Duration::from_millis(limits::STOP_POLL_MS);
+                while !ended.load(Ordering::Relaxed) {
                     if let Ok(Ok(stream)) = timeout(look, connections.next()).await {
                         shard.spawn_detached(answer(stream));
                     }

@@ -1,17 +1,18 @@
-//! What all kinds of load have in common: shards that run its parts and tell of them, the one who
-//! listens, and how it is ended.
+//! The shards of a load of any kind: each runs an engine and reports once a second to the thread that
+//! started them; how they begin together, and how they are ended.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use super::arrivals::Share;
 use super::error::LoadError;
-use crate::limits;
-use crate::runtime::{RingOptions, Running, Runtime, Shard, sleep_until};
+use crate::load::limits;
+use crate::runtime::{RingOptions, Running, Runtime, Shard, sleep, sleep_until};
 use crate::sys;
 use crate::sys::time::{monotonic_ns, process_cpu_ns, thread_cpu_ns};
 
@@ -21,28 +22,28 @@ const STOP_NOW: u8 = 2;
 
 /// Ends a load before its time, from any thread.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<AtomicU8>);
+pub struct StopHandle(Arc<AtomicU8>);
 
-impl Stop {
+impl StopHandle {
     /// Sends nothing more; waits a little for what is under way.
-    pub fn soon(&self) {
+    pub fn gracefully(&self) {
         let _ = self
             .0
             .compare_exchange(GO_ON, STOP, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Waits for nothing.
-    pub fn now(&self) {
+    pub fn immediately(&self) {
         self.0.store(STOP_NOW, Ordering::Relaxed);
     }
 
-    /// Whether it was told to stop.
-    pub fn is_told(&self) -> bool {
+    /// Whether a stop was requested.
+    pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed) != GO_ON
     }
 
-    /// Whether it was told to wait for nothing.
-    pub(super) fn is_told_now(&self) -> bool {
+    /// Whether an immediate stop was requested.
+    pub(super) fn is_immediate(&self) -> bool {
         self.0.load(Ordering::Relaxed) == STOP_NOW
     }
 }
@@ -54,7 +55,7 @@ pub(super) struct CpuUse {
     pub server_ns: Option<u64>,
 }
 
-/// What a shard tells of a while.
+/// What a shard recorded in an interval.
 pub(super) struct Interval<R> {
     pub record: R,
     /// Which of the shard's intervals it is, from 0.
@@ -62,7 +63,7 @@ pub(super) struct Interval<R> {
     pub length: Duration,
 }
 
-/// What a shard tells the one who started it.
+/// What a shard sends to the thread that started it.
 enum Event<R, E> {
     /// The warm-up is over.
     Measuring,
@@ -72,22 +73,22 @@ enum Event<R, E> {
     Failed(LoadError),
 }
 
-/// The way from a shard to the one who started it.
-pub(super) struct Tell<R, E>(mpsc::Sender<Event<R, E>>);
+/// Sends events from a shard to the thread that started it.
+pub(super) struct EventSender<R, E>(mpsc::Sender<Event<R, E>>);
 
-impl<R, E> Tell<R, E> {
+impl<R, E> EventSender<R, E> {
     fn send(&self, event: Event<R, E>) {
-        // Whoever listened has gone when nobody hears.
+        // A send fails only when the receiver has gone, and then no report is needed.
         let _ = self.0.send(event);
     }
 }
 
-/// Shards at work. `R` is what they tell every second, `E` what they tell at their end.
+/// Running shards. `R` is their record of a second, `E` what they state at their end.
 pub(super) struct Shards<R, E> {
     threads: usize,
     running: Running,
     events: mpsc::Receiver<Event<R, E>>,
-    pub stop: Stop,
+    pub stop: StopHandle,
     server_pids: Vec<u32>,
     started_unix_s: u64,
 }
@@ -109,26 +110,30 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
         threads: usize,
         cpus: Option<&[usize]>,
         server_pids: Vec<u32>,
-        part: impl Fn(Shard, Arc<Tell<R, E>>, Stop) -> F + Send + Sync + 'static,
+        part: impl Fn(Shard, Share, Arc<EventSender<R, E>>, StopHandle) -> F + Send + Sync + 'static,
     ) -> Result<Self, LoadError> {
         let (sender, events) = mpsc::channel();
-        let stop = Stop(Arc::new(AtomicU8::new(GO_ON)));
+        let stop = StopHandle(Arc::new(AtomicU8::new(GO_ON)));
         let runtime = match cpus {
             Some(cpus) => Runtime::new((0..threads).map(|i| cpus[i % cpus.len()]).collect())?,
             None => Runtime::new(vec![0; threads])?.unpinned(),
         };
         let ring = RingOptions {
-            receive_buffer_bytes: limits::LOAD_RECV_BUFFER_BYTES,
+            receive_buffer_bytes: limits::RECV_BUFFER_BYTES,
             ..RingOptions::default()
         };
-        let told = stop.clone();
+        let shared = stop.clone();
         let running = runtime.ring_options(ring).start(move |shard| {
-            let tell = Arc::new(Tell(sender.clone()));
-            let part = part(shard, Arc::clone(&tell), told.clone());
+            let events = Arc::new(EventSender(sender.clone()));
+            let share = Share {
+                index: shard.index(),
+                of: shard.count(),
+            };
+            let part = part(shard, share, Arc::clone(&events), shared.clone());
             async move {
                 // Where this is refused the precise waits end later, which the lag shows.
                 let _ = sys::time::set_timer_slack_ns(1);
-                tell.send(match part.await {
+                events.send(match part.await {
                     Ok(end) => Event::Ended(end),
                     Err(error) => Event::Failed(error),
                 });
@@ -145,7 +150,7 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
         })
     }
 
-    /// Waits for the end; gives what the shards tell to `each`.
+    /// Waits for the end; `each` gets every interval of every shard.
     ///
     /// # Errors
     /// When there was nothing to measure, or a shard failed.
@@ -163,7 +168,7 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
                 Event::Failed(error) => {
                     failed = failed.or(Some(error));
                     // The others would go on against the server that one can't reach.
-                    self.stop.now();
+                    self.stop.immediately();
                 }
             }
             if ends.len() == self.threads {
@@ -186,9 +191,14 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
         Ok(Finished {
             ends,
             cpu,
-            stopped: self.stop.is_told(),
+            stopped: self.stop.is_requested(),
             started_unix_s: self.started_unix_s,
         })
+    }
+
+    /// How many there are.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     fn cpu(&self) -> CpuUse {
@@ -201,8 +211,8 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
     }
 }
 
-/// A shard's part of a load, as far as telling of it goes.
-pub(super) trait Part {
+/// The load on one shard, as far as reports need it.
+pub(super) trait ShardEngine {
     type Record: Send + 'static;
 
     fn shard(&self) -> &Shard;
@@ -216,8 +226,80 @@ pub(super) trait Part {
     fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
+/// Reports once a second until all tasks have ended, the load is to stop at once, or `step` says with
+/// `None` that it is over: it runs every [`limits::STOP_POLL_MS`] or sooner, and gives the next moment at
+/// which it wants to.
+///
+/// # Errors
+/// That of `step`.
+pub(super) async fn watch<P: ShardEngine, E>(
+    engine: &P,
+    reporter: &mut Reporter<'_, P, E>,
+    stop: &StopHandle,
+    mut step: impl FnMut(u64) -> Result<Option<u64>, LoadError>,
+) -> Result<(), LoadError> {
+    let mut wanted_ns = u64::MAX;
+    loop {
+        let now_ns = monotonic_ns();
+        let poll_ns = now_ns + limits::STOP_POLL_MS * 1_000_000;
+        let until_ns = poll_ns.min(reporter.next_ns).min(wanted_ns.max(now_ns));
+        let all_ended = ended_before(engine, until_ns).await;
+        let now_ns = monotonic_ns();
+        reporter.report_if_due(now_ns);
+        if all_ended || stop.is_immediate() {
+            return Ok(());
+        }
+        match step(now_ns)? {
+            Some(next_ns) => wanted_ns = next_ns,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Waits for tasks that were made to end, for [`limits::GRACE_MS`] at most.
+pub(super) async fn ended(engine: &impl ShardEngine) {
+    let patience_ns = limits::GRACE_MS * 1_000_000;
+    ended_before(engine, monotonic_ns() + patience_ns).await;
+}
+
+/// Lets all shards and other threads of a load begin at one moment.
+#[derive(Default)]
+pub(super) struct StartBarrier {
+    arrived: AtomicUsize,
+    /// 0 until it is known.
+    start_ns: AtomicU64,
+}
+
+impl StartBarrier {
+    /// One of `parties` is ready; the last one sets the moment.
+    pub fn arrive(&self, parties: usize) {
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == parties {
+            let start_ns = monotonic_ns() + limits::START_LEAD_MS * 1_000_000;
+            self.start_ns.store(start_ns, Ordering::Release);
+        }
+    }
+
+    /// The moment, once it is known.
+    pub fn start_ns(&self) -> Option<u64> {
+        Some(self.start_ns.load(Ordering::Acquire)).filter(|&ns| ns > 0)
+    }
+
+    /// Waits for the moment; `None` when the load is stopped before.
+    pub async fn wait(&self, stop: &StopHandle) -> Option<u64> {
+        loop {
+            if let Some(start_ns) = self.start_ns() {
+                return Some(start_ns);
+            }
+            if stop.is_requested() {
+                return None;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
 /// Waits for a moment; whether all tasks have ended before.
-pub(super) async fn ended_before(part: &impl Part, until_ns: u64) -> bool {
+async fn ended_before(part: &impl ShardEngine, until_ns: u64) -> bool {
     let mut until = pin!(sleep_until(until_ns));
     poll_fn(|cx| {
         if part.poll_all_ended(cx).is_ready() {
@@ -228,10 +310,10 @@ pub(super) async fn ended_before(part: &impl Part, until_ns: u64) -> bool {
     .await
 }
 
-/// Tells once a second what a shard has seen.
-pub(super) struct Reporter<'a, P: Part, E> {
+/// Reports once a second what a shard has recorded.
+pub(super) struct Reporter<'a, P: ShardEngine, E> {
     part: &'a P,
-    tell: &'a Tell<P::Record, E>,
+    events: &'a EventSender<P::Record, E>,
     pub next_ns: u64,
     /// `None` in the warm-up.
     since_ns: Option<u64>,
@@ -240,11 +322,11 @@ pub(super) struct Reporter<'a, P: Part, E> {
     idle_ns: u64,
 }
 
-impl<'a, P: Part, E> Reporter<'a, P, E> {
-    pub fn new(part: &'a P, tell: &'a Tell<P::Record, E>) -> Self {
+impl<'a, P: ShardEngine, E> Reporter<'a, P, E> {
+    pub fn new(part: &'a P, events: &'a EventSender<P::Record, E>) -> Self {
         Self {
             part,
-            tell,
+            events,
             next_ns: part.measure_ns(),
             since_ns: None,
             number: 0,
@@ -256,8 +338,8 @@ impl<'a, P: Part, E> Reporter<'a, P, E> {
         thread_cpu_ns().saturating_sub(self.part.shard().spun_ns())
     }
 
-    /// Tells, if it is time to.
-    pub fn look(&mut self, now_ns: u64) {
+    /// Reports, if it is due.
+    pub fn report_if_due(&mut self, now_ns: u64) {
         if now_ns < self.next_ns {
             return;
         }
@@ -266,13 +348,13 @@ impl<'a, P: Part, E> Reporter<'a, P, E> {
             None => {
                 self.part.forget();
                 self.idle_ns = self.worked_ns();
-                self.tell.send(Event::Measuring);
+                self.events.send(Event::Measuring);
             }
         }
         self.since_ns = Some(now_ns);
         // By its own clock, so that lateness does not add up.
         while self.next_ns <= now_ns {
-            self.next_ns += limits::LOAD_REPORT_MS * 1_000_000;
+            self.next_ns += limits::REPORT_MS * 1_000_000;
         }
     }
 
@@ -283,10 +365,10 @@ impl<'a, P: Part, E> Reporter<'a, P, E> {
             length: Duration::from_nanos(now_ns - since_ns),
         };
         self.number += 1;
-        self.tell.send(Event::Interval(Box::new(interval)));
+        self.events.send(Event::Interval(Box::new(interval)));
     }
 
-    /// Tells what is left, and gives the share of the measured time that this thread worked.
+    /// Reports what is left, and gives the share of the measured time that this thread worked.
     pub fn finish(mut self) -> f64 {
         let now_ns = monotonic_ns();
         let measured_ns = now_ns.saturating_sub(self.part.measure_ns()).max(1);

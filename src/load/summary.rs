@@ -1,12 +1,14 @@
-//! The one form of a load's results, from which all output is made.
+//! The results of a load of requests, from which table, page and JSON are made.
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::knee::Step;
-use super::verdict::Verdict;
+use super::arrivals::Spacing;
+use super::host::Host;
+use super::knee::KneeStep;
+use super::times::Times;
+use super::verdict::{self, Verdict, VerdictInput};
 
 /// What a load has found. Its JSON is what `--json` writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,11 +80,11 @@ pub struct Summary {
     /// The P99 that the knee was to keep.
     pub knee_p99_limit_us: Option<f64>,
     /// The rates that were tried for the knee, of which this is a summary.
-    pub knee_steps: Vec<Step>,
+    pub knee_steps: Vec<KneeStep>,
     /// What came of each of several URLs: of the first ones, and of all others in the last line.
     #[serde(default)]
     pub by_url: Vec<ByUrl>,
-    /// What video players have met with, if that is what the connections were.
+    /// What video players have seen, if the connections were players.
     #[serde(default)]
     pub players: Option<Players>,
     pub timeline: Vec<Second>,
@@ -90,73 +92,54 @@ pub struct Summary {
     pub percentiles: Vec<(f64, f64, f64)>,
 }
 
-/// A distribution of times, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Times {
-    pub count: u64,
-    pub min: f64,
-    pub mean: f64,
-    pub stdev: f64,
-    pub p50: f64,
-    pub p75: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub p999: f64,
-    pub p9999: f64,
-    pub max: f64,
+/// The requests that are due at a constant rate within `seconds`; the first is due at once.
+pub(super) fn due_in(rate_per_s: f64, seconds: f64) -> u64 {
+    // A product that should be whole may be a little larger.
+    (rate_per_s * seconds - 1e-6).ceil().max(1.0) as u64
 }
 
-impl Times {
-    pub(super) fn of(histogram: &Histogram<u64>) -> Self {
-        if histogram.is_empty() {
-            return Self::default();
-        }
-        let at = |quantile| micros(histogram.value_at_quantile(quantile));
-        Self {
-            count: histogram.len(),
-            min: micros(histogram.min()),
-            mean: histogram.mean() / 1e3,
-            stdev: histogram.stdev() / 1e3,
-            p50: at(0.5),
-            p75: at(0.75),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
-            max: micros(histogram.max()),
-        }
+impl Summary {
+    /// The requests that the asked rate makes due in the measured time.
+    pub fn due(&self) -> Option<u64> {
+        Some(due_in(self.asked_rate_per_s?, self.seconds))
     }
-}
 
-fn micros(ns: u64) -> f64 {
-    ns as f64 / 1e3
-}
-
-/// Percentiles at which plots have points: ever closer together towards 100.
-pub(super) fn percentiles(
-    response: &Histogram<u64>,
-    service: &Histogram<u64>,
-) -> Vec<(f64, f64, f64)> {
-    let mut points = Vec::new();
-    if response.is_empty() {
-        return points;
+    /// Whether nothing was due.
+    fn is_idle(&self) -> bool {
+        self.asked_rate_per_s.is_some() && self.requests + self.unanswered + self.unsent == 0
     }
-    // Half-way to 100 each time, five points on the way, as HdrHistogram's own tables have it.
-    let (mut from, mut half) = (0.0, 0.5);
-    while half * response.len() as f64 >= 0.5 {
-        for step in 0..5 {
-            let quantile = from + half * f64::from(step) / 5.0;
-            points.push((
-                quantile * 100.0,
-                micros(response.value_at_quantile(quantile)),
-                micros(service.value_at_quantile(quantile)),
+
+    /// Sets the verdict from the figures, and adds the notes that explain it.
+    pub(super) fn judge(&mut self, spacing: Spacing) {
+        let asked = self.asked_rate_per_s.filter(|_| !self.interrupted);
+        let judged = VerdictInput {
+            busy: self.client_busy,
+            lag: self.generator_lag_us,
+            p99_us: self.response_time_us.p99,
+            failed: self.errors_total > 0 || self.requests == 0 && !self.is_idle(),
+            rate_per_s: self.rate_per_s,
+            asked_rate_per_s: asked
+                .map(|rate| verdict::least_due_per_s(rate, self.seconds, spacing)),
+        };
+        self.verdict = judged.verdict();
+        self.notes.extend(judged.notes());
+        if self.is_idle() && self.verdict == Verdict::Good {
+            self.verdict = Verdict::RateNotReached;
+            self.notes
+                .push("no request was due in that time: lengthen --duration".to_owned());
+        }
+        if judged.is_short() {
+            let backlog = match self.unsent {
+                0 => String::new(),
+                unsent => format!("{unsent} requests were due and never sent; "),
+            };
+            self.notes.push(format!(
+                "the rate was not reached: {backlog}all {} connections were waiting for answers; \
+                 the server is slower than that, or needs more connections (-c)",
+                self.connections
             ));
         }
-        from += half;
-        half /= 2.0;
     }
-    points.push((100.0, micros(response.max()), micros(service.max())));
-    points
 }
 
 /// What came of one of several URLs.
@@ -197,21 +180,6 @@ pub struct Players {
     pub without_moov: u64,
 }
 
-/// The host that a load was run on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Host {
-    pub name: String,
-    pub kernel: String,
-    pub cpu_model: String,
-    /// CPUs that the process could run on.
-    pub cpus: usize,
-    /// RLIMIT_NOFILE.
-    pub open_files_max: u64,
-    /// net.ipv4.ip_local_port_range
-    pub local_ports: String,
-    pub congestion_control: String,
-}
-
 /// A second of a load, or what was left of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Second {
@@ -224,4 +192,98 @@ pub struct Second {
     pub response_p99_us: f64,
     pub response_max_us: f64,
     pub service_p99_us: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(change: impl FnOnce(&mut Summary)) -> Summary {
+        let mut summary = Summary {
+            requests: 1000,
+            rate_per_s: 1000.0,
+            asked_rate_per_s: Some(1000.0),
+            client_busy: 0.5,
+            ..Summary::default()
+        };
+        change(&mut summary);
+        summary.judge(Spacing::Constant);
+        summary
+    }
+
+    fn lag(p99: f64) -> Option<Times> {
+        Some(Times {
+            p99,
+            ..Times::default()
+        })
+    }
+
+    #[test]
+    fn good_figures_need_no_note() {
+        let summary = judged(|_| {});
+        assert_eq!((summary.verdict, summary.notes.len()), (Verdict::Good, 0));
+    }
+
+    #[test]
+    fn the_bottleneck_is_named() {
+        assert_eq!(
+            judged(|s| s.client_busy = 0.99).verdict,
+            Verdict::SaturatedClient
+        );
+        assert_eq!(
+            judged(|s| s.generator_lag_us = lag(2000.0)).verdict,
+            Verdict::SaturatedClient
+        );
+        // Late, but not by what matters beside the times measured.
+        let slow = judged(|s| {
+            s.generator_lag_us = lag(2000.0);
+            s.response_time_us.p99 = 50_000.0;
+        });
+        assert_eq!(slow.verdict, Verdict::Good);
+        let short = judged(|s| {
+            s.rate_per_s = 990.0;
+            s.unsent = 10;
+        });
+        assert_eq!(short.verdict, Verdict::RateNotReached);
+        assert!(
+            short.notes[0].contains("10 requests were due"),
+            "{:?}",
+            short.notes
+        );
+        assert_eq!(judged(|s| s.rate_per_s = 996.0).verdict, Verdict::Good);
+        let interrupted = judged(|s| {
+            s.rate_per_s = 500.0;
+            s.interrupted = true;
+        });
+        assert_eq!(interrupted.verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn errors_are_told_before_a_rate() {
+        assert_eq!(judged(|s| s.errors_total = 1).verdict, Verdict::Errors);
+        assert_eq!(judged(|s| s.requests = 0).verdict, Verdict::Errors);
+    }
+
+    #[test]
+    fn chance_is_no_shortfall_of_the_server() {
+        let after_10_s = |rate_per_s, spacing| {
+            let mut summary = Summary {
+                requests: 10_000,
+                seconds: 10.0,
+                rate_per_s,
+                asked_rate_per_s: Some(1000.0),
+                ..Summary::default()
+            };
+            summary.judge(spacing);
+            summary.verdict
+        };
+        // Three standard deviations of 10,000 events are 3%.
+        for (rate, constant, poisson) in [
+            (990.0, Verdict::RateNotReached, Verdict::Good),
+            (960.0, Verdict::RateNotReached, Verdict::RateNotReached),
+        ] {
+            assert_eq!(after_10_s(rate, Spacing::Constant), constant);
+            assert_eq!(after_10_s(rate, Spacing::Poisson), poisson);
+        }
+    }
 }

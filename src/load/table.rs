@@ -1,8 +1,9 @@
-//! A summary as a person reads it on a terminal.
+//! A summary as a table for a terminal.
 
 use std::fmt::{self, Write};
 
-use super::summary::{Summary, Times};
+use super::summary::Summary;
+use super::times::Times;
 use super::verdict::Verdict;
 
 /// URLs in the head line; the rest is counted.
@@ -15,19 +16,18 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.head(f)?;
         self.knee(f)?;
+        self.players(f)?;
         self.rates(f)?;
         self.times(f)?;
         self.rest(f)?;
         self.failures(f)?;
-        self.players(f)?;
         self.by_url(f)?;
-        for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
-        }
-        if self.verdict != Verdict::Good {
-            writeln!(f, "  {}", self.verdict)?;
-        }
-        Ok(())
+        end(
+            f,
+            &self.notes,
+            self.verdict,
+            self.asked_rate_per_s.is_some(),
+        )
     }
 }
 
@@ -76,19 +76,11 @@ impl Summary {
             "requests",
             &format!("{} in {:.2} s", grouped(self.requests), self.seconds),
         )?;
-        let asked = match self.asked_rate_per_s {
-            Some(asked) => format!(
-                " of {}/s asked ({:.1}%)",
-                grouped(asked.round() as u64),
-                self.rate_per_s / asked * 100.0
-            ),
+        let asked = match self.asked_rate_per_s.zip(self.due()) {
+            Some((asked, due)) => of_asked(asked, self.requests, due),
             None => String::new(),
         };
-        line(
-            f,
-            "rate",
-            &format!("{}/s{asked}", grouped(self.rate_per_s.round() as u64)),
-        )?;
+        line(f, "rate", &(per_second(self.rate_per_s) + &asked))?;
         let per_s = self.bytes as f64 / self.seconds.max(1e-9);
         line(
             f,
@@ -114,13 +106,7 @@ impl Summary {
         if let Some(lag) = &self.generator_lag_us
             && lag.count > 0
         {
-            let text = format!(
-                "P50 {}, P99 {}, max {}",
-                timed(lag.p50),
-                timed(lag.p99),
-                timed(lag.max)
-            );
-            line(f, "generator lag", &text)?;
+            line(f, "generator lag", &short(lag))?;
         }
         let connect = &self.connect_time_us;
         let text = format!(
@@ -135,9 +121,9 @@ impl Summary {
             "in flight",
             &format!("at most {}", grouped(self.in_flight_max)),
         )?;
-        let mut cpu = format!("client {:.2} us", self.client_cpu_us_per_request);
+        let mut cpu = format!("client {:.2} µs", self.client_cpu_us_per_request);
         if let Some(server) = self.server_cpu_us_per_request {
-            let _ = write!(cpu, ", server {server:.2} us");
+            let _ = write!(cpu, ", server {server:.2} µs");
         }
         let _ = write!(
             cpu,
@@ -151,23 +137,28 @@ impl Summary {
         for step in &self.knee_steps {
             writeln!(
                 f,
-                "  {:>12}/s asked {:>12}/s got  P99 {:>8}  {}",
-                grouped(step.asked_rate_per_s.round() as u64),
-                grouped(step.rate_per_s.round() as u64),
+                "  {:>14} asked {:>14} answered  P99 {:>8}  {}",
+                per_second(step.asked_rate_per_s),
+                per_second(step.rate_per_s),
                 timed(step.response_p99_us),
                 if step.good { "good" } else { "too much" }
             )?;
         }
         if !self.knee_steps.is_empty() {
-            let asked = self.asked_rate_per_s.unwrap_or(0.0).round();
-            writeln!(f, "\n  the load at {}/s:\n", grouped(asked as u64))?;
+            let asked = per_second(self.asked_rate_per_s.unwrap_or(0.0));
+            writeln!(f, "\n  the load at {asked}:\n")?;
         }
         Ok(())
     }
 
     fn players(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.player_rows();
-        rows.iter().try_for_each(|(name, text)| line(f, name, text))
+        if rows.is_empty() {
+            return Ok(());
+        }
+        rows.iter()
+            .try_for_each(|(name, text)| line(f, name, text))?;
+        writeln!(f)
     }
 
     /// What viewers would have seen, if players were what loaded.
@@ -177,12 +168,7 @@ impl Summary {
         };
         let waits = |times: &Times| match times.count {
             0 => String::new(),
-            _ => format!(
-                ": P50 {}, P99 {}, max {}",
-                timed(times.p50),
-                timed(times.p99),
-                timed(times.max)
-            ),
+            _ => format!(": {}", short(times)),
         };
         let started = format!(
             "{} of {} files{}",
@@ -198,7 +184,7 @@ impl Summary {
             players.played_s,
             players.stalled_share * 100.0
         );
-        vec![("start-up", started), ("seeks", seeks), ("stalls", stalls)]
+        vec![("start-up", started), ("stalls", stalls), ("seeks", seeks)]
     }
 
     fn by_url(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -272,6 +258,35 @@ pub(super) fn columns(f: &mut fmt::Formatter<'_>, columns: &[(&str, &Times)]) ->
     writeln!(f)
 }
 
+/// The percentiles that matter most, in one line.
+pub(super) fn short(times: &Times) -> String {
+    format!(
+        "P50 {}, P99 {}, max {}",
+        timed(times.p50),
+        timed(times.p99),
+        timed(times.max)
+    )
+}
+
+/// What was asked for, and the share that was reached of what was due.
+pub(super) fn of_asked(asked_per_s: f64, reached: u64, due: u64) -> String {
+    let share = reached as f64 / due.max(1) as f64 * 100.0;
+    format!(" of {} asked ({share:.1}%)", per_second(asked_per_s))
+}
+
+/// The end of every table: the notes, and the verdict with its meaning.
+pub(super) fn end(
+    f: &mut fmt::Formatter<'_>,
+    notes: &[String],
+    verdict: Verdict,
+    has_rate: bool,
+) -> fmt::Result {
+    for note in notes {
+        writeln!(f, "  note: {note}")?;
+    }
+    writeln!(f, "  {verdict}: {}", verdict.meaning(has_rate))
+}
+
 /// The counts that are not zero, by their names.
 pub(super) fn nonzero(counts: &mut dyn Iterator<Item = (&String, &u64)>) -> String {
     let some = counts.filter(|(_, count)| **count > 0);
@@ -302,10 +317,20 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A rate, to three digits below 100.
+pub fn per_second(rate: f64) -> String {
+    match rate {
+        rate if rate < 0.0005 => "0/s".to_owned(),
+        rate if rate < 9.995 => format!("{rate:.2}/s"),
+        rate if rate < 99.95 => format!("{rate:.1}/s"),
+        rate => format!("{}/s", grouped(rate.round() as u64)),
+    }
+}
+
 /// Microseconds with the unit that suits them, to three digits.
 pub fn timed(us: f64) -> String {
     let (value, unit) = match us {
-        us if us < 999.5 => (us, "us"),
+        us if us < 999.5 => (us, "µs"),
         us if us < 999_500.0 => (us / 1e3, "ms"),
         us => (us / 1e6, "s"),
     };
@@ -339,15 +364,23 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(123_456), "123,456");
         for (us, text) in [
-            (0.0, "0.00 us"),
-            (9.99, "9.99 us"),
-            (9.996, "10.0 us"),
-            (265.4, "265 us"),
+            (0.0, "0.00 µs"),
+            (9.99, "9.99 µs"),
+            (9.996, "10.0 µs"),
+            (265.4, "265 µs"),
             (999.6, "1.00 ms"),
             (1_620.0, "1.62 ms"),
             (1_400_000.0, "1.40 s"),
         ] {
             assert_eq!(timed(us), text);
+        }
+        for (rate, text) in [
+            (0.1, "0.10/s"),
+            (42.0, "42.0/s"),
+            (1234.4, "1,234/s"),
+            (0.0, "0/s"),
+        ] {
+            assert_eq!(per_second(rate), text);
         }
         assert_eq!(sized(999.0), "999 B");
         assert_eq!(sized(1_234_567.0), "1.2 MB");
@@ -364,6 +397,6 @@ mod tests {
         summary.asked_rate_per_s = Some(5.0);
         let text = summary.to_string();
         assert!(text.contains("response time   service time"), "{text}");
-        assert!(text.contains("0/s of 5/s asked (0.0%)"), "{text}");
+        assert!(text.contains("0/s of 5.00/s asked ("), "{text}");
     }
 }

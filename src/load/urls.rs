@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use super::target::{Origin, Target, TargetError};
-use crate::limits;
+use crate::load::limits;
 
 /// A line of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,9 +24,9 @@ pub struct ListedUrl {
 /// Says in which line what is wrong.
 pub fn read_urls(input: impl Read, server: Option<&Origin>) -> Result<Vec<ListedUrl>, UrlsError> {
     let mut text = Vec::new();
-    let room = limits::LOAD_URLS_BYTES_MAX;
-    input.take(room + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > room {
+    let bytes_max = limits::URLS_BYTES_MAX;
+    input.take(bytes_max + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > bytes_max {
         return Err(UrlsError::TooLarge);
     }
     let mut urls: Vec<ListedUrl> = Vec::new();
@@ -48,7 +48,7 @@ pub fn read_urls(input: impl Read, server: Option<&Origin>) -> Result<Vec<Listed
                 other: url.target.origin,
             }));
         }
-        if urls.len() == limits::LOAD_URLS_MAX {
+        if urls.len() == limits::URLS_MAX {
             return Err(UrlsError::TooMany);
         }
         urls.push(url);
@@ -133,12 +133,12 @@ impl fmt::Display for UrlsError {
             Self::TooLarge => write!(
                 f,
                 " has more than {} bytes; leave URLs out",
-                limits::LOAD_URLS_BYTES_MAX
+                limits::URLS_BYTES_MAX
             ),
             Self::TooMany => write!(
                 f,
                 " has more than {} URLs; leave some out",
-                limits::LOAD_URLS_MAX
+                limits::URLS_MAX
             ),
             Self::None => write!(f, " has no URL; write one a line"),
             Self::Line { line, problem } => write!(f, " line {line}: {problem}"),

@@ -94,6 +94,40 @@ fn a_server_that_speaks_something_else() {
 }
 
 #[test]
+fn answers_that_user_agents_take_are_no_errors() {
+    let long = format!("X: {}\r\n", "a".repeat(17_000));
+    let many = (0..101).fold(String::new(), |all, n| all + &format!("X{n}: a\r\n"));
+    let rest = "Content-Length: 5\r\n\r\nhello";
+    for answer in [
+        format!("HTTP/1.1 200 OK\r\nX: a\r\n b\r\n{rest}"),
+        format!("HTTP/1.1 200 OK\r\n{long}{rest}"),
+        format!("HTTP/1.1 200 OK\r\n{many}{rest}"),
+        "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello".to_owned(),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n".to_owned(),
+    ] {
+        let server = Server::answering(answer.as_str());
+        let url = server.url();
+        let got = errors(&[&url, "-n", "3", "-c", "1", "--timeout", "2s"]);
+        assert_eq!(
+            got,
+            (0, 3, Vec::new()),
+            "{}",
+            &answer[..answer.len().min(60)]
+        );
+    }
+}
+
+#[test]
+fn a_head_beyond_all_bounds_has_a_class_of_its_own() {
+    let long = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(300 * 1024));
+    let server = Server::answering(long);
+    only(
+        &[&server.url(), "-n", "1", "-c", "1"],
+        "response_head_too_large",
+    );
+}
+
+#[test]
 fn answers_of_4xx_and_5xx_are_errors() {
     for (answer, class, status) in [
         (

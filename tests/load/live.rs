@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use headwater::load::live::LiveSummary;
 
+use crate::report::{all_text, parsed, plots};
 use crate::serve::Serve;
 use crate::server::{Server, Then, next_if};
 use crate::{load, run, sentence};
@@ -590,4 +591,61 @@ fn ctrl_c_gives_the_report_so_far() {
     for tag in ["Tag=due,", "Tag=written,"] {
         assert!(log.contains(tag), "{log}");
     }
+}
+
+#[test]
+fn a_load_leaves_a_page_and_has_a_line_in_its_folder() {
+    let (folder, _path, file) = a_file();
+    let server = Serve::start(folder.path());
+    let url = format!("{}live.ts", server.url);
+    let out = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| {
+        let path = out.path().join(name);
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let (page, json) = (path("live.html"), path("live.json"));
+    let args = [
+        "live",
+        &url,
+        "--readers",
+        "3",
+        "-d",
+        "1200ms",
+        "--join",
+        "300ms",
+    ];
+    let args = [
+        &args[..],
+        &["--write-file", &file, "--report", &page, "--json", &json],
+    ]
+    .concat();
+    let output = run(&args);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("start-up"), "{said}");
+    let text = fs::read_to_string(&page).expect("written");
+    let document = parsed(&text);
+    let words = all_text(&document);
+    for fact in ["start-up P99", "stalls", "behind", "readers3", &url] {
+        assert!(words.contains(fact), "{fact}: {words}");
+    }
+    let drawn = plots(&document);
+    assert_eq!(
+        drawn,
+        [
+            "Latency by percentile",
+            "Pieces read over time",
+            "P99 over time"
+        ]
+    );
+
+    run(&["index", out.path().to_str().expect("UTF-8")]);
+    let index = fs::read_to_string(path("index.html")).expect("written");
+    let words = all_text(&parsed(&index));
+    assert!(
+        words.contains("Live readers") && !words.contains("Other files"),
+        "{words}"
+    );
+    let output = run(&["compare", &json, &json]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("behind P99"), "{table}");
 }

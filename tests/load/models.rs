@@ -142,6 +142,57 @@ fn a_warm_up_is_not_counted() {
     assert!(server.requests() >= 190, "{}", server.requests());
 }
 
+/// A rate below one a second is due once in a while, and the load lasts as long as was asked.
+#[test]
+fn low_rates_last_as_long_as_was_asked() {
+    let server = Server::answering(OK);
+    let url = server.url();
+    for (rate, duration, wanted, seconds) in [
+        ("0.1", "1200ms", 1, 1.2),
+        ("2", "1200ms", 3, 1.2),
+        ("1", "500ms", 1, 0.5),
+    ] {
+        let began = Instant::now();
+        let (code, got) = summary(&[&url, "-c", "1", "--rate", rate, "-d", duration]);
+        let took = began.elapsed().as_secs_f64();
+        assert!(took >= seconds, "{rate}: it ended at once");
+        assert!(
+            matches!(code, 0 | 5) && got.requests == wanted,
+            "{rate}: {got}"
+        );
+        assert!((got.seconds - seconds).abs() < 1e-6, "{rate}: {got}");
+        let per_s = wanted as f64 / seconds;
+        assert!((got.rate_per_s - per_s).abs() < 1e-6, "{rate}: {got}");
+        let table = got.to_string();
+        assert!(table.contains("asked (100.0%)"), "{table}");
+        assert!(
+            table.contains("OK: Nothing failed, and the rate"),
+            "{table}"
+        );
+    }
+    // A number of requests ends it before its time, and counts for the time in which they are due.
+    let (code, got) = summary(&[&url, "-n", "2", "--rate", "4", "-d", "1h"]);
+    assert!(matches!(code, 0 | 5) && got.requests == 2, "{got}");
+    let (_, got) = summary(&[&url, "-n", "1", "--rate", "0.1"]);
+    assert!((got.rate_per_s - 0.1).abs() < 1e-3, "{got}");
+}
+
+/// What is due and not sent when the time is over is a shortfall; a late answer is none.
+#[test]
+fn a_late_answer_is_no_shortfall_and_an_unsent_request_is() {
+    let server = Server::new(|connection| {
+        thread::sleep(Duration::from_millis(300));
+        next_if(connection.write_all(OK.as_bytes()))
+    });
+    let url = server.url();
+    let of = |connections| summary(&[&url, "--rate", "20", "-d", "1s", "-c", connections]);
+    let (code, got) = of("20");
+    assert!(matches!(code, 0 | 5), "{got}");
+    assert_eq!((got.requests, got.unsent), (20, 0), "{got}");
+    let (code, got) = of("2");
+    assert!(matches!(code, 4 | 5) && got.unsent > 5, "{got}");
+}
+
 #[test]
 fn no_connection_is_forgotten_when_answers_are_large() {
     let answer = format!(

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use headwater::load::{ByUrl, Players, Report, Second, Step, Summary, Times, Verdict};
+use headwater::load::rooms::RoomsSummary;
+use headwater::load::{
+    AnySummary, ByUrl, Index, IndexedRun, KneeStep, Players, Report, Second, Summary, Times,
+    Verdict,
+};
 use roxmltree::{Document, ParsingOptions};
 
 use crate::server::{OK, Server};
@@ -209,7 +213,7 @@ fn full() -> Summary {
     summary.host.local_ports = "32768 60999".to_owned();
     summary.host.congestion_control = "cubic".to_owned();
     summary.knee_steps = [(1000.0, true), (2000.0, false)]
-        .map(|(asked_rate_per_s, good)| Step {
+        .map(|(asked_rate_per_s, good)| KneeStep {
             asked_rate_per_s,
             rate_per_s: asked_rate_per_s - 7.0,
             response_p99_us: asked_rate_per_s * 3.0,
@@ -239,6 +243,7 @@ fn a_page_has_every_fact_of_its_run() {
         "9,876,543 requests in 10.25 s",
         "995/s",
         "of 1,001/s asked",
+        "rate asked for500..1500/s",
         "5.6 MB",
         "reset17",
         "none oftimeout",
@@ -462,6 +467,80 @@ fn two_runs_are_drawn_over_each_other() {
     );
     let output = run(&["compare", &a, &b, "--report", "-"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), page);
+
+    // More than two, of which one is the generator's own limit.
+    let c = path("c.json");
+    let mut saturated = full();
+    saturated.verdict = Verdict::SaturatedClient;
+    std::fs::write(&c, serde_json::to_string(&saturated).expect("JSON")).expect("written");
+    let output = run(&["compare", &a, &b, &c, "--report", "-"]);
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    let document = parsed(&page);
+    let text = all_text(&document);
+    assert!(
+        text.contains("the generator was the bottleneck of C"),
+        "{text}"
+    );
+    assert_eq!(plots(&document).len(), 3);
+
+    // Runs of one kind only.
+    std::fs::write(
+        &c,
+        serde_json::to_string(&RoomsSummary::default()).expect("JSON"),
+    )
+    .expect("written");
+    let said = sentence(&run(&["compare", &a, &c]), 1);
+    assert!(said.contains("is a load of rooms"), "{said}");
+    let output = run(&["compare", &c, &c]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("deliveries"), "{table}");
+}
+
+/// A verdict on the generator says nothing of the server, neither good nor bad.
+#[test]
+fn a_saturated_client_is_painted_neither_red_nor_green() {
+    let mut summary = full();
+    summary.verdict = Verdict::SaturatedClient;
+    let load = AnySummary::Requests(Box::new(summary.clone()));
+    let index = Index {
+        title: "loads".to_owned(),
+        entries: vec![IndexedRun {
+            name: "a".to_owned(),
+            load,
+            files: Vec::new(),
+        }],
+        others: Vec::new(),
+    };
+    assert!(
+        index
+            .to_string()
+            .contains("class=\"text unsure\">SATURATED CLIENT")
+    );
+    assert!(
+        Report(&summary)
+            .to_string()
+            .contains("class=\"verdict unsure\"")
+    );
+}
+
+/// What viewers saw comes before all else, and no rate is spoken of that nobody asked for.
+#[test]
+fn players_come_first_in_their_report() {
+    let mut summary = full();
+    (summary.asked_rate_per_s, summary.rate) = (None, None);
+    summary.verdict = Verdict::Good;
+    let page = Report(&summary).to_string();
+    let text = all_text(&parsed(&page));
+    let at = |words: &str| {
+        text.find(words)
+            .unwrap_or_else(|| panic!("{words}: {text}"))
+    };
+    assert!(at("start-up P50") < at("answered") && at("stalls") < at("answered"));
+    assert!(at("What viewers saw") < at("Latency"));
+    assert!(!text.contains("rate that was asked") && !text.contains("rate asked for"));
+    let table = summary.to_string();
+    assert!(table.find("start-up") < table.find("requests  "), "{table}");
+    assert!(table.ends_with("  OK: Nothing failed.\n"), "{table}");
 }
 
 #[test]

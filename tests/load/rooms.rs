@@ -165,7 +165,7 @@ fn messages_of_other_runs_are_told_apart() {
     let server = RoomServer::new(move |text| vec![old.clone(), text, "hello".to_owned()]);
     let (code, got) = rooms(&server, "http", &[]);
     assert!(matches!(code, 0 | 5), "{code}: {got:?}");
-    assert!(got.foreign >= 400 && got.unmarked >= 400, "{got:?}");
+    assert!(got.foreign >= 400 && got.untagged >= 400, "{got:?}");
     assert_eq!((got.deliveries, got.wrong()), (400, 0));
 }
 

@@ -62,7 +62,8 @@ impl Server {
     }
 
     /// Answers everything with `answer`, byte for byte.
-    pub fn answering(answer: &'static str) -> Self {
+    pub fn answering(answer: impl Into<String>) -> Self {
+        let answer = answer.into();
         Self::new(move |connection| next_if(connection.write_all(answer.as_bytes())))
     }
 

@@ -1,10 +1,12 @@
 //! What is asked for: several URLs with weights, lists, access logs.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use headwater::load::Summary;
 
@@ -258,4 +260,52 @@ fn files_that_can_not_be_used_are_named() {
     ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn unix_sockets_and_other_addresses_are_connected_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("a.sock");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    let server = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut head = Vec::new();
+        for answered in 0..2 {
+            while head.windows(4).filter(|four| four == b"\r\n\r\n").count() <= answered {
+                let mut piece = [0; 1024];
+                let count = connection.read(&mut piece).expect("a request");
+                assert!(count > 0, "it closed");
+                head.extend_from_slice(&piece[..count]);
+            }
+            connection.write_all(OK.as_bytes()).expect("sent");
+        }
+        String::from_utf8(head).expect("UTF-8")
+    });
+    let url = format!("unix:{}:/b?c", socket.display());
+    let (code, got) = summary(&[&url, "-c", "1", "-n", "2"]);
+    assert_eq!((code, got.requests), (0, 2), "{got}");
+    assert_eq!(got.urls, [url]);
+    let head = server.join().expect("it ended well");
+    assert!(
+        head.starts_with("GET /b?c HTTP/1.1\r\nHost: localhost\r\n"),
+        "{head}"
+    );
+
+    let heads = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&heads);
+    let server = Server::reading(move |head, connection| {
+        head.clone_into(&mut seen.lock().expect("not poisoned"));
+        next_if(connection.write_all(OK.as_bytes()))
+    });
+    let to = format!(
+        "no.such.host.invalid:81:127.0.0.1:{}",
+        server.address.port()
+    );
+    let url = "http://no.such.host.invalid:81/a";
+    let (code, got) = summary(&[url, "-n", "2", "-c", "1", "--connect-to", &to]);
+    assert_eq!((code, got.requests), (0, 2), "{got}");
+    let head = heads.lock().expect("not poisoned").clone();
+    assert!(head.contains("Host: no.such.host.invalid:81\r\n"), "{head}");
+    let said = sentence(&run(&["unix:/does/not/exist", "-n", "1"]), 1);
+    assert!(said.contains("unix:/does/not/exist"), "{said}");
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::common::CommonArgs;
+use super::values::{bits, factor, positive, time, time_or_off};
 use super::{compare, index, live, rooms};
-use crate::config::Unit;
-use crate::limits;
 use crate::load::{RangeSpec, Rate};
 
 const EXAMPLES: &str = "\
@@ -23,11 +23,13 @@ EXAMPLES:
   headwater load http://localhost:8080/film.mp4 -c 100 --ranges player --player-seek 20s -d 60s
   headwater load http://localhost:8080/film.mp4 -c 16 --ranges random:256KiB --check
   headwater load http://localhost:8080/ --pid $(pidof nginx)
+  headwater load unix:/run/headwater.sock:/index.html -c 64
+  headwater load http://example.org/ --connect-to example.org:80:127.0.0.1:8080
   headwater load http://localhost:8080/ -c 64 --find-knee 10ms
   headwater load http://localhost:8080/ --rate 5k -d 30s --report run.html
   headwater load --self-test
   headwater load compare before.json after.json             is it faster, or is that noise?
-  headwater load compare before.json after.json --report both.html
+  headwater load compare before.json after.json third.json --report all.html
 
 Without --rate every connection waits for its answer before it asks again (a closed loop): that \
 finds the most a server gives. With --rate requests are due at their time whatever the server does \
@@ -48,7 +50,8 @@ EXIT STATUS:
 #[command(after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct LoadArgs {
-    /// What to ask for; several, of one server, take turns at random
+    /// What to ask for: http://HOST[:PORT]/PATH, or unix:SOCKET[:/PATH] for a Unix socket; several, of one
+    /// server, take turns at random
     #[arg(required_unless_present_any = ["self_test", "urls_file"], value_name = "URL")]
     pub(super) urls: Vec<String>,
 
@@ -72,7 +75,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["find_knee", "warmup"])]
     pub(super) replay: Option<PathBuf>,
 
-    /// Replay so many times as fast: 10x, 0.5x
+    /// Replay at this multiple of the log's speed: 10x, 0.5x
     #[arg(long, value_name = "FACTOR", value_parser = factor, requires = "replay", conflicts_with = "rate")]
     pub(super) speed: Option<f64>,
 
@@ -80,15 +83,11 @@ pub struct LoadArgs {
     #[arg(short, long, value_name = "N", default_value_t = 10)]
     pub(super) connections: usize,
 
-    /// Threads, each with an io_uring of its own and its share of the connections
-    #[arg(short, long, value_name = "N", default_value_t = 1)]
-    pub(super) threads: usize,
-
     /// How long to measure, after the warm-up [default: 10s, or until --requests are sent]
     #[arg(short, long, value_name = "TIME", value_parser = time, overrides_with = "duration")]
     pub(super) duration: Option<u64>,
 
-    /// Stop after so many requests
+    /// Stop after this many requests
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) requests: Option<u64>,
 
@@ -130,18 +129,10 @@ pub struct LoadArgs {
     #[arg(long, conflicts_with = "pipeline")]
     pub(super) connection_per_request: bool,
 
-    /// Send so long before measuring; not with --requests, which may all be sent by then
+    /// Send for this time before measuring; not with --requests, which may all be sent by then
     #[arg(long, value_name = "TIME", value_parser = time, overrides_with = "warmup")]
     #[arg(conflicts_with = "requests")]
     pub(super) warmup: Option<u64>,
-
-    /// Give up a request without its whole answer after so long
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
-    pub(super) timeout: u64,
-
-    /// Seed of all that is random; a run with the same seed sends the same
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) seed: u64,
 
     /// Request method [default: GET, or POST with --data]
     #[arg(
@@ -153,10 +144,6 @@ pub struct LoadArgs {
     )]
     pub(super) method: Option<String>,
 
-    /// Header line such as 'Accept: text/html'; 'Accept:' leaves it out
-    #[arg(short = 'H', long = "header", value_name = "LINE")]
-    pub(super) headers: Vec<String>,
-
     /// Request body, or @FILE to read it from; in chunks with -H 'Transfer-Encoding: chunked'
     #[arg(long, value_name = "DATA")]
     pub(super) data: Option<String>,
@@ -165,32 +152,13 @@ pub struct LoadArgs {
     #[arg(long)]
     pub(super) check: bool,
 
-    /// CPUs for the threads, as taskset takes them
-    #[arg(long, value_name = "LIST")]
-    pub(super) cores: Option<String>,
-
-    /// Measure the CPU time of this local server and its children too
-    #[arg(long, value_name = "PID")]
-    pub(super) pid: Vec<u32>,
-
-    /// Check that the generator tells the truth: load a small server of its own that stands still
+    /// Check that the generator measures right: load a small server of its own that stands still
     /// for 1.4 s, and see whether the P99 shows it
     #[arg(long, exclusive = true)]
     pub(super) self_test: bool,
 
-    /// Write the figures as JSON to this file, - for standard output in place of the table
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-
-    /// Write the times of every second to this file, as a histogram log (HdrHistogram's V2 format,
-    /// values in milliseconds; tags `response` and `service`)
-    #[arg(long, value_name = "FILE")]
-    pub(super) hdr: Option<PathBuf>,
-
-    /// Write a page with plots and all facts of the run to this file, to be looked at, mailed or
-    /// printed; - for standard output in place of the table
-    #[arg(long, value_name = "FILE.html")]
-    pub(super) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
 
     #[command(subcommand)]
     pub(super) command: Option<LoadCommand>,
@@ -202,49 +170,4 @@ pub(super) enum LoadCommand {
     Index(index::IndexArgs),
     Live(Box<live::LiveArgs>),
     Rooms(Box<rooms::RoomsArgs>),
-}
-
-pub(super) fn time(text: &str) -> Result<u64, String> {
-    let ms = Unit::Millis
-        .parse(text)
-        .map_err(|error| error.to_string())?;
-    match ms {
-        1..=limits::TIMEOUT_MS_CEILING => Ok(ms),
-        _ => Err("is out of range; choose from 1ms to 24h".to_owned()),
-    }
-}
-
-/// `off` is 0.
-fn time_or_off(text: &str) -> Result<u64, String> {
-    match text {
-        "off" => Ok(0),
-        _ => time(text),
-    }
-}
-
-pub(super) fn bits(text: &str) -> Result<f64, String> {
-    let (number, factor) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
-        Some(b'M') => (&text[..text.len() - 1], 1e6),
-        _ => (text, 1.0),
-    };
-    match number.parse::<f64>().map(|number| number * factor) {
-        Ok(bits) if (1e3..=1e12).contains(&bits) => Ok(bits),
-        _ => Err("is not a number of bits per second such as 4M or 800k".to_owned()),
-    }
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.trim().parse() {
-        Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
-        _ => Err("is not a number above 0, such as 3 or 0.5".to_owned()),
-    }
-}
-
-fn factor(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix(['x', 'X']).unwrap_or(text);
-    match number.trim().parse() {
-        Ok(number) if (1e-3..=1e6).contains(&number) => Ok(number),
-        _ => Err("is not a factor from 0.001x to 1000000x, such as 10x or 0.5x".to_owned()),
-    }
 }

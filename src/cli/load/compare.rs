@@ -1,28 +1,24 @@
-//! `headwater load compare`: two runs side by side.
+//! `headwater load compare`: runs side by side.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::de::DeserializeOwned;
 
-use super::{STDOUT, write};
+use super::output::{STDOUT, write};
 use crate::cli::fail;
-use crate::limits;
-use crate::load::{self, ComparisonReport, Summary};
+use crate::load::{self, AnySummary, ComparisonReport, limits};
 
-/// Put two runs side by side: which differences are larger than the noise?
+/// Put runs side by side: which differences to the first are larger than the noise?
 ///
-/// The noise is what the seconds of each run differ by. Both files are what --json has written.
+/// The noise is what the seconds of each run differ by. The files are what --json has written: of
+/// requests, of rooms, or of live readers, all of one kind.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The run to compare with
-    #[arg(value_name = "A.json")]
-    a: PathBuf,
-    /// The run to compare
-    #[arg(value_name = "B.json")]
-    b: PathBuf,
-    /// Write a page with both runs over each other to this file; - for standard output in place of the
+    /// The run to compare with, and the runs to compare
+    #[arg(value_name = "RUN.json", num_args = 2.., required = true)]
+    runs: Vec<PathBuf>,
+    /// Write a page with all runs over each other to this file; - for standard output in place of the
     /// table
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -30,39 +26,47 @@ pub struct CompareArgs {
 
 /// Prints the comparison.
 pub(super) fn run(args: &CompareArgs) -> ExitCode {
-    let (a, b): (Summary, Summary) = match (read(&args.a), read(&args.b)) {
-        (Ok(a), Ok(b)) => (a, b),
-        (Err(text), _) | (_, Err(text)) => return fail(&text, 1),
-    };
-    let (name_a, name_b) = (args.a.to_string_lossy(), args.b.to_string_lossy());
-    let comparison = load::compare((&name_a, &a), (&name_b, &b));
-    let stdout = Path::new(STDOUT);
-    let page = args.report.as_deref();
-    let written = page.map_or(Ok(()), |path| {
-        write(path, Ok(ComparisonReport(&comparison).to_string()))
-    });
-    let table = match page == Some(stdout) {
-        true => Ok(()),
-        false => write(stdout, Ok(comparison.to_string())),
-    };
-    match table.and(written) {
+    match try_run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => fail(&text, 1),
     }
 }
 
+fn try_run(args: &CompareArgs) -> Result<(), String> {
+    let runs: Vec<AnySummary> = args
+        .runs
+        .iter()
+        .map(|path| read(path))
+        .collect::<Result<_, _>>()?;
+    let names: Vec<_> = args
+        .runs
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect();
+    let named = names.iter().map(|name| &**name).zip(&runs).collect();
+    let comparison = load::compare(named).map_err(|error| error.to_string())?;
+    let stdout = Path::new(STDOUT);
+    if args.report.as_deref() != Some(stdout) {
+        write(stdout, Ok(comparison.to_string()))?;
+    }
+    match &args.report {
+        Some(path) => write(path, Ok(ComparisonReport(&comparison).to_string())),
+        None => Ok(()),
+    }
+}
+
 /// The summary in a file.
-pub(super) fn read<S: DeserializeOwned>(path: &Path) -> Result<S, String> {
+pub(super) fn read(path: &Path) -> Result<AnySummary, String> {
     let cannot = |error| format!("cannot read \"{}\": {error}", path.display());
     let bytes = std::fs::metadata(path).map_err(cannot)?.len();
-    if bytes > limits::LOAD_JSON_BYTES_MAX {
+    if bytes > limits::JSON_BYTES_MAX {
         return Err(format!(
             "\"{}\" has {bytes} bytes, more than headwater load --json writes",
             path.display()
         ));
     }
     let text = std::fs::read_to_string(path).map_err(cannot)?;
-    serde_json::from_str(&text).map_err(|error| {
+    AnySummary::from_json(&text).map_err(|error| {
         format!(
             "\"{}\" is not what headwater load --json writes: {error}",
             path.display()

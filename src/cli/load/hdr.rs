@@ -38,7 +38,7 @@ impl HdrLog {
         })
     }
 
-    /// Adds what a second that ended at `at_s` has told. A failure is kept for [`finish`](Self::finish).
+    /// Adds the times of a second that ended at `at_s`. A failure is kept for [`finish`](Self::finish).
     pub fn write(&mut self, at_s: f64, length_s: f64, histograms: &[(&str, &Histogram<u64>)]) {
         if self.failed.is_none() {
             self.failed = self.try_write(at_s, length_s, histograms).err();

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{compare, write};
+use super::compare;
+use super::output::{STDOUT, write};
 use crate::cli::fail;
-use crate::limits;
-use crate::load::{Entry, Index, Loaded};
+use crate::load::{Index, IndexedRun, limits};
 
 /// What is made, and not listed.
 const PAGE: &str = "index.html";
@@ -34,7 +34,7 @@ pub(super) fn run(args: &IndexArgs) -> ExitCode {
     let written = index(&args.folder).and_then(|index| write(&page, Ok(index.to_string())));
     match written.and_then(|()| {
         let said = format!("{}\n", page.display());
-        write(Path::new(super::STDOUT), Ok(said))
+        write(Path::new(STDOUT), Ok(said))
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => fail(&text, 1),
@@ -43,7 +43,7 @@ pub(super) fn run(args: &IndexArgs) -> ExitCode {
 
 fn index(folder: &Path) -> Result<Index, String> {
     let cannot = |error| format!("cannot read \"{}\": {error}", folder.display());
-    // By name, with all endings; a name without UTF-8 is none of ours.
+    // By name, with all endings; a name without UTF-8 is not of a load.
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let entry = entry.map_err(cannot)?;
@@ -59,11 +59,11 @@ fn index(folder: &Path) -> Result<Index, String> {
             .entry(stem.to_owned())
             .or_default()
             .push(ending.to_owned());
-        if names.len() > limits::LOAD_INDEX_FILES_MAX {
+        if names.len() > limits::INDEX_FILES_MAX {
             return Err(format!(
                 "\"{}\" has more than {} files: that is no folder of loads",
                 folder.display(),
-                limits::LOAD_INDEX_FILES_MAX
+                limits::INDEX_FILES_MAX
             ));
         }
     }
@@ -75,9 +75,9 @@ fn index(folder: &Path) -> Result<Index, String> {
         let load = files
             .iter()
             .any(|ending| ending == "json")
-            .then(|| loaded(&json));
+            .then(|| compare::read(&json).ok());
         if let Some(Some(load)) = load {
-            entries.push(Entry { name, load, files });
+            entries.push(IndexedRun { name, load, files });
             continue;
         }
         for ending in files {
@@ -87,8 +87,7 @@ fn index(folder: &Path) -> Result<Index, String> {
             };
             let path = folder.join(&file);
             let shown = TEXTS.contains(&ending.as_str())
-                && fs::metadata(&path)
-                    .is_ok_and(|meta| meta.len() <= limits::LOAD_INDEX_TEXT_BYTES_MAX);
+                && fs::metadata(&path).is_ok_and(|meta| meta.len() <= limits::INDEX_TEXT_BYTES_MAX);
             let text = shown.then(|| fs::read(&path));
             let text = text.transpose().map_err(cannot)?;
             others.push((
@@ -104,11 +103,4 @@ fn index(folder: &Path) -> Result<Index, String> {
         entries,
         others,
     })
-}
-
-/// What --json of any kind of load has written.
-fn loaded(path: &Path) -> Option<Loaded> {
-    let requests = compare::read(path).map(Box::new).map(Loaded::Requests);
-    let rooms = || compare::read(path).map(Box::new).map(Loaded::Rooms);
-    requests.or_else(|_| rooms()).ok()
 }

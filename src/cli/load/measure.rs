@@ -1,47 +1,26 @@
 //! Runs a plan, or several in search of the knee, and shows how it is doing.
 
 use super::args::LoadArgs;
-use super::hdr::HdrLog;
-use super::plan::{Refusal, spacing, usage};
-use super::signals::Signals;
-use crate::cli::message::{clear_progress, show_progress};
-use crate::load::{
-    self, KneeSearch, LoadError, Plan, Progress, Rate, Spacing, Step, Summary, Verdict,
-};
+use super::common::Session;
+use super::error::CommandError;
+use super::plan::spacing;
+use crate::load::{self, KneeSearch, KneeStep, LoadError, Plan, Rate, Spacing, Summary, Verdict};
 
 /// The rate at which that begins.
 const KNEE_FROM_PER_S: f64 = 1000.0;
 
+/// Runs one load by the plan, or several in search of the knee.
 pub(super) fn measure(
     args: &LoadArgs,
     plan: Plan,
-    log: Option<HdrLog>,
-) -> Result<Summary, Refusal> {
-    let signals = Signals::take()?;
-    let mut log = log;
-    let mut one = |plan: Plan| {
-        let load = load::start(plan, args.pid.clone())?;
-        signals.stop(load.stopper());
-        load.finish(|progress| {
-            show(progress);
-            if let Some(log) = &mut log {
-                let (response, service) = (progress.response, progress.service);
-                let histograms = [("response", response), ("service", service)];
-                log.write(progress.second.at_s, progress.length_s, &histograms);
-            }
-        })
-    };
+    session: &mut Session,
+) -> Result<Summary, CommandError> {
+    let mut one = |plan: Plan| session.run(load::start(plan, args.common.pid.clone())?);
     let summary = match args.find_knee {
         None => one(plan),
         Some(ms) => find_knee(&plan, spacing(args), ms as f64 * 1e3, one),
     };
-    clear_progress();
-    let mut summary = summary?;
-    if let Some(log) = log {
-        log.finish().map_err(usage)?;
-    }
-    summary.command = std::env::args().collect::<Vec<_>>().join(" ");
-    Ok(summary)
+    Ok(summary?)
 }
 
 /// The summary of the load at the highest rate with a P99 within `p99_us`, or of the last one
@@ -61,7 +40,7 @@ fn find_knee(
         let p99 = summary.response_time_us.p99;
         let good = summary.verdict == Verdict::Good && p99 <= p99_us;
         let over = summary.interrupted || summary.verdict == Verdict::SaturatedClient;
-        steps.push(Step {
+        steps.push(KneeStep {
             asked_rate_per_s: rate,
             rate_per_s: summary.rate_per_s,
             response_p99_us: p99,
@@ -74,7 +53,7 @@ fn find_knee(
         if over {
             break;
         }
-        search.tell(good);
+        search.record(good);
     }
     // What ended the search matters more than what it found before.
     let ended = last.as_ref().filter(|last| {
@@ -84,19 +63,4 @@ fn find_knee(
     summary.knee_steps = steps;
     summary.knee_p99_limit_us = Some(p99_us);
     Ok(summary)
-}
-
-/// How a load is doing, on one line.
-pub(super) fn show(progress: &Progress<'_>) {
-    if progress.short {
-        return;
-    }
-    let second = &progress.second;
-    show_progress(format_args!(
-        "{:>5.0} s  {:>10}/s  P99 {:>8}  errors {}",
-        second.at_s,
-        load::grouped(second.rate_per_s.round() as u64),
-        load::timed(second.response_p99_us),
-        load::grouped(progress.errors)
-    ));
 }

@@ -1,52 +1,22 @@
 //! Makes a plan of the command line.
 
-use std::net::SocketAddr;
-
 use super::args::LoadArgs;
+use super::checks::within;
+use super::error::{CommandError, usage};
 use super::targets::targets;
-use crate::cli::resolve;
-use crate::limits;
+use crate::load::limits;
 use crate::load::{
-    self, LoadError, Plan, PlayerOptions, Prepared, RangePattern, RangeSpec, Ranges, RequestSpec,
+    self, Address, Plan, PlayerOptions, Prepared, RangePattern, RangeSpec, Ranges, RequestSpec,
     Spacing,
 };
-use crate::sys::{cpu, process};
 
 /// Length of a load that looks for the knee.
 const KNEE_STEP_NS: u64 = 3_000_000_000;
 
-/// Why no plan can be made of the command line.
-pub(super) enum Refusal {
-    Usage(String),
-    /// What was asked for can't be done.
-    Failed(String),
-    Load(LoadError),
-}
-
-impl From<LoadError> for Refusal {
-    fn from(error: LoadError) -> Self {
-        Self::Load(error)
-    }
-}
-
-pub(super) fn usage(error: impl ToString) -> Refusal {
-    Refusal::Usage(error.to_string())
-}
-
-pub(super) fn failed(error: impl ToString) -> Refusal {
-    Refusal::Failed(error.to_string())
-}
-
-pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
-    within(
-        "connections",
-        args.connections,
-        limits::LOAD_CONNECTIONS_MAX,
-    )?;
-    within("threads", args.threads, limits::SHARDS_MAX)?;
-    within("pipeline", args.pipeline, limits::LOAD_PIPELINE_MAX)?;
-    let cpus = args.cores.as_deref().map(cpus).transpose()?;
-    processes(&args.pid)?;
+pub(super) fn plan(args: &LoadArgs) -> Result<Plan, CommandError> {
+    within("connections", args.connections, limits::CONNECTIONS_MAX)?;
+    within("pipeline", args.pipeline, limits::PIPELINE_MAX)?;
+    let cpus = args.common.check()?;
     if args.poisson && args.rate.is_none() && args.find_knee.is_none() {
         return Err(usage(
             "--poisson is about a rate; add --rate or --find-knee",
@@ -54,16 +24,12 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
     }
     let spec = RequestSpec {
         method: args.method.clone(),
-        headers: args.headers.clone(),
+        headers: args.common.headers.clone(),
         body: args.data.as_deref().map(body).transpose()?,
         close: args.connection_per_request,
     };
     let targets = targets(args, &spec)?;
-    let origin = &targets.origin;
-    let addresses = origin.resolve().map_err(|error| LoadError::Resolve {
-        host: origin.host.clone(),
-        error,
-    })?;
+    let addresses = args.common.addresses(&targets.origin)?;
     let ranges = args
         .ranges
         .map(|spec| ranges(args, spec, &addresses, &targets.requests))
@@ -71,7 +37,7 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
     let defaults = Plan::new(addresses, targets.requests);
     Ok(Plan {
         connections: args.connections,
-        threads: args.threads.min(args.connections),
+        threads: args.common.threads.min(args.connections),
         cpus,
         pipeline: args.pipeline,
         connection_per_request: args.connection_per_request,
@@ -87,13 +53,13 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, Refusal> {
         },
         warmup_ns: args.warmup.unwrap_or(0) * 1_000_000,
         requests_max: match args.duration {
-            // A log at a rate is gone through once, unless more is asked for.
+            // A log at a rate is replayed once, unless more is asked for.
             None => args.requests.or(targets.length),
             Some(_) => args.requests,
         },
-        timeout_ms: args.timeout,
+        timeout_ms: args.common.timeout,
         rate: args.rate.clone().map(|rate| (rate, spacing(args))),
-        seed: args.seed,
+        seed: args.common.seed,
         check: args.check,
         replay: targets.replay,
         ranges,
@@ -114,14 +80,10 @@ pub(super) fn spacing(args: &LoadArgs) -> Spacing {
 fn ranges(
     args: &LoadArgs,
     spec: RangeSpec,
-    addresses: &[SocketAddr],
+    addresses: &[Address],
     requests: &[(Prepared, f64)],
-) -> Result<Ranges, Refusal> {
-    let is_range = |line: &String| {
-        let name = line.split(':').next().unwrap_or_default();
-        name.trim().eq_ignore_ascii_case("range")
-    };
-    if args.headers.iter().any(is_range) {
+) -> Result<Ranges, CommandError> {
+    if args.common.writes_field("range") {
         return Err(usage("--ranges writes the Range field; leave out yours"));
     }
     if requests
@@ -146,7 +108,7 @@ fn ranges(
     let defaults = PlayerOptions::default();
     Ok(Ranges {
         spec,
-        sizes: load::ask_sizes(addresses, requests, spec, args.timeout)?,
+        sizes: load::ask_sizes(addresses, requests, spec, args.common.timeout)?,
         player: PlayerOptions {
             bits_per_s: args.player_bitrate,
             seek_ms: args
@@ -157,49 +119,17 @@ fn ranges(
     })
 }
 
-/// Whether these processes are there.
-pub(super) fn processes(pids: &[u32]) -> Result<(), Refusal> {
-    match pids.iter().find(|&&pid| !process::exists(pid)) {
-        Some(pid) => Err(usage(format_args!("--pid: there is no process {pid}"))),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn within(flag: &str, value: usize, max: usize) -> Result<(), Refusal> {
-    match (1..=max).contains(&value) {
-        true => Ok(()),
-        false => Err(usage(format_args!(
-            "--{flag}: {value} is out of range; choose from 1 to {max}"
-        ))),
-    }
-}
-
-pub(super) fn cpus(list: &str) -> Result<Vec<usize>, Refusal> {
-    let cpus = cpu::parse_list(list).map_err(|error| usage(format_args!("--cores: {error}")))?;
-    let allowed = cpu::allowed().map_err(|error| LoadError::Io {
-        what: "asking for the allowed CPUs",
-        error,
-    })?;
-    match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-        None => Ok(cpus),
-        Some(cpu) => Err(usage(format_args!(
-            "--cores: this process may not run on CPU {cpu}; choose from {}",
-            resolve::ranges(&allowed)
-        ))),
-    }
-}
-
-fn body(data: &str) -> Result<Vec<u8>, Refusal> {
+fn body(data: &str) -> Result<Vec<u8>, CommandError> {
     let Some(path) = data.strip_prefix('@') else {
         return Ok(data.as_bytes().to_vec());
     };
     let fail =
         |error: std::io::Error| usage(format_args!("--data: cannot read \"{path}\": {error}"));
     let bytes = std::fs::metadata(path).map_err(fail)?.len();
-    if bytes > limits::LOAD_BODY_BYTES_MAX as u64 {
+    if bytes > limits::BODY_BYTES_MAX as u64 {
         return Err(usage(format_args!(
             "--data: \"{path}\" has {bytes} bytes; a body may have {}",
-            limits::LOAD_BODY_BYTES_MAX
+            limits::BODY_BYTES_MAX
         )));
     }
     std::fs::read(path).map_err(fail)

@@ -1,23 +1,15 @@
 //! `headwater load rooms`: many subscribers over WebSocket, and what reaches them.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::time;
-use super::hdr::HdrLog;
-use super::output::{STDOUT, exit_status, json, writable, write};
-use super::plan::{Refusal, cpus, failed, processes, usage, within};
-use super::signals::Signals;
-use crate::cli::fail;
-use crate::cli::message::{clear_progress, show_progress};
-use crate::config::Unit;
-use crate::limits;
-use crate::load::rooms::{self, PublishBy, RoomsPlan, RoomsSummary, Route};
-use crate::load::{
-    self, LoadError, Prepared, Rate, RequestSpec, RoomsReport, Spacing, Target, grouped, timed,
-};
+use super::checks::within;
+use super::common::{self, CommonArgs};
+use super::error::{CommandError, usage};
+use super::values::{count, size, time};
+use crate::load::rooms::{self, PublishBy, RoomsPlan};
+use crate::load::{Prepared, Rate, RequestSpec, Spacing, Target, limits};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -29,7 +21,7 @@ EXAMPLES:
   headwater load rooms --subscribers 100 --publishers 10 --rate 500 \\
       --sub-url ws://localhost:8080/room --pub-url ws://localhost:8080/room
 
-Every message is due at its time, whatever the server does, and carries a mark by which a subscriber \
+Every message is due at its time, whatever the server does, and carries a tag by which a subscriber \
 knows it again anywhere in the text that it gets. The delivery time counts from when the message was due, \
 the transit time from when it was sent. What has not come --grace after the last message is lost.
 
@@ -42,7 +34,9 @@ EXIT STATUS:
   5  the generator itself was the bottleneck
   130  stopped by Ctrl-C; the report is of what was measured so far";
 
-/// Publish messages into rooms, and see who gets them and when
+/// Publish messages to the chat rooms of a server, and measure their deliveries
+///
+/// For servers with WebSocket rooms, such as nginx with nchan; headwater serve has none yet.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct RoomsArgs {
@@ -79,7 +73,7 @@ pub struct RoomsArgs {
     #[arg(long)]
     poisson: bool,
 
-    /// Bytes of a message; its mark takes 92
+    /// Bytes of a message, of which the message tag takes 92
     #[arg(long, value_name = "BYTES", value_parser = size, default_value = "128")]
     size: usize,
 
@@ -87,93 +81,42 @@ pub struct RoomsArgs {
     #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "10s")]
     duration: u64,
 
-    /// Publish so long before measuring
+    /// Publish for this time before measuring
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "1s")]
     warmup: u64,
 
-    /// Wait so long for deliveries when the last message is published
+    /// Wait this long for deliveries when the last message is published
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "2s")]
     grace: u64,
 
-    /// Give up a connection with its handshake, or a publisher's request, after so long
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
-    timeout: u64,
-
-    /// Threads, which share subscribers and publishers
-    #[arg(short, long, value_name = "N", default_value_t = 1)]
-    threads: usize,
-
-    /// CPUs for the threads, as taskset takes them
-    #[arg(long, value_name = "LIST")]
-    cores: Option<String>,
-
-    /// Measure the CPU time of this local server and its children too
-    #[arg(long, value_name = "PID")]
-    pid: Vec<u32>,
-
-    /// Header line for every request, such as 'Origin: http://localhost'
-    #[arg(short = 'H', long = "header", value_name = "LINE")]
-    headers: Vec<String>,
-
-    /// Seed of the moments of --poisson
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-
-    /// Write the figures as JSON to this file, - for standard output in place of the table
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-
-    /// Write a page with plots and all facts of the run to this file, - for standard output in place of
-    /// the table
-    #[arg(long, value_name = "FILE.html")]
-    report: Option<PathBuf>,
-
-    /// Write the times of every second to this file, as a histogram log (HdrHistogram's V2 format,
-    /// values in milliseconds; tags `delivery` and `transit`)
-    #[arg(long, value_name = "FILE")]
-    hdr: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// Runs the load and reports.
 pub(super) fn run(args: &RoomsArgs) -> ExitCode {
-    if args.json.as_deref() == Some(Path::new(STDOUT)) && args.report == args.json {
-        return fail(&"--json and --report cannot both go to standard output", 2);
-    }
-    let measured = plan(args).and_then(|plan| measure(args, plan));
-    match measured {
-        Ok(summary) => {
-            let made = json(&summary);
-            let json = args.json.as_deref().map(|path| write(path, made));
-            let page = || Ok(RoomsReport(&summary).to_string());
-            let page = args.report.as_deref().map(|path| write(path, page()));
-            let mut files = [&args.json, &args.report].into_iter().flatten();
-            let table = match files.any(|path| path.as_os_str() == STDOUT) {
-                true => Ok(()),
-                false => write(Path::new(STDOUT), Ok(summary.to_string())),
-            };
-            for written in [Some(table), json, page].into_iter().flatten() {
-                if let Err(text) = written {
-                    return fail(&text, 1);
-                }
-            }
-            let failed = summary.wrong() > 0;
-            ExitCode::from(exit_status(summary.verdict, summary.interrupted, failed))
-        }
-        Err(Refusal::Usage(text)) => fail(&text, 2),
-        Err(Refusal::Failed(text)) => fail(&text, 1),
-        Err(Refusal::Load(error)) => fail(&error, 1),
-    }
+    common::run(
+        &args.common,
+        || plan(args),
+        |plan, session| {
+            let load = rooms::start(plan, args.common.pid.clone())?;
+            let mut summary = session.run(load)?;
+            summary.sub_url.clone_from(&args.sub_url);
+            summary.pub_url.clone_from(&args.pub_url);
+            Ok(summary)
+        },
+    )
 }
 
-fn plan(args: &RoomsArgs) -> Result<RoomsPlan, Refusal> {
+fn plan(args: &RoomsArgs) -> Result<RoomsPlan, CommandError> {
     let publishers = args.publishers.unwrap_or(args.rooms);
-    within("threads", args.threads, limits::SHARDS_MAX)?;
+    let cpus = args.common.check()?;
     for (flag, count) in [
         ("subscribers", args.subscribers),
         ("publishers", publishers),
         ("rooms", args.rooms),
     ] {
-        within(flag, count, limits::LOAD_ROOMS_CLIENTS_MAX)?;
+        within(flag, count, limits::ROOMS_CLIENTS_MAX)?;
     }
     if publishers < args.rooms || args.subscribers < args.rooms {
         return Err(usage(format_args!(
@@ -184,14 +127,13 @@ fn plan(args: &RoomsArgs) -> Result<RoomsPlan, Refusal> {
     let pairs = args
         .subscribers
         .saturating_mul(publishers.div_ceil(args.rooms));
-    if pairs > limits::LOAD_ROOMS_PAIRS_MAX {
+    if pairs > limits::ROOMS_PAIRS_MAX {
         return Err(usage(format_args!(
             "{pairs} pairs of a subscriber and a publisher of its room are too many to keep account \
              of, {} are possible; use fewer publishers or more rooms",
-            limits::LOAD_ROOMS_PAIRS_MAX
+            limits::ROOMS_PAIRS_MAX
         )));
     }
-    processes(&args.pid)?;
     let (subscribe, _) = target("--sub-url", &args.sub_url)?;
     let (publish, publish_by_websocket) = target("--pub-url", &args.pub_url)?;
     let named = |target: &Target| target.path.contains("{room}");
@@ -202,19 +144,19 @@ fn plan(args: &RoomsArgs) -> Result<RoomsPlan, Refusal> {
     }
     let spec = RequestSpec {
         method: Some(args.pub_method.clone()),
-        headers: args.headers.clone(),
+        headers: args.common.headers.clone(),
         ..RequestSpec::default()
     };
-    // What can't be sent is said here, once.
+    // A request that can't be sent is an error here, once.
     Prepared::new(&publish, &spec, 1).map_err(usage)?;
     Ok(RoomsPlan {
-        subscribe: route(subscribe)?,
-        publish: route(publish)?,
+        subscribe: args.common.route(subscribe)?,
+        publish: args.common.route(publish)?,
         publish_by: match publish_by_websocket {
             true => PublishBy::WebSocket,
             false => PublishBy::Request(args.pub_method.clone()),
         },
-        headers: args.headers.clone(),
+        headers: args.common.headers.clone(),
         subscribers: args.subscribers,
         publishers,
         rooms: args.rooms,
@@ -224,18 +166,18 @@ fn plan(args: &RoomsArgs) -> Result<RoomsPlan, Refusal> {
             true => Spacing::Poisson,
             false => Spacing::Constant,
         },
-        threads: args.threads,
-        cpus: args.cores.as_deref().map(cpus).transpose()?,
+        threads: args.common.threads,
+        cpus,
         duration_ns: args.duration * 1_000_000,
         warmup_ns: args.warmup * 1_000_000,
-        timeout_ms: args.timeout,
+        timeout_ms: args.common.timeout,
         grace_ms: args.grace,
-        seed: args.seed,
+        seed: args.common.seed,
     })
 }
 
 /// A URL, and whether it is a WebSocket's.
-fn target(flag: &str, url: &str) -> Result<(Target, bool), Refusal> {
+fn target(flag: &str, url: &str) -> Result<(Target, bool), CommandError> {
     let of = |url: &str| Target::parse(url).map_err(|error| usage(format_args!("{flag}: {error}")));
     match url.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("ws") => {
@@ -245,80 +187,5 @@ fn target(flag: &str, url: &str) -> Result<(Target, bool), Refusal> {
             "{flag}: TLS is not spoken; use ws:// instead of wss://"
         ))),
         _ => Ok((of(url)?, false)),
-    }
-}
-
-pub(super) fn route(target: Target) -> Result<Route, Refusal> {
-    let addresses = target
-        .origin
-        .resolve()
-        .map_err(|error| LoadError::Resolve {
-            host: target.origin.host.clone(),
-            error,
-        })?;
-    Ok(Route { addresses, target })
-}
-
-fn measure(args: &RoomsArgs, plan: RoomsPlan) -> Result<RoomsSummary, Refusal> {
-    let mut log = args
-        .hdr
-        .as_deref()
-        .map(HdrLog::create)
-        .transpose()
-        .map_err(failed)?;
-    for path in [&args.json, &args.report].into_iter().flatten() {
-        writable(path).map_err(failed)?;
-    }
-    let signals = Signals::take()?;
-    let load = rooms::start(plan, args.pid.clone())?;
-    signals.stop(load.stopper());
-    let summary = load.finish(|progress| {
-        let second = &progress.second;
-        show_progress(format_args!(
-            "{:>5.0} s  {:>10} published/s  {:>10} delivered/s  P99 {:>8}  errors {}",
-            second.at_s,
-            grouped(second.published_per_s.round() as u64),
-            grouped(second.deliveries_per_s.round() as u64),
-            timed(second.delivery_p99_us),
-            grouped(progress.errors)
-        ));
-        if let Some(log) = &mut log {
-            let histograms = [
-                ("delivery", progress.delivery),
-                ("transit", progress.transit),
-            ];
-            log.write(second.at_s, progress.length_s, &histograms);
-        }
-    });
-    clear_progress();
-    let mut summary = summary?;
-    if let Some(log) = log {
-        log.finish().map_err(failed)?;
-    }
-    summary.sub_url.clone_from(&args.sub_url);
-    summary.pub_url.clone_from(&args.pub_url);
-    summary.command = std::env::args().collect::<Vec<_>>().join(" ");
-    Ok(summary)
-}
-
-pub(super) fn count(text: &str) -> Result<usize, String> {
-    let (digits, factor) = match text.as_bytes() {
-        [.., b'k' | b'K'] => (&text[..text.len() - 1], 1000),
-        [.., b'm' | b'M'] => (&text[..text.len() - 1], 1_000_000),
-        _ => (text, 1),
-    };
-    let number = digits.parse::<usize>().ok();
-    let number = number.and_then(|number| number.checked_mul(factor));
-    number
-        .filter(|&number| number > 0)
-        .ok_or_else(|| "is not a number from 1 on, such as 100 or 10k".to_owned())
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let (min, max) = (load::MARK_BYTES_MIN, limits::LOAD_MESSAGE_BYTES_MAX);
-    let bytes = Unit::Bytes.parse(text).map_err(|error| error.to_string())?;
-    match usize::try_from(bytes) {
-        Ok(bytes) if (min..=max).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("is out of range; choose from {min} to {max}")),
     }
 }

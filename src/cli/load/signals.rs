@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::load::{LoadError, Stop};
+use crate::load::{LoadError, StopHandle};
 use crate::sys::signal::{self, Signal};
 use crate::sys::sync::lock;
 
-/// Whoever is told of signals.
-pub(super) struct Signals(Arc<Mutex<Option<Stop>>>);
+/// The load that signals end.
+pub(super) struct Signals(Arc<Mutex<Option<StopHandle>>>);
 
 impl Signals {
     /// Takes over the signals: before the first thread, so that all of them leave them to one.
@@ -18,24 +18,24 @@ impl Signals {
             error,
         })?;
         let stop = Arc::new(Mutex::new(None));
-        let told = Arc::clone(&stop);
-        thread::spawn(move || obey(&told));
+        let shared = Arc::clone(&stop);
+        thread::spawn(move || obey(&shared));
         Ok(Self(stop))
     }
 
     /// A signal ends this load from now on.
-    pub fn stop(&self, stop: Stop) {
+    pub fn stop(&self, stop: StopHandle) {
         *lock(&self.0) = Some(stop);
     }
 }
 
 /// The first SIGINT or SIGTERM stops sending, the second waits for nothing.
-fn obey(stop: &Mutex<Option<Stop>>) {
+fn obey(stop: &Mutex<Option<StopHandle>>) {
     while let Ok(signal) = signal::wait() {
         match (signal, &*lock(stop)) {
             (Signal::Hangup | Signal::User1 | Signal::User2, _) | (_, None) => {}
-            (_, Some(stop)) if stop.is_told() => stop.now(),
-            (_, Some(stop)) => stop.soon(),
+            (_, Some(stop)) if stop.is_requested() => stop.immediately(),
+            (_, Some(stop)) => stop.gracefully(),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use super::args::LoadArgs;
-use super::plan::{Refusal, usage};
-use crate::limits;
+use super::error::{CommandError, usage};
+use crate::load::limits;
 use crate::load::{self, ListedUrl, Log, Origin, Prepared, Replay, RequestSpec, Target};
 
 /// What is asked for, of one server.
@@ -23,7 +23,7 @@ pub(super) struct Targets {
 }
 
 /// Reads what the command line names.
-pub(super) fn targets(args: &LoadArgs, spec: &RequestSpec) -> Result<Targets, Refusal> {
+pub(super) fn targets(args: &LoadArgs, spec: &RequestSpec) -> Result<Targets, CommandError> {
     match (&args.urls_file, &args.replay) {
         (Some(path), _) => {
             let server = server(args, "--urls")?;
@@ -36,7 +36,7 @@ pub(super) fn targets(args: &LoadArgs, spec: &RequestSpec) -> Result<Targets, Re
     }
 }
 
-fn on_the_command_line(args: &LoadArgs) -> Result<Vec<ListedUrl>, Refusal> {
+fn on_the_command_line(args: &LoadArgs) -> Result<Vec<ListedUrl>, CommandError> {
     let (urls, weights) = (&args.urls, &args.weights);
     if !weights.is_empty() && weights.len() != urls.len() {
         return Err(usage(format_args!(
@@ -69,12 +69,12 @@ fn of_list(
     listed: Vec<ListedUrl>,
     spec: &RequestSpec,
     pipeline: usize,
-) -> Result<Targets, Refusal> {
+) -> Result<Targets, CommandError> {
     let Some(first) = listed.first() else {
         return Err(usage("name a URL"));
     };
     let origin = first.target.origin.clone();
-    let copies = match listed.len() <= limits::LOAD_BURST_URLS_MAX {
+    let copies = match listed.len() <= limits::BURST_URLS_MAX {
         true => pipeline,
         false => 1,
     };
@@ -95,14 +95,10 @@ fn of_list(
             }
         };
         let prepared = Prepared::new(&url.target, spec, copies).map_err(usage)?;
-        if urls.len() < limits::LOAD_URLS_TOLD {
+        if urls.len() < limits::URLS_LISTED_MAX {
             let method = url.method.as_ref().filter(|method| *method != "GET");
             let method = method.map_or_else(String::new, |method| format!("{method} "));
-            urls.push(format!(
-                "{method}http://{}{}",
-                origin.authority(),
-                url.target.path
-            ));
+            urls.push(format!("{method}{}", url.target.url()));
         }
         requests.push((prepared, url.weight));
     }
@@ -117,7 +113,7 @@ fn of_list(
     })
 }
 
-fn replayed(path: &Path, args: &LoadArgs, spec: &RequestSpec) -> Result<Targets, Refusal> {
+fn replayed(path: &Path, args: &LoadArgs, spec: &RequestSpec) -> Result<Targets, CommandError> {
     let Some(origin) = server(args, "--replay")? else {
         return Err(usage(
             "--replay needs the server that the log's requests go to, such as http://localhost:8080",
@@ -158,7 +154,7 @@ fn replayed(path: &Path, args: &LoadArgs, spec: &RequestSpec) -> Result<Targets,
 }
 
 /// The one server that the command line names beside a file.
-fn server(args: &LoadArgs, flag: &str) -> Result<Option<Origin>, Refusal> {
+fn server(args: &LoadArgs, flag: &str) -> Result<Option<Origin>, CommandError> {
     match &args.urls[..] {
         [] => Ok(None),
         [url] => Ok(Some(Target::parse(url).map_err(usage)?.origin)),
@@ -169,7 +165,7 @@ fn server(args: &LoadArgs, flag: &str) -> Result<Option<Origin>, Refusal> {
     }
 }
 
-fn open(flag: &str, path: &Path) -> Result<Box<dyn Read>, Refusal> {
+fn open(flag: &str, path: &Path) -> Result<Box<dyn Read>, CommandError> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(std::io::stdin()));
     }

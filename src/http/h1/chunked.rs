@@ -1,4 +1,7 @@
 //! Chunked bodies, decoded in place as their bytes arrive (RFC 9112 section 7.1).
+//!
+//! A server is strict about a request's framing, since an attacker uses what two parsers read in two
+//! ways. A client takes what other clients take of an answer: see [`ChunkedDecoder::lenient`].
 
 use std::fmt;
 use std::ops::Range;
@@ -98,6 +101,7 @@ pub struct ChunkedDecoder {
     line_bytes: usize,
     extension_bytes: usize,
     trailer_bytes: usize,
+    lenient: bool,
 }
 
 impl Default for ChunkedDecoder {
@@ -115,6 +119,16 @@ impl ChunkedDecoder {
             line_bytes: 0,
             extension_bytes: 0,
             trailer_bytes: 0,
+            lenient: false,
+        }
+    }
+
+    /// A decoder for answers: a line may end in LF alone (RFC 9112 section 2.2) and a chunk size may
+    /// be padded with white space, as some servers write it.
+    pub fn lenient() -> ChunkedDecoder {
+        ChunkedDecoder {
+            lenient: true,
+            ..ChunkedDecoder::new()
         }
     }
 
@@ -159,10 +173,31 @@ impl ChunkedDecoder {
 
     /// Takes in one byte outside of the data.
     fn framing_byte(&mut self, byte: u8) -> Result<(), ChunkError> {
+        if self.lenient && byte == b'\n' && self.is_at_line_end() {
+            self.next_state(b'\r')?;
+        }
+        self.next_state(byte)
+    }
+
+    /// Whether CR is what a strict sender writes next.
+    fn is_at_line_end(&self) -> bool {
+        matches!(
+            self.state,
+            State::Size
+                | State::SpaceAfterSize
+                | State::Extension
+                | State::DataCr
+                | State::TrailerStart
+                | State::TrailerValue
+        )
+    }
+
+    fn next_state(&mut self, byte: u8) -> Result<(), ChunkError> {
         self.state = match (self.state, byte) {
             (State::SizeStart | State::Size, _) => self.size_byte(byte)?,
             (State::SpaceAfterSize, b' ' | b'\t') => self.line(State::SpaceAfterSize)?,
             (State::SpaceAfterSize, b';') => self.extension()?,
+            (State::SpaceAfterSize, b'\r') if self.lenient => State::SizeLf,
             (State::SpaceAfterSize, _) => return Err(ChunkError::Size),
             (State::Extension, b'\r') => State::SizeLf,
             (State::Extension, _) if scan::is(byte, scan::VALUE) => self.extension()?,
@@ -243,7 +278,14 @@ mod tests {
 
     /// The body's data and what was left of `input`, fed in pieces of `piece` bytes.
     fn decode(input: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>), ChunkError> {
-        let mut decoder = ChunkedDecoder::new();
+        decode_by(ChunkedDecoder::new(), input, piece)
+    }
+
+    fn decode_by(
+        mut decoder: ChunkedDecoder,
+        input: &[u8],
+        piece: usize,
+    ) -> Result<(Vec<u8>, Vec<u8>), ChunkError> {
         let mut data = Vec::new();
         let mut offset = 0;
         loop {
@@ -278,6 +320,33 @@ mod tests {
             let (data, rest) = decode(input, piece).unwrap();
             assert_eq!(data, b"hello, wide world");
             assert_eq!(rest, b"GET /");
+        }
+    }
+
+    #[test]
+    fn a_client_takes_padded_sizes_and_bare_lf() {
+        for text in [
+            "5 \r\nhello\r\n0\r\n\r\nHTTP",
+            "5\t \r\nhello\r\n0 \r\n\r\nHTTP",
+            "5\nhello\n0\n\nHTTP",
+            "5 ;x\nhello\r\n0\r\nA: b\nC: d\r\n\nHTTP",
+        ] {
+            for piece in 1..text.len() {
+                let read = decode_by(ChunkedDecoder::lenient(), text.as_bytes(), piece);
+                assert_eq!(read, Ok((b"hello".to_vec(), b"HTTP".to_vec())), "{text:?}");
+            }
+        }
+        for text in [
+            "\nhello",
+            " 5\r\nhello",
+            "5 5\r\nhello",
+            "5\r\nhello!\n",
+            "5\r\rhello",
+        ] {
+            assert!(
+                decode_by(ChunkedDecoder::lenient(), text.as_bytes(), 3).is_err(),
+                "{text:?}"
+            );
         }
     }
 

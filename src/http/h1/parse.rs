@@ -39,6 +39,18 @@ pub struct ParseLimits {
     pub uri_bytes_max: usize,
 }
 
+impl ParseLimits {
+    /// The bounds on an answer's head, wider than those on a request's: what a server sends is not
+    /// for its client to choose.
+    pub fn response() -> ParseLimits {
+        ParseLimits {
+            head_bytes_max: limits::RESPONSE_HEAD_BYTES_MAX,
+            headers_max: limits::RESPONSE_HEADERS_MAX,
+            ..ParseLimits::default()
+        }
+    }
+}
+
 impl Default for ParseLimits {
     fn default() -> ParseLimits {
         ParseLimits {
@@ -260,7 +272,7 @@ pub(super) fn parse_lines<'a>(
 
 /// Why no colon follows the token from `start` to `end`.
 #[cold]
-fn bad_name(bytes: &[u8], start: usize, end: usize) -> HeadError {
+pub(super) fn bad_name(bytes: &[u8], start: usize, end: usize) -> HeadError {
     match bytes.get(end) {
         None => HeadError::Incomplete,
         Some(b' ' | b'\t') if start == end => ParseError::Folded.into(),

@@ -1,11 +1,15 @@
 //! Responses as a client reads them: heads parsed in place, bodies delimited
 //! as they arrive (RFC 9112 sections 4 to 6).
+//!
+//! A client takes what a server must refuse: folded lines, which a user agent replaces by spaces
+//! (section 5.2), and lines that end in LF alone (section 2.2). What would make the body's end
+//! ambiguous is an error here too (docs/decisions/076-what-a-client-reads.md).
 
 use std::fmt;
 
 use super::chunked::{ChunkError, ChunkedDecoder};
 use super::framing::{Fields, Framing};
-use super::parse::{HeadError, ParseError, ParseLimits, parse_lines};
+use super::parse::{HeadError, ParseError, ParseLimits, bad_name};
 use crate::http::known::Known;
 use crate::http::{Version, scan};
 
@@ -101,6 +105,8 @@ pub struct ResponseReader {
     partial: Vec<u8>,
     /// The bytes of the last head and what they said.
     last: Vec<u8>,
+    /// The same with its folded lines joined, if there are some.
+    last_unfolded: Option<Vec<u8>>,
     last_head: Option<Head>,
     last_no_body: bool,
 }
@@ -122,7 +128,7 @@ enum Left {
 
 impl Default for ResponseReader {
     fn default() -> Self {
-        Self::new(ParseLimits::default())
+        Self::new(ParseLimits::response())
     }
 }
 
@@ -134,6 +140,7 @@ impl ResponseReader {
             limits,
             partial: Vec::new(),
             last: Vec::new(),
+            last_unfolded: None,
             last_head: None,
             last_no_body: false,
         }
@@ -144,9 +151,10 @@ impl ResponseReader {
         matches!(self.state, State::Body { .. }) || !self.partial.is_empty()
     }
 
-    /// The last answer's head as it came, up to and with its empty line.
+    /// The last answer's head, up to and with its empty line: as it came, but for folded lines, whose
+    /// line ends are spaces.
     pub fn last_head(&self) -> &[u8] {
-        &self.last
+        self.last_unfolded.as_deref().unwrap_or(&self.last)
     }
 
     /// Goes through `input` up to the end of an answer or of the input. With `no_body`, the answer
@@ -211,7 +219,7 @@ impl ResponseReader {
             }
             let left = match head.framing {
                 BodyEnd::Length(bytes) => Left::Bytes(bytes),
-                BodyEnd::Chunked => Left::Chunks(ChunkedDecoder::new()),
+                BodyEnd::Chunked => Left::Chunks(ChunkedDecoder::lenient()),
                 BodyEnd::Close => Left::UntilClose,
             };
             self.state = State::Body {
@@ -261,26 +269,27 @@ impl ResponseReader {
             {
                 return Ok(Some((head, head.head_bytes)));
             }
-            let Some(head) = parse_head(input, no_body, &self.limits)? else {
+            let Some((head, unfolded)) = parse_head(input, no_body, &self.limits)? else {
                 self.partial.extend_from_slice(input);
                 return Ok(None);
             };
-            self.remember(head, &input[..head.head_bytes], no_body);
+            self.remember(head, &input[..head.head_bytes], unfolded, no_body);
             return Ok(Some((head, head.head_bytes)));
         }
         let before = self.partial.len();
         self.partial.extend_from_slice(input);
-        let Some(head) = parse_head(&self.partial, no_body, &self.limits)? else {
+        let Some((head, unfolded)) = parse_head(&self.partial, no_body, &self.limits)? else {
             return Ok(None);
         };
         let partial = std::mem::take(&mut self.partial);
-        self.remember(head, &partial[..head.head_bytes], no_body);
+        self.remember(head, &partial[..head.head_bytes], unfolded, no_body);
         Ok(Some((head, head.head_bytes - before)))
     }
 
-    fn remember(&mut self, head: Head, bytes: &[u8], no_body: bool) {
+    fn remember(&mut self, head: Head, bytes: &[u8], unfolded: Option<Vec<u8>>, no_body: bool) {
         self.last.clear();
         self.last.extend_from_slice(bytes);
+        self.last_unfolded = unfolded;
         self.last_head = Some(head);
         self.last_no_body = no_body;
     }
@@ -327,8 +336,27 @@ impl Left {
     }
 }
 
+/// A parsed head, and its bytes with folded lines joined if there were some.
+type ParsedHead = (Head, Option<Vec<u8>>);
+
 /// Parses the head at the start of `bytes`; `None` when more are needed.
 fn parse_head(
+    bytes: &[u8],
+    no_body: bool,
+    limits: &ParseLimits,
+) -> Result<Option<ParsedHead>, ResponseError> {
+    match parse_unfolded(bytes, no_body, limits) {
+        Err(ResponseError::Head(ParseError::Folded)) => {
+            let unfolded = unfold(bytes, limits);
+            let head = parse_unfolded(&unfolded, no_body, limits)?;
+            Ok(head.map(|head| (head, Some(unfolded))))
+        }
+        parsed => Ok(parsed?.map(|head| (head, None))),
+    }
+}
+
+/// Parses a head without folded lines.
+fn parse_unfolded(
     bytes: &[u8],
     no_body: bool,
     limits: &ParseLimits,
@@ -378,10 +406,10 @@ pub(in crate::http) fn read_lines<'a>(
             false => Ok(None),
         };
     };
-    match parse_lines(bytes, block_start, limits, |name, value| {
+    match field_lines(bytes, block_start, limits, |name, value| {
         each(version, name, value)
     }) {
-        Ok(end) => Ok(Some((version, status, end + 2))),
+        Ok(end) => Ok(Some((version, status, end))),
         Err(HeadError::Invalid(error)) => Err(ResponseError::Head(error)),
         Err(HeadError::Incomplete) if whole => Err(ResponseError::Head(ParseError::HeadTooLarge)),
         Err(HeadError::Incomplete) => Ok(None),
@@ -414,14 +442,86 @@ fn status_line(bytes: &[u8]) -> Result<Option<(Version, u16, usize)>, ResponseEr
         return Err(ResponseError::StatusLine);
     }
     // A space and a reason, which may be empty, and which some leave out with its space.
-    let end = scan::value_end(bytes, FORM.len());
-    match (bytes.get(FORM.len()), bytes.get(end), bytes.get(end + 1)) {
-        (Some(b' ' | b'\r'), Some(b'\r'), Some(b'\n')) => Ok(Some((version, status, end + 2))),
-        (None, ..) | (Some(b' ' | b'\r'), None, _) | (Some(b' ' | b'\r'), Some(b'\r'), None) => {
-            Ok(None)
-        }
-        _ => Err(ResponseError::StatusLine),
+    match bytes.get(FORM.len()) {
+        None => return Ok(None),
+        Some(b' ' | b'\r' | b'\n') => {}
+        Some(_) => return Err(ResponseError::StatusLine),
     }
+    match line_end(bytes, scan::value_end(bytes, FORM.len())) {
+        Ok(next) => Ok(Some((version, status, next))),
+        Err(HeadError::Incomplete) => Ok(None),
+        Err(HeadError::Invalid(_)) => Err(ResponseError::StatusLine),
+    }
+}
+
+/// Calls `each` with every line's name and untrimmed value; returns where the bytes behind the closing
+/// empty line begin. A folded line is [`ParseError::Folded`].
+#[inline]
+fn field_lines<'a>(
+    bytes: &'a [u8],
+    start: usize,
+    limits: &ParseLimits,
+    mut each: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), ParseError>,
+) -> Result<usize, HeadError> {
+    let (mut at, mut lines) = (start, 0);
+    loop {
+        if matches!(bytes.get(at), Some(b'\r' | b'\n')) {
+            return line_end(bytes, at);
+        }
+        let colon = scan::token_end(bytes, at);
+        if colon == at || bytes.get(colon) != Some(&b':') {
+            return Err(bad_name(bytes, at, colon));
+        }
+        if lines == limits.headers_max {
+            return Err(ParseError::TooManyFields.into());
+        }
+        lines += 1;
+        let end = scan::value_end(bytes, colon + 1);
+        let next = line_end(bytes, end)?;
+        // What a fold adds to the value must be known before the value is looked at.
+        match bytes.get(next) {
+            None => return Err(HeadError::Incomplete),
+            Some(b' ' | b'\t') => return Err(ParseError::Folded.into()),
+            Some(_) => {}
+        }
+        each(&bytes[at..colon], &bytes[colon + 1..end])?;
+        at = next;
+    }
+}
+
+/// Where the line after the one that ends at `at` begins: after CRLF or LF.
+#[inline]
+fn line_end(bytes: &[u8], at: usize) -> Result<usize, HeadError> {
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\r'), Some(b'\n')) => Ok(at + 2),
+        (Some(b'\n'), _) => Ok(at + 1),
+        (None, _) | (Some(b'\r'), None) => Err(HeadError::Incomplete),
+        (Some(b'\r'), Some(_)) => Err(ParseError::BareCr.into()),
+        (Some(_), _) => Err(ParseError::FieldValue.into()),
+    }
+}
+
+/// The head at the start of `bytes`, with spaces in place of the line ends that are followed by white
+/// space (RFC 9112 section 5.2). As long as the head is; a fold of the status line stays, and is refused.
+pub(in crate::http) fn unfold(bytes: &[u8], limits: &ParseLimits) -> Vec<u8> {
+    let bytes = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
+    let mut head = bytes.to_vec();
+    let mut begin = 0;
+    for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        let is_empty = matches!(&bytes[begin..at], [] | [b'\r']);
+        if is_empty {
+            head.truncate(at + 1);
+            break;
+        }
+        if begin > 0 && matches!(bytes.get(at + 1), Some(b' ' | b'\t')) {
+            head[at] = b' ';
+            if bytes[at - 1] == b'\r' {
+                head[at - 1] = b' ';
+            }
+        }
+        begin = at + 1;
+    }
+    head
 }
 
 #[cfg(test)]

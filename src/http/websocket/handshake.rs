@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::http::h1::response::{ResponseError, read_lines};
+use crate::http::h1::response::{ResponseError, read_lines, unfold};
 use crate::http::known::Known;
-use crate::http::{ParseLimits, scan};
+use crate::http::{ParseError, ParseLimits, scan};
 
 /// What is appended to a key before it is hashed (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -43,9 +43,18 @@ impl ClientKey {
     /// # Errors
     /// When the server does not agree, or answers something else.
     pub fn read_answer(&self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
+        match self.read_unfolded(bytes) {
+            Err(HandshakeError::Malformed(ResponseError::Head(ParseError::Folded))) => {
+                self.read_unfolded(&unfold(bytes, &ParseLimits::response()))
+            }
+            read => read,
+        }
+    }
+
+    fn read_unfolded(&self, bytes: &[u8]) -> Result<Option<usize>, HandshakeError> {
         let (mut upgrade, mut connection, mut accept, mut more) = (false, false, 0, false);
         let wanted = accept_value(self.0.as_bytes());
-        let head = read_lines(bytes, &ParseLimits::default(), |_, name, value| {
+        let head = read_lines(bytes, &ParseLimits::response(), |_, name, value| {
             let value = scan::trim(value);
             match Known::of(name) {
                 Some(Known::Upgrade) => upgrade |= value.eq_ignore_ascii_case(b"websocket"),

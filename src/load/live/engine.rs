@@ -1,4 +1,4 @@
-//! One shard's part of a load of live readers.
+//! A load of live readers on one shard.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -6,29 +6,27 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
 use super::super::arrivals::Share;
-use super::super::error::{ErrorClass, LoadError};
+use super::super::clients::Clients;
+use super::super::connector::Connector;
+use super::super::error::ErrorClass;
+use super::super::intervals::Recorded;
 use super::super::request::Prepared;
-use super::super::shards::Part;
+use super::super::shards::{ShardEngine, StartBarrier};
 use super::plan::LivePlan;
 use super::record::Record;
 use super::viewer::Object;
-use crate::limits;
-use crate::runtime::{Shard, Stream, timeout};
-use crate::sys::time::monotonic_ns;
+use crate::runtime::{Shard, Stream};
 
 /// What the writer and all shards know of each other.
 pub(super) struct Shared {
     /// Tells this run's pieces from others'.
     pub run: u32,
-    /// Shards that have reached the server, and the writer when it has what to write to.
-    ready: AtomicUsize,
-    /// When the first piece is due; 0 until that is known.
-    pub start_ns: AtomicU64,
+    /// When the first piece is due.
+    pub start: StartBarrier,
     /// Pieces that are written or being written.
     pub issued: AtomicU64,
     /// There will be no other piece.
@@ -39,26 +37,23 @@ impl Shared {
     pub fn new() -> Self {
         Self {
             run: fastrand::u32(..),
-            ready: AtomicUsize::new(0),
-            start_ns: AtomicU64::new(0),
+            start: StartBarrier::default(),
             issued: AtomicU64::new(0),
             ending: AtomicBool::new(false),
         }
     }
 
-    /// One more is ready. The last one says when it begins: nobody reads what was there before.
+    /// A shard has reached the server, or the writer has what to write to: nobody reads what was there
+    /// before.
     pub fn is_ready(&self, plan: &LivePlan) {
-        if self.ready.fetch_add(1, Ordering::AcqRel) == plan.threads {
-            let start_ns = monotonic_ns() + limits::LOAD_START_LEAD_MS * 1_000_000;
-            self.start_ns.store(start_ns, Ordering::Release);
-        }
+        self.start.arrive(plan.threads + 1);
     }
 
     /// The object as it is now.
     pub fn object(&self, plan: &LivePlan) -> Object {
         Object {
             run: self.run,
-            start_ns: self.start_ns.load(Ordering::Acquire),
+            start_ns: self.start.start_ns().unwrap_or(0),
             interval_ns: plan.interval_ns,
             piece_bytes: plan.piece_bytes,
             stall_ns: plan.stall_ns,
@@ -87,8 +82,8 @@ pub(super) struct Engine {
     pub last_ns: Cell<u64>,
     over: Cell<bool>,
     start_ns: Cell<u64>,
-    live: Cell<usize>,
-    root: RefCell<Option<Waker>>,
+    pub clients: Clients,
+    pub connector: Connector,
 }
 
 impl Engine {
@@ -111,8 +106,8 @@ impl Engine {
             last_ns: Cell::new(0),
             over: Cell::new(false),
             start_ns: Cell::new(0),
-            live: Cell::new(0),
-            root: RefCell::default(),
+            clients: Clients::default(),
+            connector: Connector::default(),
         })
     }
 
@@ -124,7 +119,7 @@ impl Engine {
         self.start_ns.get()
     }
 
-    /// Ends it, and tells every task.
+    /// Ends it and wakes every task.
     pub fn end(&self) {
         self.over.set(true);
         self.shard.wake_all();
@@ -149,49 +144,24 @@ impl Engine {
         .await
     }
 
-    /// A reader's task begins.
-    pub fn begins(&self) {
-        self.live.set(self.live.get() + 1);
-    }
-
-    /// A reader's task is over.
-    pub fn ends(&self) {
-        self.live.set(self.live.get() - 1);
-        if let Some(waker) = self.root.take() {
-            waker.wake();
-        }
-    }
-
     /// Connects to one of the server's addresses.
-    pub async fn connect(&self) -> Result<Stream, LoadError> {
-        let wait = Duration::from_millis(self.plan.timeout_ms);
-        let mut failed = None;
-        for &address in &self.plan.read.addresses {
-            let began_ns = monotonic_ns();
-            let error = match timeout(wait, Stream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    let mut record = self.record.borrow_mut();
-                    record.tally.connects += 1;
-                    let took_ns = monotonic_ns() - began_ns;
-                    record.connect.saturating_record(took_ns);
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => error,
-                Err(_) => io::ErrorKind::TimedOut.into(),
-            };
-            failed.get_or_insert(LoadError::Connect { address, error });
-        }
-        Err(failed.unwrap_or(LoadError::Io {
-            what: "connecting",
-            error: io::ErrorKind::AddrNotAvailable.into(),
-        }))
+    pub async fn connect(&self) -> io::Result<Stream> {
+        let addresses = &self.plan.read.addresses;
+        let (stream, took_ns) = self
+            .connector
+            .connect(addresses, self.plan.timeout_ms)
+            .await?;
+        let mut record = self.record.borrow_mut();
+        record.tally.connects += 1;
+        record.connect.saturating_record(took_ns);
+        Ok(stream)
     }
 
     pub fn error(&self, class: ErrorClass) {
         self.record.borrow_mut().tally.error(class);
     }
 
-    /// When a reader, of all, is to come: after the first piece, as far as that can be said.
+    /// When reader `number`, of all, joins: not before the first piece.
     pub fn join_ns(&self, number: usize) -> u64 {
         let plan = &self.plan;
         let within_ns = match plan.join_at_random {
@@ -205,7 +175,7 @@ impl Engine {
     }
 }
 
-impl Part for Engine {
+impl ShardEngine for Engine {
     type Record = Record;
 
     fn shard(&self) -> &Shard {
@@ -224,10 +194,6 @@ impl Part for Engine {
     }
 
     fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.live.get() == 0 {
-            return Poll::Ready(());
-        }
-        *self.root.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
+        self.clients.poll_all_ended(cx)
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::super::error::{ErrorClass, LoadError};
+use super::super::error::ErrorClass;
 use super::super::ranges;
 use super::engine::Engine;
 use super::viewer::Viewer;
@@ -28,7 +28,7 @@ enum Ask {
 }
 
 /// How an answer ended.
-enum End {
+enum AnswerEnd {
     /// Whether another request may follow on its connection.
     Answered {
         keep_alive: bool,
@@ -38,7 +38,7 @@ enum End {
     Over,
 }
 
-struct Line {
+struct ServerConnection {
     stream: Stream,
     receiver: Receiver,
     reader: ResponseReader,
@@ -56,7 +56,7 @@ struct Reader {
 pub(super) async fn run(engine: Rc<Engine>, number: usize) {
     let join_ns = engine.join_ns(number);
     let come = engine.until_over(sleep_to(join_ns)).await;
-    // Who would come when everything is written has nothing to see.
+    // A reader that joins when everything is written has nothing to read.
     if come.is_some() && !engine.shared.is_ending() {
         engine.record.borrow_mut().tally.joined += 1;
         let mut reader = Reader {
@@ -68,10 +68,10 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
         reader.read(join_ns).await;
         reader.finish();
     }
-    engine.ends();
+    engine.clients.ends();
 }
 
-/// Sleeps in the timer wheel's steps: thousands who look at the clock would have no time to read.
+/// Sleeps with the timer wheel's precision: thousands of precise timers would leave no time to read.
 async fn sleep_to(at_ns: u64) {
     sleep(Duration::from_nanos(at_ns.saturating_sub(monotonic_ns()))).await;
 }
@@ -80,28 +80,25 @@ impl Reader {
     /// Asks again and again, from `next_ns` on.
     async fn read(&mut self, mut next_ns: u64) {
         let engine = Rc::clone(&self.engine);
-        let mut line = None;
+        let mut connection = None;
         let mut connected = false;
-        while self.wait(next_ns, &mut line).await {
+        while self.wait(next_ns, &mut connection).await {
             next_ns = self.after(next_ns);
-            let mut on = match line.take() {
-                Some(line) => line,
+            let mut on = match connection.take() {
+                Some(connection) => connection,
                 None => match engine.until_over(engine.connect()).await {
                     None => break,
                     Some(Ok(stream)) => {
                         let again = std::mem::replace(&mut connected, true);
                         engine.record.borrow_mut().tally.reconnects += u64::from(again);
-                        Line {
+                        ServerConnection {
                             receiver: stream.receiver(),
                             stream,
                             reader: ResponseReader::default(),
                         }
                     }
                     Some(Err(error)) => {
-                        engine.error(match &error {
-                            LoadError::Connect { error, .. } => ErrorClass::of_connect(error),
-                            _ => ErrorClass::ConnectFailed,
-                        });
+                        engine.error(ErrorClass::of_connect(&error));
                         continue;
                     }
                 },
@@ -112,15 +109,15 @@ impl Reader {
                 (false, Some(position)) => Ask::From(position),
             };
             match self.ask(ask, &mut on).await {
-                End::Answered { keep_alive } => {
-                    line = keep_alive.then_some(on);
+                AnswerEnd::Answered { keep_alive } => {
+                    connection = keep_alive.then_some(on);
                     if ask == Ask::Size {
                         // What comes next is what it is here for.
                         next_ns = monotonic_ns();
                     }
                 }
-                End::Failed(class) => engine.error(class),
-                End::Over => break,
+                AnswerEnd::Failed(class) => engine.error(class),
+                AnswerEnd::Over => break,
             }
         }
     }
@@ -133,7 +130,7 @@ impl Reader {
     }
 
     /// Waits until it is time to ask; `false` when there is nothing left to ask for.
-    async fn wait(&mut self, next_ns: u64, line: &mut Option<Line>) -> bool {
+    async fn wait(&mut self, next_ns: u64, connection: &mut Option<ServerConnection>) -> bool {
         let engine = Rc::clone(&self.engine);
         let waits = next_ns > monotonic_ns();
         if waits {
@@ -143,10 +140,10 @@ impl Reader {
                     return Poll::Ready(());
                 }
                 // A server may close what it takes for idle.
-                if let Some(on) = line
+                if let Some(on) = connection
                     && on.receiver.poll_next(cx).is_ready()
                 {
-                    *line = None;
+                    *connection = None;
                 }
                 until.as_mut().poll(cx)
             });
@@ -170,7 +167,7 @@ impl Reader {
     }
 
     /// Sends a request and takes its answer.
-    async fn ask(&mut self, ask: Ask, line: &mut Line) -> End {
+    async fn ask(&mut self, ask: Ask, connection: &mut ServerConnection) -> AnswerEnd {
         let engine = Rc::clone(&self.engine);
         self.timer.reset(engine.plan.timeout_ms);
         if ask == Ask::All {
@@ -184,29 +181,33 @@ impl Reader {
             Ask::All => bytes.extend_from_slice(head),
         }
         engine.record.borrow_mut().tally.requests += 1;
-        match engine.until_over(line.stream.send_all(bytes)).await {
-            None => return End::Over,
+        match engine.until_over(connection.stream.send_all(bytes)).await {
+            None => return AnswerEnd::Over,
             Some(Ok(())) => {}
-            Some(Err(_)) => return End::Failed(ErrorClass::Reset),
+            Some(Err(_)) => return AnswerEnd::Failed(ErrorClass::Reset),
         }
-        match self.answer(ask, line).await {
+        match self.answer(ask, connection).await {
             Ok(end) => end,
-            Err(class) => End::Failed(class),
+            Err(class) => AnswerEnd::Failed(class),
         }
     }
 
-    async fn answer(&mut self, ask: Ask, line: &mut Line) -> Result<End, ErrorClass> {
+    async fn answer(
+        &mut self,
+        ask: Ask,
+        connection: &mut ServerConnection,
+    ) -> Result<AnswerEnd, ErrorClass> {
         let mut body = None;
         loop {
             // What grows has no end to wait for.
             let timed = ask != Ask::All || body.is_none();
-            let buf = match self.receive(line, timed).await {
-                None => return Ok(End::Over),
+            let buf = match self.receive(connection, timed).await {
+                None => return Ok(AnswerEnd::Over),
                 Some(Ok(Some(buf))) => buf,
                 Some(Ok(None)) => {
-                    return match line.reader.end() {
+                    return match connection.reader.end() {
                         Some(answer) => self.ended(ask, body, answer),
-                        None if line.reader.is_within() => Err(ErrorClass::Truncated),
+                        None if connection.reader.is_within() => Err(ErrorClass::Truncated),
                         None => Err(ErrorClass::Closed),
                     };
                 }
@@ -215,23 +216,23 @@ impl Reader {
                 }
                 Some(Err(_)) => return Err(ErrorClass::Reset),
             };
-            if let Some(answer) = self.take(ask, line, &buf, &mut body)? {
+            if let Some(answer) = self.take(ask, connection, &buf, &mut body)? {
                 return self.ended(ask, body, answer);
             }
         }
     }
 
-    /// The next bytes; `None` when the load is over or an answer that grows has nothing more to tell.
+    /// The next bytes; `None` when the load is over or an answer that grows has no more bytes.
     async fn receive(
         &mut self,
-        line: &mut Line,
+        connection: &mut ServerConnection,
         timed: bool,
     ) -> Option<io::Result<Option<ReceiveBuf>>> {
         poll_fn(|cx| {
             if self.engine.is_over() || !timed && self.is_done() {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(received) = line.receiver.poll_next(cx) {
+            if let Poll::Ready(received) = connection.receiver.poll_next(cx) {
                 return Poll::Ready(Some(received));
             }
             match timed && self.timer.poll_elapsed(cx).is_ready() {
@@ -246,19 +247,19 @@ impl Reader {
     fn take(
         &mut self,
         ask: Ask,
-        line: &mut Line,
+        connection: &mut ServerConnection,
         bytes: &[u8],
         body: &mut Option<Body>,
     ) -> Result<Option<Answer>, ErrorClass> {
         let now_ns = monotonic_ns();
         let engine = Rc::clone(&self.engine);
         engine.record.borrow_mut().tally.bytes += bytes.len() as u64;
-        let bad = |_| ErrorClass::BadResponse;
-        let head_bytes = line.reader.begin(bytes, false).map_err(bad)?;
-        let known = match (*body, line.reader.status()) {
+        let bad = ErrorClass::of_response;
+        let head_bytes = connection.reader.begin(bytes, false).map_err(bad)?;
+        let known = match (*body, connection.reader.status()) {
             (Some(known), _) => known,
             (None, Some(status)) => {
-                let known = self.judge(ask, status, line.reader.last_head())?;
+                let known = self.judge(ask, status, connection.reader.last_head())?;
                 *body = Some(known);
                 known
             }
@@ -269,7 +270,7 @@ impl Reader {
         let object = engine.object();
         let rest = &bytes[head_bytes..];
         let (viewer, position) = (&mut self.viewer, &mut self.position);
-        let step = line.reader.read(rest, false, |data| {
+        let step = connection.reader.read(rest, false, |data| {
             if matches!(known, Body::Object { .. }) {
                 viewer.take(data, now_ns, &object, record);
                 if let Some(position) = position {
@@ -315,29 +316,29 @@ impl Reader {
                 Ok(Body::Other)
             }
             (Ask::All, 200) => Ok(Body::Object { bytes: None }),
-            (_, 400..500) => Ok(Body::Refusal(ErrorClass::Status4xx)),
-            (_, 500..) => Ok(Body::Refusal(ErrorClass::Status5xx)),
+            (_, 400..500) => Ok(Body::CommandError(ErrorClass::Status4xx)),
+            (_, 500..) => Ok(Body::CommandError(ErrorClass::Status5xx)),
             _ => Err(ErrorClass::BadResponse),
         }
     }
 
     /// An answer has ended as it should.
-    fn ended(&self, ask: Ask, body: Option<Body>, answer: Answer) -> Result<End, ErrorClass> {
+    fn ended(&self, ask: Ask, body: Option<Body>, answer: Answer) -> Result<AnswerEnd, ErrorClass> {
         match body {
-            Some(Body::Refusal(class)) => self.engine.error(class),
+            Some(Body::CommandError(class)) => self.engine.error(class),
             Some(Body::Object { bytes: Some(bytes) }) if bytes != answer.body_bytes => {
                 return Err(ErrorClass::BadRange);
             }
             // The object is not at its end.
             Some(Body::Object { .. }) if ask == Ask::All => {
                 return match self.engine.shared.is_ending() {
-                    true => Ok(End::Over),
+                    true => Ok(AnswerEnd::Over),
                     false => Err(ErrorClass::Closed),
                 };
             }
             _ => {}
         }
-        Ok(End::Answered {
+        Ok(AnswerEnd::Answered {
             keep_alive: answer.keep_alive,
         })
     }
@@ -364,5 +365,5 @@ enum Body {
     /// Nothing to look at.
     Other,
     /// Neither; the answer is an error.
-    Refusal(ErrorClass),
+    CommandError(ErrorClass),
 }

@@ -1,4 +1,4 @@
-//! What a shard has seen of live readers since it last told.
+//! What a shard records of live readers between two reports.
 
 use hdrhistogram::Histogram;
 
@@ -24,7 +24,7 @@ pub(super) struct Tally {
     /// Bytes received, heads and all.
     pub bytes: u64,
     pub requests: u64,
-    /// Answers that said that there is nothing new.
+    /// Answers without new bytes (416).
     pub nothing_new: u64,
     /// Connections made, and those of them by readers that had one before.
     pub connects: u64,
@@ -41,8 +41,8 @@ impl Tally {
 
     /// All that went wrong and is known before the end.
     pub fn wrong(&self) -> u64 {
-        let of_marks = self.gap + self.repeated + self.damaged + self.foreign;
-        of_marks + self.errors.iter().sum::<u64>()
+        let of_tags = self.gap + self.repeated + self.damaged + self.foreign;
+        of_tags + self.errors.iter().sum::<u64>()
     }
 
     fn add(&mut self, other: &Self) {
@@ -79,8 +79,8 @@ pub(super) struct Record {
     pub lag: Histogram<u64>,
 }
 
-impl Record {
-    pub fn new() -> Self {
+impl Recorded for Record {
+    fn new() -> Self {
         Self {
             tally: Tally::default(),
             due: histogram(),
@@ -90,9 +90,7 @@ impl Record {
             lag: histogram(),
         }
     }
-}
 
-impl Recorded for Record {
     fn add(&mut self, other: &Self) {
         self.tally.add(&other.tally);
         self.due += &other.due;
@@ -101,4 +99,15 @@ impl Recorded for Record {
         self.connect += &other.connect;
         self.lag += &other.lag;
     }
+}
+
+/// What a shard states at its end.
+pub(super) struct ShardEnd {
+    pub start_ns: u64,
+    /// When it read the last piece.
+    pub last_ns: u64,
+    /// Share of the time that its thread worked.
+    pub busy: f64,
+    pub unread: u64,
+    pub without_piece: u64,
 }

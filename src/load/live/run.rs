@@ -3,68 +3,34 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::super::arrivals::Share;
 use super::super::error::LoadError;
-use super::super::intervals::{Intervals, Merged, Recorded};
+use super::super::intervals::{Merged, Recorded};
+use super::super::kind::{self, Collected, Kind, Load};
 use super::super::plan::allow_connections;
 use super::super::request::{Prepared, RequestSpec};
-use super::super::shards::{Interval, Reporter, Shards, Stop, Tell, ended_before};
-use super::super::summary::Times;
+use super::super::shards::{EventSender, Finished, Reporter, Shards, StopHandle, ended, watch};
+use super::super::table::{grouped, per_second, timed};
+use super::super::times::Times;
 use super::engine::{Engine, Shared};
 use super::plan::LivePlan;
 use super::reader;
-use super::record::Record;
+use super::record::{Record, ShardEnd};
 use super::summary::{LiveSecond, LiveSummary};
 use super::writer::{Writer, Written};
-use crate::limits;
-use crate::runtime::sleep;
-use crate::sys::time::monotonic_ns;
-
-/// How a load of live readers is doing, told every second.
-pub struct LiveProgress<'a> {
-    /// The last second.
-    pub second: LiveSecond,
-    pub length_s: f64,
-    /// From when pieces were due to when readers had them, in nanoseconds.
-    pub due: &'a Histogram<u64>,
-    /// From when they were written.
-    pub written: &'a Histogram<u64>,
-    /// What went wrong so far, but for stalls; what is left unread is known at the end.
-    pub errors: u64,
-}
-
-/// What a shard tells at its end.
-pub(super) struct ShardEnd {
-    pub start_ns: u64,
-    /// When it read the last piece.
-    pub last_ns: u64,
-    /// Share of the time that its thread worked.
-    pub busy: f64,
-    pub unread: u64,
-    pub without_piece: u64,
-}
-
-/// A load of live readers at work.
-pub struct LiveLoad {
-    plan: Arc<LivePlan>,
-    shards: Shards<Record, ShardEnd>,
-    writer: JoinHandle<Result<Written, LoadError>>,
-}
 
 /// Starts a load of live readers. The processes `server_pids`, with their children, have their CPU
 /// time measured.
 ///
 /// # Errors
 /// When the host does not allow it, or there is nothing to write to. That the server can't be
-/// reached shows in [`LiveLoad::finish`].
-pub fn start(plan: LivePlan, server_pids: Vec<u32>) -> Result<LiveLoad, LoadError> {
-    allow_connections(plan.readers)?;
+/// reached shows in [`Load::finish`].
+pub fn start(plan: LivePlan, server_pids: Vec<u32>) -> Result<Load<LiveSummary>, LoadError> {
+    allow_connections(plan.readers, &plan.read.addresses)?;
     let spec = RequestSpec {
         headers: plan.headers.clone(),
         ..RequestSpec::default()
@@ -77,15 +43,16 @@ pub fn start(plan: LivePlan, server_pids: Vec<u32>) -> Result<LiveLoad, LoadErro
     let shared = Arc::new(Shared::new());
     let (for_shards, known) = (Arc::clone(&plan), Arc::clone(&shared));
     let (threads, cpus) = (plan.threads, plan.cpus.as_deref());
-    let shards = Shards::start(threads, cpus, server_pids, move |shard, tell, told| {
-        let share = Share {
-            index: shard.index(),
-            of: shard.count(),
-        };
-        let (plan, shared) = (Arc::clone(&for_shards), Arc::clone(&known));
-        let engine = Engine::new(shard, plan, shared, share, request.clone());
-        async move { drive(engine, &tell, &told).await }
-    })?;
+    let shards = Shards::start(
+        threads,
+        cpus,
+        server_pids,
+        move |shard, share, events, stop| {
+            let (plan, shared) = (Arc::clone(&for_shards), Arc::clone(&known));
+            let engine = Engine::new(shard, plan, shared, share, request.clone());
+            async move { drive(engine, &events, &stop).await }
+        },
+    )?;
     let writer = Writer::open(Arc::clone(&plan), shared, shards.stop.clone());
     let spawned = writer.and_then(|writer| {
         let thread = thread::Builder::new().name("live writer".to_owned());
@@ -97,13 +64,13 @@ pub fn start(plan: LivePlan, server_pids: Vec<u32>) -> Result<LiveLoad, LoadErro
             })
     });
     match spawned {
-        Ok(writer) => Ok(LiveLoad {
-            plan,
-            shards,
-            writer,
-        }),
+        Ok(writer) => {
+            let stop = shards.stop.clone();
+            let kind = LiveReaders { plan, writer, stop };
+            Ok(kind::load(kind, shards))
+        }
         Err(error) => {
-            shards.stop.now();
+            shards.stop.immediately();
             // Why there is no writer says more than how the shards ended.
             let _ = shards.finish(|_| {});
             Err(error)
@@ -111,70 +78,23 @@ pub fn start(plan: LivePlan, server_pids: Vec<u32>) -> Result<LiveLoad, LoadErro
     }
 }
 
-impl LiveLoad {
-    /// Ends it before its time.
-    pub fn stopper(&self) -> Stop {
-        self.shards.stop.clone()
-    }
-
-    /// Waits for the end; tells `each` second how it is doing.
-    ///
-    /// # Errors
-    /// When the server could not be reached, the file not be written to, or a shard failed.
-    pub fn finish(self, mut each: impl FnMut(&LiveProgress<'_>)) -> Result<LiveSummary, LoadError> {
-        let mut all = Gathered::new(self.plan.threads);
-        let stop = self.shards.stop.clone();
-        let finished = self.shards.finish(|interval| all.add(interval, &mut each));
-        if finished.is_err() {
-            stop.now();
-        }
-        // A thread that panicked has said so itself.
-        let written = self.writer.join().unwrap_or_else(|_| {
-            Err(LoadError::Io {
-                what: "writing",
-                error: io::Error::other("the writer's thread panicked"),
-            })
-        })?;
-        let finished = finished?;
-        while let Some(merged) = all.intervals.rest() {
-            all.take(&merged, &mut each);
-        }
-        Ok(LiveSummary::of(
-            &self.plan,
-            (&all.total, &written),
-            all.timeline,
-            &finished,
-        ))
-    }
+/// Loads of live readers, as a kind.
+struct LiveReaders {
+    plan: Arc<LivePlan>,
+    writer: JoinHandle<Result<Written, LoadError>>,
+    stop: StopHandle,
 }
 
-/// Adds up the intervals of all shards.
-struct Gathered {
-    intervals: Intervals<Record>,
-    total: Record,
-    timeline: Vec<LiveSecond>,
-}
+impl Kind for LiveReaders {
+    type Record = Record;
+    type End = ShardEnd;
+    type Second = LiveSecond;
+    type Summary = LiveSummary;
 
-impl Gathered {
-    fn new(threads: usize) -> Self {
-        Self {
-            intervals: Intervals::of(threads),
-            total: Record::new(),
-            timeline: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, interval: Interval<Record>, each: &mut impl FnMut(&LiveProgress<'_>)) {
-        if let Some(merged) = self.intervals.add(interval) {
-            self.take(&merged, each);
-        }
-    }
-
-    fn take(&mut self, merged: &Merged<Record>, each: &mut impl FnMut(&LiveProgress<'_>)) {
+    fn second(&self, merged: &Merged<Record>) -> LiveSecond {
         let record = &merged.record;
-        self.total.add(record);
         let times = Times::of(&record.due);
-        let second = LiveSecond {
+        LiveSecond {
             at_s: merged.at_s,
             pieces_per_s: merged.per_s(record.tally.pieces),
             bytes_per_s: merged.per_s(record.tally.bytes),
@@ -183,56 +103,82 @@ impl Gathered {
             behind_p50_us: times.p50,
             behind_p99_us: times.p99,
             behind_max_us: times.max,
-        };
-        self.timeline.push(second);
-        each(&LiveProgress {
-            second,
-            length_s: merged.length_s,
-            due: &record.due,
-            written: &record.written,
-            errors: self.total.tally.wrong(),
-        });
+        }
+    }
+
+    fn figures(second: &LiveSecond, total: &Record) -> String {
+        format!(
+            "{:>10} pieces  {:>8.1} Mbit/s  behind P99 {:>8}  stalls {}  errors {}",
+            per_second(second.pieces_per_s),
+            second.bytes_per_s * 8.0 / 1e6,
+            timed(second.behind_p99_us),
+            grouped(second.stalls),
+            grouped(total.tally.wrong())
+        )
+    }
+
+    fn histograms(record: &Record) -> [(&'static str, &Histogram<u64>); 2] {
+        [("due", &record.due), ("written", &record.written)]
+    }
+
+    fn summary(
+        self,
+        collected: Collected<Self>,
+        finished: Result<Finished<ShardEnd>, LoadError>,
+    ) -> Result<LiveSummary, LoadError> {
+        if finished.is_err() {
+            self.stop.immediately();
+        }
+        // A thread that panicked has printed why itself.
+        let written = self.writer.join().unwrap_or_else(|_| {
+            Err(LoadError::Io {
+                what: "writing",
+                error: io::Error::other("the writer's thread panicked"),
+            })
+        })?;
+        let Collected { total, timeline } = collected;
+        let recorded = (&total, &written);
+        Ok(LiveSummary::of(&self.plan, recorded, timeline, &finished?))
     }
 }
 
 /// A shard's part from its first connection to its last.
 async fn drive(
     engine: Rc<Engine>,
-    tell: &Tell<Record, ShardEnd>,
-    told: &Stop,
+    events: &EventSender<Record, ShardEnd>,
+    stop: &StopHandle,
 ) -> Result<ShardEnd, LoadError> {
     // Whether there is a server is known before anything is written.
-    drop(engine.connect().await?);
-    // That connection is none of the readers'.
+    drop(engine.connect().await);
+    engine.connector.require_one(1)?;
+    // That connection does not count: it is not a reader's.
     engine.record.replace(Record::new());
-    if all_shards_ready(&engine, told).await {
+    // Nothing is written before every shard has reached the server, nor read before the writer has
+    // what to write to.
+    engine.shared.is_ready(&engine.plan);
+    if let Some(start_ns) = engine.shared.start.wait(stop).await {
+        engine.begin(start_ns);
         let Share { index, of } = engine.share;
         for number in (index..engine.plan.readers).step_by(of) {
-            engine.begins();
+            engine.clients.begins();
             let task = reader::run(Rc::clone(&engine), number);
             engine.shard.spawn_detached(task);
         }
     }
-    let mut reporter = Reporter::new(&*engine, tell);
-    let mut grace_ends_ns = u64::MAX;
-    loop {
-        let look_ns = monotonic_ns() + limits::LOAD_LOOK_MS * 1_000_000;
-        let until_ns = look_ns.min(reporter.next_ns).min(grace_ends_ns);
-        let all_ended = ended_before(&*engine, until_ns).await;
-        let now_ns = monotonic_ns();
-        reporter.look(now_ns);
-        if all_ended || told.is_told_now() || now_ns >= grace_ends_ns {
-            break;
-        }
-        if engine.shared.is_ending() && grace_ends_ns == u64::MAX {
-            grace_ends_ns = now_ns + engine.plan.grace_ms * 1_000_000;
-            // Who has all need not wait any longer.
+    let mut reporter = Reporter::new(&*engine, events);
+    let mut grace_ends_ns = None;
+    watch(&*engine, &mut reporter, stop, |now_ns| {
+        if engine.shared.is_ending() && grace_ends_ns.is_none() {
+            grace_ends_ns = Some(now_ns + engine.plan.grace_ms * 1_000_000);
+            // A reader that has every piece ends now.
             engine.shard.wake_all();
         }
-    }
+        let ends_ns = grace_ends_ns.unwrap_or(u64::MAX);
+        Ok((now_ns < ends_ns).then_some(ends_ns))
+    })
+    .await?;
     engine.end();
-    let patience_ns = limits::LOAD_GRACE_MS * 1_000_000;
-    ended_before(&*engine, monotonic_ns() + patience_ns).await;
+    ended(&*engine).await;
     Ok(ShardEnd {
         start_ns: engine.start_ns(),
         last_ns: engine.last_ns.get(),
@@ -240,22 +186,4 @@ async fn drive(
         unread: engine.unread.get(),
         without_piece: engine.without_piece.get(),
     })
-}
-
-/// Nothing is written before every shard has reached the server, nor read before the writer has what
-/// to write to. `false`: it was stopped before.
-async fn all_shards_ready(engine: &Engine, told: &Stop) -> bool {
-    let shared = &engine.shared;
-    shared.is_ready(&engine.plan);
-    loop {
-        let start_ns = shared.start_ns.load(Ordering::Acquire);
-        if start_ns > 0 {
-            engine.begin(start_ns);
-            return true;
-        }
-        if told.is_told() {
-            return false;
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
 }

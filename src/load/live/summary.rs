@@ -1,17 +1,17 @@
-//! The one form of the results of a load of live readers, from which all output is made.
+//! The results of a load of live readers, from which table, page and JSON are made.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::error::ErrorClass;
-use super::super::host;
+use super::super::host::{self, Host};
 use super::super::shards::Finished;
-use super::super::summary::{Host, Times};
+use super::super::summary::Second;
+use super::super::times::{Times, percentiles};
 use super::super::verdict::{self, Verdict};
 use super::plan::{LivePlan, WriteTo};
-use super::record::Record;
-use super::run::ShardEnd;
+use super::record::{Record, ShardEnd};
 use super::writer::Written;
 
 /// What a load of live readers has found. Its JSON is what `--json` writes.
@@ -59,7 +59,7 @@ pub struct LiveSummary {
     pub bytes: u64,
     pub bytes_per_s: f64,
     pub requests: u64,
-    /// Answers that said that there is nothing new.
+    /// Answers without new bytes (416).
     pub nothing_new: u64,
     /// Readers that asked for something…
     pub readers_joined: u64,
@@ -105,6 +105,9 @@ pub struct LiveSummary {
     pub notes: Vec<String>,
     pub host: Host,
     pub timeline: Vec<LiveSecond>,
+    /// Percentile, time behind from due and from written, in microseconds.
+    #[serde(default)]
+    pub percentiles: Vec<(f64, f64, f64)>,
 }
 
 /// A second of a load of live readers, or what was left of one.
@@ -220,10 +223,25 @@ impl LiveSummary {
             interrupted: finished.stopped,
             host: host::facts(),
             timeline,
+            percentiles: percentiles(&total.due, &total.written),
             ..Self::default()
         };
         summary.judge();
         summary
+    }
+
+    /// The seconds with the pieces that were read in them, in the form of a load of requests.
+    pub(in crate::load) fn pieces_by_second(&self) -> Vec<Second> {
+        let second = |second: &LiveSecond| Second {
+            at_s: second.at_s,
+            rate_per_s: second.pieces_per_s,
+            errors: second.errors + second.stalls,
+            response_p50_us: second.behind_p50_us,
+            response_p99_us: second.behind_p99_us,
+            response_max_us: second.behind_max_us,
+            ..Second::default()
+        };
+        self.timeline.iter().map(second).collect()
     }
 
     /// Whether something went wrong.
@@ -236,7 +254,7 @@ impl LiveSummary {
     fn judge(&mut self) {
         let (writer, reader) = (self.writer_lag_us, self.reader_lag_us);
         let asked = self.asked_write_rate_per_s;
-        let judged = verdict::Judged {
+        let judged = verdict::VerdictInput {
             busy: self.client_busy,
             lag: Some(if writer.p99 > reader.p99 {
                 writer

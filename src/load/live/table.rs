@@ -1,10 +1,10 @@
-//! A summary of live readers as a person reads it on a terminal.
+//! A summary of live readers as a table for a terminal.
 
 use std::fmt::{self, Write};
 
-use super::super::summary::Times;
-use super::super::table::{columns, counted, grouped, line, nonzero, sized, timed};
-use super::super::verdict::Verdict;
+use super::super::table::{
+    columns, counted, end, grouped, line, nonzero, per_second, short, sized, timed,
+};
 use super::summary::LiveSummary;
 
 impl fmt::Display for LiveSummary {
@@ -24,35 +24,33 @@ impl fmt::Display for LiveSummary {
             _ => nonzero(&mut self.errors.iter()),
         };
         line(f, "errors", &errors)?;
-        for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
-        }
-        if self.verdict != Verdict::Good {
-            writeln!(f, "  {}", self.verdict)?;
-        }
-        Ok(())
+        end(f, &self.notes, self.verdict, true)
     }
 }
 
 impl LiveSummary {
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} <- {}", self.url, self.written_to)?;
-        write!(f, "  {}, ", counted(self.readers as u64, "reader"))?;
-        match self.poll_s {
-            Some(poll_s) => write!(f, "asking every {}", timed(poll_s * 1e6))?,
-            None => f.write_str("following")?,
-        }
-        write!(
-            f,
-            ", pieces of {} every {}, {}",
+        writeln!(f, "  {}\n", self.set_up())
+    }
+
+    /// How it was loaded.
+    pub(in crate::load) fn set_up(&self) -> String {
+        let asking = match self.poll_s {
+            Some(poll_s) => format!("asking every {}", timed(poll_s * 1e6)),
+            None => "following".to_owned(),
+        };
+        let mut text = format!(
+            "{}, {asking}, pieces of {} every {}, {}",
+            counted(self.readers as u64, "reader"),
             sized(self.piece_bytes as f64),
             timed(self.interval_s * 1e6),
             counted(self.threads as u64, "thread"),
-        )?;
+        );
         if self.interrupted {
-            write!(f, ", stopped early")?;
+            text += ", stopped early";
         }
-        writeln!(f, "\n")
+        text
     }
 
     fn rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,9 +63,9 @@ impl LiveSummary {
         );
         line(f, "written", &text)?;
         let text = format!(
-            "{}, {}/s; {}, {}/s",
+            "{}, {}; {}, {}/s",
             counted(self.pieces, "piece"),
-            grouped(self.piece_rate_per_s.round() as u64),
+            per_second(self.piece_rate_per_s),
             sized(self.bytes as f64),
             sized(self.bytes_per_s),
         );
@@ -81,20 +79,11 @@ impl LiveSummary {
     }
 
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut short = |name: &str, times: &Times| {
-            let text = format!(
-                "P50 {}, P99 {}, max {}",
-                timed(times.p50),
-                timed(times.p99),
-                timed(times.max)
-            );
-            line(f, name, &text)
-        };
-        short("start-up", &self.startup_us)?;
-        short("writing", &self.write_us)?;
-        short("writer's lag", &self.writer_lag_us)?;
+        line(f, "start-up", &short(&self.startup_us))?;
+        line(f, "writing", &short(&self.write_us))?;
+        line(f, "writer's lag", &short(&self.writer_lag_us))?;
         if self.reader_lag_us.count > 0 {
-            short("readers' lag", &self.reader_lag_us)?;
+            line(f, "readers' lag", &short(&self.reader_lag_us))?;
         }
         let text = match self.stalls {
             0 => format!("0 of more than {}", timed(self.stall_s * 1e6)),
@@ -117,14 +106,14 @@ impl LiveSummary {
         );
         line(f, "connections", &text)?;
         let mut cpu = format!(
-            "client {:.2} us a piece, {:.0} us a reader and second",
+            "client {:.2} µs a piece, {:.0} µs a reader and second",
             self.client_cpu_us_per_piece, self.client_cpu_us_per_reader_s
         );
         if let Some((piece, second)) = self
             .server_cpu_us_per_piece
             .zip(self.server_cpu_us_per_reader_s)
         {
-            let _ = write!(cpu, "; server {piece:.2} us and {second:.0} us");
+            let _ = write!(cpu, "; server {piece:.2} µs and {second:.0} µs");
         }
         let _ = write!(
             cpu,

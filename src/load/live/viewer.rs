@@ -1,6 +1,6 @@
-//! What one reader has seen of the object: its pieces, in their order, and when.
+//! What one reader has read of the object: which pieces, in which order, and when.
 
-use super::super::mark::{Found, Mark, Scanner};
+use super::super::message_tag::{Found, MessageTag, Scanner};
 use super::record::Record;
 
 /// What is known of the object that grows.
@@ -21,9 +21,9 @@ impl Object {
         self.start_ns + sequence * self.interval_ns
     }
 
-    /// The mark of a piece.
-    pub fn mark(&self, sequence: u64, sent_ns: u64) -> Mark {
-        Mark {
+    /// The tag of a piece.
+    pub fn tag(&self, sequence: u64, sent_ns: u64) -> MessageTag {
+        MessageTag {
             run: self.run,
             room: 0,
             publisher: 0,
@@ -34,15 +34,15 @@ impl Object {
         }
     }
 
-    /// Whether a mark of this run says what its piece was written with.
-    fn wrote(&self, mark: &Mark, now_ns: u64) -> bool {
-        mark.sequence < self.issued
-            && (mark.due_ns..=now_ns).contains(&mark.sent_ns)
-            && *mark == self.mark(mark.sequence, mark.sent_ns)
+    /// Whether a tag of this run says what its piece was written with.
+    fn wrote(&self, tag: &MessageTag, now_ns: u64) -> bool {
+        tag.sequence < self.issued
+            && (tag.due_ns..=now_ns).contains(&tag.sent_ns)
+            && *tag == self.tag(tag.sequence, tag.sent_ns)
     }
 }
 
-/// What one reader knows. Of what it reads it keeps the beginning of one mark's head at the most.
+/// What one reader knows. Of what it reads it keeps the beginning of one tag's head at the most.
 pub(super) struct Viewer {
     scanner: Scanner,
     seen: Seen,
@@ -50,7 +50,7 @@ pub(super) struct Viewer {
 
 struct Seen {
     /// The piece that comes.
-    open: Option<Mark>,
+    open: Option<MessageTag>,
     /// The one after it; `None`: any may be the first.
     next: Option<u64>,
     /// An answer has begun that may begin before what is known.
@@ -82,10 +82,10 @@ impl Viewer {
     pub fn take(&mut self, bytes: &[u8], now_ns: u64, object: &Object, record: &mut Record) {
         let Self { scanner, seen } = self;
         scanner.scan(bytes, |found| match found {
-            Found::Mark(mark) => {
+            Found::Tag(tag) => {
                 // Whatever was before has ended well.
                 seen.whole(now_ns, object, record);
-                seen.head(mark, now_ns, object, record);
+                seen.head(tag, now_ns, object, record);
             }
             Found::Damaged => {
                 seen.open = None;
@@ -102,8 +102,8 @@ impl Viewer {
         self.scanner = Scanner::default();
         self.seen.again = true;
         // A piece that was cut off by the end of its answer is still to come.
-        if let Some(mark) = self.seen.open.take() {
-            self.seen.next = Some(mark.sequence);
+        if let Some(tag) = self.seen.open.take() {
+            self.seen.next = Some(tag.sequence);
         }
     }
 
@@ -120,7 +120,7 @@ impl Viewer {
     /// Pieces that it has not read; notes that it still waits for them.
     pub fn unread(&self, now_ns: u64, object: &Object, record: &mut Record) -> u64 {
         let seen = &self.seen;
-        let open = seen.open.map(|mark| mark.sequence);
+        let open = seen.open.map(|tag| tag.sequence);
         let unread_from = open.or(seen.next).unwrap_or(object.issued);
         let unread = object.issued.saturating_sub(unread_from);
         if unread > 0 {
@@ -131,44 +131,44 @@ impl Viewer {
 }
 
 impl Seen {
-    fn head(&mut self, mark: Mark, now_ns: u64, object: &Object, record: &mut Record) {
+    fn head(&mut self, tag: MessageTag, now_ns: u64, object: &Object, record: &mut Record) {
         let tally = &mut record.tally;
-        if mark.run != object.run {
+        if tag.run != object.run {
             tally.foreign += 1;
             return;
         }
-        if !object.wrote(&mark, now_ns) {
+        if !object.wrote(&tag, now_ns) {
             tally.damaged += 1;
             return;
         }
-        let next = self.next.unwrap_or(mark.sequence);
-        if mark.sequence < next {
+        let next = self.next.unwrap_or(tag.sequence);
+        if tag.sequence < next {
             tally.repeated += u64::from(!self.again);
             return;
         }
-        tally.gap += mark.sequence - next;
+        tally.gap += tag.sequence - next;
         self.again = false;
-        self.next = Some(mark.sequence + 1);
-        self.open = Some(mark);
+        self.next = Some(tag.sequence + 1);
+        self.open = Some(tag);
     }
 
     /// The piece that was coming is here, if there is one.
     fn whole(&mut self, now_ns: u64, object: &Object, record: &mut Record) {
-        let Some(mark) = self.open.take() else {
+        let Some(tag) = self.open.take() else {
             return;
         };
         record.tally.pieces += 1;
-        self.waited(mark.sent_ns, now_ns, object, record);
+        self.waited(tag.sent_ns, now_ns, object, record);
         self.new_ns = now_ns;
         if !std::mem::replace(&mut self.started, true) {
             let took_ns = now_ns.saturating_sub(self.asked_ns);
             record.startup.saturating_record(took_ns);
         }
         // What was there before has the age of the object, not of its way.
-        if mark.sent_ns >= self.asked_ns {
-            let written_ns = now_ns.saturating_sub(mark.sent_ns);
+        if tag.sent_ns >= self.asked_ns {
+            let written_ns = now_ns.saturating_sub(tag.sent_ns);
             record.written.saturating_record(written_ns);
-            let due_ns = now_ns.saturating_sub(mark.due_ns);
+            let due_ns = now_ns.saturating_sub(tag.due_ns);
             record.due.saturating_record(due_ns);
         }
     }
@@ -185,6 +185,7 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::intervals::Recorded;
     use super::*;
 
     const OBJECT: Object = Object {
@@ -199,7 +200,7 @@ mod tests {
     fn piece(sequence: u64) -> Vec<u8> {
         let mut bytes = vec![0; OBJECT.piece_bytes];
         let sent_ns = OBJECT.due_ns(sequence) + 1;
-        OBJECT.mark(sequence, sent_ns).write(&mut bytes);
+        OBJECT.tag(sequence, sent_ns).write(&mut bytes);
         bytes
     }
 

@@ -1,8 +1,8 @@
-//! The writer of the object that is read along: a thread of its own, which no slow server holds up.
+//! The writer of the object: a thread of its own, so that slow readers and shards do not delay it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::super::address::BlockingStream;
 use super::super::error::{ErrorClass, LoadError};
 use super::super::preflight;
 use super::super::record::histogram;
 use super::super::request::{Prepared, RequestSpec};
 use super::super::rooms::Route;
-use super::super::shards::Stop;
+use super::super::shards::StopHandle;
 use super::engine::Shared;
 use super::plan::{LivePlan, WriteTo};
 use crate::http::h1::response::ResponseReader;
-use crate::limits;
+use crate::load::limits;
 use crate::sys::time::{monotonic_ns, set_timer_slack_ns};
 
 /// The last chunk (RFC 9112 section 7.1).
@@ -40,7 +41,7 @@ pub(super) struct Written {
 pub(super) struct Writer {
     plan: Arc<LivePlan>,
     shared: Arc<Shared>,
-    stop: Stop,
+    stop: StopHandle,
     sink: Sink,
     written: Written,
 }
@@ -48,7 +49,7 @@ pub(super) struct Writer {
 enum Sink {
     File(File),
     /// `None` after a failure.
-    Upload(Option<Upload>),
+    Upload(Option<Box<Upload>>),
 }
 
 impl Writer {
@@ -56,11 +57,15 @@ impl Writer {
     ///
     /// # Errors
     /// When there is nothing to write to.
-    pub fn open(plan: Arc<LivePlan>, shared: Arc<Shared>, stop: Stop) -> Result<Self, LoadError> {
+    pub fn open(
+        plan: Arc<LivePlan>,
+        shared: Arc<Shared>,
+        stop: StopHandle,
+    ) -> Result<Self, LoadError> {
         let sink = match &plan.write_to {
             WriteTo::File(path) => {
                 let options = &mut OpenOptions::new();
-                // Appended to, so that whoever else writes to it does no damage but between pieces.
+                // Opened to append, so that another writer can only insert between pieces.
                 let file = options.create(true).append(true).open(path);
                 let emptied = file.and_then(|file| file.set_len(0).map(|()| file));
                 Sink::File(emptied.map_err(|error| LoadError::Write {
@@ -69,7 +74,7 @@ impl Writer {
                 })?)
             }
             WriteTo::Upload { route, method } => {
-                Sink::Upload(Some(Upload::begin(&plan, route, method)?))
+                Sink::Upload(Some(Box::new(Upload::begin(&plan, route, method)?)))
             }
         };
         Ok(Self {
@@ -97,7 +102,7 @@ impl Writer {
         let result = self.write_all();
         self.shared.ending.store(true, Ordering::Release);
         if result.is_err() {
-            self.stop.now();
+            self.stop.immediately();
         }
         if let Sink::Upload(Some(upload)) = &mut self.sink
             && let Err(class) = upload.end(&self.stop, self.plan.timeout_ms)
@@ -109,8 +114,8 @@ impl Writer {
 
     fn write_all(&mut self) -> Result<(), LoadError> {
         self.shared.is_ready(&self.plan);
-        while self.shared.start_ns.load(Ordering::Acquire) == 0 {
-            if self.stop.is_told() {
+        while self.shared.start.start_ns().is_none() {
+            if self.stop.is_requested() {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(1));
@@ -125,11 +130,11 @@ impl Writer {
                 break;
             }
             let sent_ns = monotonic_ns();
-            // A file holds nobody up but by a slow disk, which is ours.
+            // A file delays the writer only when the disk of this host is slow.
             if waits || matches!(self.sink, Sink::File(_)) {
                 self.written.lag.saturating_record(sent_ns - due_ns);
             }
-            object.mark(sequence, sent_ns).write(&mut bytes);
+            object.tag(sequence, sent_ns).write(&mut bytes);
             self.shared.issued.store(sequence + 1, Ordering::Release);
             if let Err(class) = self.write(&bytes)? {
                 self.written.errors[class as usize] += 1;
@@ -141,14 +146,16 @@ impl Writer {
             self.written.pieces += 1;
             self.written.bytes += bytes.len() as u64;
         }
+        // A load lasts as long as was asked for, also when no other piece is due in that time.
+        self.sleep_until(end_ns);
         Ok(())
     }
 
     /// `false`: it is to stop.
     fn sleep_until(&self, at_ns: u64) -> bool {
-        let look_ns = limits::LOAD_LOOK_MS * 1_000_000;
+        let look_ns = limits::STOP_POLL_MS * 1_000_000;
         loop {
-            if self.stop.is_told() {
+            if self.stop.is_requested() {
                 return false;
             }
             let left_ns = at_ns.saturating_sub(monotonic_ns());
@@ -173,7 +180,7 @@ impl Writer {
             (Sink::Upload(slot), WriteTo::Upload { route, method }) => {
                 if slot.is_none() {
                     match Upload::begin(&self.plan, route, method) {
-                        Ok(upload) => *slot = Some(upload),
+                        Ok(upload) => *slot = Some(Box::new(upload)),
                         Err(LoadError::Connect { error, .. }) => {
                             return Ok(Err(ErrorClass::of_connect(&error)));
                         }
@@ -197,7 +204,7 @@ impl Writer {
 
 /// A request whose body is being sent.
 struct Upload {
-    stream: TcpStream,
+    stream: BlockingStream,
     reader: ResponseReader,
 }
 
@@ -212,7 +219,7 @@ impl Upload {
         let wait = Duration::from_millis(plan.timeout_ms);
         let mut stream = preflight::connect(&route.addresses, wait)?;
         stream.write_all(&head).map_err(io)?;
-        let look = Some(Duration::from_millis(limits::LOAD_LOOK_MS));
+        let look = Some(Duration::from_millis(limits::STOP_POLL_MS));
         stream.set_write_timeout(look).map_err(io)?;
         stream.set_read_timeout(look).map_err(io)?;
         Ok(Self {
@@ -222,7 +229,12 @@ impl Upload {
     }
 
     /// Sends a piece as a chunk.
-    fn write(&mut self, bytes: &[u8], stop: &Stop, timeout_ms: u64) -> Result<(), ErrorClass> {
+    fn write(
+        &mut self,
+        bytes: &[u8],
+        stop: &StopHandle,
+        timeout_ms: u64,
+    ) -> Result<(), ErrorClass> {
         self.early()?;
         let head = format!("{:x}\r\n", bytes.len());
         for part in [head.as_bytes(), bytes, b"\r\n"] {
@@ -231,17 +243,22 @@ impl Upload {
         Ok(())
     }
 
-    fn send(&mut self, mut bytes: &[u8], stop: &Stop, timeout_ms: u64) -> Result<(), ErrorClass> {
+    fn send(
+        &mut self,
+        mut bytes: &[u8],
+        stop: &StopHandle,
+        timeout_ms: u64,
+    ) -> Result<(), ErrorClass> {
         let until_ns = monotonic_ns() + timeout_ms * 1_000_000;
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if waits(&error) => {
-                    if monotonic_ns() >= until_ns || stop.is_told_now() {
+                    if monotonic_ns() >= until_ns || stop.is_immediate() {
                         return Err(ErrorClass::Timeout);
                     }
                 }
-                // Perhaps it has said why.
+                // The server may have answered before it closed.
                 Err(_) => {
                     self.early()?;
                     return Err(ErrorClass::Reset);
@@ -275,7 +292,7 @@ impl Upload {
                 Err(_) => return Err(ErrorClass::Reset),
             };
             let begun = self.reader.begin(&piece[..count], false);
-            begun.map_err(|_| ErrorClass::BadResponse)?;
+            begun.map_err(ErrorClass::of_response)?;
             if let Some(status) = self.reader.status() {
                 return Ok(Some(status));
             }
@@ -283,13 +300,13 @@ impl Upload {
     }
 
     /// Ends the body, and waits for what the server says to it.
-    fn end(&mut self, stop: &Stop, timeout_ms: u64) -> Result<(), ErrorClass> {
+    fn end(&mut self, stop: &StopHandle, timeout_ms: u64) -> Result<(), ErrorClass> {
         self.send(LAST_CHUNK, stop, timeout_ms)?;
         let until_ns = monotonic_ns() + timeout_ms * 1_000_000;
         let status = loop {
             match self.read()? {
                 Some(status) => break status,
-                None if monotonic_ns() >= until_ns || stop.is_told_now() => {
+                None if monotonic_ns() >= until_ns || stop.is_immediate() => {
                     return Err(ErrorClass::Timeout);
                 }
                 None => {}

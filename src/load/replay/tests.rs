@@ -4,8 +4,8 @@ use super::*;
 
 const AGENT: &str = "\"-\" \"curl/7.88.1\"";
 
-fn request(second: i64, request: &str) -> Line {
-    Line::Request {
+fn request(second: i64, request: &str) -> LogLine {
+    LogLine::Request {
         second,
         request: request.to_owned(),
     }
@@ -35,14 +35,14 @@ fn headwaters_own_forms_are_read() {
         let expected = request(86_401, r#"GET /a"b\x41?q"#);
         assert_eq!(parse(line.as_bytes()), expected, "{line}");
         let none = line.replace("GET", "POST");
-        assert_eq!(parse(none.as_bytes()), Line::Other, "{none}");
+        assert_eq!(parse(none.as_bytes()), LogLine::Other, "{none}");
         let bad = line.replace("1970-", "1970/");
-        assert_eq!(parse(bad.as_bytes()), Line::Malformed, "{bad}");
+        assert_eq!(parse(bad.as_bytes()), LogLine::Malformed, "{bad}");
     }
-    assert_eq!(parse(b"{}"), Line::Malformed);
-    assert_eq!(parse(b"time=\"a"), Line::Malformed);
+    assert_eq!(parse(b"{}"), LogLine::Malformed);
+    assert_eq!(parse(b"time=\"a"), LogLine::Malformed);
     let refused = br#"{"timestamp":"1970-01-02T00:00:01.999Z","error.type":"refused"}"#;
-    assert_eq!(parse(refused), Line::Other);
+    assert_eq!(parse(refused), LogLine::Other);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn what_was_escaped_is_sent_as_it_was() {
     assert_eq!(line(r#"/a\"b\\"#), request(0, r#"GET /a"b\"#));
     assert_eq!(line("http://h:1/p?q"), request(0, "GET /p?q"));
     for other in ["*", "http://h", r"\x", "h:443"] {
-        assert_eq!(line(other), Line::Other, "{other}");
+        assert_eq!(line(other), LogLine::Other, "{other}");
     }
 }
 
@@ -71,7 +71,7 @@ fn lines_without_a_request_to_replay() {
         "",
         "GET /a b HTTP/1.1",
     ] {
-        assert_eq!(line(other), Line::Other, "{other}");
+        assert_eq!(line(other), LogLine::Other, "{other}");
     }
     for malformed in [
         "",
@@ -82,7 +82,11 @@ fn lines_without_a_request_to_replay() {
         "- - - [01/Jan/1970:00:00:00 +0000] GET / HTTP/1.1",
         "- - - [01/Jan/1970:00:00:00 +0000] \"GET / HTTP/1.1",
     ] {
-        assert_eq!(parse(malformed.as_bytes()), Line::Malformed, "{malformed}");
+        assert_eq!(
+            parse(malformed.as_bytes()),
+            LogLine::Malformed,
+            "{malformed}"
+        );
     }
 }
 
@@ -126,7 +130,7 @@ fn a_second_is_shared_by_its_requests() {
 
 #[test]
 fn a_line_without_end_is_one_malformed_line() {
-    let long = "x".repeat(limits::LOAD_LOG_LINE_BYTES_MAX as usize + 5);
+    let long = "x".repeat(limits::LOG_LINE_BYTES_MAX as usize + 5);
     let text = format!("{long}\n- - - [01/Jan/1970:00:00:00 +0000] \"GET / HTTP/1.1\" 200 0");
     let log = Log::read(text.as_bytes()).unwrap();
     assert_eq!((log.len(), log.malformed), (1, 1));
@@ -151,7 +155,7 @@ proptest! {
         target in r#"[ -~]{0,20}(\\x[0-9A-F]{2})?[^"]{0,10}"#, year in 1970..2100i64,
     ) {
         let line = format!("- - - [28/Feb/{year}:23:59:60 -1200] \"GET /{target} HTTP/1.1\" 200 0");
-        if let Line::Request { request, .. } = parse(line.as_bytes()) {
+        if let LogLine::Request { request, .. } = parse(line.as_bytes()) {
             let path = request.strip_prefix("GET ").unwrap();
             prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path}");
         }

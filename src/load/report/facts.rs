@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::page::{Escaped, Table, time};
+use super::page::{Escaped, Table};
 use super::plots::POINTS;
-use super::received;
 use super::timeline::spans;
-use crate::limits;
-use crate::load::table::{Row, counted, grouped};
-use crate::load::{Host, Summary, Times};
+use crate::load::limits;
+use crate::load::table::{Row, counted, short, sized};
+use crate::load::{Host, Summary, Times, grouped, per_second, timed};
 
 /// The last second that an HTTP date can tell.
 const LATEST_UNIX_S: u64 = 253_402_300_799;
@@ -58,7 +57,7 @@ pub(super) fn distributions(head: &'static [&'static str], columns: &[&Times]) -
     ];
     let cell = |times: &Times, of: fn(&Times) -> f64| match times.count {
         0 => "–".to_owned(),
-        _ => time(of(times)),
+        _ => timed(of(times)),
     };
     let row = |(name, of): Row| {
         let cells = columns.iter().map(|times| cell(times, of));
@@ -80,7 +79,7 @@ pub(super) fn gap(summary: &Summary) -> Table<'static> {
     let row = |(name, of): Row| {
         let (response, service) = (of(response), of(service));
         let gap = (response - service).max(0.0);
-        vec![name.to_owned(), time(response), time(service), time(gap)]
+        vec![name.to_owned(), timed(response), timed(service), timed(gap)]
     };
     Table {
         class: "numbers",
@@ -91,12 +90,11 @@ pub(super) fn gap(summary: &Summary) -> Table<'static> {
 }
 
 pub(super) fn knee(summary: &Summary) -> Table<'static> {
-    let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
     let rows = summary.knee_steps.iter().map(|step| {
         vec![
-            rate(step.asked_rate_per_s),
-            rate(step.rate_per_s),
-            time(step.response_p99_us),
+            per_second(step.asked_rate_per_s),
+            per_second(step.rate_per_s),
+            timed(step.response_p99_us),
             if step.good { "good" } else { "too much" }.to_owned(),
         ]
     });
@@ -110,20 +108,20 @@ pub(super) fn knee(summary: &Summary) -> Table<'static> {
 
 pub(super) fn seconds(summary: &Summary) -> Table<'static> {
     let rate = |rate: f64| grouped(rate.round() as u64);
-    let spans = spans(&summary.timeline, limits::LOAD_REPORT_ROWS_MAX);
+    let spans = spans(&summary.timeline, limits::REPORT_ROWS_MAX);
     let rows = spans.iter().map(|span| {
         let mut row = vec![
             format!("{:.0} s", span.to_s),
             span.asked_rate_per_s.map_or_else(|| "–".to_owned(), rate),
             rate(span.rate_per_s),
             grouped(span.errors),
-            time(span.response_p50_us),
-            time(span.response_p99_us),
-            time(span.response_max_us),
+            timed(span.response_p50_us),
+            timed(span.response_p99_us),
+            timed(span.response_max_us),
         ];
         // In a closed loop it is the same.
         if summary.asked_rate_per_s.is_some() {
-            row.push(time(span.service_p99_us));
+            row.push(timed(span.service_p99_us));
         }
         row
     });
@@ -154,9 +152,9 @@ pub(super) fn by_url(summary: &Summary) -> Table<'static> {
             row.url.clone().unwrap_or_else(|| "all others".to_owned()),
             grouped(row.requests),
             grouped(row.errors),
-            time(row.response_p50_us),
-            time(row.response_p99_us),
-            time(row.response_max_us),
+            timed(row.response_p50_us),
+            timed(row.response_p99_us),
+            timed(row.response_max_us),
         ]
     });
     Table {
@@ -182,6 +180,12 @@ pub(super) fn list(caption: &'static str, rows: Vec<(&str, String)>) -> Table<'s
 
 pub(super) fn players(summary: &Summary) -> Table<'static> {
     list("Video players", summary.player_rows())
+}
+
+/// Bytes and their rate.
+fn received(summary: &Summary) -> String {
+    let per_s = summary.bytes as f64 / summary.seconds.max(1e-9);
+    format!("{}, {}/s", sized(summary.bytes as f64), sized(per_s))
 }
 
 pub(super) fn answers(summary: &Summary) -> Table<'static> {
@@ -230,32 +234,44 @@ pub(super) fn yes(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
-pub(super) fn generator(summary: &Summary) -> Table<'static> {
-    let mut rows = vec![
-        (
-            "client CPU",
-            format!("{} a request", time(summary.client_cpu_us_per_request)),
-        ),
-        (
-            "server CPU",
-            match summary.server_cpu_us_per_request {
-                Some(server) => format!("{} a request", time(server)),
-                None => "not measured (--pid)".to_owned(),
-            },
-        ),
+/// The CPU time of client and server for each `thing`, and how busy the client was.
+pub(super) fn cpu_rows(
+    client: String,
+    server: Option<String>,
+    thing: &str,
+    busy: f64,
+) -> Vec<(&'static str, String)> {
+    let server = match server {
+        Some(server) => format!("{server} a {thing}"),
+        None => "not measured (--pid)".to_owned(),
+    };
+    vec![
+        ("client CPU", format!("{client} a {thing}")),
+        ("server CPU", server),
         (
             "busiest thread",
-            format!("worked {:.0}% of the time", summary.client_busy * 100.0),
+            format!("worked {:.0}% of the time", busy * 100.0),
         ),
-    ];
-    if let Some(lag) = summary.generator_lag_us.filter(|lag| lag.count > 0) {
-        let text = format!(
-            "P50 {}, P99 {}, at most {}",
-            time(lag.p50),
-            time(lag.p99),
-            time(lag.max)
-        );
-        rows.push(("sent late", text));
+    ]
+}
+
+/// Adds times, if there are some.
+pub(super) fn push_times(
+    rows: &mut Vec<(&'static str, String)>,
+    name: &'static str,
+    times: &Times,
+) {
+    if times.count > 0 {
+        rows.push((name, short(times)));
+    }
+}
+
+pub(super) fn generator(summary: &Summary) -> Table<'static> {
+    let client = timed(summary.client_cpu_us_per_request);
+    let server = summary.server_cpu_us_per_request.map(timed);
+    let mut rows = cpu_rows(client, server, "request", summary.client_busy);
+    if let Some(lag) = &summary.generator_lag_us {
+        push_times(&mut rows, "sent late", lag);
     }
     rows.push(("connections", format!("{} made", grouped(summary.connects))));
     rows.push((
@@ -266,35 +282,36 @@ pub(super) fn generator(summary: &Summary) -> Table<'static> {
 }
 
 pub(super) fn run(summary: &Summary) -> Table<'static> {
-    list(
-        "What was run",
-        vec![
-            ("command", summary.command.clone()),
-            ("model", summary.model.clone()),
-            ("rate", rate(summary.rate.as_deref())),
-            ("seed", summary.seed.to_string()),
-            ("connections", grouped(summary.connections as u64)),
-            ("threads", summary.threads.to_string()),
-            ("pipeline", counted(summary.pipeline as u64, "request")),
-            (
-                "a connection per request",
-                yes(summary.connection_per_request),
-            ),
-            ("warm-up", format!("{} s", summary.warmup_s)),
-            ("time-out", format!("{} s", summary.timeout_s)),
-            ("stopped early", yes(summary.interrupted)),
-            ("started", when(summary.started_unix_s)),
-            ("headwater", summary.version.clone()),
-        ],
-    )
+    let mut rows = vec![
+        ("command", summary.command.clone()),
+        ("model", summary.model.clone()),
+    ];
+    if let Some(asked) = &summary.rate {
+        rows.push(("rate asked for", rate(asked)));
+    }
+    rows.extend([
+        ("seed", summary.seed.to_string()),
+        ("connections", grouped(summary.connections as u64)),
+        ("threads", summary.threads.to_string()),
+        ("pipeline", counted(summary.pipeline as u64, "request")),
+        (
+            "a connection per request",
+            yes(summary.connection_per_request),
+        ),
+        ("warm-up", format!("{} s", summary.warmup_s)),
+        ("time-out", format!("{} s", summary.timeout_s)),
+        ("stopped early", yes(summary.interrupted)),
+        ("started", when(summary.started_unix_s)),
+        ("headwater", summary.version.clone()),
+    ]);
+    list("What was run", rows)
 }
 
 /// A rate as written; what the knee was looked for with is not round.
-pub(super) fn rate(rate: Option<&str>) -> String {
-    match rate.map(|rate| (rate, rate.parse::<f64>())) {
-        None => "as it comes".to_owned(),
-        Some((_, Ok(rate))) if rate >= 100.0 => format!("{}/s", grouped(rate.round() as u64)),
-        Some((rate, _)) => format!("{rate}/s"),
+pub(super) fn rate(asked: &str) -> String {
+    match asked.parse::<f64>() {
+        Ok(rate) if rate >= 100.0 => per_second(rate),
+        _ => format!("{asked}/s"),
     }
 }
 

@@ -2,23 +2,16 @@
 
 use std::fmt::{self, Display};
 
-use super::page::{Document, Escaped, time};
+use super::page::{Document, Escaped};
+use super::parts::class;
 use super::rooms;
-use crate::load::rooms::RoomsSummary;
-use crate::load::table::grouped;
-use crate::load::{Summary, Times, Verdict};
-
-/// What a load has found.
-pub enum Loaded {
-    Requests(Box<Summary>),
-    Rooms(Box<RoomsSummary>),
-}
+use crate::load::{AnySummary, Times, grouped, per_second, timed};
 
 /// A load in a folder.
-pub struct Entry {
+pub struct IndexedRun {
     /// Of its files, without what follows the dot.
     pub name: String,
-    pub load: Loaded,
+    pub load: AnySummary,
     /// The endings of its files, such as `html`.
     pub files: Vec<String>,
 }
@@ -26,7 +19,7 @@ pub struct Entry {
 /// What a folder of loads holds.
 pub struct Index {
     pub title: String,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<IndexedRun>,
     /// Other files, and of those that are text what they say.
     pub others: Vec<(String, Option<String>)>,
 }
@@ -51,19 +44,27 @@ impl Display for Body<'_> {
             "<header>\n<p class=\"kind\">headwater load</p>\n<h1>{}</h1>\n</header>\n<main>\n",
             Escaped(&index.title)
         )?;
-        let of_rooms = |entry: &&Entry| matches!(entry.load, Loaded::Rooms(_));
-        let (rooms, requests): (Vec<_>, Vec<_>) = index.entries.iter().partition(of_rooms);
+        let of = |wanted: fn(&AnySummary) -> bool| -> Vec<&IndexedRun> {
+            let entries = index.entries.iter();
+            entries.filter(|entry| wanted(&entry.load)).collect()
+        };
         table(
             f,
             &COLUMNS,
-            &requests,
+            &of(|load| matches!(load, AnySummary::Requests(_))),
             "Times are response times; CPU is a request's.",
         )?;
         table(
             f,
             &COLUMNS_OF_ROOMS,
-            &rooms,
+            &of(|load| matches!(load, AnySummary::Rooms(_))),
             "Rooms: times are delivery times; CPU is a delivery's.",
+        )?;
+        table(
+            f,
+            &COLUMNS_OF_LIVE,
+            &of(|load| matches!(load, AnySummary::Live(_))),
+            "Live readers: times are how far they were behind; CPU is a piece's.",
         )?;
         let texts = index
             .others
@@ -122,11 +123,26 @@ const COLUMNS_OF_ROOMS: [(&str, &str); 14] = [
     ("text", "files"),
 ];
 
+const COLUMNS_OF_LIVE: [(&str, &str); 12] = [
+    ("", "load"),
+    ("text", "verdict"),
+    ("", "pieces"),
+    ("", "start-up P99"),
+    ("", "stalls"),
+    ("", "P50"),
+    ("", "P99"),
+    ("", "max"),
+    ("", "errors"),
+    ("", "client CPU"),
+    ("", "server CPU"),
+    ("text", "files"),
+];
+
 /// The loads of one kind, if there are some.
 fn table(
     f: &mut fmt::Formatter<'_>,
     columns: &[(&str, &str)],
-    entries: &[&Entry],
+    entries: &[&IndexedRun],
     text: &str,
 ) -> fmt::Result {
     if entries.is_empty() {
@@ -143,61 +159,55 @@ fn table(
     writeln!(f, "</tbody></table></div>\n<p>{text}</p></section>")
 }
 
-impl Loaded {
-    fn verdict(&self) -> Verdict {
-        match self {
-            Self::Requests(summary) => summary.verdict,
-            Self::Rooms(summary) => summary.verdict,
+/// The cells between the verdict and the files.
+fn cells(load: &AnySummary) -> Vec<String> {
+    let none = || "–".to_owned();
+    let times = |times: &Times| [times.p50, times.p99, times.p999, times.max].map(timed);
+    let mut cells = Vec::new();
+    match load {
+        AnySummary::Requests(summary) => {
+            cells.push(per_second(summary.rate_per_s));
+            cells.push(summary.asked_rate_per_s.map_or_else(none, per_second));
+            cells.extend(times(&summary.response_time_us));
+            cells.push(grouped(summary.errors_total));
+            cells.push(timed(summary.client_cpu_us_per_request));
+            cells.push(summary.server_cpu_us_per_request.map_or_else(none, timed));
+        }
+        AnySummary::Rooms(summary) => {
+            cells.push(per_second(summary.delivery_rate_per_s));
+            cells.push(per_second(summary.publish_rate_per_s));
+            cells.push(per_second(summary.asked_publish_rate_per_s));
+            cells.extend(times(&summary.delivery_time_us));
+            cells.push(grouped(summary.lost));
+            cells.push(grouped(summary.wrong()));
+            cells.push(rooms::cpu(summary.client_cpu_us_per_delivery));
+            let server = summary.server_cpu_us_per_delivery;
+            cells.push(server.map_or_else(none, rooms::cpu));
+        }
+        AnySummary::Live(summary) => {
+            let behind = &summary.behind_us;
+            cells.push(per_second(summary.piece_rate_per_s));
+            cells.push(timed(summary.startup_us.p99));
+            cells.push(grouped(summary.stalls));
+            cells.extend([behind.p50, behind.p99, behind.max].map(timed));
+            cells.push(grouped(summary.errors_total));
+            cells.push(timed(summary.client_cpu_us_per_piece));
+            cells.push(summary.server_cpu_us_per_piece.map_or_else(none, timed));
         }
     }
-
-    /// The cells between the verdict and the files.
-    fn cells(&self) -> Vec<String> {
-        let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
-        let none = || "–".to_owned();
-        let times = |times: &Times| [times.p50, times.p99, times.p999, times.max].map(time);
-        let mut cells = Vec::new();
-        match self {
-            Self::Requests(summary) => {
-                cells.push(rate(summary.rate_per_s));
-                cells.push(summary.asked_rate_per_s.map_or_else(none, rate));
-                cells.extend(times(&summary.response_time_us));
-                cells.push(grouped(summary.errors_total));
-                cells.push(time(summary.client_cpu_us_per_request));
-                cells.push(summary.server_cpu_us_per_request.map_or_else(none, time));
-            }
-            Self::Rooms(summary) => {
-                cells.push(rate(summary.delivery_rate_per_s));
-                cells.push(rate(summary.publish_rate_per_s));
-                cells.push(rate(summary.asked_publish_rate_per_s));
-                cells.extend(times(&summary.delivery_time_us));
-                cells.push(grouped(summary.lost));
-                cells.push(grouped(summary.wrong()));
-                cells.push(rooms::cpu(summary.client_cpu_us_per_delivery));
-                cells.push(
-                    summary
-                        .server_cpu_us_per_delivery
-                        .map_or_else(none, rooms::cpu),
-                );
-            }
-        }
-        cells
-    }
+    cells
 }
 
-fn row(f: &mut fmt::Formatter<'_>, entry: &Entry) -> fmt::Result {
+fn row(f: &mut fmt::Formatter<'_>, entry: &IndexedRun) -> fmt::Result {
     let verdict = entry.load.verdict();
-    let class = match verdict {
-        Verdict::Good => "good",
-        _ => "bad",
-    };
+    let class = class(verdict);
     f.write_str("<tr><th scope=\"row\">")?;
     match entry.files.iter().any(|ending| ending == "html") {
         true => write!(f, "{}", Link(&format!("{}.html", entry.name), &entry.name))?,
         false => write!(f, "{}", Escaped(&entry.name))?,
     }
     write!(f, "</th><td class=\"text {class}\">{verdict}</td>")?;
-    for cell in entry.load.cells() {
+    for cell in cells(&entry.load) {
         write!(f, "<td>{cell}</td>")?;
     }
     f.write_str("<td class=\"text\">")?;

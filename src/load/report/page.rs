@@ -1,12 +1,10 @@
-//! What all pages share: head, style, tables, and text that is only text.
+//! What all pages share: head, style, tables, and escaped text.
 
 use std::fmt::{self, Display, Write};
 
-use crate::load::timed;
-
 const STYLE: &str = include_str!("style.css");
 
-/// A page by itself. Nothing is fetched and nothing runs, whatever stands on it: the policy says so
+/// A self-contained page. It fetches nothing and runs nothing, whatever its text: a policy forbids it
 /// too (Content Security Policy, as a meta element).
 pub(super) struct Document<'a, B> {
     pub title: &'a str,
@@ -89,9 +87,4 @@ impl Display for Table<'_> {
         }
         f.write_str("</tbody></table></div>\n")
     }
-}
-
-/// Microseconds with the unit that suits them.
-pub(super) fn time(us: f64) -> String {
-    timed(us).replace("us", "µs")
 }

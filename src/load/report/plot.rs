@@ -1,4 +1,4 @@
-//! One plot as SVG. What it looks like is the style sheet's; only places are set here.
+//! One plot as SVG. Only positions are set here; colours and sizes are in the style sheet.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub(super) struct Axis {
 pub(super) type Point = (f64, Option<f64>);
 
 /// What is drawn, from back to front.
-pub(super) enum Mark {
+pub(super) enum Shape {
     /// A line, named at its end; interrupted where a point has no value.
     Line {
         class: &'static str,
@@ -56,7 +56,7 @@ pub(super) enum Mark {
         open: bool,
         hint: String,
     },
-    /// A mark at the foot of the plot.
+    /// A shape at the foot of the plot.
     Flag { x: f64 },
     /// What is shown to a pointer between two places.
     Hint { from: f64, to: f64, text: String },
@@ -67,11 +67,11 @@ pub(super) struct Plot {
     /// Of this page's ids the only one that begins so.
     pub id: &'static str,
     pub title: String,
-    /// What a person who can't see it should know.
+    /// A description for those who can't see it.
     pub says: String,
     pub x: Axis,
     pub y: Axis,
-    pub marks: Vec<Mark>,
+    pub shapes: Vec<Shape>,
 }
 
 impl fmt::Display for Plot {
@@ -85,8 +85,8 @@ impl fmt::Display for Plot {
             Escaped(&self.says)
         )?;
         self.axes(f)?;
-        for mark in &self.marks {
-            self.mark(f, mark)?;
+        for shape in &self.shapes {
+            self.shape(f, shape)?;
         }
         self.names(f)?;
         f.write_str("</svg>\n")
@@ -142,9 +142,9 @@ impl Plot {
         )
     }
 
-    fn mark(&self, f: &mut fmt::Formatter<'_>, mark: &Mark) -> fmt::Result {
-        match mark {
-            Mark::Line { class, points, .. } => {
+    fn shape(&self, f: &mut fmt::Formatter<'_>, shape: &Shape) -> fmt::Result {
+        match shape {
+            Shape::Line { class, points, .. } => {
                 write!(f, "<path class=\"line {class}\" d=\"")?;
                 let mut command = 'M';
                 for (x, y) in points {
@@ -157,7 +157,7 @@ impl Plot {
                 }
                 writeln!(f, "\"/>")
             }
-            Mark::Band { class, points } => {
+            Shape::Band { class, points } => {
                 for run in points.split(|(_, ends)| ends.is_none()) {
                     let ends = || run.iter().filter_map(|(x, ends)| Some((x, (*ends)?)));
                     if run.is_empty() {
@@ -175,14 +175,14 @@ impl Plot {
                 }
                 Ok(())
             }
-            Mark::Level { class, y, .. } => {
+            Shape::Level { class, y, .. } => {
                 let y = self.y(*y);
                 writeln!(
                     f,
                     "<path class=\"line {class}\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/>"
                 )
             }
-            Mark::Dot {
+            Shape::Dot {
                 class,
                 at,
                 open,
@@ -198,12 +198,12 @@ impl Plot {
                     Escaped(hint)
                 )
             }
-            Mark::Flag { x } => writeln!(
+            Shape::Flag { x } => writeln!(
                 f,
                 "<path class=\"flag\" d=\"M{:.1} {BOTTOM}l-4 -9h8z\"/>",
                 self.x(*x)
             ),
-            Mark::Hint { from, to, text } => {
+            Shape::Hint { from, to, text } => {
                 let (from, to) = (self.x(*from), self.x(*to));
                 writeln!(
                     f,
@@ -221,9 +221,9 @@ impl Plot {
     fn names(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut ends = Vec::new();
         let mut taken: Vec<(f64, f64)> = Vec::new();
-        for mark in &self.marks {
-            match mark {
-                Mark::Line {
+        for shape in &self.shapes {
+            match shape {
+                Shape::Line {
                     class,
                     name,
                     points,
@@ -231,8 +231,8 @@ impl Plot {
                     let last = points.iter().rev().find_map(|(_, y)| *y);
                     ends.extend(last.map(|y| (self.y(y), *class, name)));
                 }
-                Mark::Level { class, name, y } => ends.push((self.y(*y), *class, name)),
-                Mark::Dot {
+                Shape::Level { class, name, y } => ends.push((self.y(*y), *class, name)),
+                Shape::Dot {
                     class,
                     name,
                     at,

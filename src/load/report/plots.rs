@@ -1,60 +1,19 @@
-//! Which plots a load has, alone or beside another.
+//! The plots of one load.
 
-use super::page::time;
-use super::plot::{Axis, Mark, Plot};
+use super::plot::{Axis, Plot, Shape};
 use super::scale::Scale;
-use super::timeline::{Span, spans};
-use crate::limits;
+use super::timeline::Span;
 use crate::load::table::Row;
-use crate::load::{Summary, Times, grouped};
+use crate::load::{Summary, Times, grouped, per_second, timed};
 
 /// Ticks of an axis, or a few more.
 const TICKS: usize = 6;
 
-/// A load in a plot.
-#[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
-    /// Empty where there is but one.
-    pub name: &'static str,
-    pub summary: &'a Summary,
-}
-
-impl Run<'_> {
-    fn open(&self) -> bool {
-        self.summary.asked_rate_per_s.is_some()
-    }
-
-    /// Of two runs one time each is enough.
-    fn shows_service(&self) -> bool {
-        self.name.is_empty() || !self.open()
-    }
-
-    /// Colours of response and service time: two of one run, or one of each of two runs.
-    fn classes(&self) -> (&'static str, &'static str) {
-        match self.name {
-            "" => ("c1", "c2 fine"),
-            "A" => ("c1", "c1"),
-            _ => ("c2", "c2"),
-        }
-    }
-
-    /// A line's name: of one run what it shows, of two which it is.
-    fn named(&self, what: &str) -> String {
-        let name = if self.name.is_empty() {
-            what
-        } else {
-            self.name
-        };
-        name.to_owned()
-    }
-
-    /// What its names are called in a description.
-    fn of(&self) -> String {
-        match self.name {
-            "" => String::new(),
-            name => format!(" of {name}"),
-        }
-    }
+/// Times in a plot: what its line is called, what a description calls them, and the distribution.
+pub(super) struct Named<'a> {
+    pub line: &'static str,
+    pub says: &'static str,
+    pub times: &'a Times,
 }
 
 /// Places of percentiles: each nine takes as much room as the one before.
@@ -71,6 +30,11 @@ impl Nines {
         Self {
             end: places.filter(|x| x.is_finite()).fold(most, f64::max),
         }
+    }
+
+    /// The place of the slowest.
+    pub fn end(&self) -> f64 {
+        self.end
     }
 
     fn place(percentile: f64) -> f64 {
@@ -102,170 +66,148 @@ impl Nines {
     }
 }
 
-/// Latency by percentile, ever closer to 100.
-pub(super) fn percentiles(runs: &[Run<'_>]) -> Option<Plot> {
-    let mut marks = Vec::new();
-    let (mut all, mut x_end) = (Vec::new(), Nines { end: 0.0 });
-    let mut says = Vec::new();
-    for run in runs {
-        let points = &run.summary.percentiles;
-        let nines = Nines::of(points, run.summary.response_time_us.count);
-        let x = |percentile: f64| nines.x(percentile);
-        x_end.end = x_end.end.max(nines.end);
-        all.extend(points.iter().flat_map(|point| [point.1, point.2]));
-        let (response, service) = run.classes();
-        if run.open() && run.name.is_empty() {
-            let band = points
-                .iter()
-                .map(|point| (x(point.0), Some((point.2, point.1))));
-            marks.push(Mark::Band {
-                class: "c1",
-                points: band.collect(),
-            });
-        }
-        if run.shows_service() {
-            marks.push(Mark::Line {
-                class: if run.open() { service } else { response },
-                name: run.named("service"),
-                points: points
-                    .iter()
-                    .map(|point| (x(point.0), some(point.2)))
-                    .collect(),
-            });
-            says.push(told(
-                &format!("Service time{}", run.of()),
-                &run.summary.service_time_us,
-            ));
-        }
-        if run.open() {
-            marks.push(Mark::Line {
-                class: response,
-                name: run.named("response"),
-                points: points
-                    .iter()
-                    .map(|point| (x(point.0), some(point.1)))
-                    .collect(),
-            });
-            says.push(told(
-                &format!("Response time{}", run.of()),
-                &run.summary.response_time_us,
-            ));
-        }
-    }
-    if all.is_empty() {
+/// Latency by percentile, ever closer to 100: of `points` the first times, and the second ones within
+/// them where there are two.
+pub(super) fn percentiles(
+    points: &[(f64, f64, f64)],
+    outer: &Named<'_>,
+    inner: Option<&Named<'_>>,
+) -> Option<Plot> {
+    if points.is_empty() {
         return None;
     }
+    let nines = Nines::of(points, outer.times.count);
+    let line = |class, name: &str, of: fn(&(f64, f64, f64)) -> f64| Shape::Line {
+        class,
+        name: name.to_owned(),
+        points: points
+            .iter()
+            .map(|point| (nines.x(point.0), some(of(point))))
+            .collect(),
+    };
+    let (mut shapes, mut says) = (Vec::new(), Vec::new());
+    if let Some(inner) = inner {
+        let band = points
+            .iter()
+            .map(|point| (nines.x(point.0), Some((point.2, point.1))));
+        shapes.push(Shape::Band {
+            class: "c1",
+            points: band.collect(),
+        });
+        shapes.push(line("c2 fine", inner.line, |point| point.2));
+        says.push(describe(inner.says, inner.times));
+    }
+    shapes.push(line("c1", outer.line, |point| point.1));
+    says.push(describe(outer.says, outer.times));
     Some(Plot {
         id: "percentiles",
         title: "Latency by percentile".to_owned(),
         says: says.join(" "),
-        x: x_end.axis(),
-        y: time_axis("time, log scale", all.into_iter()),
-        marks,
+        x: nines.axis(),
+        y: time_axis(
+            "time, log scale",
+            points.iter().flat_map(|point| match inner {
+                Some(_) => [point.1, point.2],
+                None => [point.1, point.1],
+            }),
+        ),
+        shapes,
     })
 }
 
-/// What was asked for and what was answered, second by second.
-pub(super) fn rate(runs: &[Run<'_>]) -> Option<Plot> {
-    let timelines = timelines(runs);
-    let alone = runs.len() == 1;
-    let (mut marks, mut most, mut says) = (Vec::new(), 0.0_f64, Vec::new());
-    for (run, spans) in runs.iter().zip(&timelines) {
-        let rates = spans.iter().map(|span| span.rate_per_s);
-        let asked = spans.iter().filter_map(|span| span.asked_rate_per_s);
-        most = rates.chain(asked).fold(most, f64::max);
-        if alone && run.open() {
-            marks.push(Mark::Line {
-                class: "asked",
-                name: "asked".to_owned(),
-                points: steps(spans, |span| span.asked_rate_per_s),
-            });
-        }
-        marks.push(Mark::Line {
-            class: run.classes().0,
-            name: run.named("answered"),
-            points: steps(spans, |span| Some(span.rate_per_s)),
+/// What a plot of a rate is called.
+#[derive(Clone, Copy)]
+pub(super) struct RateNames {
+    /// The only one of its page.
+    pub id: &'static str,
+    pub title: &'static str,
+    pub line: &'static str,
+    /// What there is a number of in a second.
+    pub things: &'static str,
+}
+
+/// A rate of every second, and what was asked for where something was.
+pub(super) fn rate(names: RateNames, spans: &[Span]) -> Option<Plot> {
+    let x = seconds_axis(&[spans])?;
+    let rates = || spans.iter().map(|span| span.rate_per_s);
+    let asked = spans.iter().filter_map(|span| span.asked_rate_per_s);
+    let y = Scale::from_zero(rates().chain(asked).fold(0.0, f64::max));
+    let mut shapes = Vec::new();
+    if spans.iter().any(|span| span.asked_rate_per_s.is_some()) {
+        shapes.push(Shape::Line {
+            class: "asked",
+            name: "asked".to_owned(),
+            points: steps(spans, |span| span.asked_rate_per_s),
         });
-        let errors = run.summary.errors_total;
-        says.push(format!(
-            "Answers{}: {} a second on average, {} errors.",
-            run.of(),
-            grouped(run.summary.rate_per_s.round() as u64),
-            grouped(errors)
-        ));
-        if alone {
-            marks.extend(flags(spans));
-            marks.extend(spans.iter().map(hint));
-        }
     }
-    let y = Scale::from_zero(most);
+    shapes.push(Shape::Line {
+        class: "c1",
+        name: names.line.to_owned(),
+        points: steps(spans, |span| Some(span.rate_per_s)),
+    });
+    shapes.extend(flags(spans));
+    shapes.extend(spans.iter().map(hint));
     Some(Plot {
-        id: "rate",
-        title: "Rate over time".to_owned(),
-        says: says.join(" "),
-        x: seconds_axis(&timelines)?,
+        id: names.id,
+        title: names.title.to_owned(),
+        says: format!(
+            "From {} to {} {} a second.",
+            grouped(rates().reduce(f64::min).unwrap_or(0.0).round() as u64),
+            grouped(rates().fold(0.0, f64::max).round() as u64),
+            names.things
+        ),
+        x,
         y: Axis {
-            label: "requests a second".to_owned(),
+            label: format!("{} a second", names.things),
             scale: y,
             ticks: ticked(y, count_tick),
         },
-        marks,
+        shapes,
     })
 }
 
-/// The P99 of every second.
-pub(super) fn p99(runs: &[Run<'_>]) -> Option<Plot> {
-    let timelines = timelines(runs);
-    let alone = runs.len() == 1;
-    let (mut marks, mut all, mut says) = (Vec::new(), Vec::new(), Vec::new());
-    for (run, spans) in runs.iter().zip(&timelines) {
-        let times = |span: &Span| [span.response_p99_us, span.service_p99_us];
-        all.extend(spans.iter().flat_map(times));
-        let (response, service) = run.classes();
-        if alone && run.open() {
-            let ends = |span: &Span| {
-                some(span.response_p99_us).map(|high| (span.service_p99_us.min(high), high))
-            };
-            let band = spans
-                .iter()
-                .flat_map(|span| [(span.from_s, ends(span)), (span.to_s, ends(span))]);
-            marks.push(Mark::Band {
-                class: "c1",
-                points: band.collect(),
-            });
-        }
-        if run.shows_service() {
-            marks.push(Mark::Line {
-                class: if run.open() { service } else { response },
-                name: run.named("service"),
-                points: steps(spans, |span| some(span.service_p99_us)),
-            });
-        }
-        if run.open() {
-            marks.push(Mark::Line {
-                class: response,
-                name: run.named("response"),
-                points: steps(spans, |span| some(span.response_p99_us)),
-            });
-        }
-        let p99s = || spans.iter().filter_map(|span| some(span.response_p99_us));
-        says.push(format!(
-            "P99{} from {} to {}.",
-            run.of(),
-            time(p99s().reduce(f64::min).unwrap_or(0.0)),
-            time(p99s().reduce(f64::max).unwrap_or(0.0))
-        ));
-        if alone {
-            marks.extend(spans.iter().map(hint));
-        }
+/// The P99 of every second: of the outer times, and of the inner ones within them where there are two.
+pub(super) fn p99(spans: &[Span], outer: &str, inner: Option<&str>) -> Option<Plot> {
+    let x = seconds_axis(&[spans])?;
+    let p99s = || spans.iter().filter_map(|span| some(span.response_p99_us));
+    let inner_p99s = spans.iter().filter_map(|span| some(span.service_p99_us));
+    let all = p99s().chain(inner_p99s.filter(|_| inner.is_some()));
+    let y = time_axis("P99, log scale", all);
+    let mut shapes = Vec::new();
+    if let Some(inner) = inner {
+        let ends = |span: &Span| {
+            some(span.response_p99_us).map(|high| (span.service_p99_us.min(high), high))
+        };
+        let band = spans
+            .iter()
+            .flat_map(|span| [(span.from_s, ends(span)), (span.to_s, ends(span))]);
+        shapes.push(Shape::Band {
+            class: "c1",
+            points: band.collect(),
+        });
+        shapes.push(Shape::Line {
+            class: "c2 fine",
+            name: inner.to_owned(),
+            points: steps(spans, |span| some(span.service_p99_us)),
+        });
     }
+    shapes.push(Shape::Line {
+        class: "c1",
+        name: outer.to_owned(),
+        points: steps(spans, |span| some(span.response_p99_us)),
+    });
+    shapes.extend(spans.iter().map(hint));
     Some(Plot {
         id: "p99",
         title: "P99 over time".to_owned(),
-        says: says.join(" "),
-        x: seconds_axis(&timelines)?,
-        y: time_axis("P99, log scale", all.into_iter()),
-        marks,
+        says: format!(
+            "P99 of the {outer} time from {} to {}.",
+            timed(p99s().reduce(f64::min).unwrap_or(0.0)),
+            timed(p99s().reduce(f64::max).unwrap_or(0.0))
+        ),
+        x,
+        y,
+        shapes,
     })
 }
 
@@ -282,13 +224,13 @@ pub(super) fn gap(summary: &Summary) -> Option<Plot> {
         .fold((f64::MAX, 0.0_f64), |(min, max), us| {
             (min.min(us), max.max(us))
         });
-    let mut marks = vec![
-        Mark::Line {
+    let mut shapes = vec![
+        Shape::Line {
             class: "asked",
             name: "no wait".to_owned(),
             points: vec![(ends.0, Some(ends.0)), (ends.1, Some(ends.1))],
         },
-        Mark::Line {
+        Shape::Line {
             class: "c1",
             name: String::new(),
             points: points
@@ -299,7 +241,7 @@ pub(super) fn gap(summary: &Summary) -> Option<Plot> {
     ];
     let (response, service) = (&summary.response_time_us, &summary.service_time_us);
     for (name, of) in POINTS {
-        marks.push(Mark::Dot {
+        shapes.push(Shape::Dot {
             class: "c1",
             name: name.to_owned(),
             at: (of(service), of(response)),
@@ -307,8 +249,8 @@ pub(super) fn gap(summary: &Summary) -> Option<Plot> {
             open: false,
             hint: format!(
                 "{name}: response {}, service {}",
-                time(of(response)),
-                time(of(service))
+                timed(of(response)),
+                timed(of(service))
             ),
         });
     }
@@ -317,8 +259,8 @@ pub(super) fn gap(summary: &Summary) -> Option<Plot> {
         title: "Response time against service time".to_owned(),
         says: format!(
             "At P99 {} of response time to {} of service time.",
-            time(response.p99),
-            time(service.p99)
+            timed(response.p99),
+            timed(service.p99)
         ),
         x: Axis {
             label: "service time, log scale".to_owned(),
@@ -330,7 +272,7 @@ pub(super) fn gap(summary: &Summary) -> Option<Plot> {
             scale,
             ticks: ticked(scale, time_tick),
         },
-        marks,
+        shapes,
     })
 }
 
@@ -354,9 +296,9 @@ pub(super) fn knee(summary: &Summary) -> Option<Plot> {
     let knee = good.map(|step| step.asked_rate_per_s).reduce(f64::max);
     let rates = Scale::log(steps.iter().map(|step| step.asked_rate_per_s));
     let times = steps.iter().map(|step| step.response_p99_us);
-    let mut marks = Vec::new();
+    let mut shapes = Vec::new();
     if let Some(limit) = summary.knee_p99_limit_us {
-        marks.push(Mark::Level {
+        shapes.push(Shape::Level {
             class: "bad",
             name: "limit".to_owned(),
             y: limit,
@@ -364,7 +306,7 @@ pub(super) fn knee(summary: &Summary) -> Option<Plot> {
     }
     let mut by_rate: Vec<_> = steps.iter().collect();
     by_rate.sort_by(|a, b| a.asked_rate_per_s.total_cmp(&b.asked_rate_per_s));
-    marks.push(Mark::Line {
+    shapes.push(Shape::Line {
         class: "asked",
         name: String::new(),
         points: by_rate
@@ -372,22 +314,20 @@ pub(super) fn knee(summary: &Summary) -> Option<Plot> {
             .map(|step| (step.asked_rate_per_s, some(step.response_p99_us)))
             .collect(),
     });
-    marks.extend(by_rate.iter().map(|step| Mark::Dot {
+    shapes.extend(by_rate.iter().map(|step| Shape::Dot {
         class: if step.good { "c1" } else { "bad" },
         name: match knee {
-            Some(knee) if step.good && step.asked_rate_per_s == knee => {
-                format!("{}/s", grouped(knee.round() as u64))
-            }
+            Some(knee) if step.good && step.asked_rate_per_s == knee => per_second(knee),
             _ => String::new(),
         },
         at: (step.asked_rate_per_s, step.response_p99_us),
         below: true,
         open: !step.good,
         hint: format!(
-            "{}/s asked, {}/s answered, P99 {}: {}",
-            grouped(step.asked_rate_per_s.round() as u64),
-            grouped(step.rate_per_s.round() as u64),
-            time(step.response_p99_us),
+            "{} asked, {} answered, P99 {}: {}",
+            per_second(step.asked_rate_per_s),
+            per_second(step.rate_per_s),
+            timed(step.response_p99_us),
             if step.good { "good" } else { "too much" }
         ),
     }));
@@ -411,15 +351,8 @@ pub(super) fn knee(summary: &Summary) -> Option<Plot> {
             "P99 of the response time, log scale",
             times.chain(summary.knee_p99_limit_us),
         ),
-        marks,
+        shapes,
     })
-}
-
-fn timelines(runs: &[Run<'_>]) -> Vec<Vec<Span>> {
-    let points = limits::LOAD_REPORT_POINTS_MAX;
-    runs.iter()
-        .map(|run| spans(&run.summary.timeline, points))
-        .collect()
 }
 
 /// A time of 0 is that of no answer, and has no place on a logarithmic axis.
@@ -434,42 +367,42 @@ pub(super) fn steps(spans: &[Span], of: fn(&Span) -> Option<f64>) -> Vec<(f64, O
 }
 
 /// Marks spans with errors.
-pub(super) fn flags(spans: &[Span]) -> impl Iterator<Item = Mark> {
+fn flags(spans: &[Span]) -> impl Iterator<Item = Shape> {
     let failed = spans.iter().filter(|span| span.errors > 0);
-    failed.map(|span| Mark::Flag {
+    failed.map(|span| Shape::Flag {
         x: (span.from_s + span.to_s) / 2.0,
     })
 }
 
-pub(super) fn hint(span: &Span) -> Mark {
+fn hint(span: &Span) -> Shape {
     let asked = span.asked_rate_per_s.map_or_else(String::new, |asked| {
-        format!(" of {}/s asked", grouped(asked.round() as u64))
+        format!(" of {} asked", per_second(asked))
     });
     let errors = match span.errors {
         0 => String::new(),
         errors => format!(", {} errors", grouped(errors)),
     };
-    Mark::Hint {
+    Shape::Hint {
         from: span.from_s,
         to: span.to_s,
         text: format!(
-            "{:.0} to {:.0} s: {}/s{asked}, P50 {}, P99 {}, max {}{errors}",
+            "{:.0} to {:.0} s: {}{asked}, P50 {}, P99 {}, max {}{errors}",
             span.from_s,
             span.to_s,
-            grouped(span.rate_per_s.round() as u64),
-            time(span.response_p50_us),
-            time(span.response_p99_us),
-            time(span.response_max_us)
+            per_second(span.rate_per_s),
+            timed(span.response_p50_us),
+            timed(span.response_p99_us),
+            timed(span.response_max_us)
         ),
     }
 }
 
-pub(super) fn told(what: &str, times: &Times) -> String {
+pub(super) fn describe(what: &str, times: &Times) -> String {
     format!(
         "{what}: P50 {}, P99 {}, at most {}.",
-        time(times.p50),
-        time(times.p99),
-        time(times.max)
+        timed(times.p50),
+        timed(times.p99),
+        timed(times.max)
     )
 }
 

@@ -2,15 +2,15 @@
 
 use std::fmt::{self, Display};
 
-use super::page::{Document, Escaped, Table, time};
-use super::plot::{Axis, Mark, Plot};
-use super::scale::Scale;
-use super::timeline::{Span, spans};
-use super::{VerdictOf, breakable, facts, figures, plots, section, steps_told};
-use crate::limits;
-use crate::load::rooms::{RoomsSecond, RoomsSummary};
-use crate::load::table::{grouped, sized};
-use crate::load::{Second, Times};
+use super::page::{Document, Table};
+use super::parts::{Header, VerdictSection, facts_section, figures, over_time, section};
+use super::plots::{Named, RateNames};
+use super::timeline::spans;
+use super::{facts, plots};
+use crate::load::limits;
+use crate::load::rooms::RoomsSummary;
+use crate::load::table::sized;
+use crate::load::{Second, grouped, per_second, timed};
 
 /// The page of one load of rooms.
 pub struct RoomsReport<'a>(pub &'a RoomsSummary);
@@ -35,24 +35,33 @@ struct Body<'a>(&'a RoomsSummary);
 impl Display for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
-        writeln!(
-            f,
-            "<header>\n<p class=\"kind\">headwater load rooms</p>\n<h1>{}</h1>\n\
-             <p class=\"more\">from {} {}</p>\n<p class=\"setup\">{}<br/>{}</p>\n</header>\n<main>",
-            breakable(&summary.sub_url),
-            Escaped(&summary.pub_method),
-            Escaped(&summary.pub_url),
-            Escaped(&summary.set_up()),
-            facts::when_and_where(summary.started_unix_s, &summary.host)
-        )?;
-        let verdict = VerdictOf {
+        let header = Header {
+            kind: "headwater load rooms",
+            url: &summary.sub_url,
+            more: vec![format!("from {} {}", summary.pub_method, summary.pub_url)],
+            set_up: summary.set_up(),
+            started_unix_s: summary.started_unix_s,
+            host: &summary.host,
+        };
+        let verdict = VerdictSection {
             verdict: summary.verdict,
+            has_rate: true,
             interrupted: summary.interrupted,
             notes: &summary.notes,
         };
-        verdict.fmt(f)?;
+        write!(f, "{header}<main>\n{verdict}")?;
         figures(f, &large(summary))?;
-        match percentiles(summary) {
+        let delivery = Named {
+            line: "delivery",
+            says: "Delivery time",
+            times: &summary.delivery_time_us,
+        };
+        let transit = Named {
+            line: "transit",
+            says: "Transit time",
+            times: &summary.transit_time_us,
+        };
+        match plots::percentiles(&summary.percentiles, &delivery, Some(&transit)) {
             Some(plot) => section(
                 f,
                 "Latency",
@@ -65,15 +74,13 @@ impl Display for Body<'_> {
                 "<section><h2>Latency</h2>\n<p>No message was delivered, so there are no times.</p></section>\n",
             )?,
         }
-        over_time(f, summary)?;
-        writeln!(
+        seconds(f, summary)?;
+        facts_section(
             f,
-            "<section><h2>The run</h2>\n<div class=\"pair\">\n<div>{}{}</div>\n<div>{}{}</div></div></section>\n</main>",
-            deliveries(summary),
-            generator(summary),
-            run(summary),
-            facts::host(&summary.host)
-        )
+            [deliveries(summary), generator(summary)],
+            [run(summary), facts::host(&summary.host)],
+        )?;
+        f.write_str("</main>\n")
     }
 }
 
@@ -82,17 +89,13 @@ pub(super) fn cpu(us: f64) -> String {
     format!("{us:.3} µs")
 }
 
-fn per_s(rate: f64) -> String {
-    format!("{}/s", grouped(rate.round() as u64))
-}
-
 /// What is looked for first, large.
 fn large(summary: &RoomsSummary) -> Vec<(&'static str, String, String)> {
     let times = &summary.delivery_time_us;
     let mut figures = vec![
         (
             "delivered",
-            per_s(summary.delivery_rate_per_s),
+            per_second(summary.delivery_rate_per_s),
             format!(
                 "{} of {}",
                 grouped(summary.deliveries),
@@ -101,15 +104,15 @@ fn large(summary: &RoomsSummary) -> Vec<(&'static str, String, String)> {
         ),
         (
             "published",
-            per_s(summary.publish_rate_per_s),
-            format!("of {} asked", per_s(summary.asked_publish_rate_per_s)),
+            per_second(summary.publish_rate_per_s),
+            format!("of {} asked", per_second(summary.asked_publish_rate_per_s)),
         ),
     ];
     if times.count > 0 {
         let what = || "delivery time".to_owned();
-        figures.push(("P50", time(times.p50), what()));
-        figures.push(("P99", time(times.p99), what()));
-        figures.push(("slowest", time(times.max), what()));
+        figures.push(("P50", timed(times.p50), what()));
+        figures.push(("P99", timed(times.p99), what()));
+        figures.push(("slowest", timed(times.max), what()));
     }
     figures.push((
         "wrong",
@@ -127,7 +130,7 @@ fn large(summary: &RoomsSummary) -> Vec<(&'static str, String, String)> {
     figures
 }
 
-fn times(summary: &RoomsSummary) -> Table<'static> {
+pub(super) fn times(summary: &RoomsSummary) -> Table<'static> {
     let mut columns = vec![&summary.delivery_time_us, &summary.transit_time_us];
     let mut head: &[&str] = &["", "delivery", "transit", "sent late", "connect"];
     if let Some(publish) = &summary.publish_time_us {
@@ -138,91 +141,30 @@ fn times(summary: &RoomsSummary) -> Table<'static> {
     facts::distributions(head, &columns)
 }
 
-fn percentiles(summary: &RoomsSummary) -> Option<Plot> {
-    let points = &summary.percentiles;
-    if points.is_empty() {
-        return None;
-    }
-    let nines = plots::Nines::of(points, summary.delivery_time_us.count);
-    let line = |class, name: &str, of: fn(&(f64, f64, f64)) -> f64| Mark::Line {
-        class,
-        name: name.to_owned(),
-        points: points
-            .iter()
-            .map(|point| (nines.x(point.0), plots::some(of(point))))
-            .collect(),
-    };
-    let band = points
-        .iter()
-        .map(|point| (nines.x(point.0), Some((point.2, point.1))));
-    Some(Plot {
-        id: "percentiles",
-        title: "Latency by percentile".to_owned(),
-        says: [
-            plots::told("Delivery time", &summary.delivery_time_us),
-            plots::told("Transit time", &summary.transit_time_us),
-        ]
-        .join(" "),
-        x: nines.axis(),
-        y: plots::time_axis(
-            "time, log scale",
-            points.iter().flat_map(|point| [point.1, point.2]),
-        ),
-        marks: vec![
-            Mark::Band {
-                class: "c1",
-                points: band.collect(),
-            },
-            line("c2 fine", "transit", |point| point.2),
-            line("c1", "delivery", |point| point.1),
-        ],
-    })
-}
+const DELIVERIES: RateNames = RateNames {
+    id: "deliveries",
+    title: "Deliveries over time",
+    line: "delivered",
+    things: "deliveries",
+};
 
-/// The seconds with one of their rates, for what draws those of any load.
-fn seconds(summary: &RoomsSummary, rate: fn(&RoomsSecond) -> f64) -> Vec<Second> {
-    let second = |second: &RoomsSecond| Second {
-        at_s: second.at_s,
-        rate_per_s: rate(second),
-        errors: second.errors,
-        response_p50_us: second.delivery_p50_us,
-        response_p99_us: second.delivery_p99_us,
-        response_max_us: second.delivery_max_us,
-        ..Second::default()
-    };
-    summary.timeline.iter().map(second).collect()
-}
+const PUBLISHED: RateNames = RateNames {
+    id: "published",
+    title: "Messages published over time",
+    line: "published",
+    things: "messages",
+};
 
-fn over_time(f: &mut fmt::Formatter<'_>, summary: &RoomsSummary) -> fmt::Result {
-    let delivered = seconds(summary, |second| second.deliveries_per_s);
-    let published = seconds(summary, |second| second.published_per_s);
-    let drawn = |seconds: &[Second]| spans(seconds, limits::LOAD_REPORT_POINTS_MAX);
-    let (delivered_spans, published_spans) = (drawn(&delivered), drawn(&published));
+fn seconds(f: &mut fmt::Formatter<'_>, summary: &RoomsSummary) -> fmt::Result {
+    let delivered = summary.deliveries_by_second();
+    let published = summary.published_by_second();
+    let drawn = spans(&delivered, limits::REPORT_POINTS_MAX);
     let plots = [
-        rate(
-            ("deliveries", "Deliveries over time", "delivered"),
-            &delivered_spans,
-            None,
-        ),
-        rate(
-            ("published", "Messages published over time", "published"),
-            &published_spans,
-            Some(summary.asked_publish_rate_per_s),
-        ),
-        p99(&delivered_spans),
+        plots::rate(DELIVERIES, &drawn),
+        plots::rate(PUBLISHED, &spans(&published, limits::REPORT_POINTS_MAX)),
+        plots::p99(&drawn, "delivery", None),
     ];
-    if plots.iter().all(Option::is_none) {
-        return Ok(());
-    }
-    writeln!(
-        f,
-        "<section class=\"plotted\"><h2>Over time</h2>\n<p>{}</p>\n<div class=\"pair\">",
-        steps_told(&delivered)
-    )?;
-    for plot in plots.iter().flatten() {
-        writeln!(f, "<figure>{plot}</figure>")?;
-    }
-    let rows = |seconds: &[Second]| spans(seconds, limits::LOAD_REPORT_ROWS_MAX);
+    let rows = |seconds: &[Second]| spans(seconds, limits::REPORT_ROWS_MAX);
     let rows = rows(&published).into_iter().zip(rows(&delivered));
     let rows = rows.map(|(published, span)| {
         vec![
@@ -230,9 +172,9 @@ fn over_time(f: &mut fmt::Formatter<'_>, summary: &RoomsSummary) -> fmt::Result 
             grouped(published.rate_per_s.round() as u64),
             grouped(span.rate_per_s.round() as u64),
             grouped(span.errors),
-            time(span.response_p50_us),
-            time(span.response_p99_us),
-            time(span.response_max_us),
+            timed(span.response_p50_us),
+            timed(span.response_p99_us),
+            timed(span.response_max_us),
         ]
     });
     let table = Table {
@@ -249,81 +191,10 @@ fn over_time(f: &mut fmt::Formatter<'_>, summary: &RoomsSummary) -> fmt::Result 
         ],
         rows: rows.collect(),
     };
-    writeln!(
-        f,
-        "</div>\n<details><summary>As a table</summary>\n{table}</details></section>"
-    )
+    over_time(f, &delivered, &plots, &table)
 }
 
-/// A rate of every second: its plot's id and title, and the line's name.
-fn rate(
-    (id, title, name): (&'static str, &str, &str),
-    spans: &[Span],
-    asked: Option<f64>,
-) -> Option<Plot> {
-    let x = plots::seconds_axis(&[spans])?;
-    let rates = || spans.iter().map(|span| span.rate_per_s);
-    let y = Scale::from_zero(rates().chain(asked).fold(0.0, f64::max));
-    let mut marks = Vec::new();
-    if let Some(asked) = asked {
-        marks.push(Mark::Level {
-            class: "asked",
-            name: "asked".to_owned(),
-            y: asked,
-        });
-    }
-    marks.push(Mark::Line {
-        class: "c1",
-        name: name.to_owned(),
-        points: plots::steps(spans, |span| Some(span.rate_per_s)),
-    });
-    marks.extend(plots::flags(spans));
-    marks.extend(spans.iter().map(plots::hint));
-    Some(Plot {
-        id,
-        title: title.to_owned(),
-        says: format!(
-            "From {} to {} {name} a second.",
-            grouped(rates().reduce(f64::min).unwrap_or(0.0).round() as u64),
-            grouped(rates().fold(0.0, f64::max).round() as u64)
-        ),
-        x,
-        y: Axis {
-            label: format!("{name} a second"),
-            scale: y,
-            ticks: plots::ticked(y, plots::count_tick),
-        },
-        marks,
-    })
-}
-
-fn p99(spans: &[Span]) -> Option<Plot> {
-    let p99s = || {
-        spans
-            .iter()
-            .filter_map(|span| plots::some(span.response_p99_us))
-    };
-    let mut marks = vec![Mark::Line {
-        class: "c1",
-        name: "delivery".to_owned(),
-        points: plots::steps(spans, |span| plots::some(span.response_p99_us)),
-    }];
-    marks.extend(spans.iter().map(plots::hint));
-    Some(Plot {
-        id: "p99",
-        title: "P99 over time".to_owned(),
-        says: format!(
-            "P99 of the delivery time from {} to {}.",
-            time(p99s().reduce(f64::min).unwrap_or(0.0)),
-            time(p99s().reduce(f64::max).unwrap_or(0.0))
-        ),
-        x: plots::seconds_axis(&[spans])?,
-        y: plots::time_axis("P99, log scale", p99s()),
-        marks,
-    })
-}
-
-fn deliveries(summary: &RoomsSummary) -> Table<'static> {
+pub(super) fn deliveries(summary: &RoomsSummary) -> Table<'static> {
     let mut rows = vec![
         (
             "published",
@@ -351,8 +222,8 @@ fn deliveries(summary: &RoomsSummary) -> Table<'static> {
                 summary.deliveries_per_websocket_message
             ),
         ),
-        ("marks of other runs", grouped(summary.foreign)),
-        ("messages without a mark", grouped(summary.unmarked)),
+        ("tags of other runs", grouped(summary.foreign)),
+        ("messages without a tag", grouped(summary.untagged)),
         ("connections lost", grouped(summary.connections_lost)),
         (
             "never connected",
@@ -368,38 +239,20 @@ fn deliveries(summary: &RoomsSummary) -> Table<'static> {
     facts::list("Deliveries and errors", rows)
 }
 
-fn generator(summary: &RoomsSummary) -> Table<'static> {
-    let server = match summary.server_cpu_us_per_delivery {
-        Some(server) => format!("{} a delivery", cpu(server)),
-        None => "not measured (--pid)".to_owned(),
-    };
-    let mut rows = vec![
-        (
-            "client CPU",
-            format!("{} a delivery", cpu(summary.client_cpu_us_per_delivery)),
-        ),
-        ("server CPU", server),
-        (
-            "busiest thread",
-            format!("worked {:.0}% of the time", summary.client_busy * 100.0),
-        ),
-        ("connections", format!("{} made", grouped(summary.connects))),
-    ];
-    let mut short = |name, times: &Times| {
-        if times.count > 0 {
-            let (p50, p99, max) = (time(times.p50), time(times.p99), time(times.max));
-            rows.push((name, format!("P50 {p50}, P99 {p99}, at most {max}")));
-        }
-    };
-    short("sent late", &summary.generator_lag_us);
+pub(super) fn generator(summary: &RoomsSummary) -> Table<'static> {
+    let client = cpu(summary.client_cpu_us_per_delivery);
+    let server = summary.server_cpu_us_per_delivery.map(cpu);
+    let mut rows = facts::cpu_rows(client, server, "delivery", summary.client_busy);
+    rows.push(("connections", format!("{} made", grouped(summary.connects))));
+    facts::push_times(&mut rows, "sent late", &summary.generator_lag_us);
     facts::list("The generator", rows)
 }
 
-fn run(summary: &RoomsSummary) -> Table<'static> {
+pub(super) fn run(summary: &RoomsSummary) -> Table<'static> {
     let rows = vec![
         ("command", summary.command.clone()),
         ("model", summary.model.clone()),
-        ("rate", facts::rate(Some(&summary.rate))),
+        ("rate", facts::rate(&summary.rate)),
         ("seed", summary.seed.to_string()),
         ("subscribers", grouped(summary.subscribers as u64)),
         ("publishers", grouped(summary.publishers as u64)),

@@ -1,4 +1,4 @@
-//! From values to places on an axis, with ticks at round numbers.
+//! From values to positions on an axis, with ticks at round numbers.
 
 /// What a round number begins with.
 const ROUND: [f64; 3] = [1.0, 2.0, 5.0];

@@ -1,4 +1,4 @@
-//! The seconds of a load, drawn together where there are more of them than a plot has room for.
+//! The seconds of a load, merged into spans where there are more than a plot can show.
 
 use crate::load::Second;
 

@@ -1,25 +1,25 @@
-//! One shard's part of a load of rooms.
+//! A load of rooms on one shard.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::arrivals::Share;
+use super::super::clients::Clients;
+use super::super::connector::Connector;
 use super::super::error::{ErrorClass, LoadError};
+use super::super::intervals::Recorded;
 use super::super::request::{Prepared, RequestSpec};
-use super::super::shards::Part;
+use super::super::shards::{ShardEngine, StartBarrier};
 use super::plan::{RoomsPlan, Route};
 use super::record::Record;
 use super::socket::{NotOpen, Socket};
 use crate::http::websocket::ClientKey;
-use crate::limits;
 use crate::runtime::{Shard, Stream, timeout};
 use crate::sys::time::monotonic_ns;
 
@@ -30,21 +30,19 @@ pub(super) struct Shared {
     pub publishers: Box<[Published]>,
     /// Publishers that have not ended.
     pub publishing: AtomicUsize,
-    pub subscribing: Gathering,
-    pub connecting: Gathering,
-    /// Shards whose connections are there.
-    pub ready: AtomicUsize,
-    /// When publishing begins; 0 until that is known.
-    pub start_ns: AtomicU64,
+    pub subscribing: ConnectPhase,
+    pub connecting: ConnectPhase,
+    /// When publishing begins.
+    pub start: StartBarrier,
 }
 
 /// Connections of one kind, made by all shards before the load begins.
 #[derive(Default)]
-pub(super) struct Gathering {
+pub(super) struct ConnectPhase {
     /// Shards whose tasks have all tried.
     pub tried: AtomicUsize,
     /// Tasks that have a connection.
-    pub there: AtomicUsize,
+    pub connected: AtomicUsize,
 }
 
 /// What a publisher has published in the measured time.
@@ -62,10 +60,9 @@ impl Shared {
             run: fastrand::u32(..),
             publishers: (0..plan.publishers).map(|_| Published::default()).collect(),
             publishing: AtomicUsize::new(plan.publishers),
-            subscribing: Gathering::default(),
-            connecting: Gathering::default(),
-            ready: AtomicUsize::new(0),
-            start_ns: AtomicU64::new(0),
+            subscribing: ConnectPhase::default(),
+            connecting: ConnectPhase::default(),
+            start: StartBarrier::default(),
         }
     }
 
@@ -104,11 +101,11 @@ pub(super) struct Engine {
     pub lost: Cell<u64>,
     /// Messages that were due and never sent.
     pub unsent: Cell<u64>,
-    started: Cell<usize>,
-    tried: Cell<usize>,
-    live: Cell<usize>,
+    pub clients: Clients,
+    subscribe_connector: Connector,
+    publish_connector: Connector,
+    /// The first handshake that failed.
     first_error: RefCell<Option<LoadError>>,
-    root: RefCell<Option<Waker>>,
 }
 
 impl Engine {
@@ -127,11 +124,10 @@ impl Engine {
             delivered: Cell::new(0),
             lost: Cell::new(0),
             unsent: Cell::new(0),
-            started: Cell::new(0),
-            tried: Cell::new(0),
-            live: Cell::new(0),
+            clients: Clients::default(),
+            subscribe_connector: Connector::default(),
+            publish_connector: Connector::default(),
             first_error: RefCell::default(),
-            root: RefCell::default(),
         })
     }
 
@@ -142,7 +138,7 @@ impl Engine {
         self.set(Phase::Publishing);
     }
 
-    /// Moves on, and tells every task.
+    /// Enters a later phase and wakes every task.
     pub fn set(&self, phase: Phase) {
         if self.phase.get() < phase {
             self.phase.set(phase);
@@ -159,7 +155,7 @@ impl Engine {
     }
 
     pub fn end_ns(&self) -> u64 {
-        Part::measure_ns(self) + self.plan.duration_ns
+        ShardEngine::measure_ns(self) + self.plan.duration_ns
     }
 
     /// Gives up on a future when that phase comes.
@@ -182,74 +178,26 @@ impl Engine {
             .sum()
     }
 
-    // ---- tasks ------------------------------------------------------------------
-
-    /// Starts `count` tasks more, not too many at a time; ready when every one has tried to connect.
-    pub fn poll_all_tried(
-        &self,
-        cx: &mut Context<'_>,
-        all: usize,
-        mut start: impl FnMut(usize),
-    ) -> Poll<()> {
-        let tried = self.tried.get();
-        let wanted = all.min(tried + limits::LOAD_CONNECTING_MAX);
-        while self.started.get() < wanted {
-            let number = self.started.get();
-            self.started.set(number + 1);
-            self.live.set(self.live.get() + 1);
-            start(number);
-        }
-        if tried >= all {
-            return Poll::Ready(());
-        }
-        *self.root.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// A task has tried to connect for the first time.
-    pub fn tried(&self) {
-        self.tried.set(self.tried.get() + 1);
-        self.wake_root();
-    }
-
-    /// A task is over.
-    pub fn ends(&self) {
-        self.live.set(self.live.get() - 1);
-        self.wake_root();
-    }
-
-    fn wake_root(&self) {
-        if let Some(waker) = self.root.take() {
-            waker.wake();
-        }
-    }
-
     // ---- connections ------------------------------------------------------------
 
     /// Connects to one of a route's addresses.
     pub async fn connect(&self, route: &Route) -> Result<Stream, ErrorClass> {
-        let mut last = ErrorClass::ConnectFailed;
-        for &address in &route.addresses {
-            match self.within(Stream::connect(address)).await {
-                Ok(stream) => {
-                    self.record.borrow_mut().tally.connects += 1;
-                    return Ok(stream);
-                }
-                Err(error) => {
-                    last = ErrorClass::of_connect(&error);
-                    self.note_first(address, error);
-                }
+        let connector = match route.target == self.plan.subscribe.target {
+            true => &self.subscribe_connector,
+            false => &self.publish_connector,
+        };
+        let connected = connector.connect(&route.addresses, self.plan.timeout_ms);
+        match connected.await {
+            Ok((stream, _)) => {
+                self.record.borrow_mut().tally.connects += 1;
+                Ok(stream)
             }
-        }
-        Err(last)
-    }
-
-    /// Gives up on an operation after the plan's time-out.
-    pub async fn within<T>(&self, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        let wait = Duration::from_millis(self.plan.timeout_ms);
-        match timeout(wait, future).await {
-            Ok(result) => result,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            Err(error) => {
+                if let Err(why) = connector.require_one(1) {
+                    self.first_error.borrow_mut().get_or_insert(why);
+                }
+                Err(ErrorClass::of_connect(&error))
+            }
         }
     }
 
@@ -283,16 +231,11 @@ impl Engine {
         }
     }
 
-    fn note_first(&self, address: SocketAddr, error: io::Error) {
-        let mut first = self.first_error.borrow_mut();
-        first.get_or_insert(LoadError::Connect { address, error });
-    }
-
     /// Why there is nothing to measure: not one of all shards' tasks has a connection. A shard
     /// that has seen no error itself leaves that to one that has.
-    pub fn nobody_there(&self, gathering: &Gathering) -> Result<(), LoadError> {
+    pub fn require_one(&self, phase_of: &ConnectPhase) -> Result<(), LoadError> {
         match (
-            gathering.there.load(Ordering::Acquire),
+            phase_of.connected.load(Ordering::Acquire),
             self.first_error.take(),
         ) {
             (0, Some(error)) => Err(error),
@@ -305,7 +248,7 @@ impl Engine {
         self.subscribed.borrow_mut()[room] += 1;
         self.shared
             .subscribing
-            .there
+            .connected
             .fetch_add(1, Ordering::Release);
     }
 
@@ -336,7 +279,7 @@ fn upgrade_request(
     Ok(bytes)
 }
 
-impl Part for Engine {
+impl ShardEngine for Engine {
     type Record = Record;
 
     fn shard(&self) -> &Shard {
@@ -348,7 +291,7 @@ impl Part for Engine {
     }
 
     fn forget(&self) {
-        // The connections that are there were made before, and are told of; so is what went wrong.
+        // Connections are made before the measured time, and count; so do their errors.
         let mut record = self.record.borrow_mut();
         let old = std::mem::replace(&mut *record, Record::new());
         record.connect = old.connect;
@@ -362,10 +305,6 @@ impl Part for Engine {
     }
 
     fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.live.get() == 0 {
-            return Poll::Ready(());
-        }
-        *self.root.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
+        self.clients.poll_all_ended(cx)
     }
 }

@@ -1,6 +1,6 @@
-//! Rooms: many subscribers over WebSocket, and publishers whose messages each of them is to get.
+//! Loads of chat rooms: publishers, and subscribers over WebSocket that should get every message.
 //!
-//! A message carries a mark (`src/load/mark.rs`) with its number and its moments, so that a
+//! A message carries a tag (`src/load/message_tag.rs`) with its number and its moments, so that a
 //! subscriber knows what it got, what it did not get, and how long that took, whatever the server
 //! wraps around it. Messages are due at their time, whatever the server does.
 
@@ -16,5 +16,5 @@ mod table;
 mod track;
 
 pub use plan::{PublishBy, RoomsPlan, Route};
-pub use run::{RoomsLoad, RoomsProgress, start};
+pub use run::start;
 pub use summary::{RoomsSecond, RoomsSummary};

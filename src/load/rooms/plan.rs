@@ -1,7 +1,6 @@
 //! What a load of rooms is to do.
 
-use std::net::SocketAddr;
-
+use super::super::address::Address;
 use super::super::arrivals::{Rate, Spacing};
 use super::super::target::Target;
 
@@ -9,7 +8,7 @@ use super::super::target::Target;
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Addresses of the server, tried in this order.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<Address>,
     /// `{room}` in its path stands for a room's number.
     pub target: Target,
 }

@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use super::super::arrivals::{Arrivals, Share};
 use super::super::error::ErrorClass;
-use super::super::mark::Mark;
+use super::super::message_tag::MessageTag;
 use super::super::request::{Prepared, RequestSpec};
-use super::super::shards::Part;
+use super::super::shards::ShardEngine;
 use super::engine::{Engine, Phase};
 use super::plan::PublishBy;
 use super::socket::{self, Socket};
 use crate::http::h1::response::ResponseReader;
 use crate::http::websocket::{Opcode, frame};
-use crate::limits;
+use crate::load::limits;
 use crate::runtime::{Receiver, Stream, sleep, sleep_until, timeout};
 use crate::sys::time::monotonic_ns;
 
 /// A publisher's connection.
-enum Line {
+enum PublisherConnection {
     Http {
         stream: Stream,
         receiver: Receiver,
@@ -39,7 +39,7 @@ struct Publisher {
     request: Vec<u8>,
     /// Messages sent in the warm-up.
     warmed: u64,
-    line: Option<Line>,
+    connection: Option<PublisherConnection>,
 }
 
 /// A message that is due.
@@ -51,7 +51,7 @@ struct Message {
 }
 
 /// How a message failed.
-struct Failure {
+struct PublishError {
     class: ErrorClass,
     /// The server has not taken it for certain, so that its number may be used again.
     certain: bool,
@@ -66,12 +66,12 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
         number,
         room,
         warmed: 0,
-        line: None,
+        connection: None,
     };
     publisher.publish().await;
     let engine = &publisher.engine;
     engine.shared.publishing.fetch_sub(1, Ordering::Release);
-    if let Some(Line::Socket(mut socket)) = publisher.line.take() {
+    if let Some(PublisherConnection::Socket(mut socket)) = publisher.connection.take() {
         // A subscriber of its own room may be behind: what is not read here holds that up.
         let over = poll_fn(|cx| {
             socket.reply();
@@ -84,10 +84,10 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
         over.await;
         socket.close();
     }
-    engine.ends();
+    engine.clients.ends();
 }
 
-/// The request of a message, without its mark; empty over WebSocket.
+/// The request of a message, without its tag; empty over WebSocket.
 fn request(engine: &Engine, room: usize) -> Vec<u8> {
     let plan = &engine.plan;
     let PublishBy::Request(method) = &plan.publish_by else {
@@ -115,13 +115,13 @@ impl Publisher {
         let connected = engine.until(Phase::Over, self.connect()).await;
         match connected {
             Some(Ok(())) => {
-                let there = &engine.shared.connecting.there;
-                there.fetch_add(1, Ordering::Release);
+                let count = &engine.shared.connecting.connected;
+                count.fetch_add(1, Ordering::Release);
             }
             Some(Err(class)) => engine.error(class),
             None => {}
         }
-        engine.tried();
+        engine.clients.tried();
         // The beginning wakes every task.
         let begun = poll_fn(|_| match engine.is(Phase::Publishing) {
             true => Poll::Ready(()),
@@ -137,17 +137,17 @@ impl Publisher {
             if waits && !self.wait(due_ns).await {
                 break;
             }
-            let patience_ns = limits::LOAD_GRACE_MS * 1_000_000;
+            let patience_ns = limits::GRACE_MS * 1_000_000;
             if engine.is(Phase::Draining) || monotonic_ns() >= engine.end_ns() + patience_ns {
                 break;
             }
-            if self.line.is_none() {
+            if self.connection.is_none() {
                 match engine.until(Phase::Draining, self.connect()).await {
                     None => break,
                     Some(Ok(())) => {}
                     Some(Err(class)) => {
                         engine.error(class);
-                        let pause = sleep(Duration::from_millis(limits::LOAD_RECONNECT_MS));
+                        let pause = sleep(Duration::from_millis(limits::RECONNECT_MS));
                         engine.until(Phase::Draining, pause).await;
                         continue;
                     }
@@ -159,6 +159,10 @@ impl Publisher {
                 engine.record.borrow_mut().lag.saturating_record(late_ns);
             }
             self.send_due(&mut arrivals, now_ns).await;
+        }
+        // A load lasts as long as was asked for, also when nothing more falls due in that time.
+        if arrivals.peek().is_none() {
+            self.wait(engine.end_ns()).await;
         }
         let until_ns = engine.end_ns().min(monotonic_ns());
         let measure_ns = engine.measure_ns();
@@ -178,20 +182,23 @@ impl Publisher {
         let seconds = (plan.warmup_ns + plan.duration_ns) as f64 / 1e9;
         Arrivals::at_rate(
             (&plan.rate, plan.spacing),
-            seconds,
+            Some(seconds),
             self.engine.start_ns(),
             share,
             plan.seed,
+            None,
         )
     }
 
     async fn connect(&mut self) -> Result<(), ErrorClass> {
         let plan = &self.engine.plan;
-        self.line = Some(match &plan.publish_by {
-            PublishBy::WebSocket => Line::Socket(self.engine.open(&plan.publish, self.room).await?),
+        self.connection = Some(match &plan.publish_by {
+            PublishBy::WebSocket => {
+                PublisherConnection::Socket(self.engine.open(&plan.publish, self.room).await?)
+            }
             PublishBy::Request(_) => {
                 let stream = self.engine.connect(&plan.publish).await?;
-                Line::Http {
+                PublisherConnection::Http {
                     receiver: stream.receiver(),
                     stream,
                     reader: ResponseReader::default(),
@@ -205,17 +212,17 @@ impl Publisher {
     async fn wait(&mut self, due_ns: u64) -> bool {
         let engine = Rc::clone(&self.engine);
         let mut due = pin!(sleep_until(due_ns));
-        let line = &mut self.line;
+        let connection = &mut self.connection;
         poll_fn(|cx| {
             if engine.is(Phase::Draining) {
                 return Poll::Ready(false);
             }
             // A server may close what it takes for idle.
-            if line
+            if connection
                 .as_mut()
-                .is_some_and(|line| line.poll_idle(cx).is_ready())
+                .is_some_and(|open| open.poll_idle(cx).is_ready())
             {
-                *line = None;
+                *connection = None;
             }
             due.as_mut().poll(cx).map(|()| true)
         })
@@ -226,8 +233,8 @@ impl Publisher {
     async fn send_due(&mut self, arrivals: &mut Arrivals, now_ns: u64) {
         let engine = Rc::clone(&self.engine);
         let published = &engine.shared.publishers[self.number];
-        let most = match &self.line {
-            Some(Line::Socket(_)) => limits::LOAD_PUBLISH_BATCH_MAX,
+        let most = match &self.connection {
+            Some(PublisherConnection::Socket(_)) => limits::PUBLISH_BATCH_MAX,
             _ => 1,
         };
         let measure_ns = engine.measure_ns();
@@ -262,7 +269,7 @@ impl Publisher {
                 }
                 engine.last_ns.set(engine.last_ns.get().max(sent_ns));
             }
-            Err(Failure { class, certain }) => {
+            Err(PublishError { class, certain }) => {
                 engine.error(class);
                 if certain {
                     published.issued.fetch_sub(count, Ordering::Release);
@@ -272,27 +279,27 @@ impl Publisher {
     }
 
     /// Sends messages; gives when the server answered, if it does.
-    async fn send(&mut self, batch: &[Message], sent_ns: u64) -> Result<Option<u64>, Failure> {
+    async fn send(&mut self, batch: &[Message], sent_ns: u64) -> Result<Option<u64>, PublishError> {
         let bytes = self.encode(batch, sent_ns);
         let wait = Duration::from_millis(self.engine.plan.timeout_ms);
-        let lost = |class| Failure {
+        let lost = |class| PublishError {
             class,
             certain: false,
         };
-        let result = match &mut self.line {
+        let result = match &mut self.connection {
             None => return Err(lost(ErrorClass::ConnectFailed)),
-            Some(Line::Http {
+            Some(PublisherConnection::Http {
                 stream,
                 receiver,
                 reader,
             }) => match timeout(wait, request_and_answer(stream, receiver, reader, bytes)).await {
                 Ok(Ok((status, keep_alive))) => {
                     if !keep_alive {
-                        self.line = None;
+                        self.connection = None;
                     }
                     return match status {
                         200..=299 => Ok(Some(monotonic_ns())),
-                        _ => Err(Failure {
+                        _ => Err(PublishError {
                             class: match status {
                                 500.. => ErrorClass::Status5xx,
                                 400..500 => ErrorClass::Status4xx,
@@ -305,19 +312,21 @@ impl Publisher {
                 Ok(Err(class)) => Err(lost(class)),
                 Err(_) => Err(lost(ErrorClass::Timeout)),
             },
-            Some(Line::Socket(socket)) => match timeout(wait, send_reading(socket, bytes)).await {
-                Ok(Ok(())) => return Ok(None),
-                Ok(Err(class)) => Err(lost(class)),
-                Err(_) => Err(lost(ErrorClass::Timeout)),
-            },
+            Some(PublisherConnection::Socket(socket)) => {
+                match timeout(wait, send_reading(socket, bytes)).await {
+                    Ok(Ok(())) => return Ok(None),
+                    Ok(Err(class)) => Err(lost(class)),
+                    Err(_) => Err(lost(ErrorClass::Timeout)),
+                }
+            }
         };
-        self.line = None;
+        self.connection = None;
         result
     }
 
     fn encode(&mut self, batch: &[Message], sent_ns: u64) -> Vec<u8> {
         let plan = &self.engine.plan;
-        let mut mark = Mark {
+        let mut tag = MessageTag {
             run: self.engine.shared.run,
             room: self.room as u32,
             publisher: self.number as u32,
@@ -327,10 +336,10 @@ impl Publisher {
             size: plan.size as u32,
         };
         let mut write = |out: &mut [u8], message: &Message| {
-            (mark.sequence, mark.due_ns) = (message.sequence, message.due_ns);
-            mark.write(out);
+            (tag.sequence, tag.due_ns) = (message.sequence, message.due_ns);
+            tag.write(out);
         };
-        if let Some(Line::Socket(socket)) = &mut self.line {
+        if let Some(PublisherConnection::Socket(socket)) = &mut self.connection {
             // What the server has asked for goes first: nothing may come into a frame.
             let mut bytes = std::mem::take(&mut socket.replies);
             let mut text = vec![0; plan.size];
@@ -349,7 +358,7 @@ impl Publisher {
     }
 }
 
-impl Line {
+impl PublisherConnection {
     /// Ready when the connection is over though nothing is under way.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
@@ -385,7 +394,7 @@ async fn request_and_answer(
             Err(_) => return Err(ErrorClass::Reset),
         };
         let step = reader.read(&buf, false, |_| {});
-        let step = step.map_err(|_| ErrorClass::BadResponse)?;
+        let step = step.map_err(ErrorClass::of_response)?;
         if let Some(answer) = step.answer {
             if step.consumed < buf.len() {
                 return Err(ErrorClass::BadResponse);

@@ -1,4 +1,4 @@
-//! What a shard has seen of rooms since it last told.
+//! What a shard records of rooms between two reports.
 
 use hdrhistogram::Histogram;
 
@@ -20,11 +20,11 @@ pub(super) struct Tally {
     pub damaged: u64,
     /// Messages of other rooms.
     pub misrouted: u64,
-    /// Marks that this run has not made.
+    /// Tags that this run has not made.
     pub foreign: u64,
-    /// WebSocket messages that came, and those of them without any mark.
+    /// WebSocket messages that came, and those of them without any tag.
     pub websocket_messages: u64,
-    pub unmarked: u64,
+    pub untagged: u64,
     /// Bytes that subscribers received, frame headers and all.
     pub bytes: u64,
     /// Connections made.
@@ -57,7 +57,7 @@ impl Tally {
         self.misrouted += other.misrouted;
         self.foreign += other.foreign;
         self.websocket_messages += other.websocket_messages;
-        self.unmarked += other.unmarked;
+        self.untagged += other.untagged;
         self.bytes += other.bytes;
         self.connects += other.connects;
         self.connections_lost += other.connections_lost;
@@ -82,8 +82,8 @@ pub(super) struct Record {
     pub connect: Histogram<u64>,
 }
 
-impl Record {
-    pub fn new() -> Self {
+impl Recorded for Record {
+    fn new() -> Self {
         Self {
             tally: Tally::default(),
             delivery: histogram(),
@@ -93,9 +93,7 @@ impl Record {
             connect: histogram(),
         }
     }
-}
 
-impl Recorded for Record {
     fn add(&mut self, other: &Self) {
         self.tally.add(&other.tally);
         self.delivery += &other.delivery;
@@ -104,4 +102,15 @@ impl Recorded for Record {
         self.lag += &other.lag;
         self.connect += &other.connect;
     }
+}
+
+/// What a shard states at its end.
+pub(super) struct ShardEnd {
+    pub seconds: f64,
+    /// Share of the time that its thread worked.
+    pub busy: f64,
+    pub expected: u64,
+    pub lost: u64,
+    pub unsent: u64,
+    pub unconnected: u64,
 }

@@ -10,128 +10,59 @@ use hdrhistogram::Histogram;
 
 use super::super::arrivals::Share;
 use super::super::error::LoadError;
-use super::super::intervals::{Intervals, Merged, Recorded};
+use super::super::intervals::Merged;
+use super::super::kind::{self, Collected, Kind, Load};
 use super::super::plan::allow_connections;
-use super::super::shards::{Interval, Part, Reporter, Shards, Stop, Tell, ended_before};
-use super::super::summary::Times;
+use super::super::shards::{
+    EventSender, Finished, Reporter, ShardEngine, Shards, StopHandle, ended, watch,
+};
+use super::super::table::{grouped, per_second, timed};
+use super::super::times::Times;
 use super::engine::{Engine, Phase, Shared};
 use super::plan::RoomsPlan;
-use super::record::Record;
+use super::record::{Record, ShardEnd};
 use super::summary::{RoomsSecond, RoomsSummary};
 use super::{publisher, subscriber};
-use crate::limits;
 use crate::runtime::sleep;
-use crate::sys::time::monotonic_ns;
-
-/// How a load of rooms is doing, told every second.
-pub struct RoomsProgress<'a> {
-    /// The last second.
-    pub second: RoomsSecond,
-    pub length_s: f64,
-    /// From when messages were due to their deliveries, in nanoseconds.
-    pub delivery: &'a Histogram<u64>,
-    /// From when they were sent.
-    pub transit: &'a Histogram<u64>,
-    /// What went wrong so far; what is lost is known at the end.
-    pub errors: u64,
-}
-
-/// What a shard tells at its end.
-pub(super) struct ShardEnd {
-    pub seconds: f64,
-    /// Share of the time that its thread worked.
-    pub busy: f64,
-    pub expected: u64,
-    pub lost: u64,
-    pub unsent: u64,
-    pub unconnected: u64,
-}
-
-/// A load of rooms at work.
-pub struct RoomsLoad {
-    plan: Arc<RoomsPlan>,
-    shards: Shards<Record, ShardEnd>,
-}
 
 /// Starts a load of rooms. The processes `server_pids`, with their children, have their CPU time
 /// measured.
 ///
 /// # Errors
-/// When the host does not allow it. That the server can't be reached shows in [`RoomsLoad::finish`].
-pub fn start(plan: RoomsPlan, server_pids: Vec<u32>) -> Result<RoomsLoad, LoadError> {
-    allow_connections(plan.subscribers + plan.publishers)?;
+/// When the host does not allow it. That the server can't be reached shows in [`Load::finish`].
+pub fn start(plan: RoomsPlan, server_pids: Vec<u32>) -> Result<Load<RoomsSummary>, LoadError> {
+    let connections = plan.subscribers + plan.publishers;
+    allow_connections(connections, &plan.subscribe.addresses)?;
     let plan = Arc::new(plan);
     let shared = Arc::new(Shared::new(&plan));
+    let kind = Rooms(Arc::clone(&plan));
     let for_shards = Arc::clone(&plan);
     let (threads, cpus) = (plan.threads, plan.cpus.as_deref());
-    let shards = Shards::start(threads, cpus, server_pids, move |shard, tell, told| {
-        let share = Share {
-            index: shard.index(),
-            of: shard.count(),
-        };
-        let engine = Engine::new(shard, Arc::clone(&for_shards), Arc::clone(&shared), share);
-        async move { drive(engine, &tell, &told).await }
-    })?;
-    Ok(RoomsLoad { plan, shards })
+    let shards = Shards::start(
+        threads,
+        cpus,
+        server_pids,
+        move |shard, share, events, stop| {
+            let engine = Engine::new(shard, Arc::clone(&for_shards), Arc::clone(&shared), share);
+            async move { drive(engine, &events, &stop).await }
+        },
+    )?;
+    Ok(kind::load(kind, shards))
 }
 
-impl RoomsLoad {
-    /// Ends it before its time.
-    pub fn stopper(&self) -> Stop {
-        self.shards.stop.clone()
-    }
+/// Loads of rooms, as a kind.
+struct Rooms(Arc<RoomsPlan>);
 
-    /// Waits for the end; tells `each` second how it is doing.
-    ///
-    /// # Errors
-    /// When not one subscriber could connect, or a shard failed.
-    pub fn finish(
-        self,
-        mut each: impl FnMut(&RoomsProgress<'_>),
-    ) -> Result<RoomsSummary, LoadError> {
-        let mut all = Gathered::new(self.plan.threads);
-        let finished = self
-            .shards
-            .finish(|interval| all.add(interval, &mut each))?;
-        while let Some(merged) = all.intervals.rest() {
-            all.take(&merged, &mut each);
-        }
-        Ok(RoomsSummary::of(
-            &self.plan,
-            &all.total,
-            all.timeline,
-            &finished,
-        ))
-    }
-}
+impl Kind for Rooms {
+    type Record = Record;
+    type End = ShardEnd;
+    type Second = RoomsSecond;
+    type Summary = RoomsSummary;
 
-/// Adds up the intervals of all shards.
-struct Gathered {
-    intervals: Intervals<Record>,
-    total: Record,
-    timeline: Vec<RoomsSecond>,
-}
-
-impl Gathered {
-    fn new(threads: usize) -> Self {
-        Self {
-            intervals: Intervals::of(threads),
-            total: Record::new(),
-            timeline: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, interval: Interval<Record>, each: &mut impl FnMut(&RoomsProgress<'_>)) {
-        if let Some(merged) = self.intervals.add(interval) {
-            self.take(&merged, each);
-        }
-    }
-
-    fn take(&mut self, merged: &Merged<Record>, each: &mut impl FnMut(&RoomsProgress<'_>)) {
+    fn second(&self, merged: &Merged<Record>) -> RoomsSecond {
         let record = &merged.record;
-        self.total.add(record);
         let times = Times::of(&record.delivery);
-        let second = RoomsSecond {
+        RoomsSecond {
             at_s: merged.at_s,
             published_per_s: merged.per_s(record.tally.published),
             deliveries_per_s: merged.per_s(record.tally.deliveries),
@@ -139,61 +70,68 @@ impl Gathered {
             delivery_p50_us: times.p50,
             delivery_p99_us: times.p99,
             delivery_max_us: times.max,
-        };
-        self.timeline.push(second);
-        each(&RoomsProgress {
-            second,
-            length_s: merged.length_s,
-            delivery: &record.delivery,
-            transit: &record.transit,
-            errors: self.total.tally.wrong(),
-        });
+        }
+    }
+
+    fn figures(second: &RoomsSecond, total: &Record) -> String {
+        format!(
+            "{:>10} published  {:>10} delivered  P99 {:>8}  errors {}",
+            per_second(second.published_per_s),
+            per_second(second.deliveries_per_s),
+            timed(second.delivery_p99_us),
+            grouped(total.tally.wrong())
+        )
+    }
+
+    fn histograms(record: &Record) -> [(&'static str, &Histogram<u64>); 2] {
+        [("delivery", &record.delivery), ("transit", &record.transit)]
+    }
+
+    fn summary(
+        self,
+        collected: Collected<Self>,
+        finished: Result<Finished<ShardEnd>, LoadError>,
+    ) -> Result<RoomsSummary, LoadError> {
+        let Collected { total, timeline } = collected;
+        Ok(RoomsSummary::of(&self.0, &total, timeline, &finished?))
     }
 }
 
 /// A shard's part from its first connection to its last.
 async fn drive(
     engine: Rc<Engine>,
-    tell: &Tell<Record, ShardEnd>,
-    told: &Stop,
+    events: &EventSender<Record, ShardEnd>,
+    stop: &StopHandle,
 ) -> Result<ShardEnd, LoadError> {
-    connect(&engine, told).await?;
-    if !all_shards_ready(&engine, told).await {
-        engine.set(Phase::Over);
+    connect(&engine, stop).await?;
+    // Nobody publishes before the last subscriber is there.
+    engine.shared.start.arrive(engine.share.of);
+    match engine.shared.start.wait(stop).await {
+        Some(start_ns) => engine.begin(start_ns),
+        None => engine.set(Phase::Over),
     }
-    let mut reporter = Reporter::new(&*engine, tell);
-    let mut grace_ends_ns = u64::MAX;
-    loop {
-        let now_ns = monotonic_ns();
-        let look_ns = now_ns + limits::LOAD_LOOK_MS * 1_000_000;
-        let until_ns = look_ns.min(reporter.next_ns).min(grace_ends_ns);
-        let all_ended = ended_before(&*engine, until_ns).await;
-        let now_ns = monotonic_ns();
-        reporter.look(now_ns);
-        if all_ended || told.is_told_now() {
-            break;
-        }
-        if told.is_told() {
+    let mut reporter = Reporter::new(&*engine, events);
+    let mut grace_ends_ns = None;
+    watch(&*engine, &mut reporter, stop, |now_ns| {
+        if stop.is_requested() {
             engine.set(Phase::Draining);
         }
         if engine.shared.publishing.load(Ordering::Acquire) > 0 {
-            continue;
+            return Ok(Some(u64::MAX));
         }
-        if grace_ends_ns == u64::MAX {
-            grace_ends_ns = now_ns + engine.plan.grace_ms * 1_000_000;
-        }
-        if now_ns >= grace_ends_ns || engine.delivered.get() >= engine.expected() {
-            break;
-        }
-    }
+        let grace_ns = engine.plan.grace_ms * 1_000_000;
+        let ends_ns = *grace_ends_ns.get_or_insert(now_ns + grace_ns);
+        let is_over = now_ns >= ends_ns || engine.delivered.get() >= engine.expected();
+        Ok((!is_over).then_some(ends_ns))
+    })
+    .await?;
     let expected = engine.expected();
-    let ended_ns = match told.is_told() {
+    let ended_ns = match stop.is_requested() {
         true => engine.last_ns.get(),
         false => engine.end_ns().max(engine.last_ns.get()),
     };
     engine.set(Phase::Over);
-    let patience_ns = limits::LOAD_GRACE_MS * 1_000_000;
-    ended_before(&*engine, monotonic_ns() + patience_ns).await;
+    ended(&*engine).await;
     Ok(ShardEnd {
         seconds: ended_ns.saturating_sub(engine.measure_ns()) as f64 / 1e9,
         busy: reporter.finish(),
@@ -205,8 +143,8 @@ async fn drive(
 }
 
 /// Starts this shard's subscribers, then its publishers; ready when each has tried to connect, and
-/// an error when nobody has a connection, on any shard.
-async fn connect(engine: &Rc<Engine>, told: &Stop) -> Result<(), LoadError> {
+/// an error when no task of any shard has a connection.
+async fn connect(engine: &Rc<Engine>, stop: &StopHandle) -> Result<(), LoadError> {
     let plan = Arc::clone(&engine.plan);
     let Share { index, of } = engine.share;
     let part = |all: usize| all / of + usize::from(index < all % of);
@@ -227,38 +165,16 @@ async fn connect(engine: &Rc<Engine>, told: &Stop) -> Result<(), LoadError> {
         }
     };
     let shared = &engine.shared;
-    for (all, gathering) in [
+    for (all, phase_of) in [
         (subscribers, &shared.subscribing),
         (subscribers + publishers, &shared.connecting),
     ] {
-        poll_fn(|cx| engine.poll_all_tried(cx, all, &mut start)).await;
-        gathering.tried.fetch_add(1, Ordering::AcqRel);
-        while gathering.tried.load(Ordering::Acquire) < engine.share.of && !told.is_told() {
+        poll_fn(|cx| engine.clients.poll_all_tried(cx, all, &mut start)).await;
+        phase_of.tried.fetch_add(1, Ordering::AcqRel);
+        while phase_of.tried.load(Ordering::Acquire) < engine.share.of && !stop.is_requested() {
             sleep(Duration::from_millis(1)).await;
         }
-        engine.nobody_there(gathering)?;
+        engine.require_one(phase_of)?;
     }
     Ok(())
-}
-
-/// Nobody publishes before the last subscriber is there. `false`: it was stopped before.
-async fn all_shards_ready(engine: &Engine, told: &Stop) -> bool {
-    let shared = &engine.shared;
-    let lead_ns = limits::LOAD_START_LEAD_MS * 1_000_000;
-    if shared.ready.fetch_add(1, Ordering::AcqRel) + 1 == engine.share.of {
-        shared
-            .start_ns
-            .store(monotonic_ns() + lead_ns, Ordering::Release);
-    }
-    loop {
-        let start_ns = shared.start_ns.load(Ordering::Acquire);
-        if start_ns > 0 {
-            engine.begin(start_ns);
-            return true;
-        }
-        if told.is_told() {
-            return false;
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
 }

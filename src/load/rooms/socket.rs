@@ -7,7 +7,7 @@ use super::super::error::ErrorClass;
 use crate::http::websocket::{
     ClientKey, Decoder, Event, HandshakeError, Limits, Opcode, Role, WebSocketError, frame,
 };
-use crate::limits;
+use crate::load::limits;
 use crate::runtime::{Receiver, Stream};
 
 /// A connection past its handshake.
@@ -118,8 +118,8 @@ impl Socket {
                 Some(Event::Data { bytes, last, .. }) => each(bytes, last),
                 Some(Event::Ping(payload)) => {
                     frame::push(&mut self.replies, Opcode::Pong, payload, Some(mask()));
-                    // Who pings without end and reads no answer is not worth the memory.
-                    if self.replies.len() > limits::LOAD_REPLIES_BYTES_MAX {
+                    // A server that pings without end and reads no answer must not exhaust the memory.
+                    if self.replies.len() > limits::REPLIES_BYTES_MAX {
                         return Err(ErrorClass::BadFrame);
                     }
                 }
@@ -162,7 +162,7 @@ impl Socket {
     }
 }
 
-/// A masking key: unforeseen by whoever looks for a way through a proxy (RFC 6455 section 10.3).
+/// A masking key that an attacker cannot predict (RFC 6455 section 10.3).
 pub(super) fn mask() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
 }

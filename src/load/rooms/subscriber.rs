@@ -1,4 +1,4 @@
-//! One subscriber: keeps its connection, and knows what it got.
+//! One subscriber: it keeps a connection, and records which messages arrive.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -7,13 +7,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::super::error::ErrorClass;
-use super::super::mark::{Found, Mark, Scanner};
-use super::super::shards::Part;
+use super::super::message_tag::{Found, MessageTag, Scanner};
+use super::super::shards::ShardEngine;
 use super::engine::{Engine, Phase};
 use super::record::Record;
 use super::socket::Socket;
 use super::track::{Arrival, Track};
-use crate::limits;
+use crate::load::limits;
 use crate::runtime::sleep;
 use crate::sys::time::monotonic_ns;
 
@@ -30,12 +30,12 @@ struct Subscription {
 /// What a message has in it.
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    mark: bool,
-    /// A mark of the warm-up.
+    tag: bool,
+    /// A tag of the warm-up.
     early: bool,
 }
 
-/// What a mark is.
+/// What a tag is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Delivery,
@@ -62,7 +62,7 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
             Some(Ok(mut socket)) => {
                 if !std::mem::replace(&mut subscribed, true) {
                     engine.subscribes(room);
-                    engine.tried();
+                    engine.clients.tried();
                 }
                 let Some(end) = receive(&engine, &mut subscription, &mut socket).await else {
                     socket.close();
@@ -78,12 +78,12 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
                 if !subscribed {
                     // What it would have got is not known, so it has no part in the rest.
                     engine.unconnected.set(engine.unconnected.get() + 1);
-                    engine.tried();
+                    engine.clients.tried();
                     break;
                 }
             }
         }
-        let pause = sleep(Duration::from_millis(limits::LOAD_RECONNECT_MS));
+        let pause = sleep(Duration::from_millis(limits::RECONNECT_MS));
         if engine.until(Phase::Over, pause).await.is_none() {
             break;
         }
@@ -92,7 +92,7 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
         let lost = subscription.lost(&engine);
         engine.lost.set(engine.lost.get() + lost);
     }
-    engine.ends();
+    engine.clients.ends();
 }
 
 /// Receives until the connection ends, or until the load does: `None`.
@@ -128,7 +128,7 @@ impl Subscription {
         let (mut seen, mut delivered) = (self.seen, 0);
         let mut each = |found| {
             let outcome = match found {
-                Found::Mark(mark) => deliver(engine, record, tracks, room, &mark, now_ns),
+                Found::Tag(tag) => deliver(engine, record, tracks, room, &tag, now_ns),
                 Found::Damaged => {
                     record.tally.damaged += 1;
                     Outcome::Other
@@ -136,7 +136,7 @@ impl Subscription {
             };
             delivered += u64::from(outcome == Outcome::Delivery);
             seen.early |= outcome == Outcome::Early;
-            seen.mark |= outcome != Outcome::Early;
+            seen.tag |= outcome != Outcome::Early;
         };
         self.scanner.scan(bytes, &mut each);
         if last {
@@ -146,8 +146,8 @@ impl Subscription {
         if last {
             self.seen = Seen::default();
             // One of the warm-up that came late does not count.
-            record.tally.websocket_messages += u64::from(seen.mark || !seen.early);
-            record.tally.unmarked += u64::from(!seen.mark && !seen.early);
+            record.tally.websocket_messages += u64::from(seen.tag || !seen.early);
+            record.tally.untagged += u64::from(!seen.tag && !seen.early);
         }
         if delivered > 0 {
             engine.delivered.set(engine.delivered.get() + delivered);
@@ -168,40 +168,40 @@ impl Subscription {
     }
 }
 
-/// Notes a mark.
+/// Notes a tag.
 #[inline]
 fn deliver(
     engine: &Engine,
     record: &mut Record,
     tracks: &mut [Track],
     room: usize,
-    mark: &Mark,
+    tag: &MessageTag,
     now_ns: u64,
 ) -> Outcome {
     let (plan, shared) = (&engine.plan, &engine.shared);
-    if mark.run != shared.run {
+    if tag.run != shared.run {
         record.tally.foreign += 1;
         return Outcome::Other;
     }
-    if mark.due_ns < engine.measure_ns() {
+    if tag.due_ns < engine.measure_ns() {
         return Outcome::Early;
     }
-    if mark.room as usize != room {
+    if tag.room as usize != room {
         record.tally.misrouted += 1;
         return Outcome::Other;
     }
-    let publisher = mark.publisher as usize;
+    let publisher = tag.publisher as usize;
     let issued = shared.publishers.get(publisher);
     let track = tracks.get_mut(publisher / plan.rooms);
     let (Some(issued), Some(track)) = (issued, track) else {
         record.tally.foreign += 1;
         return Outcome::Other;
     };
-    if publisher % plan.rooms != room || mark.sequence >= issued.issued.load(Ordering::Acquire) {
+    if publisher % plan.rooms != room || tag.sequence >= issued.issued.load(Ordering::Acquire) {
         record.tally.foreign += 1;
         return Outcome::Other;
     }
-    match track.note(mark.sequence) {
+    match track.note(tag.sequence) {
         Arrival::New => {}
         Arrival::Late => record.tally.out_of_order += 1,
         Arrival::Duplicate => {
@@ -214,9 +214,9 @@ fn deliver(
         }
     }
     record.tally.deliveries += 1;
-    let transit_ns = now_ns.saturating_sub(mark.sent_ns);
+    let transit_ns = now_ns.saturating_sub(tag.sent_ns);
     record.transit.saturating_record(transit_ns);
-    let delivery_ns = now_ns.saturating_sub(mark.due_ns);
+    let delivery_ns = now_ns.saturating_sub(tag.due_ns);
     record.delivery.saturating_record(delivery_ns);
     Outcome::Delivery
 }

@@ -1,4 +1,4 @@
-//! The one form of the results of a load of rooms, from which all output is made.
+//! The results of a load of rooms, from which table, page and JSON are made.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::super::arrivals::Spacing;
 use super::super::error::ErrorClass;
-use super::super::host;
+use super::super::host::{self, Host};
 use super::super::shards::Finished;
-use super::super::summary::{Host, Times, percentiles};
+use super::super::summary::Second;
+use super::super::times::{Times, percentiles};
 use super::super::verdict::{self, Verdict};
 use super::plan::{PublishBy, RoomsPlan};
-use super::record::Record;
-use super::run::ShardEnd;
+use super::record::{Record, ShardEnd};
 
 /// What a load of rooms has found. Its JSON is what `--json` writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,12 +64,12 @@ pub struct RoomsSummary {
     pub damaged: u64,
     /// Messages of other rooms.
     pub misrouted: u64,
-    /// Marks that this run has not made.
+    /// Tags of other runs.
     pub foreign: u64,
     /// WebSocket messages that came…
     pub websocket_messages: u64,
-    /// …of which so many had no mark in them.
-    pub unmarked: u64,
+    /// …and those of them without a tag.
+    pub untagged: u64,
     pub deliveries_per_websocket_message: f64,
     /// Bytes that subscribers received, frame headers and all.
     pub bytes: u64,
@@ -123,7 +123,7 @@ pub struct RoomsSecond {
 }
 
 impl RoomsSummary {
-    /// The summary of all that was told. Facts of the command line are left to the caller.
+    /// The summary of all that was recorded; the command line's facts are left to the caller.
     pub(super) fn of(
         plan: &RoomsPlan,
         total: &Record,
@@ -176,9 +176,9 @@ impl RoomsSummary {
             misrouted: tally.misrouted,
             foreign: tally.foreign,
             websocket_messages: tally.websocket_messages,
-            unmarked: tally.unmarked,
+            untagged: tally.untagged,
             deliveries_per_websocket_message: tally.deliveries as f64
-                / (tally.websocket_messages - tally.unmarked).max(1) as f64,
+                / (tally.websocket_messages - tally.untagged).max(1) as f64,
             bytes: tally.bytes,
             subscribers_unconnected: sum(|end| end.unconnected),
             connections_lost: tally.connections_lost,
@@ -203,6 +203,33 @@ impl RoomsSummary {
         summary
     }
 
+    /// The seconds with their deliveries, in the form of a load of requests.
+    pub(in crate::load) fn deliveries_by_second(&self) -> Vec<Second> {
+        self.seconds_of(|second| second.deliveries_per_s)
+    }
+
+    /// The seconds with the messages that were published in them.
+    pub(in crate::load) fn published_by_second(&self) -> Vec<Second> {
+        let mut seconds = self.seconds_of(|second| second.published_per_s);
+        for second in &mut seconds {
+            second.asked_rate_per_s = Some(self.asked_publish_rate_per_s);
+        }
+        seconds
+    }
+
+    fn seconds_of(&self, rate: fn(&RoomsSecond) -> f64) -> Vec<Second> {
+        let second = |second: &RoomsSecond| Second {
+            at_s: second.at_s,
+            rate_per_s: rate(second),
+            errors: second.errors,
+            response_p50_us: second.delivery_p50_us,
+            response_p99_us: second.delivery_p99_us,
+            response_max_us: second.delivery_max_us,
+            ..Second::default()
+        };
+        self.timeline.iter().map(second).collect()
+    }
+
     /// Deliveries that went wrong, and all other errors.
     pub fn wrong(&self) -> u64 {
         self.lost
@@ -217,7 +244,7 @@ impl RoomsSummary {
     fn judge(&mut self, spacing: Spacing) {
         let asked = self.asked_publish_rate_per_s;
         let least = verdict::least_due_per_s(asked, self.seconds, spacing);
-        let judged = verdict::Judged {
+        let judged = verdict::VerdictInput {
             busy: self.client_busy,
             lag: Some(self.generator_lag_us),
             p99_us: self.delivery_time_us.p99,

@@ -1,10 +1,11 @@
-//! A summary of rooms as a person reads it on a terminal.
+//! A summary of rooms as a table for a terminal.
 
 use std::fmt::{self, Write};
 
-use super::super::summary::Times;
-use super::super::table::{columns, counted, grouped, line, nonzero, sized, timed};
-use super::super::verdict::Verdict;
+use super::super::summary::due_in;
+use super::super::table::{
+    columns, counted, end, grouped, line, nonzero, of_asked, per_second, short, sized, timed,
+};
 use super::summary::RoomsSummary;
 
 impl fmt::Display for RoomsSummary {
@@ -20,13 +21,7 @@ impl fmt::Display for RoomsSummary {
         )?;
         self.rest(f)?;
         self.failures(f)?;
-        for note in &self.notes {
-            writeln!(f, "  note: {note}")?;
-        }
-        if self.verdict != Verdict::Good {
-            writeln!(f, "  {}", self.verdict)?;
-        }
-        Ok(())
+        end(f, &self.notes, self.verdict, true)
     }
 }
 
@@ -58,29 +53,31 @@ impl RoomsSummary {
     }
 
     fn rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per_s = |rate: f64| grouped(rate.round() as u64);
         let share = |part: f64, all: f64| part / all.max(1e-9) * 100.0;
         line(
             f,
             "published",
             &format!(
-                "{} in {:.2} s, {}/s of {}/s asked ({:.1}%)",
+                "{} in {:.2} s, {}{}",
                 grouped(self.published),
                 self.seconds,
-                per_s(self.publish_rate_per_s),
-                per_s(self.asked_publish_rate_per_s),
-                share(self.publish_rate_per_s, self.asked_publish_rate_per_s)
+                per_second(self.publish_rate_per_s),
+                of_asked(
+                    self.asked_publish_rate_per_s,
+                    self.published,
+                    due_in(self.asked_publish_rate_per_s, self.seconds)
+                )
             ),
         )?;
         line(
             f,
             "delivered",
             &format!(
-                "{} of {} expected ({:.3}%), {}/s",
+                "{} of {} expected ({:.3}%), {}",
                 grouped(self.deliveries),
                 grouped(self.expected_deliveries),
                 share(self.deliveries as f64, self.expected_deliveries as f64),
-                per_s(self.delivery_rate_per_s)
+                per_second(self.delivery_rate_per_s)
             ),
         )?;
         let per_second = self.bytes as f64 / self.seconds.max(1e-9);
@@ -99,20 +96,11 @@ impl RoomsSummary {
     }
 
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut short = |name: &str, times: &Times| {
-            let text = format!(
-                "P50 {}, P99 {}, max {}",
-                timed(times.p50),
-                timed(times.p99),
-                timed(times.max)
-            );
-            line(f, name, &text)
-        };
         if let Some(publish) = &self.publish_time_us {
-            short("publish", publish)?;
+            line(f, "publish", &short(publish))?;
         }
         if self.generator_lag_us.count > 0 {
-            short("generator lag", &self.generator_lag_us)?;
+            line(f, "generator lag", &short(&self.generator_lag_us))?;
         }
         let connect = &self.connect_time_us;
         let text = format!(
@@ -123,9 +111,9 @@ impl RoomsSummary {
             grouped(self.connections_lost)
         );
         line(f, "connections", &text)?;
-        let mut cpu = format!("client {:.3} us", self.client_cpu_us_per_delivery);
+        let mut cpu = format!("client {:.3} µs", self.client_cpu_us_per_delivery);
         if let Some(server) = self.server_cpu_us_per_delivery {
-            let _ = write!(cpu, ", server {server:.3} us");
+            let _ = write!(cpu, ", server {server:.3} µs");
         }
         let _ = write!(
             cpu,
@@ -158,8 +146,8 @@ impl RoomsSummary {
         };
         line(f, "errors", &text)?;
         let others = [
-            ("marks of other runs", self.foreign),
-            ("WebSocket messages without a mark", self.unmarked),
+            ("tags of other runs", self.foreign),
+            ("WebSocket messages without a tag", self.untagged),
             ("messages never sent", self.unsent),
         ];
         for (name, count) in others.iter().filter(|(_, count)| *count > 0) {

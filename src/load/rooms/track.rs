@@ -1,6 +1,6 @@
 //! Which messages of one publisher a subscriber has got.
 
-use crate::limits;
+use crate::load::limits;
 
 /// A message's place among those before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Track {
     missing: u64,
 }
 
-const _: () = assert!(limits::LOAD_REORDER_WINDOW == u64::BITS);
+const _: () = assert!(limits::REORDER_WINDOW == u64::BITS);
 
 impl Default for Track {
     fn default() -> Self {
@@ -50,7 +50,7 @@ impl Track {
         }
         if sequence > self.next {
             let shift = sequence - self.next + 1;
-            let window = u64::from(limits::LOAD_REORDER_WINDOW);
+            let window = u64::from(limits::REORDER_WINDOW);
             if shift >= window {
                 self.missing += u64::from(self.window.count_zeros()) + (shift - window);
                 self.window = 1;

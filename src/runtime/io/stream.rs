@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,14 +45,28 @@ impl Stream {
 
     /// Connects to a TCP address.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let shard = Shard::current();
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
         socket.set_tcp_nodelay(true)?;
+        Self::connect_socket(socket, address.into()).await
+    }
+
+    /// Connects to a Unix stream socket.
+    pub async fn connect_unix(path: &Path) -> io::Result<Self> {
+        let address = socket2::SockAddr::unix(path)?;
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        Self::connect_socket(socket, address).await
+    }
+
+    async fn connect_socket(
+        socket: socket2::Socket,
+        address: socket2::SockAddr,
+    ) -> io::Result<Self> {
+        let shard = Shard::current();
         let stream = Self::on(&shard, socket.into(), false);
         let op = Op::Connect {
             socket: Rc::clone(&stream.socket),
-            address: Box::new(address.into()),
+            address: Box::new(address),
         };
         match Operation::start(&shard, op).await {
             Some(Outcome { result: Err(e), .. }) => Err(e),

@@ -125,7 +125,7 @@ fn what_is_no_answer_is_refused() {
         "HTTP/1.1 20 OK\r\n",
         "HTTP/1.1 2000\r\n",
         "HTTP/1.1 000 x\r\n",
-        "HTTP/1.1 200 OK\n",
+        "HTTP/1.1 200 OK\rX",
         "x",
     ] {
         refused(text, ResponseError::StatusLine);
@@ -158,11 +158,66 @@ fn what_is_no_answer_is_refused() {
     );
     let large = format!(
         "HTTP/1.1 200 OK\r\nA: {}",
-        "x".repeat(crate::limits::HEAD_BYTES_MAX)
+        "x".repeat(crate::limits::RESPONSE_HEAD_BYTES_MAX)
     );
     refused(&large, ResponseError::Head(ParseError::HeadTooLarge));
-    let reason = format!("HTTP/1.1 200 {}", "x".repeat(crate::limits::HEAD_BYTES_MAX));
+    let reason = format!(
+        "HTTP/1.1 200 {}",
+        "x".repeat(crate::limits::RESPONSE_HEAD_BYTES_MAX)
+    );
     refused(&reason, ResponseError::Head(ParseError::HeadTooLarge));
+}
+
+#[test]
+fn folded_lines_and_bare_lf_are_taken() {
+    for text in [
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length:\r\n\t5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX:\r\n \r\n\r\nhello",
+        "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+        "HTTP/1.1 200 OK\nX: a\n\tb\nContent-Length: 5\r\n\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n5 \r\nhello\n0\r\n\r\n",
+    ] {
+        // The second answer is known again by its bytes.
+        let twice = text.repeat(2);
+        for piece in [1, 2, 7, twice.len()] {
+            let seen = read(twice.as_bytes().chunks(piece), false);
+            let bodies: Vec<&[u8]> = seen.answers.iter().map(|(_, body)| &body[..]).collect();
+            assert_eq!(
+                (bodies, seen.error),
+                (vec![&b"hello"[..]; 2], None),
+                "{text:?}"
+            );
+        }
+    }
+    let text =
+        b"HTTP/1.1 206 x\r\nContent-Range: bytes\r\n 0-0/1\r\nContent-Length: 1\r\n\r\n x\r\n y";
+    let mut reader = ResponseReader::default();
+    let step = reader.read(text, false, |_| {}).unwrap();
+    assert_eq!(step.answer.unwrap().body_bytes, 1);
+    let head = String::from_utf8(reader.last_head().to_vec()).unwrap();
+    assert!(head.contains("Content-Range: bytes   0-0/1\r\n"), "{head}");
+    assert_eq!(head.len(), step.consumed - 1);
+    // A fold can't hide a second length.
+    refused(
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
+        ResponseError::Head(ParseError::ContentLength),
+    );
+    refused(
+        "HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
+        ResponseError::Head(ParseError::Folded),
+    );
+}
+
+#[test]
+fn wide_heads_are_taken_up_to_their_bounds() {
+    let head = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 1\r\n\r\nx");
+    let long = format!("X: {}\r\n", "a".repeat(crate::limits::HEAD_BYTES_MAX));
+    assert_eq!(whole(&head(&long)).answers.len(), 1);
+    let many = "X: a\r\n".repeat(crate::limits::RESPONSE_HEADERS_MAX - 1);
+    assert_eq!(whole(&head(&many)).answers.len(), 1);
+    let more = many + "X: a\r\n";
+    refused(&head(&more), ResponseError::Head(ParseError::TooManyFields));
 }
 
 /// Answers as a server may write them, the last perhaps cut, malformed, or ended by the close.
@@ -184,6 +239,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
                 .splice(0..0, *b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
                 .for_each(drop),
             2 => bytes.extend_from_slice(b"\r\n"),
+            3 => bytes.extend_from_slice(b"X: a\r\n b\n\tc\r\nY: d\n"),
             _ => {}
         }
         if !matches!(kind, 0 | 2) {

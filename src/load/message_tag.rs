@@ -1,5 +1,5 @@
-//! Marks: what a message of ours carries, so that whoever gets it knows which it is and when it
-//! was due and sent.
+//! Message tags: what every message of the generator consists of, so that its receiver knows which one
+//! it is and when it was due and sent.
 //!
 //! ```text
 //! hw1:RUN-ROOM-PUBLISHER-SEQUENCE-DUE-SENT-SIZE:PADDING;
@@ -19,8 +19,8 @@ const PREFIX: &[u8; 4] = b"hw1:";
 static PREFIXES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PREFIX));
 /// Bytes before the padding.
 const HEAD_BYTES: usize = 4 + 8 + 1 + 8 + 1 + 8 + 1 + 16 + 1 + 16 + 1 + 16 + 1 + 8 + 1;
-/// A mark without padding.
-pub const MARK_BYTES_MIN: usize = HEAD_BYTES + 1;
+/// A tag without padding.
+pub const MESSAGE_TAG_BYTES_MIN: usize = HEAD_BYTES + 1;
 const END: u8 = b';';
 
 /// The letters of the padding, from the sequence's place on, so that no two pieces are alike.
@@ -35,9 +35,9 @@ static LETTERS_TWICE: [u8; 2 * LETTERS.len()] = {
     twice
 };
 
-/// What a mark says.
+/// What a tag says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Mark {
+pub(super) struct MessageTag {
     pub run: u32,
     pub room: u32,
     pub publisher: u32,
@@ -47,7 +47,7 @@ pub(super) struct Mark {
     pub size: u32,
 }
 
-impl Mark {
+impl MessageTag {
     /// Fills `out`, of `size` bytes.
     pub fn write(&self, out: &mut [u8]) {
         let mut at = 0;
@@ -78,12 +78,12 @@ impl Mark {
         }
     }
 
-    /// The mark whose head this is.
+    /// The tag whose head this is.
     #[inline]
     fn read(head: &[u8; HEAD_BYTES]) -> Option<Self> {
         let eight = |at: usize| number(&head[at..at + 8]);
         let sixteen = |at: usize| Some(u64::from(eight(at)?) << 32 | u64::from(eight(at + 8)?));
-        let mark = Self {
+        let tag = Self {
             run: eight(4)?,
             room: eight(13)?,
             publisher: eight(22)?,
@@ -93,7 +93,7 @@ impl Mark {
             size: eight(82)?,
         };
         let between = [12, 21, 30, 47, 64, 81].iter().all(|&at| head[at] == b'-');
-        (between && head[90] == b':' && mark.size as usize >= MARK_BYTES_MIN).then_some(mark)
+        (between && head[90] == b':' && tag.size as usize >= MESSAGE_TAG_BYTES_MIN).then_some(tag)
     }
 }
 
@@ -134,18 +134,18 @@ fn number(digits: &[u8]) -> Option<u32> {
 /// What a scanner finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Found {
-    Mark(Mark),
-    /// The mark before this is cut off, or has other bytes for its padding.
+    Tag(MessageTag),
+    /// The tag before this is cut off, or has other bytes for its padding.
     Damaged,
 }
 
-/// Finds marks in a text that comes in pieces. Between marks anything may stand.
+/// Finds tags in a text that comes in pieces. Between tags anything may stand.
 pub(super) struct Scanner {
     /// The beginning of a head that is not whole.
     held: [u8; HEAD_BYTES],
     held_len: u8,
-    /// The mark whose padding comes, and how much of that has.
-    inside: Option<(Mark, u32)>,
+    /// The tag whose padding comes, and how much of that has.
+    inside: Option<(MessageTag, u32)>,
 }
 
 impl Default for Scanner {
@@ -159,34 +159,34 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Goes through the next piece; gives how many bytes of it belonged to marks.
+    /// Goes through the next piece; gives how many bytes of it belonged to tags.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8], mut each: impl FnMut(Found)) -> usize {
-        let (mut at, mut of_marks) = (0, 0);
+        let (mut at, mut of_tags) = (0, 0);
         while at < bytes.len() {
             let rest = &bytes[at..];
             let used = if self.inside.is_some() {
                 let used = self.padding(rest, &mut each);
-                of_marks += used;
+                of_tags += used;
                 used
             } else if self.held_len > 0 {
-                let (used, marked) = self.hold(rest, &mut each);
-                of_marks += marked;
+                let (used, tagged) = self.hold(rest, &mut each);
+                of_tags += tagged;
                 used
             } else if let Some(found) = next_prefix(rest) {
                 match rest[found..].first_chunk() {
-                    Some(head) => match Mark::read(head) {
-                        Some(mark) => {
-                            self.inside = Some((mark, 0));
-                            each(Found::Mark(mark));
-                            of_marks += HEAD_BYTES;
+                    Some(head) => match MessageTag::read(head) {
+                        Some(tag) => {
+                            self.inside = Some((tag, 0));
+                            each(Found::Tag(tag));
+                            of_tags += HEAD_BYTES;
                             found + HEAD_BYTES
                         }
                         None => found + PREFIX.len(),
                     },
                     None => {
-                        let (used, marked) = self.hold(&rest[found..], &mut each);
-                        of_marks += marked;
+                        let (used, tagged) = self.hold(&rest[found..], &mut each);
+                        of_tags += tagged;
                         found + used
                     }
                 }
@@ -200,15 +200,15 @@ impl Scanner {
             };
             at += used;
         }
-        of_marks
+        of_tags
     }
 
-    /// Whether a mark has begun and not ended.
+    /// Whether a tag has begun and not ended.
     pub fn is_within(&self) -> bool {
         self.inside.is_some()
     }
 
-    /// The text ends, and another begins: a mark does not go on in it.
+    /// The text ends, and another begins: a tag does not go on in it.
     pub fn end(&mut self, mut each: impl FnMut(Found)) {
         self.held_len = 0;
         if self.inside.take().is_some() {
@@ -216,7 +216,7 @@ impl Scanner {
         }
     }
 
-    /// Adds to a head that is not whole; gives the bytes used and how many of all were a mark's.
+    /// Adds to a head that is not whole; gives the bytes used and how many of all were a tag's.
     fn hold(&mut self, bytes: &[u8], each: &mut impl FnMut(Found)) -> (usize, usize) {
         for (at, &byte) in bytes.iter().enumerate() {
             if !self.hold_byte(byte) {
@@ -224,11 +224,11 @@ impl Scanner {
             }
             if usize::from(self.held_len) == HEAD_BYTES {
                 self.held_len = 0;
-                let Some(mark) = Mark::read(&self.held) else {
+                let Some(tag) = MessageTag::read(&self.held) else {
                     return (at + 1, 0);
                 };
-                self.inside = Some((mark, 0));
-                each(Found::Mark(mark));
+                self.inside = Some((tag, 0));
+                each(Found::Tag(tag));
                 return (at + 1, HEAD_BYTES);
             }
         }
@@ -249,21 +249,21 @@ impl Scanner {
         true
     }
 
-    /// Checks a mark's padding; gives the bytes used.
+    /// Checks a tag's padding; gives the bytes used.
     #[inline]
     fn padding(&mut self, bytes: &[u8], each: &mut impl FnMut(Found)) -> usize {
-        let Some((mark, had)) = self.inside else {
+        let Some((tag, had)) = self.inside else {
             return 0;
         };
-        let all = mark.size as usize - MARK_BYTES_MIN;
+        let all = tag.size as usize - MESSAGE_TAG_BYTES_MIN;
         let come = had as usize;
         let taken = (all - come).min(bytes.len());
-        let from = (mark.sequence as usize).wrapping_add(come);
+        let from = (tag.sequence as usize).wrapping_add(come);
         let good = is_padding(&bytes[..taken], from);
         if !good || bytes.get(taken).is_some_and(|&byte| byte != END) {
             self.inside = None;
             each(Found::Damaged);
-            // What stands there instead may be another mark.
+            // What stands there instead may be another tag.
             return 0;
         }
         match bytes.len() > taken {
@@ -272,14 +272,14 @@ impl Scanner {
                 taken + 1
             }
             false => {
-                self.inside = Some((mark, (come + taken) as u32));
+                self.inside = Some((tag, (come + taken) as u32));
                 taken
             }
         }
     }
 }
 
-/// Where the next mark begins: mostly right behind the one before, or with the message.
+/// Where the next tag begins: mostly right behind the one before, or with the message.
 #[inline]
 fn next_prefix(bytes: &[u8]) -> Option<usize> {
     match bytes.starts_with(PREFIX) {
@@ -302,8 +302,8 @@ mod tests {
 
     use super::*;
 
-    fn mark(sequence: u64, size: u32) -> Mark {
-        Mark {
+    fn tag(sequence: u64, size: u32) -> MessageTag {
+        MessageTag {
             run: 0xdead_beef,
             room: 3,
             publisher: 0x0abc_0123,
@@ -314,9 +314,9 @@ mod tests {
         }
     }
 
-    fn text(mark: Mark) -> Vec<u8> {
-        let mut out = vec![0; mark.size as usize];
-        mark.write(&mut out);
+    fn text(tag: MessageTag) -> Vec<u8> {
+        let mut out = vec![0; tag.size as usize];
+        tag.write(&mut out);
         out
     }
 
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_format_stays() {
-        let text = String::from_utf8(text(mark(7, 96))).unwrap();
+        let text = String::from_utf8(text(tag(7, 96))).unwrap();
         assert_eq!(
             text,
             "hw1:deadbeef-00000003-0abc0123-0000000000000007-0123456789abcdef-ffffffffffffffff-00000060:HIJK;"
@@ -354,17 +354,17 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_told_and_does_not_hide_the_next() {
-        let (first, second) = (mark(1, 120), mark(2, 100));
+        let (first, second) = (tag(1, 120), tag(2, 100));
         let (a, b) = (text(first), text(second));
         let cut = [&a[..110], &b].concat();
         assert_eq!(
             scan(&cut, &[]),
-            [Found::Mark(first), Found::Damaged, Found::Mark(second)]
+            [Found::Tag(first), Found::Damaged, Found::Tag(second)]
         );
-        assert_eq!(scan(&a[..110], &[]), [Found::Mark(first), Found::Damaged]);
+        assert_eq!(scan(&a[..110], &[]), [Found::Tag(first), Found::Damaged]);
         let mut other = a.clone();
         other[100] ^= 1;
-        assert_eq!(scan(&other, &[]), [Found::Mark(first), Found::Damaged]);
+        assert_eq!(scan(&other, &[]), [Found::Tag(first), Found::Damaged]);
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
         for text in ["", "hw1:", "hhw1:hw", &"hw1:0".repeat(50), &"h".repeat(300)] {
             assert_eq!(scan(text.as_bytes(), &[]), [], "{text}");
         }
-        let mut capital = text(mark(1, 96));
+        let mut capital = text(tag(1, 96));
         capital[4] = b'D';
         assert_eq!(scan(&capital, &[]), []);
     }
@@ -393,17 +393,17 @@ mod tests {
 
         #[test]
         fn marks_are_found_in_whatever_is_around_them(
-            marks in prop::collection::vec((any::<u64>(), 92u32..400, "[hw1:a-f{}\", ]{0,6}"), 0..6),
+            tags in prop::collection::vec((any::<u64>(), 92u32..400, "[hw1:a-f{}\", ]{0,6}"), 0..6),
             cuts in prop::collection::vec(any::<usize>(), 0..20),
         ) {
             let (mut all, mut wanted) = (Vec::new(), Vec::new());
-            for (sequence, size, between) in &marks {
+            for (sequence, size, between) in &tags {
                 all.extend_from_slice(between.as_bytes());
-                all.extend_from_slice(&text(mark(*sequence, *size)));
-                wanted.push(Found::Mark(mark(*sequence, *size)));
+                all.extend_from_slice(&text(tag(*sequence, *size)));
+                wanted.push(Found::Tag(tag(*sequence, *size)));
             }
-            // A false beginning right before a mark may take that mark for its own head.
-            if marks.iter().all(|(_, _, between)| !between.contains("hw1:")) {
+            // A false beginning right before a tag may take that tag for its own head.
+            if tags.iter().all(|(_, _, between)| !between.contains("hw1:")) {
                 prop_assert_eq!(scan(&all, &cuts), wanted);
             }
         }

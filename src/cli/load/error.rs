@@ -1,0 +1,25 @@
+//! Why a load could not be run from its command line.
+
+use crate::load::LoadError;
+
+/// Why no plan can be made of the command line.
+pub(super) enum CommandError {
+    Usage(String),
+    /// What was asked for can't be done.
+    Failed(String),
+    Load(LoadError),
+}
+
+impl From<LoadError> for CommandError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+pub(super) fn usage(error: impl ToString) -> CommandError {
+    CommandError::Usage(error.to_string())
+}
+
+pub(super) fn failed(error: impl ToString) -> CommandError {
+    CommandError::Failed(error.to_string())
+}

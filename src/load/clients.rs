@@ -1,0 +1,81 @@
+//! The client tasks of one shard: started a few at a time, counted, and waited for.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll, Waker};
+
+use super::limits;
+
+/// How many client tasks of a shard were started, have tried to connect, and run.
+#[derive(Default)]
+pub(super) struct Clients {
+    started: Cell<usize>,
+    /// Tasks that have tried to connect at least once.
+    tried: Cell<usize>,
+    running: Cell<usize>,
+    /// The shard's main task, woken by every change.
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Clients {
+    /// Starts `all` tasks by their numbers, [`limits::CONNECTING_MAX`] at a time: listeners have
+    /// short backlogs. Ready when each has tried to connect.
+    pub fn poll_all_tried(
+        &self,
+        cx: &mut Context<'_>,
+        all: usize,
+        mut start: impl FnMut(usize),
+    ) -> Poll<()> {
+        let wanted = all.min(self.tried.get() + limits::CONNECTING_MAX);
+        while self.started.get() < wanted {
+            let number = self.started.get();
+            self.started.set(number + 1);
+            self.begins();
+            start(number);
+        }
+        match self.tried.get() >= all {
+            true => Poll::Ready(()),
+            false => self.wait(cx),
+        }
+    }
+
+    /// A task has tried to connect for the first time.
+    pub fn tried(&self) {
+        self.tried.set(self.tried.get() + 1);
+        self.wake();
+    }
+
+    /// A task begins that [`poll_all_tried`](Self::poll_all_tried) has not started.
+    pub fn begins(&self) {
+        self.running.set(self.running.get() + 1);
+    }
+
+    /// A task has ended.
+    pub fn ends(&self) {
+        self.running.set(self.running.get() - 1);
+        self.wake();
+    }
+
+    /// Tasks that run.
+    pub fn running(&self) -> usize {
+        self.running.get()
+    }
+
+    /// Ready when no task runs.
+    pub fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.running.get() {
+            0 => Poll::Ready(()),
+            _ => self.wait(cx),
+        }
+    }
+
+    fn wait(&self, cx: &mut Context<'_>) -> Poll<()> {
+        *self.waiter.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waiter.take() {
+            waker.wake();
+        }
+    }
+}

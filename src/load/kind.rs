@@ -1,0 +1,149 @@
+//! What the three kinds of load share: how their shards' records become seconds, progress and, at
+//! the end, a summary.
+
+use hdrhistogram::Histogram;
+
+use super::error::LoadError;
+use super::intervals::{Intervals, Merged, Recorded};
+use super::shards::{Finished, Interval, Shards, StopHandle};
+
+/// A last interval shorter than this is added up and has no second of its own.
+const SHORT_S: f64 = 0.25;
+
+/// How a load is doing, once a second.
+pub struct Progress<'a> {
+    /// From the beginning of the measured time to this second's end.
+    pub at_s: f64,
+    pub length_s: f64,
+    /// The figures of the second, for a person; `None` of what is left at the end and too short for
+    /// a rate.
+    pub figures: Option<String>,
+    /// The two distributions of times of the second, in nanoseconds, by their names in a histogram log.
+    pub histograms: [(&'static str, &'a Histogram<u64>); 2],
+}
+
+/// A load at work; `S` is its summary.
+pub struct Load<S> {
+    stop: StopHandle,
+    finish: Box<Finish<S>>,
+}
+
+type Finish<S> = dyn FnOnce(&mut dyn FnMut(&Progress<'_>)) -> Result<S, LoadError>;
+
+impl<S> Load<S> {
+    /// Ends it before its time.
+    pub fn stopper(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Waits for the end; `each` gets the progress of every second.
+    ///
+    /// # Errors
+    /// When there was nothing to measure, since no connection could be made or nothing be written, or
+    /// when a shard failed.
+    pub fn finish(self, mut each: impl FnMut(&Progress<'_>)) -> Result<S, LoadError> {
+        (self.finish)(&mut each)
+    }
+}
+
+/// A kind of load.
+pub(super) trait Kind: Sized + 'static {
+    /// What a shard records in a second.
+    type Record: Recorded + Send + 'static;
+    /// What a shard states at its end.
+    type End: Send + 'static;
+    /// A second of the summary's timeline.
+    type Second: 'static;
+    type Summary;
+
+    /// The second that all shards have recorded in an interval.
+    fn second(&self, interval: &Merged<Self::Record>) -> Self::Second;
+
+    /// The figures of a second for a person, with `total` of all seconds so far.
+    fn figures(second: &Self::Second, total: &Self::Record) -> String;
+
+    /// The two distributions of a record, by their names in a histogram log.
+    fn histograms(record: &Self::Record) -> [(&'static str, &Histogram<u64>); 2];
+
+    /// Makes the summary of all that was recorded.
+    ///
+    /// # Errors
+    /// Those of `finished`, and what else the load has failed at.
+    fn summary(
+        self,
+        collected: Collected<Self>,
+        finished: Result<Finished<Self::End>, LoadError>,
+    ) -> Result<Self::Summary, LoadError>;
+}
+
+/// All seconds of a load.
+pub(super) struct Collected<K: Kind> {
+    pub total: K::Record,
+    pub timeline: Vec<K::Second>,
+}
+
+/// A load of that kind on these shards.
+pub(super) fn load<K: Kind>(kind: K, shards: Shards<K::Record, K::End>) -> Load<K::Summary> {
+    Load {
+        stop: shards.stop.clone(),
+        finish: Box::new(move |each| {
+            let mut collector = Collector::new(kind, shards.threads());
+            let finished = shards.finish(|interval| collector.add(interval, each));
+            collector.finish(finished, each)
+        }),
+    }
+}
+
+/// Collects the intervals of all shards.
+struct Collector<K: Kind> {
+    kind: K,
+    intervals: Intervals<K::Record>,
+    collected: Collected<K>,
+}
+
+impl<K: Kind> Collector<K> {
+    fn new(kind: K, threads: usize) -> Self {
+        Self {
+            kind,
+            intervals: Intervals::of(threads),
+            collected: Collected {
+                total: K::Record::new(),
+                timeline: Vec::new(),
+            },
+        }
+    }
+
+    /// Takes a shard's interval; there is progress when it was the last shard's.
+    fn add(&mut self, interval: Interval<K::Record>, each: &mut dyn FnMut(&Progress<'_>)) {
+        if let Some(merged) = self.intervals.add(interval) {
+            self.take(&merged, each);
+        }
+    }
+
+    fn take(&mut self, merged: &Merged<K::Record>, each: &mut dyn FnMut(&Progress<'_>)) {
+        let Collected { total, timeline } = &mut self.collected;
+        total.add_later(&merged.record);
+        let second = self.kind.second(merged);
+        let is_short = merged.length_s < SHORT_S;
+        each(&Progress {
+            at_s: merged.at_s,
+            length_s: merged.length_s,
+            figures: (!is_short).then(|| K::figures(&second, total)),
+            histograms: K::histograms(&merged.record),
+        });
+        if !is_short {
+            timeline.push(second);
+        }
+    }
+
+    fn finish(
+        mut self,
+        finished: Result<Finished<K::End>, LoadError>,
+        each: &mut dyn FnMut(&Progress<'_>),
+    ) -> Result<K::Summary, LoadError> {
+        while let Some(merged) = self.intervals.rest() {
+            self.take(&merged, each);
+        }
+        self.kind.summary(self.collected, finished)
+    }
+}

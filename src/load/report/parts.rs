@@ -1,0 +1,172 @@
+//! The sections that pages of all kinds of load share.
+
+use std::fmt::{self, Display};
+
+use super::facts;
+use super::page::{Escaped, Table};
+use super::plot::Plot;
+use crate::load::limits;
+use crate::load::{Host, Second, Verdict};
+
+/// A URL that may go on in the next line after each of its parts.
+fn breakable(url: &str) -> String {
+    Escaped(url)
+        .to_string()
+        .replace('/', "/<wbr/>")
+        .replace("/<wbr/>/<wbr/>", "//<wbr/>")
+}
+
+/// What was loaded, how, when and where.
+pub(super) struct Header<'a> {
+    /// The command.
+    pub kind: &'a str,
+    pub url: &'a str,
+    /// Lines below the URL.
+    pub more: Vec<String>,
+    pub set_up: String,
+    pub started_unix_s: u64,
+    pub host: &'a Host,
+}
+
+impl Display for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "<header>\n<p class=\"kind\">{}</p>\n<h1>{}</h1>",
+            self.kind,
+            breakable(self.url)
+        )?;
+        for line in &self.more {
+            writeln!(f, "<p class=\"more\">{}</p>", Escaped(line))?;
+        }
+        writeln!(
+            f,
+            "<p class=\"setup\">{}<br/>{}</p>\n</header>",
+            Escaped(&self.set_up),
+            facts::when_and_where(self.started_unix_s, self.host)
+        )
+    }
+}
+
+/// The verdict with its meaning, and the notes that explain it.
+pub(super) struct VerdictSection<'a> {
+    pub verdict: Verdict,
+    /// A rate was asked for.
+    pub has_rate: bool,
+    pub interrupted: bool,
+    pub notes: &'a [String],
+}
+
+impl Display for VerdictSection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = class(self.verdict);
+        let early = if self.interrupted {
+            " It was stopped before its time."
+        } else {
+            ""
+        };
+        writeln!(
+            f,
+            "<section class=\"verdict {class}\">\n<p><strong>{}</strong> {}{early}</p>",
+            self.verdict,
+            self.verdict.meaning(self.has_rate)
+        )?;
+        if !self.notes.is_empty() {
+            f.write_str("<ul>\n")?;
+            for note in self.notes {
+                writeln!(f, "<li>{}</li>", Escaped(note))?;
+            }
+            f.write_str("</ul>\n")?;
+        }
+        f.write_str("</section>\n")
+    }
+}
+
+/// The style of a verdict. A saturated client says nothing of the server, neither good nor bad.
+pub(super) fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Good => "good",
+        Verdict::SaturatedClient => "unsure",
+        Verdict::Errors | Verdict::RateNotReached => "bad",
+    }
+}
+
+/// Each with its name and what it is to be seen beside.
+pub(super) fn figures(
+    f: &mut fmt::Formatter<'_>,
+    figures: &[(&'static str, String, String)],
+) -> fmt::Result {
+    f.write_str("<dl class=\"figures\">\n")?;
+    for (name, value, beside) in figures {
+        writeln!(
+            f,
+            "<div><dt>{name}</dt><dd>{value}</dd><dd class=\"beside\">{beside}</dd></div>"
+        )?;
+    }
+    f.write_str("</dl>\n")
+}
+
+/// What the steps of plots over time are.
+fn steps_caption(timeline: &[Second]) -> String {
+    let together = timeline.len().div_ceil(limits::REPORT_POINTS_MAX).max(1);
+    let mut text = match together {
+        1 => "Each step is a second.".to_owned(),
+        more => format!("Each step is {more} s: their mean rate, and the worst second's P99."),
+    };
+    if timeline.iter().any(|second| second.errors > 0) {
+        text += " Triangles mark steps with errors.";
+    }
+    text
+}
+
+/// A plot beside its table.
+pub(super) fn section(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    text: &str,
+    plot: &Plot,
+    table: &Table<'_>,
+) -> fmt::Result {
+    writeln!(
+        f,
+        "<section class=\"plotted\"><h2>{title}</h2>\n<p>{text}</p>\n<div class=\"pair\">\n<figure>{plot}</figure>\n\
+         <div>{table}</div>\n</div></section>"
+    )
+}
+
+/// Plots over time, with their seconds as a table.
+pub(super) fn over_time(
+    f: &mut fmt::Formatter<'_>,
+    seconds: &[Second],
+    plots: &[Option<Plot>],
+    table: &Table<'_>,
+) -> fmt::Result {
+    if plots.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    writeln!(
+        f,
+        "<section class=\"plotted\"><h2>Over time</h2>\n<p>{}</p>\n<div class=\"pair\">",
+        steps_caption(seconds)
+    )?;
+    for plot in plots.iter().flatten() {
+        writeln!(f, "<figure>{plot}</figure>")?;
+    }
+    writeln!(
+        f,
+        "</div>\n<details><summary>As a table</summary>\n{table}</details></section>"
+    )
+}
+
+/// All other facts, in two columns.
+pub(super) fn facts_section(
+    f: &mut fmt::Formatter<'_>,
+    left: [Table<'_>; 2],
+    right: [Table<'_>; 2],
+) -> fmt::Result {
+    let ([a, b], [c, d]) = (left, right);
+    writeln!(
+        f,
+        "<section><h2>The run</h2>\n<div class=\"pair\">\n<div>{a}{b}</div>\n<div>{c}{d}</div></div></section>"
+    )
+}

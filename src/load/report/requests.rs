@@ -1,0 +1,188 @@
+//! The page of one load of requests.
+
+use std::fmt::{self, Display};
+
+use super::page::Document;
+use super::parts::{Header, VerdictSection, facts_section, figures, over_time, section};
+use super::plots::{Named, RateNames};
+use super::timeline::spans;
+use super::{facts, plots};
+use crate::load::limits;
+use crate::load::table::counted;
+use crate::load::{Summary, grouped, per_second, timed};
+
+/// The page of one load.
+pub struct Report<'a>(pub &'a Summary);
+
+impl Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = self.0;
+        let title = format!("headwater load {}: {}", summary.targets(1), summary.verdict);
+        let document = Document {
+            title: &title,
+            body: Body(summary),
+        };
+        document.fmt(f)
+    }
+}
+
+struct Body<'a>(&'a Summary);
+
+impl Display for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = self.0;
+        let verdict = VerdictSection {
+            verdict: summary.verdict,
+            has_rate: summary.asked_rate_per_s.is_some(),
+            interrupted: summary.interrupted,
+            notes: &summary.notes,
+        };
+        write!(f, "{}<main>\n{verdict}", header(summary))?;
+        figures(f, &large(summary))?;
+        if summary.players.is_some() {
+            let table = facts::players(summary);
+            writeln!(f, "<section><h2>What viewers saw</h2>\n{table}</section>")?;
+        }
+        if let Some(plot) = plots::knee(summary) {
+            let limit = summary.knee_p99_limit_us.map_or_else(String::new, |limit| {
+                format!(", to keep the P99 within {}", timed(limit))
+            });
+            let text = format!(
+                "Rates that were tried{limit}. All other figures are of the load at {}.",
+                per_second(summary.asked_rate_per_s.unwrap_or(0.0))
+            );
+            section(f, "The knee", &text, &plot, &facts::knee(summary))?;
+        }
+        latency(f, summary)?;
+        let spans = spans(&summary.timeline, limits::REPORT_POINTS_MAX);
+        let open = summary.asked_rate_per_s.is_some();
+        let plots = [
+            plots::rate(RATE, &spans),
+            match open {
+                true => plots::p99(&spans, "response", Some("service")),
+                false => plots::p99(&spans, "service", None),
+            },
+        ];
+        over_time(f, &summary.timeline, &plots, &facts::seconds(summary))?;
+        if let Some(plot) = plots::gap(summary) {
+            let text = "The response time runs from when a request was due, the service time from when it \
+                        was sent. On the dashed line the server keeps up; what lies above it has waited for a \
+                        connection that was free.";
+            let table = facts::gap(summary);
+            section(f, "Response against service", text, &plot, &table)?;
+        }
+        if !summary.by_url.is_empty() {
+            let table = facts::by_url(summary);
+            writeln!(f, "<section><h2>By URL</h2>\n{table}</section>")?;
+        }
+        facts_section(
+            f,
+            [facts::answers(summary), facts::generator(summary)],
+            [facts::run(summary), facts::host(&summary.host)],
+        )?;
+        f.write_str("</main>\n")
+    }
+}
+
+const RATE: RateNames = RateNames {
+    id: "rate",
+    title: "Rate over time",
+    line: "answered",
+    things: "requests",
+};
+
+fn header(summary: &Summary) -> Header<'_> {
+    let others = summary.urls.iter().skip(1).take(limits::REPORT_LIST_MAX);
+    let mut more: Vec<String> = others.cloned().collect();
+    let left = summary.urls_total.max(summary.urls.len())
+        - summary.urls.len().min(limits::REPORT_LIST_MAX + 1);
+    if left > 0 {
+        more.push(format!("and {} more", grouped(left as u64)));
+    }
+    Header {
+        kind: "headwater load",
+        url: summary.urls.first().map_or("a load", String::as_str),
+        more,
+        set_up: summary.set_up(),
+        started_unix_s: summary.started_unix_s,
+        host: &summary.host,
+    }
+}
+
+/// What is looked for first, large.
+fn large(summary: &Summary) -> Vec<(&'static str, String, String)> {
+    let times = &summary.response_time_us;
+    let mut figures = Vec::new();
+    if let Some(players) = &summary.players {
+        let files = format!("of {}", counted(players.opened, "file"));
+        figures.push((
+            "start-up P50",
+            timed(players.startup_time_us.p50),
+            files.clone(),
+        ));
+        figures.push(("start-up P99", timed(players.startup_time_us.p99), files));
+        figures.push((
+            "stalls",
+            grouped(players.stalls),
+            format!("{:.2}% of the time", players.stalled_share * 100.0),
+        ));
+    }
+    figures.push((
+        "answered",
+        per_second(summary.rate_per_s),
+        match summary.asked_rate_per_s {
+            Some(asked) => format!("of {} asked", per_second(asked)),
+            None => counted(summary.requests, "request"),
+        },
+    ));
+    if times.count > 0 {
+        let what = match summary.asked_rate_per_s {
+            Some(_) => "response time",
+            None => "service time",
+        };
+        figures.push(("P50", timed(times.p50), what.to_owned()));
+        figures.push(("P99", timed(times.p99), what.to_owned()));
+        figures.push(("slowest", timed(times.max), what.to_owned()));
+    }
+    figures.push((
+        "errors",
+        grouped(summary.errors_total),
+        format!("of {}", counted(summary.requests, "answer")),
+    ));
+    let (cpu, whose) = match summary.server_cpu_us_per_request {
+        Some(server) => (server, "the server's, a request"),
+        None => (summary.client_cpu_us_per_request, "the client's, a request"),
+    };
+    figures.push(("CPU", timed(cpu), whose.to_owned()));
+    figures
+}
+
+fn latency(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
+    let response = Named {
+        line: "response",
+        says: "Response time",
+        times: &summary.response_time_us,
+    };
+    let service = Named {
+        line: "service",
+        says: "Service time",
+        times: &summary.service_time_us,
+    };
+    let points = &summary.percentiles;
+    let (plot, text) = match summary.asked_rate_per_s {
+        Some(_) => (
+            plots::percentiles(points, &response, Some(&service)),
+            "The shaded area is what requests have waited before they were sent, beyond what the server took.",
+        ),
+        None => (
+            plots::percentiles(points, &service, None),
+            "In a closed loop a request is due when its connection is free: response and service time are one.",
+        ),
+    };
+    match plot {
+        Some(plot) => section(f, "Latency", text, &plot, &facts::times(summary)),
+        None => f.write_str(
+            "<section><h2>Latency</h2>\n<p>No request was answered, so there are no times.</p></section>\n",
+        ),
+    }
+}
