@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Both bounds are loom's own: a model that exceeds one fails or stops there.
+# Both bounds are loom's own: a model fails at the first and stops at the second.
 export LOOM_MAX_BRANCHES=${LOOM_MAX_BRANCHES:-10000}
 export LOOM_MAX_DURATION=${LOOM_MAX_DURATION:-60}
 # A target folder of its own: RUSTFLAGS apply to every dependency.
