@@ -26,8 +26,8 @@ pub use effective::{Effective, PORT_ENV, PRESET_FIELDS};
 pub use error::{ConfigError, Problem, ValueSource};
 pub use field::{FIELDS, Field, FieldKind};
 pub use model::{
-    AccessLog, CONGESTION_AUTO, Cache, Compression, Config, Keepalive, Limits, Observe, QUERY_DROP,
-    QUERY_KEEP, SCHEDULING_BATCH, SCHEDULING_IDLE, Server, Socket, Tasks, Timeouts,
+    AccessLog, CONGESTION_AUTO, Cache, Compression, Config, ETAG_MTIME, Keepalive, Limits, Observe,
+    QUERY_DROP, QUERY_KEEP, SCHEDULING_BATCH, SCHEDULING_IDLE, Server, Socket, Tasks, Timeouts,
 };
 pub use quantity::{QuantityError, Unit};
 pub use read::{CONFIG_ENV, FlagValue, read};

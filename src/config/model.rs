@@ -9,6 +9,8 @@ use crate::limits;
 const UNIX_MODE: u32 = 0o660;
 /// Value of [`Socket::congestion`] that leaves the choice to the kernel except on loopback.
 pub const CONGESTION_AUTO: &str = "auto";
+/// [`Server::etag`]: the time of modification and the size.
+pub const ETAG_MTIME: &str = "mtime";
 
 /// SCHED_IDLE: see [`Tasks::scheduling`].
 pub const SCHEDULING_IDLE: &str = "idle";
@@ -66,6 +68,8 @@ pub struct Server {
     pub listing_entries: usize,
     /// Send digests to clients that ask for them (RFC 9530).
     pub digests: bool,
+    /// What entity tags are made of: [`ETAG_MTIME`]; `None`: the inode as well.
+    pub etag: Option<String>,
     /// Give a connection to the shard on the CPU that received it (SO_ATTACH_REUSEPORT_CBPF).
     pub steer_by_cpu: bool,
 }
@@ -233,6 +237,7 @@ impl Default for Server {
             index: Some("index.html".to_owned()),
             listing_entries: limits::LISTING_ENTRIES_MAX,
             digests: true,
+            etag: None,
             steer_by_cpu: false,
         }
     }

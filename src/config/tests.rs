@@ -186,6 +186,7 @@ fn every_field_is_set_by_flag_variable_and_key() {
             FieldKind::Preset => ("lan".to_owned(), "\"lan\"".to_owned()),
             FieldKind::Path => ("/x1".to_owned(), "\"/x1\"".to_owned()),
             // One of a few words.
+            _ if field.flag == "etag" => ("mtime".to_owned(), "\"mtime\"".to_owned()),
             _ if field.flag == "task-scheduling" => ("batch".to_owned(), "\"batch\"".to_owned()),
             _ if field.flag == "access-log-query" => ("drop".to_owned(), "\"drop\"".to_owned()),
             _ => ("x1".to_owned(), "\"x1\"".to_owned()),

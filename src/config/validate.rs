@@ -2,7 +2,7 @@
 
 use super::error::{ConfigError, Problem, ValueSource};
 use super::field::{FIELDS, Field, FieldKind};
-use super::model::{Config, QUERY_DROP, QUERY_KEEP, SCHEDULING_BATCH, SCHEDULING_IDLE};
+use super::model::{Config, ETAG_MTIME, QUERY_DROP, QUERY_KEEP, SCHEDULING_BATCH, SCHEDULING_IDLE};
 use super::value::Value;
 use crate::limits;
 
@@ -91,6 +91,11 @@ impl Config {
                     "a name that /proc/sys/net/ipv4/tcp_available_congestion_control lists",
                 ));
             }
+        }
+        if let Some(etag) = &self.server.etag
+            && etag != ETAG_MTIME
+        {
+            return Err(invalid("server.etag", etag, "\"inode\" or \"mtime\""));
         }
         if let Some(scheduling) = &self.tasks.scheduling
             && ![SCHEDULING_IDLE, SCHEDULING_BATCH].contains(&scheduling.as_str())

@@ -1,58 +1,20 @@
-//! What a shard remembers of its files, bounded in number and in bytes.
+//! The files that a shard has cached: least recently used, bounded in number and in bytes.
 
 use std::cell::{Cell, RefCell};
-use std::ops::{Add, Sub};
 use std::rc::Rc;
 
 use lru::LruCache;
 
-use super::entry::Entry;
+use super::cached_file::CachedFile;
+use super::codings::{self, Sibling};
+use super::representation::Representation;
+use super::weight::Weight;
+use crate::http::Coding;
 
-/// What something takes of the cache.
-#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
-pub struct Weight {
-    /// Places: one for each file, and one for each further descriptor.
-    pub files: usize,
-    /// Bytes of bodies in memory.
-    pub bytes: usize,
-}
-
-impl Weight {
-    /// That of a descriptor.
-    pub const DESCRIPTOR: Weight = Weight { files: 1, bytes: 0 };
-
-    /// That of bytes in memory.
-    pub fn of_bytes(bytes: usize) -> Weight {
-        Weight { files: 0, bytes }
-    }
-}
-
-impl Add for Weight {
-    type Output = Weight;
-
-    fn add(self, other: Weight) -> Weight {
-        Weight {
-            files: self.files + other.files,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-}
-
-impl Sub for Weight {
-    type Output = Weight;
-
-    fn sub(self, other: Weight) -> Weight {
-        Weight {
-            files: self.files - other.files,
-            bytes: self.bytes - other.bytes,
-        }
-    }
-}
-
-/// Files by their path below the root; the one used longest ago goes first.
+/// Files by their path below the root; the least recently used is evicted first.
 #[derive(Debug)]
 pub struct Cache {
-    entries: RefCell<LruCache<Box<[u8]>, Rc<Entry>>>,
+    files: RefCell<LruCache<Box<[u8]>, Rc<CachedFile>>>,
     held: Cell<Weight>,
     most: Weight,
 }
@@ -61,7 +23,7 @@ impl Cache {
     /// Keeps at most `files_max` files, and of their bodies at most `memory_bytes_max` bytes.
     pub fn new(files_max: usize, memory_bytes_max: usize) -> Cache {
         Cache {
-            entries: RefCell::new(LruCache::unbounded()),
+            files: RefCell::new(LruCache::unbounded()),
             held: Cell::default(),
             most: Weight {
                 files: files_max,
@@ -70,67 +32,107 @@ impl Cache {
         }
     }
 
-    /// Whether an entry with this much in memory would be kept.
+    /// Whether a file that takes this much memory would be kept.
     pub fn takes(&self, memory_bytes: usize) -> bool {
         self.most.files > 0 && memory_bytes <= self.most.bytes
     }
 
-    /// The entry of a path, which is now the one used last.
+    /// The file at a path, which becomes the most recently used.
     #[inline]
-    pub fn get(&self, path: &[u8]) -> Option<Rc<Entry>> {
-        self.entries.borrow_mut().get(path).map(Rc::clone)
+    pub fn get(&self, path: &[u8]) -> Option<Rc<CachedFile>> {
+        self.files.borrow_mut().get(path).map(Rc::clone)
     }
 
-    /// Whether this very entry is kept; it is now the one used last.
-    pub fn keeps(&self, entry: &Rc<Entry>) -> bool {
-        self.get(entry.path.as_bytes())
-            .is_some_and(|kept| Rc::ptr_eq(&kept, entry))
+    /// Whether this very file is kept; it becomes the most recently used.
+    pub fn keeps(&self, cached: &Rc<CachedFile>) -> bool {
+        self.get(cached.path.as_bytes())
+            .is_some_and(|kept| Rc::ptr_eq(&kept, cached))
     }
 
-    /// Keeps an entry, in place of one with the same path and of others if it must.
-    pub fn insert(&self, entry: Rc<Entry>) {
-        let path = entry.path.as_bytes();
+    /// Adds a file. It replaces one with the same path, and evicts others if there is no space.
+    pub fn insert(&self, cached: Rc<CachedFile>) {
+        let path = cached.path.as_bytes();
         self.remove(path);
-        if !self.takes(entry.weight().bytes) {
+        if !self.takes(cached.weight().bytes) {
             return;
         }
-        self.hold(entry.weight());
-        self.entries
-            .borrow_mut()
-            .put(path.into(), Rc::clone(&entry));
+        self.hold(cached.weight());
+        self.files.borrow_mut().put(path.into(), Rc::clone(&cached));
         self.make_room();
     }
 
-    /// Has `change` alter what an entry holds of coded forms. If that is more than there is room
-    /// for, others go.
-    pub fn adjust(&self, entry: &Rc<Entry>, change: impl FnOnce()) {
-        let keeps = self.keeps(entry);
-        let before = entry.weight();
+    /// Has `change` alter the coded forms of a file, and evicts others if there is no space for
+    /// the result.
+    pub fn adjust(&self, cached: &Rc<CachedFile>, change: impl FnOnce()) {
+        let keeps = self.keeps(cached);
+        let before = cached.weight();
         change();
         if keeps {
             self.held.set(self.held.get() - before);
-            self.hold(entry.weight());
+            self.hold(cached.weight());
             self.make_room();
         }
     }
 
-    /// Forgets a path.
+    /// Removes the file at a path.
     pub fn remove(&self, path: &[u8]) {
-        let removed = self.entries.borrow_mut().pop(path);
-        if let Some(entry) = removed {
-            self.held.set(self.held.get() - entry.weight());
+        let removed = self.files.borrow_mut().pop(path);
+        if let Some(cached) = removed {
+            self.held.set(self.held.get() - cached.weight());
         }
     }
 
-    /// Gives up the descriptors of the file that was used longest ago and has one that is
-    /// not in use now; `false` if there is none.
+    /// Forgets the file at a path, also as a coded form of the file that it lies beside.
+    pub fn forget(&self, path: &[u8]) {
+        self.remove(path);
+        if let Some((plain, coding)) = codings::sibling_of(path) {
+            self.forget_sibling(plain, coding);
+        }
+    }
+
+    /// Forgets the coded form that lies beside the file at a path, so that it is looked for again.
+    pub fn forget_sibling(&self, path: &[u8], coding: Coding) {
+        let cached = self.files.borrow().peek(path).map(Rc::clone);
+        if let Some(cached) = cached
+            && let Some(codings) = &cached.codings
+        {
+            let before = cached.weight();
+            codings.forget_sibling(coding);
+            self.held.set(self.held.get() - before + cached.weight());
+        }
+    }
+
+    /// Has every cached file looked at again when it is next asked for.
+    pub fn recheck(&self) {
+        for (_, cached) in self.files.borrow().iter() {
+            cached.recheck();
+        }
+    }
+
+    /// Whether a descriptor of the file at a path is held, also as a coded form of the file that
+    /// it lies beside.
+    pub fn holds_descriptor(&self, path: &[u8]) -> bool {
+        let files = self.files.borrow();
+        let holds = |form: &Representation| form.holds_descriptor();
+        let by_sibling = || {
+            let (plain, coding) = codings::sibling_of(path)?;
+            match files.peek(plain)?.codings.as_ref()?.sibling(coding) {
+                Sibling::Fresh(form) => Some(holds(&form)),
+                _ => None,
+            }
+        };
+        files.peek(path).is_some_and(|cached| holds(&cached.plain)) || by_sibling() == Some(true)
+    }
+
+    /// Evicts the least recently used file whose descriptor is not in use, which closes it;
+    /// `false` if there is none.
     pub fn close_one(&self) -> bool {
         let idle = self
-            .entries
+            .files
             .borrow()
             .iter()
             .rev()
-            .find(|(_, entry)| entry.holds_idle_descriptor())
+            .find(|(_, cached)| cached.holds_idle_descriptor())
             .map(|(path, _)| path.clone());
         if let Some(path) = &idle {
             self.remove(path);
@@ -138,9 +140,9 @@ impl Cache {
         idle.is_some()
     }
 
-    /// Forgets everything.
+    /// Removes everything.
     pub fn clear(&self) {
-        self.entries.borrow_mut().clear();
+        self.files.borrow_mut().clear();
         self.held.set(Weight::default());
     }
 
@@ -148,14 +150,14 @@ impl Cache {
         self.held.set(self.held.get() + weight);
     }
 
-    /// Lets those used longest ago go until the others fit.
+    /// Evicts the least recently used until the others fit.
     fn make_room(&self) {
         loop {
             let held = self.held.get();
             if held.files <= self.most.files && held.bytes <= self.most.bytes {
                 return;
             }
-            let Some((_, oldest)) = self.entries.borrow_mut().pop_lru() else {
+            let Some((_, oldest)) = self.files.borrow_mut().pop_lru() else {
                 return;
             };
             self.held.set(held - oldest.weight());

@@ -7,15 +7,15 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::cache::Weight;
 use super::compress::Compressed;
-use super::once::Job;
 use super::representation::Representation;
+use super::single_flight::Job;
+use super::weight::Weight;
 use crate::http::{Coding, Offers};
 use crate::sys::file::{self, Kind, Stamp};
 use crate::sys::open::Root;
 
-/// One thing for each coding, in the order of [`Coding::ALL`].
+/// One value for each coding, in the order of [`Coding::ALL`].
 type Each<T> = [T; Coding::ALL.len()];
 
 /// The coded forms of one file.
@@ -45,9 +45,9 @@ pub enum Sibling {
 enum Made {
     #[default]
     Nothing,
-    /// A task of this shard waits for the result.
+    /// A task of this shard waits for the job.
     UnderWay,
-    /// The job is held so that other shards find its result.
+    /// The job is kept so that other shards find its result.
     Ready(Rc<Representation>, Arc<Job<Compressed>>),
 }
 
@@ -62,7 +62,7 @@ impl Sibling {
 }
 
 impl Codings {
-    /// Nothing is known of the forms of the file at `path`.
+    /// Of the file at `path`, with nothing found or made yet.
     pub fn new(path: &CStr) -> Codings {
         let sibling_path = |coding: Coding| {
             let bytes = [path.to_bytes(), b".", coding.extension().as_bytes()].concat();
@@ -93,9 +93,20 @@ impl Codings {
         self.siblings.borrow_mut()[coding as usize] = found;
     }
 
-    /// Notes that all siblings were looked for, or with `None` that they are to be.
-    pub fn set_checked(&self, at_ms: Option<u64>) {
-        self.siblings_checked_ms.set(at_ms);
+    /// Notes that all siblings were looked for.
+    pub fn set_checked(&self, at_ms: u64) {
+        self.siblings_checked_ms.set(Some(at_ms));
+    }
+
+    /// Has all siblings looked for again.
+    pub fn recheck(&self) {
+        self.siblings_checked_ms.set(None);
+    }
+
+    /// Forgets what lies there in this coding.
+    pub fn forget_sibling(&self, coding: Coding) {
+        self.set_sibling(coding, Sibling::Absent);
+        self.recheck();
     }
 
     /// Whether what is known of the siblings still holds, by a look that needs no waiting;
@@ -156,7 +167,7 @@ impl Codings {
         }
     }
 
-    /// Notes that it will be made; `false` if that was noted before.
+    /// Notes that a task of this shard waits for it; `false` if one did already.
     pub fn begin(&self, coding: Coding) -> bool {
         let made = &mut self.made.borrow_mut()[coding as usize];
         let is_new = matches!(made, Made::Nothing);
@@ -197,7 +208,7 @@ impl Codings {
         weight
     }
 
-    /// Whether to drop the forms would close a descriptor.
+    /// Whether they have a descriptor that the cache alone holds.
     pub fn holds_idle_descriptor(&self) -> bool {
         let siblings = self.siblings.borrow();
         siblings.iter().any(|sibling| match sibling {
@@ -207,8 +218,16 @@ impl Codings {
     }
 }
 
-/// What the job's own result takes: nothing more where the form is that result, and once more
-/// where this shard has a copy of its own.
+/// The path of the file that a path could be a coded form of, by its extension.
+pub fn sibling_of(path: &[u8]) -> Option<(&[u8], Coding)> {
+    Coding::ALL.iter().find_map(|&coding| {
+        let plain = path.strip_suffix(coding.extension().as_bytes())?;
+        Some((plain.strip_suffix(b".")?, coding))
+    })
+}
+
+/// The share of the job's own result: nothing where the form is that result, its bytes where this
+/// shard has a copy.
 fn shared_weight(form: &Representation, job: &Job<Compressed>) -> Weight {
     match (job.result(), form.weight().bytes > form.size as usize) {
         (Some(Compressed::Smaller(bytes)), true) => Weight::of_bytes(bytes.len()),

@@ -13,12 +13,12 @@ use super::source::Source;
 use crate::http::Coding;
 use crate::limits;
 
-/// What became of an attempt.
+/// The result of compressing.
 #[derive(Clone, Debug)]
 pub enum Compressed {
-    /// It is smaller now.
+    /// The compressed bytes.
     Smaller(Bytes),
-    /// It would hardly become smaller: no coding is worth another attempt.
+    /// It would hardly become smaller, in this or another coding.
     NotWorthwhile,
 }
 
@@ -83,14 +83,14 @@ fn fill(
             let mut encoder =
                 CompressorWriter::with_params(sink, limits::COMPRESS_BUFFER_BYTES, &params);
             source.read(|piece| encoder.write_all(piece))?;
-            // Ends the stream; the sink knows whether that had room.
+            // Ends the stream; the sink records whether it was full.
             encoder.into_inner();
         }
     }
     Ok(())
 }
 
-/// Takes what the encoders write, up to where it is no longer worth it.
+/// Collects what the encoders write, up to the size at which compressing gains too little.
 struct Sink {
     out: Vec<u8>,
     bytes_max: usize,

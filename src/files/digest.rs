@@ -7,20 +7,19 @@ use std::time::Duration;
 use lru::LruCache;
 use sha2::{Digest, Sha256 as Hasher};
 
-use super::offload::Kind;
-use super::once::Once;
+use super::offload::{Offload, WorkKind};
 use super::representation::{Identity, Representation};
-use super::shared_work::SharedWork;
+use super::single_flight::SingleFlight;
 use super::source::Source;
 use crate::http::digest::Sha256;
 use crate::limits;
 use crate::runtime::{Shard, timeout};
 use crate::sys::sync::lock;
 
-/// The digests that are known, for all shards, and the work on others.
+/// Known digests, shared by all shards, and those being computed.
 pub struct Digests {
     known: Arc<Mutex<LruCache<Identity, Sha256>>>,
-    jobs: Once<Identity, Sha256>,
+    jobs: SingleFlight<Identity, Sha256>,
 }
 
 impl Default for Digests {
@@ -28,23 +27,23 @@ impl Default for Digests {
         let room = NonZeroUsize::new(limits::DIGESTS_MAX).unwrap_or(NonZeroUsize::MIN);
         Digests {
             known: Arc::new(Mutex::new(LruCache::new(room))),
-            jobs: Once::default(),
+            jobs: SingleFlight::default(),
         }
     }
 }
 
-/// The digest of a representation; `None` if it can't be had within `patience`. It is then made all
-/// the same, unless there is too much to do already, and the next one to ask may find it.
+/// The digest of a representation; `None` if it is not there within `patience`. It is computed all
+/// the same, unless too many are already, and the next request may find it.
 pub async fn digest(
     shard: &Shard,
-    shared_work: &SharedWork,
+    digests: &Digests,
+    offload: &Offload,
     of: &Representation,
     patience: Duration,
 ) -> Option<Sha256> {
     if let Some(digest) = of.digest.get() {
         return Some(digest);
     }
-    let digests = &shared_work.digests;
     let known = lock(&digests.known).get(&of.identity).copied();
     let digest = match known {
         Some(digest) => digest,
@@ -58,7 +57,7 @@ pub async fn digest(
                         promise.keep(digest);
                     }
                 };
-                shared_work.offload.start(Kind::Digest, work).map_err(drop)
+                offload.start(WorkKind::Digest, work).map_err(drop)
             });
             let job = job.ok()?;
             *timeout(patience, job.done()).await.ok()??

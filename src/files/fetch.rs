@@ -1,50 +1,58 @@
-//! Finding a file anew: from its path to an [`Entry`].
+//! Finding a file anew: from its path to an [`CachedFile`].
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use nix::errno::Errno;
 
 use super::cache::Cache;
-use super::entry::{Content, Entry, prepared_and_body_bytes};
-use super::failure::Failure;
+use super::cached_file::{CachedFile, Found};
+use super::changes::Changes;
+use super::content::Content;
 use super::lookup;
-use super::root::Served;
+use super::options::FilesOptions;
+use super::request_error::RequestError;
+use super::served_root::ServedRoot;
+use super::source::needs_the_disk;
+use super::validators::is_settled;
+use super::watch::{FileWatch, Folder};
+use super::weight::prepared_and_body_bytes;
 use crate::limits;
 use crate::runtime::driver::Handle;
 use crate::runtime::{self, Shard};
 use crate::sys;
-use crate::sys::file::{File, Kind, Stamp};
+use crate::sys::file::{File, Kind, Stamp, WriteWatch};
 use crate::sys::open::{open_how_path, open_how_read};
 use crate::sys::transfer::pread_nowait;
 
-/// What a look at a path came to.
+/// The result of looking a path up.
 pub enum Fetched {
-    /// The known entry still holds.
-    Known(Rc<Entry>),
-    /// A new entry, good for the cache.
-    New(Entry),
-    /// A new entry, good for this one answer: the file is just being changed,
-    /// or the disk has too much to do.
-    Passing(Entry),
+    /// The cached file is still current.
+    Known(Rc<CachedFile>),
+    /// A file that may be cached.
+    New(CachedFile),
+    /// A file for this one response: it is being changed, or too many reads wait for the disk.
+    Passing(CachedFile),
 }
 
-/// How files are fetched.
+/// Looks files up for one shard.
 #[derive(Copy, Clone)]
 pub struct Fetch<'a> {
     /// The shard that does it.
     pub shard: &'a Shard,
     /// The folder that paths are resolved beneath.
-    pub served: &'a Served,
-    /// Where the entry is to go.
+    pub served: &'a ServedRoot,
+    /// The shard's cache.
     pub cache: &'a Cache,
-    /// A file up to this size is read into memory.
-    pub body_bytes_max: usize,
-    /// Coded forms of files are served.
-    pub codes: bool,
+    /// The changes of cached files.
+    pub changes: &'a Changes,
+    /// How files are served.
+    pub options: &'a FilesOptions,
     /// Bodies of this shard whose reading waits for the disk.
     pub cold_reads: &'a Cell<usize>,
 }
@@ -73,41 +81,105 @@ impl Fetch<'_> {
     ///
     /// The file is found first and opened afterwards, so that no device and no
     /// FIFO is ever opened, which may have effects of its own.
-    pub async fn file(&self, path: &CStr, known: Option<Rc<Entry>>) -> Result<Fetched, Failure> {
+    pub async fn file(
+        &self,
+        path: &CStr,
+        known: Option<Rc<CachedFile>>,
+    ) -> Result<Fetched, RequestError> {
         let mut changing = None;
         for _ in 0..limits::FETCH_ATTEMPTS {
             let now_ms = self.shard.now_ms();
-            let found = lookup::open(self.shard, self.served, path, open_how_path()).await?;
-            let stamp = regular(&found)?;
+            let (found, is_direct) = self.find(path).await?;
+            let before = regular(&found)?;
             drop(found);
-            if let Some(known) = known.as_ref().filter(|known| *known.stamp() == stamp) {
-                known.checked_ms.set(now_ms);
+            if let Some(known) = known.as_ref().filter(|known| *known.stamp() == before)
+                && known.is_valid(now_ms)
+            {
+                known.note_checked(now_ms, self.options.revalidate_ms);
                 return Ok(Fetched::Known(Rc::clone(known)));
             }
+            let watch = self.watch(path, is_direct).await;
             let fd = lookup::open(self.shard, self.served, path, open_how_read()).await?;
             // Something else may have come between.
             let Ok(stamp) = regular(&fd) else { continue };
-            let file = Rc::new(File { fd, stamp });
-            let entry =
-                |content| Entry::new(CString::from(path), stamp, content, self.codes, now_ms);
-            if !self.goes_to_memory(stamp.size) {
-                return Ok(Fetched::New(entry(Content::Open(file))));
+            if (stamp.dev, stamp.ino) != (before.dev, before.ino) {
+                continue;
             }
-            let settled = is_settled(&stamp);
+            watch.note_opened(&stamp);
+            let writes = Rc::clone(&watch) as Rc<dyn WriteWatch>;
+            let file = Rc::new(File::new(fd, stamp).watched(writes));
+            let cached = |content| {
+                let found = Found {
+                    path: CString::from(path),
+                    stamp,
+                    watch: Rc::clone(&watch),
+                    now_ms,
+                    options: self.options,
+                };
+                CachedFile::new(found, content)
+            };
+            if !self.goes_to_memory(stamp.size) {
+                return Ok(keep_unless_changed(&watch, cached(Content::Open(file))));
+            }
+            let settled = is_settled(&stamp, sys::time::realtime());
             if let Some(body) = self.read(&file).await? {
                 return Ok(match settled {
-                    true => Fetched::New(entry(Content::Memory(body, Some(Rc::default())))),
-                    false => Fetched::Passing(entry(Content::Memory(body, None))),
+                    true => {
+                        let content = Content::Memory(body, Some(Rc::default()));
+                        keep_unless_changed(&watch, cached(content))
+                    }
+                    false => Fetched::Passing(cached(Content::Memory(body, None))),
                 });
             }
-            changing = Some(entry(Content::Open(file)));
+            changing = Some(cached(Content::Open(file)));
         }
-        changing.map(Fetched::Passing).ok_or(Failure::Exhausted)
+        changing
+            .map(Fetched::Passing)
+            .ok_or(RequestError::Exhausted)
+    }
+
+    /// Finds what `path` leads to, and says whether it does so without symbolic links: only then
+    /// is the file in the folder that its path names.
+    async fn find(&self, path: &CStr) -> io::Result<(OwnedFd, bool)> {
+        let how = open_how_path();
+        match lookup::open(self.shard, self.served, path, how.no_symlinks()).await {
+            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                let found = lookup::open(self.shard, self.served, path, how).await?;
+                Ok((found, false))
+            }
+            found => Ok((found?, true)),
+        }
+    }
+
+    /// Watches for changes of the file at `path`, of which all reports count that come after the
+    /// call.
+    async fn watch(&self, path: &CStr, is_direct: bool) -> Rc<FileWatch> {
+        let folder = match is_direct {
+            true => self.folder(path).await,
+            false => None,
+        };
+        self.changes.watch(path, folder)
+    }
+
+    async fn folder(&self, path: &CStr) -> Option<Arc<Folder>> {
+        let watches = self.changes.watches();
+        watches.instance()?;
+        let path = path.to_bytes();
+        let parent = match path.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => CString::new(&path[..slash]).ok()?,
+            None => CString::from(c"."),
+        };
+        let how = open_how_path().no_symlinks();
+        let folder = lookup::open(self.shard, self.served, &parent, how)
+            .await
+            .ok()?;
+        let (_, stamp) = sys::file::stamp(folder.as_fd()).ok()?;
+        watches.folder(folder.as_fd(), (stamp.dev, stamp.ino))
     }
 
     fn goes_to_memory(&self, size: u64) -> bool {
         usize::try_from(size).is_ok_and(|size| {
-            size <= self.body_bytes_max && self.cache.takes(prepared_and_body_bytes(size))
+            size <= self.options.cache_body_bytes && self.cache.takes(prepared_and_body_bytes(size))
         })
     }
 
@@ -145,26 +217,19 @@ impl Fetch<'_> {
     }
 }
 
-/// Whether a read that must not wait could not be done without.
-pub fn needs_the_disk(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
-    )
-}
-
-/// The stamp of a regular file; other things are a [`Failure`].
-fn regular(fd: &OwnedFd) -> Result<Stamp, Failure> {
+/// The stamp of a regular file; other things are a [`RequestError`].
+fn regular(fd: &OwnedFd) -> Result<Stamp, RequestError> {
     match sys::file::stamp(fd.as_fd())? {
         (Kind::File, stamp) => Ok(stamp),
-        (Kind::Directory, _) => Err(Failure::Folder),
-        (Kind::Other, _) => Err(Failure::NotFound),
+        (Kind::Directory, _) => Err(RequestError::Folder),
+        (Kind::Other, _) => Err(RequestError::NotFound),
     }
 }
 
-/// Whether another change would show in the file's times.
-pub fn is_settled(stamp: &Stamp) -> bool {
-    let (seconds, nanoseconds) = sys::time::realtime();
-    let now_ns = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-    (now_ns - i128::from(stamp.ctime_ns)).unsigned_abs() >= u128::from(limits::FILE_SETTLED_NS)
+/// What was reported as changed while it was looked at may be outdated by now.
+fn keep_unless_changed(watch: &FileWatch, cached: CachedFile) -> Fetched {
+    match watch.has_changed() {
+        true => Fetched::Passing(cached),
+        false => Fetched::New(cached),
+    }
 }

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use super::compress::{Compressed, compress};
-use super::failure::Failure;
 use super::listing::{
     CONTENT_SECURITY_POLICY, Entry, HTML_CONTENT_TYPE, JSON_CONTENT_TYPE, Listing, render_html,
     render_json, wants_json,
 };
 use super::lookup;
-use super::offload::{Kind as Work, Offload, checkpoint};
+use super::offload::{Offload, WorkKind, checkpoint};
 use super::options::FilesOptions;
-use super::root::Served;
+use super::request_error::RequestError;
+use super::served_root::ServedRoot;
 use super::source::Source;
 use crate::http::{
     AcceptEncoding, Body, Choice, Coding, Head, Known, Precondition, Response, Status, Validators,
@@ -51,12 +51,12 @@ struct Rendered {
 /// The listing of the folder `path`, as HTML or as JSON, whichever the client prefers.
 pub async fn list(
     shard: &Shard,
-    served: &Served,
+    served: &ServedRoot,
     offload: &Offload,
     options: &FilesOptions,
     head: &Head<'_>,
     path: &CStr,
-) -> Result<Response, Failure> {
+) -> Result<Response, RequestError> {
     let dir = lookup::open(shard, served, path, open_how_dir()).await?;
     match conditional::evaluate(head.method, &head.headers, &Validators::default()) {
         Precondition::Proceed { .. } => {}
@@ -81,7 +81,7 @@ pub async fn list(
     let root = Arc::clone(&served.root);
     let path = path.to_bytes().to_vec();
     let work = move || render(&root, &dir, &path, form);
-    let rendered = offload.run(Work::Listing, work).await??;
+    let rendered = offload.run(WorkKind::Listing, work).await??;
     let response = Response::new(Status::OK)
         .with(
             "content-type",
@@ -101,18 +101,18 @@ pub async fn list(
         Some(coding) => response.with("content-encoding", coding.name()),
         None => response,
     };
-    let page = Page::hold(rendered.body).ok_or(Failure::Exhausted)?;
+    let page = Page::hold(rendered.body).ok_or(RequestError::Exhausted)?;
     Ok(response.with_body(Body::Bytes(Bytes::from_owner(page))))
 }
 
 /// The coding that the client likes best.
-fn coding(head: &Head<'_>, options: &FilesOptions) -> Result<Option<Coding>, Failure> {
+fn coding(head: &Head<'_>, options: &FilesOptions) -> Result<Option<Coding>, RequestError> {
     let can_make = |coding| options.compress && options.level(coding) > 0;
     let offers = Coding::ALL.map(|coding| can_make(coding).then_some(0));
     match AcceptEncoding::of(&head.headers).choose(&offers) {
         Choice::Coded(coding) => Ok(Some(coding)),
         Choice::Identity => Ok(None),
-        Choice::NotAcceptable => Err(Failure::NotAcceptable),
+        Choice::NotAcceptable => Err(RequestError::NotAcceptable),
     }
 }
 
@@ -149,7 +149,7 @@ impl Drop for Page {
 }
 
 /// Reads the folder, renders and compresses its listing.
-fn render(root: &Root, dir: &OwnedFd, path: &[u8], form: Form) -> Result<Rendered, Failure> {
+fn render(root: &Root, dir: &OwnedFd, path: &[u8], form: Form) -> Result<Rendered, RequestError> {
     let found = read_dir(dir.as_fd(), form.entries_max)?;
     let shown = |name: &[u8]| form.hidden || !name.starts_with(b".");
     let entries = found

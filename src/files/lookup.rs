@@ -1,5 +1,5 @@
-//! From a path to an open file: at once where the kernel knows the way, and by
-//! one of its workers where the disk must be asked.
+//! Opening paths below the root: at once where the kernel has them in its dentry cache, by one of
+//! its workers where the disk must be read.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::root::Served;
+use super::served_root::ServedRoot;
 use crate::limits;
 use crate::runtime::driver::OpenFlags;
 use crate::runtime::{self, Shard};
@@ -19,7 +19,7 @@ use crate::sys::open::{OpenHow, openat2};
 /// Errors: as [`openat2`]; `EAGAIN` when renames kept racing the lookup.
 pub async fn open(
     shard: &Shard,
-    served: &Served,
+    served: &ServedRoot,
     path: &CStr,
     how: OpenHow,
 ) -> io::Result<OwnedFd> {

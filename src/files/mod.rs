@@ -1,29 +1,35 @@
 //! Files as a web resource: from a request's head to a response.
 //!
-//! [`Files`] belongs to one shard. What it has once found it remembers in
-//! a cache: small bodies in memory, larger files as descriptors. A cached file
-//! is taken for current for a stated time; then one lookup, as a rule without
-//! waiting, tells whether its path still leads to it.
+//! [`Files`] belongs to one shard and caches what it has found: small bodies in memory, larger
+//! files as descriptors. A cached file counts as current until the kernel reports a change of it,
+//! and for a configured time at most; then one lookup, as a rule without waiting for the disk,
+//! checks whether its path still leads to it.
 
 mod cache;
+mod cached_file;
+mod changes;
 mod codings;
 mod compress;
+mod content;
 mod digest;
-mod entry;
-mod failure;
 mod fetch;
 mod folder;
 pub mod listing;
 mod lookup;
 mod negotiate;
 pub mod offload;
-mod once;
 mod options;
 mod represent;
 mod representation;
+mod request_error;
 mod root;
+mod served_root;
 mod shared_work;
+mod single_flight;
 mod source;
+mod validators;
+mod watch;
+mod weight;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -38,17 +44,22 @@ use nix::errno::Errno;
 pub use options::FilesOptions;
 pub use root::FilesError;
 pub use shared_work::SharedWork;
+pub use validators::EtagMode;
+pub use watch::{WatchStats, Watches};
 
 use cache::Cache;
-use entry::Entry;
-use failure::Failure;
+use cached_file::CachedFile;
+use changes::Changes;
 use fetch::{Fetch, Fetched};
 use negotiate::{Negotiation, Selected};
 use represent::represent;
-use root::{Look, RootWatch, Served};
+use request_error::RequestError;
+use root::{Look, RootWatch};
+use served_root::ServedRoot;
 
 use crate::http::digest::{Sha256, repr_digest, wants_sha256};
 use crate::http::{Head, Known, Method, Response, Status, Target, target};
+use crate::limits;
 use crate::runtime::Shard;
 use crate::sys::file::{self, Kind};
 use crate::sys::open::open_how_path;
@@ -64,15 +75,16 @@ struct Inner {
     shard: Shard,
     options: FilesOptions,
     shared_work: Arc<SharedWork>,
-    root: RootWatch,
+    root: Rc<RootWatch>,
     cache: Rc<Cache>,
+    changes: Rc<Changes>,
     cold_reads: Cell<usize>,
     /// Where an index file's path is put together, so that a hit allocates nothing.
     index_path: RefCell<Vec<u8>>,
 }
 
 impl Files {
-    /// Opens the folder. All shards of a server share the work that others can use.
+    /// Opens the folder. All shards of a server share the same `shared_work`.
     ///
     /// # Errors
     ///
@@ -83,12 +95,24 @@ impl Files {
         options: FilesOptions,
         shared_work: &Arc<SharedWork>,
     ) -> Result<Files, FilesError> {
-        let cache = Cache::new(options.cache_files, options.cache_bodies_bytes);
+        let cache = Rc::new(Cache::new(options.cache_files, options.cache_bodies_bytes));
+        let root = RootWatch::new(root, options.revalidate_ms, shard.now_ms())?;
+        let root = Rc::new(root);
+        let changes = Rc::new(Changes::new(&shared_work.watches, &cache));
+        let period_ms = options.revalidate_ms.max(limits::SWEEP_PERIOD_MS_MIN);
+        shard.spawn_detached(changes::follow(shard.clone(), Rc::downgrade(&changes)));
+        shard.spawn_detached(changes::sweep(
+            shard.clone(),
+            Rc::downgrade(&changes),
+            Rc::downgrade(&root),
+            period_ms,
+        ));
         Ok(Files(Rc::new(Inner {
             shard: shard.clone(),
             shared_work: Arc::clone(shared_work),
-            root: RootWatch::new(root, options.revalidate_ms, shard.now_ms())?,
-            cache: Rc::new(cache),
+            root,
+            cache,
+            changes,
             options,
             cold_reads: Cell::default(),
             index_path: RefCell::default(),
@@ -108,15 +132,15 @@ impl Files {
             self.0.cache.clear();
         }
         let served = self.0.root.served()?;
-        let entry = self
+        let cached = self
             .0
             .with_file_path(&target, |path| self.0.cache.get(path))??;
-        if !self.0.is_current(&served, &entry, now_ms) {
+        if !self.0.is_current(&served, &cached, now_ms) {
             return None;
         }
-        let selected = negotiate::at_once(head, &served, &self.0.options, &entry, now_ms)?;
+        let selected = negotiate::at_once(head, &served, &self.0.options, &cached, now_ms)?;
         let form = match &selected {
-            Selected::Plain => &entry.plain,
+            Selected::Plain => &cached.plain,
             Selected::Coded(form) => form,
             _ => return Some(refuse(&selected)),
         };
@@ -164,7 +188,7 @@ impl Inner {
         let target = target::resolve(head.path())
             .map_err(|error| Response::error(error.status(), &error.to_string()))?;
         if target.has_dotfile && !self.options.hidden {
-            return Err(Failure::NotFound.response());
+            return Err(RequestError::NotFound.response());
         }
         Ok(target)
     }
@@ -190,41 +214,44 @@ impl Inner {
         Some(use_path(&path))
     }
 
-    /// Whether an entry may be used, by a look that needs no waiting.
-    fn is_current(&self, served: &Served, entry: &Entry, now_ms: u64) -> bool {
-        if !entry.plain.is_intact() {
+    /// Whether a cached file may be used, by a lookup that doesn't wait for the disk.
+    fn is_current(&self, served: &ServedRoot, cached: &CachedFile, now_ms: u64) -> bool {
+        if !cached.plain.is_intact() {
             return false;
         }
-        if now_ms.saturating_sub(entry.checked_ms.get()) < self.options.revalidate_ms {
+        if cached.is_fresh(now_ms) {
             return true;
+        }
+        if !cached.is_valid(now_ms) {
+            return false;
         }
         let found = served
             .root
-            .open_path(&entry.path, true)
+            .open_path(&cached.path, true)
             .and_then(|fd| file::stamp(fd.as_fd()));
         match found {
-            Ok((Kind::File, stamp)) if stamp == *entry.stamp() => {
-                entry.checked_ms.set(now_ms);
+            Ok((Kind::File, stamp)) if stamp == *cached.stamp() => {
+                cached.note_checked(now_ms, self.options.revalidate_ms);
                 true
             }
-            // What was good a moment ago is better than no answer.
+            // The cached file is better than no answer.
             Err(error) => is_short_of_descriptors(&error),
             Ok(_) => false,
         }
     }
 
     /// The answer to a GET or HEAD by a new lookup.
-    async fn find(&self, head: &Head<'_>, target: &Target<'_>) -> Result<Response, Failure> {
-        let served = self.served().await.ok_or(Failure::NotFound)?;
+    async fn find(&self, head: &Head<'_>, target: &Target<'_>) -> Result<Response, RequestError> {
+        let served = self.served().await.ok_or(RequestError::NotFound)?;
         let file = match self.with_file_path(target, |path| CString::new(path)) {
             Some(Ok(path)) => self.file(&served, path).await,
-            Some(Err(_)) => Err(Failure::NotFound),
-            None => Err(Failure::Folder),
+            Some(Err(_)) => Err(RequestError::NotFound),
+            None => Err(RequestError::Folder),
         };
         match file {
-            Ok(entry) => Ok(self.answer(&served, head, &entry).await),
-            Err(Failure::Folder) if !target.is_dir => Ok(redirect(head, target)),
-            Err(Failure::Folder | Failure::NotFound) if target.is_dir => {
+            Ok(cached) => Ok(self.answer(&served, head, &cached).await),
+            Err(RequestError::Folder) if !target.is_dir => Ok(redirect(head, target)),
+            Err(RequestError::Folder | RequestError::NotFound) if target.is_dir => {
                 self.folder(&served, head, target).await
             }
             Err(failure) => Err(failure),
@@ -232,7 +259,7 @@ impl Inner {
     }
 
     /// The folder to look in, checked if it is time for it.
-    async fn served(&self) -> Option<Rc<Served>> {
+    async fn served(&self) -> Option<Rc<ServedRoot>> {
         let now_ms = self.shard.now_ms();
         if self.root.is_due(now_ms) && self.root.look(&self.shard, now_ms).await == Look::Changed {
             self.cache.clear();
@@ -241,7 +268,12 @@ impl Inner {
     }
 
     /// The answer to a GET or HEAD of this file.
-    async fn answer(&self, served: &Rc<Served>, head: &Head<'_>, entry: &Rc<Entry>) -> Response {
+    async fn answer(
+        &self,
+        served: &Rc<ServedRoot>,
+        head: &Head<'_>,
+        cached: &Rc<CachedFile>,
+    ) -> Response {
         let negotiation = Negotiation {
             shard: &self.shard,
             served,
@@ -250,9 +282,9 @@ impl Inner {
             shared_work: &self.shared_work,
             fetch: self.fetch(served),
         };
-        let selected = negotiation.select(head, entry).await;
+        let selected = negotiation.select(head, cached).await;
         let form = match &selected {
-            Selected::Plain => &entry.plain,
+            Selected::Plain => &cached.plain,
             Selected::Coded(form) => form,
             _ => return refuse(&selected),
         };
@@ -260,8 +292,9 @@ impl Inner {
         if !self.wants_digest(head) || !is_of_bytes(&response) {
             return response;
         }
+        let work = &self.shared_work;
         let patience = Duration::from_millis(self.options.work_wait_ms);
-        match digest::digest(&self.shard, &self.shared_work, form, patience).await {
+        match digest::digest(&self.shard, &work.digests, &work.offload, form, patience).await {
             Some(digest) => with_digest(response, &digest),
             None => response,
         }
@@ -274,23 +307,27 @@ impl Inner {
             && wants_sha256(&head.headers)
     }
 
-    fn fetch<'a>(&'a self, served: &'a Served) -> Fetch<'a> {
+    fn fetch<'a>(&'a self, served: &'a ServedRoot) -> Fetch<'a> {
         Fetch {
             shard: &self.shard,
             served,
             cache: &self.cache,
-            body_bytes_max: self.options.cache_body_bytes,
-            codes: self.options.codes(),
+            changes: &self.changes,
+            options: &self.options,
             cold_reads: &self.cold_reads,
         }
     }
 
     /// The file at `path` as it is now.
-    async fn file(&self, served: &Rc<Served>, path: CString) -> Result<Rc<Entry>, Failure> {
+    async fn file(
+        &self,
+        served: &Rc<ServedRoot>,
+        path: CString,
+    ) -> Result<Rc<CachedFile>, RequestError> {
         let fetch = self.fetch(served);
         let known = self.cache.get(path.as_bytes());
         let mut fetched = fetch.file(&path, known.clone()).await;
-        if matches!(fetched, Err(Failure::Exhausted)) && self.cache.close_one() {
+        if matches!(fetched, Err(RequestError::Exhausted)) && self.cache.close_one() {
             fetched = fetch.file(&path, known).await;
         }
         // The root may have been switched while the disk was asked.
@@ -299,20 +336,20 @@ impl Inner {
             .served()
             .is_some_and(|current| Rc::ptr_eq(&current, served));
         match fetched {
-            Ok(Fetched::Known(entry)) => Ok(entry),
-            Ok(Fetched::New(entry)) => {
-                let entry = Rc::new(entry);
+            Ok(Fetched::Known(cached)) => Ok(cached),
+            Ok(Fetched::New(cached)) => {
+                let cached = Rc::new(cached);
                 if root_stands {
-                    self.cache.insert(Rc::clone(&entry));
+                    self.cache.insert(Rc::clone(&cached));
                 }
-                Ok(entry)
+                Ok(cached)
             }
-            Ok(Fetched::Passing(entry)) => {
+            Ok(Fetched::Passing(cached)) => {
                 self.cache.remove(path.as_bytes());
-                Ok(Rc::new(entry))
+                Ok(Rc::new(cached))
             }
-            // Says nothing of the file.
-            Err(Failure::Exhausted) => Err(Failure::Exhausted),
+            // Not a property of the file.
+            Err(RequestError::Exhausted) => Err(RequestError::Exhausted),
             Err(failure) => {
                 self.cache.remove(path.as_bytes());
                 Err(failure)
@@ -323,19 +360,19 @@ impl Inner {
     /// The answer for a folder that has no index file.
     async fn folder(
         &self,
-        served: &Served,
+        served: &ServedRoot,
         head: &Head<'_>,
         target: &Target<'_>,
-    ) -> Result<Response, Failure> {
-        let path = CString::new(&*target.path).map_err(|_| Failure::NotFound)?;
+    ) -> Result<Response, RequestError> {
+        let path = CString::new(&*target.path).map_err(|_| RequestError::NotFound)?;
         if self.options.browse {
             let offload = &self.shared_work.offload;
             return folder::list(&self.shard, served, offload, &self.options, head, &path).await;
         }
         let found = lookup::open(&self.shard, served, &path, open_how_path()).await?;
         match file::stamp(found.as_fd())? {
-            (Kind::Directory, _) => Err(Failure::Folder),
-            _ => Err(Failure::NotFound),
+            (Kind::Directory, _) => Err(RequestError::Folder),
+            _ => Err(RequestError::NotFound),
         }
     }
 }
@@ -347,8 +384,8 @@ fn refuse(selected: &Selected) -> Response {
             headers: lines.clone(),
             ..Response::new(Status::NOT_MODIFIED)
         },
-        Selected::Busy => Failure::Exhausted.response(),
-        _ => Failure::NotAcceptable.response(),
+        Selected::Busy => RequestError::Exhausted.response(),
+        _ => RequestError::NotAcceptable.response(),
     }
 }
 

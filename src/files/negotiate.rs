@@ -1,13 +1,12 @@
-//! Which form of a file a request gets, and the making of it.
+//! Content negotiation: which form of a file a request gets, and making that form.
 //!
 //! A request for a part always gets a part of the file as it is: sizes and offsets then mean the
-//! same to every client, and what is resumed is what was begun. Everyone else gets what
-//! Accept-Encoding likes best (RFC 9110 section 12.5.3), first of what lies beside the file.
+//! same to every client, and a resumed download continues the same bytes. Other requests get the
+//! form that Accept-Encoding prefers (RFC 9110 section 12.5.3), first of what lies beside the file.
 //!
-//! A coded form that is not there yet is made once, whoever asks for it, and all who ask wait for
-//! it a short while: to send a file uncompressed takes longer than that on most networks, and
-//! would leave the large form in the caches on the way. When the time is up, or when the pool has
-//! too much to do already, the file is sent as it is.
+//! A coded form that is not there yet is made once for all requests, which wait for it for a short
+//! time: sending a file uncompressed takes longer on most networks, and would leave the large form
+//! in caches on the way. After that time, or when the pool is saturated, the file is sent as it is.
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -18,23 +17,26 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::cache::Cache;
+use super::cached_file::CachedFile;
 use super::codings::{Codings, Sibling};
 use super::compress::{Compressed, compress};
-use super::entry::{Content, Entry};
-use super::fetch::{Fetch, Fetched, is_settled};
+use super::content::Content;
+use super::fetch::{Fetch, Fetched};
 use super::lookup;
-use super::offload::Kind as Work;
-use super::once::Job;
+use super::offload::WorkKind;
 use super::options::FilesOptions;
-use super::representation::{Identity, Representation, made_etag, sibling_etag};
-use super::root::Served;
+use super::representation::{Identity, Representation};
+use super::served_root::ServedRoot;
 use super::shared_work::SharedWork;
+use super::single_flight::Job;
 use super::source::Source;
+use super::validators::is_settled;
 use crate::http::{
     AcceptEncoding, Choice, Coding, Head, HeaderBlock, Known, Method, Precondition, Prepared,
     conditional,
 };
 use crate::runtime::{Shard, timeout};
+use crate::sys;
 use crate::sys::file::{self, Kind};
 use crate::sys::open::open_how_path;
 
@@ -44,18 +46,18 @@ pub enum Selected {
     Plain,
     /// A coded form.
     Coded(Rc<Representation>),
-    /// Nothing but these lines: the client has the form that it would get (304).
+    /// A 304 with these lines: the client has the form that it would get.
     NotModified(HeaderBlock),
-    /// Nothing: it takes neither a coded form that can be had, nor the file as it is (406).
+    /// A 406: the client takes neither a coded form that there is, nor the file as it is.
     NotAcceptable,
-    /// Nothing now: it doesn't take the file as it is, and there is no time to make the form (503).
+    /// A 503: the client doesn't take the file as it is, and the form is not made in time.
     Busy,
 }
 
 /// The selection of a form of one file on one shard.
 pub struct Negotiation<'a> {
     pub shard: &'a Shard,
-    pub served: &'a Rc<Served>,
+    pub served: &'a Rc<ServedRoot>,
     pub cache: &'a Rc<Cache>,
     pub options: &'a FilesOptions,
     pub shared_work: &'a SharedWork,
@@ -65,12 +67,12 @@ pub struct Negotiation<'a> {
 /// What can be said without waiting: what the request gets; `None` if that has to be found or made.
 pub fn at_once(
     head: &Head<'_>,
-    served: &Served,
+    served: &ServedRoot,
     options: &FilesOptions,
-    entry: &Entry,
+    cached: &CachedFile,
     now_ms: u64,
 ) -> Option<Selected> {
-    let Some(codings) = &entry.codings else {
+    let Some(codings) = &cached.codings else {
         return Some(Selected::Plain);
     };
     let accepted = match wanted(head) {
@@ -82,7 +84,7 @@ pub fn at_once(
     {
         return None;
     }
-    match choose(&accepted, codings, options, entry) {
+    match choose(&accepted, codings, options, cached) {
         Choice::Identity => Some(Selected::Plain),
         Choice::NotAcceptable => Some(Selected::NotAcceptable),
         Choice::Coded(coding) => {
@@ -108,9 +110,9 @@ fn choose(
     accepted: &AcceptEncoding,
     codings: &Codings,
     options: &FilesOptions,
-    entry: &Entry,
+    cached: &CachedFile,
 ) -> Choice {
-    let size = entry.plain.size;
+    let size = cached.plain.size;
     let fits = (options.compress_bytes_min..=options.compress_bytes_max).contains(&size);
     let can_make = |coding: Coding| options.compress && fits && options.level(coding) > 0;
     accepted.choose(&codings.offers(can_make))
@@ -118,14 +120,14 @@ fn choose(
 
 impl Negotiation<'_> {
     /// What the request gets. Looks for siblings and has a form made if it must.
-    pub async fn select(&self, head: &Head<'_>, entry: &Rc<Entry>) -> Selected {
-        let (Some(codings), Some(accepted)) = (&entry.codings, wanted(head)) else {
+    pub async fn select(&self, head: &Head<'_>, cached: &Rc<CachedFile>) -> Selected {
+        let (Some(codings), Some(accepted)) = (&cached.codings, wanted(head)) else {
             return Selected::Plain;
         };
         if self.options.precompressed {
-            self.look_for_siblings(entry, codings).await;
+            self.look_for_siblings(cached, codings).await;
         }
-        let coding = match choose(&accepted, codings, self.options, entry) {
+        let coding = match choose(&accepted, codings, self.options, cached) {
             Choice::Identity => return Selected::Plain,
             Choice::NotAcceptable => return Selected::NotAcceptable,
             Choice::Coded(coding) => coding,
@@ -133,15 +135,15 @@ impl Negotiation<'_> {
         if let Some(form) = codings.form(coding) {
             return Selected::Coded(form);
         }
-        let etag = made_etag(entry.stamp(), coding, self.options.level(coding));
-        let current = entry.plain.validators_with(&etag);
+        let etag = self.made_etag(cached, coding);
+        let current = cached.plain.validators_with(&etag);
         let is_known = head.headers.has(Known::IfNoneMatch)
             && conditional::evaluate(head.method, &head.headers, &current)
                 == Precondition::NotModified;
         if is_known {
-            return Selected::NotModified(entry.plain.validator_lines_with(&etag));
+            return Selected::NotModified(cached.plain.validator_lines_with(&etag));
         }
-        if let Some(form) = self.make(entry, codings, coding).await {
+        if let Some(form) = self.make(cached, codings, coding).await {
             return Selected::Coded(form);
         }
         match accepted.choose(&codings.ready_offers()) {
@@ -156,32 +158,32 @@ impl Negotiation<'_> {
     /// The form made of the file as it is; `None` if there is none in time.
     async fn make(
         &self,
-        entry: &Rc<Entry>,
+        cached: &Rc<CachedFile>,
         codings: &Codings,
         coding: Coding,
     ) -> Option<Rc<Representation>> {
         // What is not kept would be made for every request anew, and what may still change
         // without its times showing it would be kept for too long.
-        if !self.cache.keeps(entry) || !is_settled(entry.stamp()) {
+        if !self.cache.keeps(cached) || !is_settled(cached.stamp(), sys::time::realtime()) {
             return None;
         }
         let now_ms = self.shard.now_ms();
-        let job = self.start(entry, coding, now_ms)?;
+        let job = self.start(cached, coding, now_ms)?;
         if codings.begin(coding) {
-            let (entry, job) = (Rc::clone(entry), Arc::clone(&job));
+            let (cached, job) = (Rc::clone(cached), Arc::clone(&job));
             let keeper = Keeper {
                 cache: Rc::clone(self.cache),
-                etag: made_etag(entry.stamp(), coding, self.options.level(coding)),
+                etag: self.made_etag(&cached, coding),
                 copy_bytes_max: self.options.cache_body_bytes,
                 coding,
             };
-            // Also when nobody waits that long, so that the next one finds it.
+            // Kept also when every request has stopped waiting, so that the next one finds it.
             self.shard.spawn_detached(async move {
                 job.done().await;
-                keeper.keep(&entry, job);
+                keeper.keep(&cached, job);
             });
         }
-        // One that is late already holds up nobody else.
+        // Later requests don't wait for a job that is already late.
         let late_ms = job.asked_ms.saturating_add(self.options.work_wait_ms);
         let patience = Duration::from_millis(late_ms.saturating_sub(now_ms));
         if !job.is_done() {
@@ -189,23 +191,33 @@ impl Negotiation<'_> {
         }
         let keeper = Keeper {
             cache: Rc::clone(self.cache),
-            etag: made_etag(entry.stamp(), coding, self.options.level(coding)),
+            etag: self.made_etag(cached, coding),
             copy_bytes_max: self.options.cache_body_bytes,
             coding,
         };
-        keeper.keep(entry, job)
+        keeper.keep(cached, job)
     }
 
-    fn start(&self, entry: &Entry, coding: Coding, now_ms: u64) -> Option<Arc<Job<Compressed>>> {
+    fn made_etag(&self, cached: &CachedFile, coding: Coding) -> String {
         let level = self.options.level(coding);
-        let size = entry.plain.size;
+        cached.validators.made_etag(coding, level)
+    }
+
+    fn start(
+        &self,
+        cached: &CachedFile,
+        coding: Coding,
+        now_ms: u64,
+    ) -> Option<Arc<Job<Compressed>>> {
+        let level = self.options.level(coding);
+        let size = cached.plain.size;
         let key = Identity {
-            stamp: *entry.stamp(),
+            stamp: *cached.stamp(),
             made: Some(coding),
         };
         let shared_work = self.shared_work;
         let job = shared_work.compressed.join(key, now_ms, |promise| {
-            let source = Source::of(&entry.plain.content, entry.stamp()).map_err(drop)?;
+            let source = Source::of(&cached.plain.content, cached.stamp()).map_err(drop)?;
             let work = move || {
                 if let Ok(compressed) = compress(&source, size, coding, level) {
                     promise.keep(compressed);
@@ -213,14 +225,14 @@ impl Negotiation<'_> {
             };
             shared_work
                 .offload
-                .start(Work::Compress, work)
+                .start(WorkKind::Compress, work)
                 .map_err(drop)
         });
         job.ok()
     }
 
     /// Finds what lies beside the file now.
-    async fn look_for_siblings(&self, entry: &Rc<Entry>, codings: &Codings) {
+    async fn look_for_siblings(&self, cached: &Rc<CachedFile>, codings: &Codings) {
         let now_ms = self.shard.now_ms();
         let period_ms = self.options.revalidate_ms;
         let intact = Coding::ALL
@@ -232,43 +244,55 @@ impl Negotiation<'_> {
         if intact && codings.siblings_are_current(&self.served.root, now_ms, period_ms) {
             return;
         }
+        let mut is_complete = true;
         for coding in Coding::ALL {
-            let found = self.sibling(entry, codings, coding).await;
-            self.cache
-                .adjust(entry, || codings.set_sibling(coding, found));
+            let found = self.sibling(cached, codings, coding).await;
+            is_complete &= found.is_some();
+            self.cache.adjust(cached, || {
+                codings.set_sibling(coding, found.unwrap_or_default());
+            });
         }
-        codings.set_checked(Some(now_ms));
+        match is_complete {
+            true => codings.set_checked(now_ms),
+            false => codings.recheck(),
+        }
     }
 
-    async fn sibling(&self, entry: &Entry, codings: &Codings, coding: Coding) -> Sibling {
+    /// What lies beside the file in this coding; `None` while that is being written.
+    async fn sibling(
+        &self,
+        cached: &CachedFile,
+        codings: &Codings,
+        coding: Coding,
+    ) -> Option<Sibling> {
         let path = codings.sibling_path(coding);
         let known = codings.sibling(coding);
         let Some(stamp) = self.regular(path).await else {
-            return Sibling::Absent;
+            return Some(Sibling::Absent);
         };
         match &known {
-            Sibling::Fresh(form) if form.identity.stamp == stamp => return known,
-            Sibling::Stale(old) if *old == stamp => return known,
+            Sibling::Fresh(form) if form.identity.stamp == stamp => return Some(known),
+            Sibling::Stale(old) if *old == stamp => return Some(known),
             _ => {}
         }
-        if stamp.size == 0 || stamp.mtime_ns < entry.stamp().mtime_ns {
-            return Sibling::Stale(stamp);
+        if stamp.size == 0 || stamp.mtime_ns < cached.stamp().mtime_ns {
+            return Some(Sibling::Stale(stamp));
         }
-        // One that is just being written is not taken yet.
-        let Ok(Fetched::New(found)) = self.fetch.file(path, None).await else {
-            return Sibling::Absent;
+        let found = match self.fetch.file(path, None).await {
+            Ok(Fetched::New(found)) => found,
+            Ok(_) => return None,
+            Err(_) => return Some(Sibling::Absent),
         };
         let stamp = *found.stamp();
-        if stamp.size == 0 || stamp.mtime_ns < entry.stamp().mtime_ns {
-            return Sibling::Stale(stamp);
+        if stamp.size == 0 || stamp.mtime_ns < cached.stamp().mtime_ns {
+            return Some(Sibling::Stale(stamp));
         }
-        Sibling::Fresh(Rc::new(entry.plain.coded(
-            coding,
-            sibling_etag(&stamp, coding),
-            found.plain.identity,
-            found.plain.content,
-            stamp.size,
-        )))
+        let etag = found.validators.sibling_etag(coding);
+        let (identity, content) = (found.plain.identity, found.plain.content);
+        let form = cached
+            .plain
+            .coded(coding, etag, identity, content, stamp.size);
+        Some(Sibling::Fresh(Rc::new(form)))
     }
 
     /// The stamp of the file at `path`, if there is one.
@@ -283,7 +307,7 @@ impl Negotiation<'_> {
     }
 }
 
-/// Turns a job's result into a form of an entry and keeps it there.
+/// Turns a job's result into a coded form of a cached file and keeps it there.
 struct Keeper {
     cache: Rc<Cache>,
     etag: String,
@@ -293,10 +317,14 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// The form; `None` as long as there is none. To be called once the job is done, by as many
-    /// as like.
-    fn keep(self, entry: &Rc<Entry>, job: Arc<Job<Compressed>>) -> Option<Rc<Representation>> {
-        let codings = entry.codings.as_ref()?;
+    /// The form; `None` if the job is not done or has made none. Any number of requests may call
+    /// this once the job is done.
+    fn keep(
+        self,
+        cached: &Rc<CachedFile>,
+        job: Arc<Job<Compressed>>,
+    ) -> Option<Rc<Representation>> {
+        let codings = cached.codings.as_ref()?;
         if !job.is_done() {
             return None;
         }
@@ -323,18 +351,18 @@ impl Keeper {
             false => Content::Memory(bytes.clone(), None),
         };
         let identity = Identity {
-            stamp: *entry.stamp(),
+            stamp: *cached.stamp(),
             made: Some(self.coding),
         };
         let size = bytes.len() as u64;
-        let form = entry
+        let form = cached
             .plain
             .coded(self.coding, self.etag, identity, content, size);
         let form = Rc::new(form);
-        if self.cache.keeps(entry) {
+        if self.cache.keeps(cached) {
             let kept = Rc::clone(&form);
             self.cache
-                .adjust(entry, || codings.keep(self.coding, kept, job));
+                .adjust(cached, || codings.keep(self.coding, kept, job));
         } else {
             codings.give_up(self.coding);
         }

@@ -1,4 +1,4 @@
-//! Work that would hold up a shard goes to the pool of tasks: the one seam between files and it.
+//! CPU work of the files module on the task pool, which keeps it off the shards.
 
 use std::fmt;
 
@@ -27,9 +27,9 @@ impl fmt::Display for OffloadError {
 
 impl std::error::Error for OffloadError {}
 
-/// A kind of work. Each has a bound of its own, so that none takes another's place.
+/// A kind of work. Each has a bound of its own, so that none starves another.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum WorkKind {
     /// Compressing what clients wait for.
     Compress,
     /// Rendering listings.
@@ -66,22 +66,22 @@ impl Offload {
         })
     }
 
-    fn class(&self, kind: Kind) -> &Class {
+    fn class(&self, kind: WorkKind) -> &Class {
         match kind {
-            Kind::Compress => &self.compress,
-            Kind::Listing => &self.listing,
-            Kind::Digest => &self.digest,
+            WorkKind::Compress => &self.compress,
+            WorkKind::Listing => &self.listing,
+            WorkKind::Digest => &self.digest,
         }
     }
 
-    /// Starts `work`, which tells of its result itself.
+    /// Starts `work`, which delivers its result itself.
     ///
     /// # Errors
-    /// A full house is told at once.
+    /// At once, when as much of this kind as may be is under way.
     #[track_caller]
     pub fn start(
         &self,
-        kind: Kind,
+        kind: WorkKind,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), OffloadError> {
         self.class(kind)
@@ -90,14 +90,14 @@ impl Offload {
             .map_err(OffloadError::Busy)
     }
 
-    /// Runs `work` and waits for its result. Work that was begun is finished even if nobody
-    /// waits any more.
+    /// Runs `work` and waits for its result. Work that has begun is finished
+    /// even if this future is dropped.
     ///
     /// # Errors
-    /// See [`OffloadError`]; a full house is told at once.
+    /// See [`OffloadError`]; a full class fails at once.
     pub async fn run<T: Send + 'static>(
         &self,
-        kind: Kind,
+        kind: WorkKind,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, OffloadError> {
         let task = self.class(kind).run(work).map_err(OffloadError::Busy)?;

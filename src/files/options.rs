@@ -1,6 +1,7 @@
 //! How files are served, with the program's limits as defaults.
 
 use super::compress::Levels;
+use super::validators::EtagMode;
 use crate::http::Coding;
 use crate::limits;
 
@@ -15,17 +16,17 @@ pub struct FilesOptions {
     pub index: Option<String>,
     /// Entries of one listing; it says so if there are more.
     pub listing_entries_max: usize,
-    /// Files that are remembered; 0: none.
+    /// Files that are cached; 0: none.
     pub cache_files: usize,
     /// Bytes of bodies that are kept in memory.
     pub cache_bodies_bytes: usize,
     /// Largest file that is kept in memory, in bytes.
     pub cache_body_bytes: usize,
-    /// Age in milliseconds at which what is remembered is looked at again; 0: at every request.
+    /// Age in milliseconds at which a cached file is looked at again; 0: at every request.
     pub revalidate_ms: u64,
     /// Compress what is compressible, for clients that ask for it.
     pub compress: bool,
-    /// Prefer a file that lies compressed beside the one that is asked for.
+    /// Prefer a compressed file that lies beside the requested one.
     pub precompressed: bool,
     /// Levels of compression; 0: not in this coding.
     pub levels: Levels,
@@ -33,9 +34,12 @@ pub struct FilesOptions {
     pub compress_bytes_min: u64,
     /// Largest file that is compressed, in bytes.
     pub compress_bytes_max: u64,
+    /// What entity tags are made of.
+    pub etag: EtagMode,
     /// Tell the digest of what is sent to clients that ask for it.
     pub digests: bool,
-    /// How long an answer waits, in milliseconds, for what it can also do without.
+    /// How long a response waits for a compression or a digest that it can go without, in
+    /// milliseconds.
     pub work_wait_ms: u64,
 }
 
@@ -67,6 +71,7 @@ impl Default for FilesOptions {
             levels: [limits::BROTLI_LEVEL, limits::ZSTD_LEVEL, limits::GZIP_LEVEL],
             compress_bytes_min: limits::COMPRESS_BYTES_MIN,
             compress_bytes_max: limits::COMPRESS_BYTES_MAX,
+            etag: EtagMode::default(),
             digests: true,
             work_wait_ms: limits::WORK_WAIT_MS,
         }

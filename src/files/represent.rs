@@ -1,11 +1,11 @@
-//! A file's answer to a request: whole, in part, or only that it has not changed.
+//! The response to a GET or HEAD of one form of a file: whole, ranges, 304, 412 or 416.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::entry::Content;
+use super::content::Content;
 use super::representation::Representation;
 use crate::http::multipart::Multipart;
 use crate::http::{
@@ -15,7 +15,11 @@ use crate::http::{
 
 /// The answer to a GET or HEAD of this form of a file (RFC 9110 sections 13 and 14).
 pub fn represent(head: &Head<'_>, form: &Representation) -> Response {
-    match conditional::evaluate(head.method, &head.headers, &form.validators()) {
+    let validators = match head.headers.has(Known::IfRange) {
+        true => form.range_validators(),
+        false => form.validators(),
+    };
+    match conditional::evaluate(head.method, &head.headers, &validators) {
         Precondition::Proceed { use_range } if !(use_range && form.has_parts) => {
             whole(head.method, form)
         }

@@ -5,32 +5,33 @@ use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use super::cache::Weight;
-use super::entry::Content;
+use super::content::Content;
+use super::validators::FileValidators;
+use super::weight::Weight;
 use crate::http::digest::Sha256;
 use crate::http::{Coding, DateValue, HeaderBlock, Validators};
 use crate::sys;
 use crate::sys::file::Stamp;
 
-/// What makes a representation's bytes these and no others.
+/// Identifies the bytes of a representation.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Identity {
     /// The file that they are, or are made of.
     pub stamp: Stamp,
-    /// What was done to them here.
+    /// The coding that they were compressed with here.
     pub made: Option<Coding>,
 }
 
 /// One form of a file as it is sent (RFC 9110 section 3.2).
 #[derive(Debug)]
 pub struct Representation {
-    /// What makes its bytes these.
+    /// Identifies its bytes.
     pub identity: Identity,
     /// Where its bytes are.
     pub content: Content,
-    /// How many they are.
+    /// Their number.
     pub size: u64,
-    /// Whether parts of it can be had.
+    /// Whether ranges of it are served.
     pub has_parts: bool,
     /// The value of Content-Type.
     pub content_type: Cow<'static, str>,
@@ -41,29 +42,23 @@ pub struct Representation {
     /// The digest of its bytes, once it is known.
     pub digest: Cell<Option<Sha256>>,
     etag: String,
-    modified_s: u64,
+    modified_s: Option<u64>,
+    is_date_of_change: bool,
 }
 
 impl Representation {
     /// A file as it is.
-    ///
-    /// The entity tag is made of the time of last modification and the size: the same on every
-    /// server that holds a faithful copy (`rsync -t`), and another one after any edit that the
-    /// file system's clock can tell apart. It is strong, as ranges need it to be: nothing on the
-    /// way to the client changes the bytes.
     ///
     /// `varies`: there may be coded forms of it.
     pub fn plain(
         stamp: Stamp,
         content: Content,
         content_type: Cow<'static, str>,
+        validators: &FileValidators,
         varies: bool,
     ) -> Representation {
-        // No Last-Modified may lie in the future (RFC 9110 section 8.8.2.1).
-        let modified_s = u64::try_from(stamp.mtime_ns / 1_000_000_000)
-            .unwrap_or(0)
-            .min(sys::time::realtime().0);
-        let etag = format!("\"{}\"", opaque_tag(&stamp));
+        let etag = validators.etag();
+        let modified_s = validators.modified_s;
         let validator_lines = validator_lines(&etag, modified_s, varies);
         let lines = validator_lines
             .clone()
@@ -80,10 +75,11 @@ impl Representation {
             digest: Cell::default(),
             etag,
             modified_s,
+            is_date_of_change: validators.is_date_of_change,
         }
     }
 
-    /// A coded form of `self`. Parts of it are not to be had, so nothing is said of ranges.
+    /// A coded form of `self`. Ranges of it are not served, so Accept-Ranges is left out.
     pub fn coded(
         &self,
         coding: Coding,
@@ -108,19 +104,36 @@ impl Representation {
             digest: Cell::default(),
             etag,
             modified_s: self.modified_s,
+            is_date_of_change: self.is_date_of_change,
         }
     }
 
-    /// What conditional requests are measured against.
+    /// What conditional requests are evaluated against.
     pub fn validators(&self) -> Validators<'_> {
         self.validators_with(&self.etag)
+    }
+
+    /// The same for a request with If-Range, for which a date must be strong (RFC 9110 section
+    /// 8.8.2.2): its second is over, and nothing but a change of the content has set it.
+    pub fn range_validators(&self) -> Validators<'_> {
+        let now_s = sys::time::realtime().0;
+        Validators {
+            is_date_strong: self.is_date_of_change && self.modified_s.is_some_and(|s| s < now_s),
+            ..self.validators()
+        }
+    }
+
+    /// Whether its Last-Modified, if it has one, is not in the future.
+    pub fn is_date_past(&self, now_s: u64) -> bool {
+        self.modified_s.is_none_or(|modified_s| modified_s <= now_s)
     }
 
     /// The same for a form with this tag.
     pub fn validators_with<'a>(&self, etag: &'a str) -> Validators<'a> {
         Validators {
             etag: Some(etag.as_bytes()),
-            modified_s: Some(self.modified_s),
+            modified_s: self.modified_s,
+            is_date_strong: false,
         }
     }
 
@@ -142,13 +155,18 @@ impl Representation {
         }
     }
 
-    /// Whether to drop it, were it only in the cache, would close a descriptor.
+    /// Whether it is behind a descriptor.
+    pub fn holds_descriptor(&self) -> bool {
+        matches!(&self.content, Content::Open(_))
+    }
+
+    /// Whether it has a descriptor that the cache alone holds.
     pub fn holds_idle_descriptor(&self) -> bool {
         matches!(&self.content, Content::Open(file) if Rc::strong_count(file) == 1)
     }
 
-    /// What it takes of a cache: the body, and once more where there is a prepared piece; or a
-    /// descriptor.
+    /// Its share of the cache: the body, twice if there is a prepared response with a copy of it;
+    /// or a descriptor.
     pub fn weight(&self) -> Weight {
         match &self.content {
             Content::Memory(body, None) => Weight::of_bytes(body.len()),
@@ -158,24 +176,12 @@ impl Representation {
     }
 }
 
-/// The tag of a form that is compressed here: it differs by coding and level, since so do the bytes.
-pub fn made_etag(stamp: &Stamp, coding: Coding, level: usize) -> String {
-    format!("\"{}-{}{level}\"", opaque_tag(stamp), coding.extension())
-}
-
-/// The tag of a form that lies beside the file, which `stamp` is that of.
-pub fn sibling_etag(stamp: &Stamp, coding: Coding) -> String {
-    format!("\"{}-{}\"", opaque_tag(stamp), coding.extension())
-}
-
-fn opaque_tag(stamp: &Stamp) -> String {
-    format!("{:x}-{:x}", stamp.mtime_ns, stamp.size)
-}
-
-fn validator_lines(etag: &str, modified_s: u64, varies: bool) -> HeaderBlock {
-    let lines = HeaderBlock::new()
-        .with("etag", etag)
-        .with("last-modified", DateValue::from_unix(modified_s).as_bytes());
+fn validator_lines(etag: &str, modified_s: Option<u64>, varies: bool) -> HeaderBlock {
+    let lines = HeaderBlock::new().with("etag", etag);
+    let lines = match modified_s {
+        Some(seconds) => lines.with("last-modified", DateValue::from_unix(seconds).as_bytes()),
+        None => lines,
+    };
     match varies {
         true => lines.with("vary", "accept-encoding"),
         false => lines,

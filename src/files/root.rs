@@ -8,18 +8,16 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use super::lookup;
+use super::served_root::{ServedRoot, identity};
 use crate::runtime::Shard;
-use crate::runtime::driver::Handle;
-use crate::sys::file;
 use crate::sys::open::{Root, RootError, open_how_root, openat2};
 
 /// Why a folder can't be served.
@@ -58,32 +56,6 @@ impl std::error::Error for FilesError {
     }
 }
 
-/// The folder as it was last found.
-pub struct Served {
-    /// What paths are resolved beneath; shared with threads that list folders.
-    pub root: Arc<Root>,
-    /// The same for operations of the ring.
-    pub handle: Handle,
-    device_and_inode: (u64, u64),
-}
-
-impl Served {
-    fn new(root: Root) -> io::Result<Rc<Served>> {
-        let device_and_inode = identity(root.as_fd())?;
-        let root = Arc::new(root);
-        Ok(Rc::new(Served {
-            handle: Rc::new(Arc::clone(&root)),
-            root,
-            device_and_inode,
-        }))
-    }
-}
-
-fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
-    let (_, stamp) = file::stamp(fd)?;
-    Ok((stamp.dev, stamp.ino))
-}
-
 /// What a look at the root's path came to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Look {
@@ -96,7 +68,7 @@ pub enum Look {
 /// The root's path and the folder that it was last found to lead to.
 pub struct RootWatch {
     path: CString,
-    served: RefCell<Rc<Served>>,
+    served: RefCell<Rc<ServedRoot>>,
     gone: Cell<bool>,
     checked_ms: Cell<u64>,
     period_ms: u64,
@@ -109,7 +81,7 @@ impl RootWatch {
             path: path.to_owned(),
             source,
         };
-        let served = Served::new(Root::open(path).map_err(FilesError::Root)?).map_err(fail)?;
+        let served = ServedRoot::new(Root::open(path).map_err(FilesError::Root)?).map_err(fail)?;
         // A later change of the working folder must not move the root.
         let absolute = std::path::absolute(path).map_err(fail)?;
         let path = CString::new(absolute.as_os_str().as_bytes())
@@ -131,7 +103,7 @@ impl RootWatch {
 
     /// The folder; `None` while the path leads to none.
     #[inline]
-    pub fn served(&self) -> Option<Rc<Served>> {
+    pub fn served(&self) -> Option<Rc<ServedRoot>> {
         (!self.gone.get()).then(|| Rc::clone(&self.served.borrow()))
     }
 
@@ -174,12 +146,12 @@ impl RootWatch {
     }
 
     /// What was found, unless it is the folder that is served already.
-    fn replacement(&self, found: OwnedFd) -> io::Result<Option<Rc<Served>>> {
+    fn replacement(&self, found: OwnedFd) -> io::Result<Option<Rc<ServedRoot>>> {
         let old = self.served.borrow();
-        if identity(found.as_fd())? == old.device_and_inode {
+        if identity(found.as_fd())? == old.device_and_inode() {
             return Ok(None);
         }
-        Served::new(Root::found(found, old.root.path())).map(Some)
+        ServedRoot::new(Root::found(found, old.root.path())).map(Some)
     }
 }
 

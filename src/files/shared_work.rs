@@ -1,30 +1,41 @@
-//! What the shards of one server share: where their work goes, and what it has come to.
+//! What the shards of one server share: the task pool's classes, jobs under way, known digests and
+//! the watches on folders.
+
+use std::sync::Arc;
 
 use super::compress::Compressed;
 use super::digest::Digests;
 use super::offload::Offload;
-use super::once::Once;
 use super::representation::Identity;
+use super::single_flight::SingleFlight;
+use super::watch::Watches;
+use crate::limits;
 use crate::tasks::{Handle, PoolError};
 
-/// Where the shards of one server have work done that would hold them up. It is looked at when
-/// something is made, never for what is cached.
+/// Work and state that the shards of one server share. Never used on the path of a cache hit.
 pub struct SharedWork {
     pub(super) offload: Offload,
-    pub(super) compressed: Once<Identity, Compressed>,
+    pub(super) compressed: SingleFlight<Identity, Compressed>,
     pub(super) digests: Digests,
+    pub(super) watches: Arc<Watches>,
 }
 
 impl SharedWork {
     /// One whose work goes to this pool.
     ///
     /// # Errors
-    /// When the pool has no room for its classes of work.
+    /// When the pool has too many classes of work.
     pub fn new(pool: &Handle) -> Result<SharedWork, PoolError> {
         Ok(SharedWork {
             offload: Offload::to(pool)?,
-            compressed: Once::default(),
+            compressed: SingleFlight::default(),
             digests: Digests::default(),
+            watches: Arc::new(Watches::new(limits::FOLDER_WATCHES_MAX)),
         })
+    }
+
+    /// The watches on folders, for their counters.
+    pub fn watches(&self) -> &Arc<Watches> {
+        &self.watches
     }
 }

@@ -1,5 +1,5 @@
-//! A representation's bytes as work on another thread reads them: in bounded pieces, and told
-//! from what the file has become meanwhile.
+//! A representation's bytes as a task on another thread reads them: in bounded pieces, and with an
+//! error if the file has changed meanwhile.
 
 use std::fs;
 use std::io;
@@ -8,8 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
-use super::entry::Content;
-use super::fetch::needs_the_disk;
+use super::content::Content;
 use super::offload::{block_in_place, checkpoint};
 use crate::limits;
 use crate::sys::file::{self, Stamp};
@@ -19,7 +18,7 @@ use crate::sys::transfer::pread_nowait;
 pub enum Source {
     /// In memory.
     Memory(Bytes),
-    /// Behind a descriptor of its own, as long as the file is what it was.
+    /// Behind a descriptor of its own, with the stamp that the file must still have at the end.
     File(fs::File, Stamp),
 }
 
@@ -73,4 +72,12 @@ impl Source {
             false => Err(io::Error::other("the file changed while it was read")),
         }
     }
+}
+
+/// Whether a read that must not wait could not be done without.
+pub fn needs_the_disk(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
+    )
 }

@@ -10,6 +10,9 @@ pub struct Validators<'a> {
     pub etag: Option<&'a [u8]>,
     /// Its Last-Modified, in seconds since 1970.
     pub modified_s: Option<u64>,
+    /// Whether Last-Modified is known to be a strong validator (section 8.8.2.2): no other content
+    /// had the same date.
+    pub is_date_strong: bool,
 }
 
 /// What to do with a request after its preconditions were evaluated.
@@ -66,7 +69,7 @@ pub fn evaluate(method: Method, headers: &Headers<'_>, current: &Validators<'_>)
 }
 
 /// Whether If-Range is absent or names exactly the current representation
-/// (section 13.1.5): by a strong tag, or by a date equal to Last-Modified.
+/// (section 13.1.5): by a strong tag, or by a date that is strong and equal to Last-Modified.
 fn if_range_holds(headers: &Headers<'_>, current: &Validators<'_>) -> bool {
     let mut values = headers.get_all(Known::IfRange);
     let Some(value) = values.next() else {
@@ -77,7 +80,11 @@ fn if_range_holds(headers: &Headers<'_>, current: &Validators<'_>) -> bool {
     }
     match current.etag {
         Some(etag) if strong_match(value, etag) => true,
-        _ => current.modified_s.is_some() && date::parse(value) == current.modified_s,
+        _ => {
+            current.is_date_strong
+                && current.modified_s.is_some()
+                && date::parse(value) == current.modified_s
+        }
     }
 }
 

@@ -132,7 +132,7 @@ mod tests {
     fn a_body_out_of_a_file_has_the_same_length() {
         let fd = OwnedFd::from(tempfile::tempfile().unwrap());
         let (_, stamp) = stamp(fd.as_fd()).unwrap();
-        let file = Rc::new(File { fd, stamp });
+        let file = Rc::new(File::new(fd, stamp));
         let plan = Multipart::new(&ranges(), 10, "video/mp4", 1);
         let announced = plan.len;
         let body = plan.into_body(&file);

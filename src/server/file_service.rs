@@ -1,6 +1,7 @@
 //! A folder as a service, and a server built from the configuration.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use super::options::ServerOptions;
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
 use super::task_pool::start_pool;
-use crate::config::{CONGESTION_AUTO, Config};
-use crate::files::{Files, FilesOptions, SharedWork};
+use crate::config::{CONGESTION_AUTO, Config, ETAG_MTIME};
+use crate::files::{EtagMode, Files, FilesOptions, SharedWork, Watches};
 use crate::http::{Coding, Head, ParseLimits, Response};
 use crate::keepalive::{Policy, check};
 use crate::limits;
@@ -168,7 +169,7 @@ pub fn start(
     if let Some(admin) = &placement.admin {
         server = server.with_admin(admin)?;
     }
-    let observation = observation(config, report);
+    let mut observation = observation(config, report);
     let access_log = access_log(config, placement.cpus.len(), &observation.report)?;
     if let Some(log) = access_log {
         server = server.with_access_log(log);
@@ -185,6 +186,8 @@ pub fn start(
         });
     }
     let shared_work = Arc::new(SharedWork::new(&pool.handle())?);
+    let watches = Arc::clone(shared_work.watches());
+    observation.watches = Some(Arc::clone(&watches));
     server = server.observed(observation).with_tasks(pool);
     let root = config.server.root.clone();
     let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
@@ -201,6 +204,7 @@ pub fn start(
             .into_iter()
             .chain(server.warnings())
             .chain(keepalive_warnings(&placement.listen))
+            .chain(watch_warning(&watches))
             .collect(),
     };
     let mut files = files_options(config);
@@ -262,6 +266,17 @@ fn keepalive_warnings(listen: &[Listen]) -> Vec<String> {
     warnings
 }
 
+/// Why changes of files are not reported by the kernel, if so.
+fn watch_warning(watches: &Watches) -> Vec<String> {
+    let sentence = |error: &io::Error| {
+        format!(
+            "changes of files are noticed by looking only, every cache.revalidate_ms: inotify is \
+             not to be had ({error}); raise fs.inotify.max_user_instances"
+        )
+    };
+    watches.error().map(sentence).into_iter().collect()
+}
+
 fn observation(
     config: &Config,
     report: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static,
@@ -272,6 +287,7 @@ fn observation(
         stall_limit: Some(Duration::from_millis(observe.stall_ms)).filter(|limit| !limit.is_zero()),
         trace_dir: observe.trace_dir.as_ref().map(PathBuf::from),
         report: Arc::new(report),
+        ..Observation::default()
     }
 }
 
@@ -357,6 +373,10 @@ fn files_options(config: &Config) -> FilesOptions {
         compress_bytes_min: compression.bytes_min,
         compress_bytes_max: compression.bytes_max,
         digests: config.server.digests,
+        etag: match config.server.etag.as_deref() {
+            Some(ETAG_MTIME) => EtagMode::Mtime,
+            _ => EtagMode::Inode,
+        },
         work_wait_ms: config.timeouts.work_ms,
     }
 }

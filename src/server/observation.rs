@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::files::Watches;
 use crate::limits;
 use crate::observe::recorder::{Event, Record, Snapshot};
 use crate::observe::{Recorder, trace};
@@ -23,6 +24,8 @@ pub struct Observation {
     /// Where a trace is written when a shard stalls: at most [`limits::TRACE_FILES_MAX`] files, of
     /// which the oldest is replaced, and at most one in [`limits::TRACE_FILE_PAUSE_MS`].
     pub trace_dir: Option<PathBuf>,
+    /// The watches on folders, whose counters are metrics; `None`: nothing is watched.
+    pub watches: Option<Arc<Watches>>,
     /// Called with each line that an operator should read.
     pub report: Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>,
 }
@@ -33,6 +36,7 @@ impl Default for Observation {
             recorder: Recorder::off(),
             stall_limit: Some(Duration::from_millis(limits::STALL_LIMIT_MS)),
             trace_dir: None,
+            watches: None,
             report: Arc::new(|_| {}),
         }
     }

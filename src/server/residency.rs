@@ -70,16 +70,15 @@ mod tests {
 
     fn file(ino: u64) -> File {
         let fd = std::fs::File::open("/dev/null").unwrap().into();
-        File {
-            fd,
-            stamp: Stamp {
-                dev: 1,
-                ino,
-                size: 1 << 40,
-                mtime_ns: 0,
-                ctime_ns: 0,
-            },
-        }
+        let stamp = Stamp {
+            dev: 1,
+            ino,
+            links: 1,
+            size: 1 << 40,
+            mtime_ns: 0,
+            ctime_ns: 0,
+        };
+        File::new(fd, stamp)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::counters::Counters;
 use super::min_send_rate::MinimumSendRate;
@@ -17,9 +18,9 @@ use super::send_budget::SendBudget;
 use super::state::ActivityNames;
 use crate::http::FileSlice;
 use crate::limits;
-use crate::runtime::{Shard, Stream, read_at};
+use crate::runtime::{Shard, Stream, read_at, sleep};
 use crate::sys;
-use crate::sys::file::File;
+use crate::sys::file::{File, Stamp};
 
 /// What the downloads of one shard share.
 pub(super) struct Transfers {
@@ -45,10 +46,12 @@ impl Transfers {
     /// Sends a part of a file, which was last looked at when its answer was made,
     /// at `looked_at_ms` on the shard's clock.
     ///
+    /// A file that only grows is sent as promised; see [`Integrity`] for the rule.
+    ///
     /// # Errors
-    /// Besides the socket's: InvalidData when the file was changed or cut short
-    /// since its length was announced. The response can't be completed then, and
-    /// closing the connection is the only honest way to say so.
+    /// Besides the socket's: InvalidData when bytes that were promised are gone or may have been
+    /// rewritten. The response can't be completed then, and closing the connection is the only
+    /// way to say so.
     pub async fn send_file(
         &self,
         stream: &Stream,
@@ -58,11 +61,12 @@ impl Transfers {
     ) -> io::Result<()> {
         let (mut offset, end) = (slice.offset, slice.offset + slice.len);
         let mut resident_to = offset;
+        let mut integrity = Integrity::default();
         while offset < end {
             let now_ms = stream.shard().now_ms();
             if now_ms != looked_at_ms {
                 looked_at_ms = now_ms;
-                check_unchanged(&slice.file)?;
+                integrity.check(slice).await?;
             }
             if offset >= resident_to {
                 resident_to = self.make_resident(stream, slice, offset).await?;
@@ -126,14 +130,61 @@ fn changed() -> io::Error {
     )
 }
 
-/// A file that is written to in place while it is sent would arrive as a
-/// mixture of old and new. (Replacing it by a rename is no change: the old file
-/// goes on to exist until it is sent, though its `ctime` moves.)
-fn check_unchanged(file: &File) -> io::Result<()> {
-    match sys::file::stamp(file.as_fd())? {
-        (_, stamp) if stamp.has_content_of(&file.stamp) => Ok(()),
-        _ => Err(changed()),
+/// Whether the bytes that a response has promised are still there, as far as that can be told
+/// (docs/decisions/055-growing-files.md).
+///
+/// They are gone when the file ends before the last of them. They may have been rewritten when
+/// the file has the size that it had, but another time of modification, and was written to: the
+/// response would be a mixture. What is known of the file's writes tells a rewrite from a `touch`.
+/// Where nothing is known, another time counts as a rewrite. A file that has grown was appended
+/// to, and what lies before the appended bytes is sent. Replacing the file by a rename, removing
+/// it or changing its mode leaves the open file as it is.
+#[derive(Default)]
+struct Integrity {
+    /// The time of modification of a file that was touched.
+    touched_ns: Option<i64>,
+}
+
+impl Integrity {
+    /// Fails when the bytes are gone or may have been rewritten.
+    async fn check(&mut self, slice: &FileSlice) -> io::Result<()> {
+        if self.is_intact(slice)? {
+            return Ok(());
+        }
+        // The time changes before the size does, and both before the write is reported.
+        sleep(Duration::from_millis(limits::CHANGE_SETTLE_MS)).await;
+        let stamp = Self::look(slice)?;
+        match slice.file.was_written() {
+            _ if !is_rewritten(slice, &stamp) => Ok(()),
+            Some(false) => {
+                self.touched_ns = Some(stamp.mtime_ns);
+                Ok(())
+            }
+            Some(true) | None => Err(changed()),
+        }
     }
+
+    fn is_intact(&self, slice: &FileSlice) -> io::Result<bool> {
+        let stamp = Self::look(slice)?;
+        let is_known_touch =
+            self.touched_ns == Some(stamp.mtime_ns) && slice.file.was_written() == Some(false);
+        Ok(is_known_touch || !is_rewritten(slice, &stamp))
+    }
+
+    /// The file's stamp now; an error if the file ends before the last byte promised.
+    fn look(slice: &FileSlice) -> io::Result<Stamp> {
+        let (_, stamp) = sys::file::stamp(slice.file.as_fd())?;
+        match stamp.size < slice.offset + slice.len {
+            true => Err(changed()),
+            false => Ok(stamp),
+        }
+    }
+}
+
+/// Whether the file looks as if it had been written to in place, or touched.
+fn is_rewritten(slice: &FileSlice, now: &Stamp) -> bool {
+    let before = &slice.file.stamp;
+    now.size == before.size && now.mtime_ns != before.mtime_ns
 }
 
 /// Reads a part of a file into the page cache without making the shard wait: a

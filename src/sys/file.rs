@@ -1,7 +1,9 @@
 //! Open files and what identifies their content.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::stat::{FileStat, fstat};
@@ -13,6 +15,37 @@ pub struct File {
     pub fd: OwnedFd,
     /// Identity, size and times of the file behind `fd`.
     pub stamp: Stamp,
+    watch: Option<Rc<dyn WriteWatch>>,
+}
+
+/// Reports whether an open file was written to, which its times alone don't tell from a `touch`.
+pub trait WriteWatch: fmt::Debug {
+    /// Whether it was written to since just before it was opened; `None`: unknown.
+    fn was_written(&self) -> Option<bool>;
+}
+
+impl File {
+    /// An open file with its stamp, whose writes are not watched.
+    pub fn new(fd: OwnedFd, stamp: Stamp) -> File {
+        File {
+            fd,
+            stamp,
+            watch: None,
+        }
+    }
+
+    /// The same file, whose writes `watch` reports.
+    pub fn watched(self, watch: Rc<dyn WriteWatch>) -> File {
+        File {
+            watch: Some(watch),
+            ..self
+        }
+    }
+
+    /// Whether it was written to since it was opened; `None`: unknown.
+    pub fn was_written(&self) -> Option<bool> {
+        self.watch.as_ref()?.was_written()
+    }
 }
 
 impl AsFd for File {
@@ -32,22 +65,14 @@ pub struct Stamp {
     pub dev: u64,
     /// Inode number.
     pub ino: u64,
+    /// Names of the file.
+    pub links: u64,
     /// Size in bytes.
     pub size: u64,
     /// Last change of the content, nanoseconds since the epoch.
     pub mtime_ns: i64,
     /// Last change of the content or the inode, nanoseconds since the epoch.
     pub ctime_ns: i64,
-}
-
-impl Stamp {
-    /// Whether the content is the same as far as its own time tells. Unlike `==` it
-    /// holds when the file was only renamed over, removed, linked or given another mode,
-    /// which changes `ctime_ns`.
-    pub fn has_content_of(&self, other: &Stamp) -> bool {
-        let of = |stamp: &Stamp| (stamp.dev, stamp.ino, stamp.size, stamp.mtime_ns);
-        of(self) == of(other)
-    }
 }
 
 /// What a path leads to.
@@ -97,6 +122,7 @@ pub(super) fn stamp_of(stat: &FileStat) -> Stamp {
     Stamp {
         dev: stat.st_dev,
         ino: stat.st_ino,
+        links: stat.st_nlink as _,
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
         ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),

@@ -10,6 +10,7 @@ pub mod ethtool;
 pub mod eventfd;
 pub mod file;
 pub mod inherit;
+pub mod inotify;
 pub mod keepalive;
 pub mod link;
 pub mod memory;

@@ -9,3 +9,4 @@ mod paths;
 mod precompressed;
 mod ranges;
 mod site;
+mod validators;

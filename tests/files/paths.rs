@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use headwater::files::{Files, FilesOptions};
@@ -27,9 +27,11 @@ fn a_file_and_its_fields() {
             .unwrap()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap();
+        let ctime_ns = metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec();
+        let inode = metadata.ino();
         assert_eq!(
             answer.field("etag"),
-            format!("\"{:x}-8\"", since.as_nanos())
+            format!("\"{:x}-8-{inode:x}-{ctime_ns:x}\"", since.as_nanos())
         );
         assert_eq!(
             answer.field("last-modified"),
@@ -46,6 +48,7 @@ fn head_has_the_fields_of_get() {
     on_shard(async |shard| {
         let site = Site::new(&shard, FilesOptions::default());
         site.write("a", "hello");
+        site.settle().await;
         let get = site.get("/a").await;
         let head = site.ask("HEAD", "/a", &[("range", "bytes=1-2")]).await;
         assert_eq!(head.status, 200, "a range is for GET only");

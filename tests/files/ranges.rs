@@ -23,6 +23,7 @@ fn one_range() {
         for body_bytes in BODY_BYTES {
             let site = Site::new(&shard, options(body_bytes));
             site.write("a.mp4", "0123456789");
+            site.settle().await;
             for (range, text, content_range) in [
                 ("bytes=2-4", "234", "bytes 2-4/10"),
                 ("bytes=7-", "789", "bytes 7-9/10"),
@@ -100,13 +101,13 @@ fn if_range_protects_from_mixed_content() {
     on_shard(async |shard| {
         let site = Site::new(&shard, FilesOptions::default());
         site.write("a", "0123456789");
+        site.settle().await;
         let whole = site.get("/a").await;
         let ask = async |if_range: &str| -> Answer {
             let fields = [("range", "bytes=0-1"), ("if-range", if_range)];
             site.ask("GET", "/a", &fields).await
         };
         assert_eq!(ask(whole.field("etag")).await.status, 206);
-        assert_eq!(ask(whole.field("last-modified")).await.status, 206);
         assert_eq!(ask("\"other\"").await.brief(), (200, "0123456789"));
         let weak = format!("W/{}", whole.field("etag"));
         assert_eq!(ask(&weak).await.status, 200);
@@ -119,6 +120,7 @@ fn conditions() {
         for body_bytes in BODY_BYTES {
             let site = Site::new(&shard, options(body_bytes));
             site.write("a", "0123456789");
+            site.settle().await;
             let whole = site.get("/a").await;
             let (etag, modified) = (whole.field("etag"), whole.field("last-modified"));
             for (name, value) in [
@@ -189,7 +191,6 @@ fn a_modification_in_the_future_is_not_told() {
         file.set_modified(now + std::time::Duration::from_secs(1 << 20))
             .unwrap();
         let answer = site.get("/a").await;
-        let told = httpdate::parse_http_date(answer.field("last-modified")).unwrap();
-        assert!(told <= now + std::time::Duration::from_secs(60));
+        assert_eq!(answer.field("last-modified"), "");
     });
 }

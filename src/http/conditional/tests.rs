@@ -25,6 +25,7 @@ fn check(method: &str, lines: &[(&str, &str)]) -> Precondition {
     let current = Validators {
         etag: Some(b"\"a,b\""),
         modified_s: Some(784_111_777),
+        is_date_strong: true,
     };
     against(method, lines, current)
 }
@@ -93,7 +94,7 @@ fn if_none_match_compares_weakly() {
 fn a_weak_current_tag_never_matches_strongly() {
     let current = Validators {
         etag: Some(b"W/\"a\""),
-        modified_s: None,
+        ..Validators::default()
     };
     assert_eq!(
         against("GET", &[("If-Match", "W/\"a\"")], current),

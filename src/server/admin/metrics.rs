@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Sources;
+use crate::files::Watches;
 use crate::observe::access_log::AccessLog;
 use crate::observe::histogram::Total;
 use crate::observe::metrics::{Exposition, Family};
@@ -14,6 +15,7 @@ pub(super) fn text(sources: &Sources, exposition: Exposition) -> String {
             .value(&[("version", &env!("CARGO_PKG_VERSION"))], 1),
     ];
     families.extend(server(sources));
+    families.extend(sources.observation.watches.iter().flat_map(|w| watches(w)));
     families.extend(shards(sources));
     families.extend(tasks(&sources.tasks));
     families.extend(sources.access_log.iter().flat_map(access_log));
@@ -80,6 +82,30 @@ fn server(sources: &Sources) -> Vec<Family> {
         rejected,
         responses,
         file_bytes,
+    ]
+}
+
+/// What is reported of changes to cached files.
+fn watches(watches: &Watches) -> [Family; 4] {
+    let stats = watches.stats();
+    [
+        Family::gauge(
+            "headwater_watches",
+            "Folders of cached files that are watched for changes",
+        )
+        .value(&[], stats.watches),
+        Family::counter("headwater_watch_events", "Changes in watched folders")
+            .value(&[], stats.events),
+        Family::counter(
+            "headwater_watch_overflows",
+            "Times that changes were lost and everything cached was looked at again",
+        )
+        .value(&[], stats.overflows),
+        Family::counter(
+            "headwater_watch_fallbacks",
+            "Files opened whose folder could not be watched, so that changes are noticed by looking only",
+        )
+        .value(&[], stats.unwatched),
     ]
 }
 

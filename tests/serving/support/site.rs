@@ -100,6 +100,11 @@ pub struct Site {
 impl Site {
     /// Serves these files, by the configuration as `change` makes it.
     pub fn with(files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
+        Site::on(vec![an_allowed_cpu()], files, change)
+    }
+
+    /// As [`with`](Self::with), with one shard on each of these CPUs.
+    pub fn on(cpus: Vec<usize>, files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
         let dir = TempDir::new().expect("a folder");
         let root = dir.path().join("root");
         fs::create_dir(&root).expect("a root");
@@ -117,7 +122,7 @@ impl Site {
                 keepalive: config.keepalive_policy(),
             }],
             admin: None,
-            cpus: vec![an_allowed_cpu()],
+            cpus,
             task_cpus: headwater::sys::cpu::allowed().expect("the affinity"),
         };
         let (server, banner) = file_service::start(&config, place, |_| {}).expect("a server");

@@ -1,4 +1,4 @@
-//! Work that several may ask for at a time and that is then done once, for all shards.
+//! Single flight: concurrent requests for the same work share one job, across all shards.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -9,29 +9,30 @@ use std::task::{Poll, Waker};
 use crate::limits;
 use crate::sys::sync::lock;
 
-/// The work that is under way, and those of its results that somebody holds, by what they are for.
-pub struct Once<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
+/// Jobs by key: those under way, and finished ones for as long as something holds them.
+pub struct SingleFlight<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
 
 /// A piece of work and, later, its result.
 #[derive(Debug)]
 pub struct Job<V> {
     result: OnceLock<Option<V>>,
     waiting: Mutex<Vec<Waker>>,
-    /// When it was asked for first, on the shards' clock.
+    /// When it was first asked for, on the shards' clock, in milliseconds.
     pub asked_ms: u64,
 }
 
-/// Whoever holds it owes the result. Dropped without one, it says that there is none.
+/// The obligation to give a job its result. Dropped without one, it ends the job without a result.
 pub struct Promise<V>(Arc<Job<V>>);
 
-impl<K, V> Default for Once<K, V> {
+impl<K, V> Default for SingleFlight<K, V> {
     fn default() -> Self {
-        Once(Mutex::default())
+        SingleFlight(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, V> Once<K, V> {
-    /// The work for `key`: that of others, unless it came to nothing, or what `start` starts.
+impl<K: Eq + Hash, V> SingleFlight<K, V> {
+    /// The job for `key`: one under way or finished with a result, else a new one that `start`
+    /// starts.
     ///
     /// # Errors
     /// Those of `start`.
@@ -46,8 +47,7 @@ impl<K: Eq + Hash, V> Once<K, V> {
         if let Some(job) = known.filter(|job| !job.has_failed()) {
             return Ok(job);
         }
-        // Workers leave this table alone: none of them shall hold its lock while it is
-        // kept from running.
+        // Workers never lock this table: one that is descheduled must not hold its lock.
         if jobs.len() >= limits::JOBS_BEFORE_SWEEP && jobs.len() == jobs.capacity() {
             jobs.retain(|_, job| job.strong_count() > 0);
         }
@@ -77,14 +77,14 @@ impl<V> Job<V> {
         matches!(self.result.get(), Some(None))
     }
 
-    /// Waits for the end; `None` when it came to nothing.
+    /// Waits for the end; `None` if there is no result.
     pub async fn done(&self) -> Option<&V> {
         poll_fn(|cx| {
             if self.is_done() {
                 return Poll::Ready(());
             }
             let mut waiting = lock(&self.waiting);
-            // It may have come while the lock was waited for, and with it the wake-up.
+            // The end, and its wake-ups, may have come while this waited for the lock.
             if self.is_done() {
                 return Poll::Ready(());
             }
@@ -108,7 +108,7 @@ impl<V> Job<V> {
 }
 
 impl<V> Promise<V> {
-    /// Gives the result to all who wait.
+    /// Gives the job its result and wakes all that wait for it.
     pub fn keep(self, result: V) {
         self.0.end(Some(result));
     }
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    type Jobs = Once<u32, u32>;
+    type Jobs = SingleFlight<u32, u32>;
 
     /// Joins the work for a key; the promise if it had to be started.
     fn join(jobs: &Jobs, key: u32) -> (Arc<Job<u32>>, Option<Promise<u32>>) {
@@ -154,7 +154,7 @@ mod tests {
         assert!(done.as_mut().poll(&mut cx).is_pending());
         promise.unwrap().keep(7);
         assert_eq!(done.as_mut().poll(&mut cx), Poll::Ready(Some(&7)));
-        // Held by somebody, the result is found; after that it is worked for again.
+        // The result is found while something holds the job; after that the work starts anew.
         assert_eq!(join(&jobs, 1).0.result(), Some(&7));
         drop(done);
         drop((first, second));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_to_nothing_is_tried_again() {
+    fn a_job_without_a_result_is_started_again() {
         let jobs = Jobs::default();
         let (job, promise) = join(&jobs, 1);
         drop(promise);

@@ -1,4 +1,4 @@
-//! Why a path is not answered with a file, and what the client is told.
+//! Why a request is not answered with a file, and the response that says so.
 
 use std::io;
 
@@ -8,73 +8,77 @@ use super::offload::OffloadError;
 use crate::http::{Response, Status};
 use crate::tasks::TaskError;
 
-/// Seconds after which a client may hope for more luck.
+/// Retry-After of a 503, in seconds.
 const RETRY_AFTER_S: &str = "1";
 
 /// Why a path is not answered with a file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// There is nothing, or nothing that is ever shown.
+pub enum RequestError {
+    /// There is nothing at the path, or nothing that is ever shown.
     NotFound,
     /// It exists and may not be shown.
     Forbidden,
     /// It is a folder.
     Folder,
-    /// Descriptors, memory or room in the pool of tasks ran out; this passes.
+    /// Descriptors, memory or the task pool's bounds are exhausted; this passes.
     Exhausted,
     /// The file system failed.
     Broken,
-    /// The client takes none of the content codings that it can be had in.
+    /// The client takes none of the content codings that there are.
     NotAcceptable,
 }
 
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
+impl From<io::Error> for RequestError {
+    fn from(error: io::Error) -> RequestError {
         match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ELOOP => {
-                Failure::NotFound
+                RequestError::NotFound
             }
             // EXDEV: the path leads out of the root.
-            Errno::EXDEV | Errno::EACCES | Errno::EPERM => Failure::Forbidden,
+            Errno::EXDEV | Errno::EACCES | Errno::EPERM => RequestError::Forbidden,
             // EAGAIN: renames kept racing the lookup.
-            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => Failure::Exhausted,
-            _ => Failure::Broken,
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN => {
+                RequestError::Exhausted
+            }
+            _ => RequestError::Broken,
         }
     }
 }
 
-impl From<OffloadError> for Failure {
-    fn from(error: OffloadError) -> Failure {
+impl From<OffloadError> for RequestError {
+    fn from(error: OffloadError) -> RequestError {
         match error {
-            OffloadError::Busy(_) | OffloadError::Lost(TaskError::Stopped) => Failure::Exhausted,
-            OffloadError::Lost(TaskError::Panicked(_)) => Failure::Broken,
+            OffloadError::Busy(_) | OffloadError::Lost(TaskError::Stopped) => {
+                RequestError::Exhausted
+            }
+            OffloadError::Lost(TaskError::Panicked(_)) => RequestError::Broken,
         }
     }
 }
 
-impl Failure {
-    /// What the client is told. Paths on the server stay the server's.
+impl RequestError {
+    /// The response. It shows no path of the server.
     pub fn response(self) -> Response {
         match self {
-            Failure::NotFound => Response::error(
+            RequestError::NotFound => Response::error(
                 Status::NOT_FOUND,
                 "There is nothing at this path; check how it is written.",
             ),
-            Failure::Forbidden | Failure::Folder => Response::error(
+            RequestError::Forbidden | RequestError::Folder => Response::error(
                 Status::FORBIDDEN,
                 "This path may not be shown; ask the operator of this server for access.",
             ),
-            Failure::NotAcceptable => Response::error(
+            RequestError::NotAcceptable => Response::error(
                 Status::NOT_ACCEPTABLE,
                 "This can't be sent in a content coding that accept-encoding allows; allow identity.",
             )
             .with("vary", "accept-encoding"),
-            Failure::Exhausted => Response::error(
+            RequestError::Exhausted => Response::error(
                 Status::SERVICE_UNAVAILABLE,
                 "The server is short of resources; ask again in a second.",
             )
             .with("retry-after", RETRY_AFTER_S),
-            Failure::Broken => Response::error(
+            RequestError::Broken => Response::error(
                 Status::INTERNAL_SERVER_ERROR,
                 "The server could not read what is at this path; tell its operator.",
             ),

@@ -1,0 +1,136 @@
+//! A cached file: the representation of its bytes as they are, and its coded forms.
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::rc::Rc;
+
+use super::codings::Codings;
+use super::content::Content;
+use super::options::FilesOptions;
+use super::representation::Representation;
+use super::validators::FileValidators;
+use super::watch::FileWatch;
+use super::weight::Weight;
+use crate::http::mime;
+use crate::sys;
+use crate::sys::file::Stamp;
+
+/// A file as it was found, with all forms that it can be sent in.
+#[derive(Debug)]
+pub struct CachedFile {
+    /// Its path below the root.
+    pub path: CString,
+    /// The file as it is.
+    pub plain: Representation,
+    /// What its validators are made of.
+    pub validators: FileValidators,
+    /// Its coded forms, if it can have any.
+    pub codings: Option<Box<Codings>>,
+    /// Whether the file changes meanwhile.
+    _watch: Rc<FileWatch>,
+    /// Until when it counts as what its path leads to, on the shard's clock.
+    fresh_until_ms: Cell<u64>,
+    /// When its validators are to be made again, on the shard's clock.
+    renew_at_ms: u64,
+}
+
+/// Where a new cached file comes from.
+pub struct Found<'a> {
+    /// Its path below the root.
+    pub path: CString,
+    /// The stamp that it was read or opened with.
+    pub stamp: Stamp,
+    /// Its changes since before that.
+    pub watch: Rc<FileWatch>,
+    /// The shard's clock just before.
+    pub now_ms: u64,
+    /// How files are served.
+    pub options: &'a FilesOptions,
+}
+
+impl CachedFile {
+    /// A file that was found with this content.
+    pub fn new(found: Found<'_>, content: Content) -> CachedFile {
+        let Found {
+            path,
+            stamp,
+            watch,
+            now_ms,
+            options,
+        } = found;
+        let content_type = mime::content_type(path.as_bytes());
+        let codings = (options.codes() && mime::is_compressible(&content_type))
+            .then(|| Box::new(Codings::new(&path)));
+        let validators = FileValidators::of(&stamp, options.etag, sys::time::realtime());
+        let renew_at_ms = validators
+            .renew_in_ms
+            .map_or(u64::MAX, |ms| now_ms.saturating_add(ms));
+        let cached = CachedFile {
+            plain: Representation::plain(
+                stamp,
+                content,
+                content_type,
+                &validators,
+                codings.is_some(),
+            ),
+            validators,
+            path,
+            codings,
+            _watch: watch,
+            fresh_until_ms: Cell::new(0),
+            renew_at_ms,
+        };
+        cached.note_checked(now_ms, options.revalidate_ms);
+        cached
+    }
+
+    /// Whether it may be used without a look at the file system.
+    #[inline]
+    pub fn is_fresh(&self, now_ms: u64) -> bool {
+        now_ms < self.fresh_until_ms.get()
+    }
+
+    /// Whether it still holds, found with the same stamp: whether its validators do. They are
+    /// made again once a change would show in the stamp, and when the clock has come past the
+    /// file's date or was set back before it.
+    pub fn is_valid(&self, now_ms: u64) -> bool {
+        now_ms < self.renew_at_ms && self.plain.is_date_past(sys::time::realtime().0)
+    }
+
+    /// Notes that at `now_ms` its path led to it. It counts as fresh for `period_ms`.
+    pub fn note_checked(&self, now_ms: u64, period_ms: u64) {
+        let until_ms = now_ms.saturating_add(period_ms).min(self.renew_at_ms);
+        self.fresh_until_ms.set(until_ms);
+    }
+
+    /// Has it, and what lies beside it, looked at again before it is used.
+    pub fn recheck(&self) {
+        self.fresh_until_ms.set(0);
+        if let Some(codings) = &self.codings {
+            codings.recheck();
+        }
+    }
+
+    /// What it was found as.
+    pub fn stamp(&self) -> &Stamp {
+        &self.plain.identity.stamp
+    }
+
+    /// Whether it has a descriptor that the cache alone holds, so that evicting it closes one.
+    pub fn holds_idle_descriptor(&self) -> bool {
+        let of_codings = |codings: &Codings| codings.holds_idle_descriptor();
+        self.plain.holds_idle_descriptor() || self.codings.as_deref().is_some_and(of_codings)
+    }
+
+    /// Its share of the cache: its own, and those of its coded forms.
+    pub fn weight(&self) -> Weight {
+        let own = Weight {
+            bytes: self.plain.weight().bytes,
+            ..Weight::DESCRIPTOR
+        };
+        match &self.codings {
+            Some(codings) => own + codings.weight(),
+            None => own,
+        }
+    }
+}

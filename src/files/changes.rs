@@ -1,0 +1,138 @@
+//! Changes to cached files as the kernel reports them (inotify(7)).
+//!
+//! One inotify instance serves all shards. It watches the folders of what is cached; a
+//! [`FileWatch`] is made before a file is opened, so that no change after that goes unseen. Every
+//! shard waits on the instance, the first to run reads the events and passes them on to the
+//! others, so a busy shard holds up nobody. An event drops the file from the shard's cache, and
+//! with it the descriptor. A request that hits the cache pays nothing for this.
+//!
+//! What the kernel does not report (writes through a mapping, renames of folders further up,
+//! changes on other hosts) is found by the timed look at what is cached, which goes on as if there
+//! were no watches; it is also all that there is for folders that are not watched
+//! (docs/decisions/056-file-changes.md).
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::cache::Cache;
+use super::codings;
+use super::watch::{Change, FileWatch, FileWatches, Folder, Subscriber, Watches};
+use crate::sys::inotify::WatchId;
+
+mod follow;
+
+pub use follow::{follow, sweep};
+
+/// The changes of one shard's files.
+pub struct Changes {
+    pub(super) watches: Arc<Watches>,
+    pub(super) subscriber: Arc<Subscriber>,
+    cache: Rc<Cache>,
+    files: Rc<FileWatches>,
+    /// Events were lost: the next sweep looks at watched files too.
+    sweeps_all: Cell<bool>,
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.watches.unsubscribe(&self.subscriber);
+    }
+}
+
+impl Changes {
+    /// Of the files in this cache.
+    pub fn new(watches: &Arc<Watches>, cache: &Rc<Cache>) -> Changes {
+        Changes {
+            watches: Arc::clone(watches),
+            subscriber: watches.subscribe(),
+            cache: Rc::clone(cache),
+            files: Rc::default(),
+            sweeps_all: Cell::new(false),
+        }
+    }
+
+    /// The watches of all shards.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    /// Watches for changes of the file at `path`, in this folder if it is watched.
+    pub fn watch(&self, path: &CStr, folder: Option<Arc<Folder>>) -> Rc<FileWatch> {
+        if folder.is_none() {
+            self.watches.note_unwatched();
+        }
+        FileWatches::watch(&self.files, path, folder)
+    }
+
+    /// Drops from the cache what these changes concern.
+    pub fn apply(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::File {
+                    folder,
+                    name,
+                    written,
+                } => self.file_changed(*folder, name, *written),
+                Change::Folder(folder) => {
+                    for watch in self.files.of_folder(*folder) {
+                        watch.note_change(false);
+                        self.cache.forget(watch.path().to_bytes());
+                    }
+                }
+                Change::Paths => self.cache.recheck(),
+                Change::Everything => {
+                    self.cache.recheck();
+                    self.sweeps_all.set(true);
+                    for watch in self.files.after(None, usize::MAX) {
+                        watch.note_loss();
+                    }
+                }
+            }
+        }
+    }
+
+    fn file_changed(&self, folder: WatchId, name: &[u8], written: bool) {
+        for watch in self.files.of_name(folder, name) {
+            watch.note_change(written);
+            self.cache.forget(watch.path().to_bytes());
+        }
+        // A coded form beside a cached file came, changed or went.
+        if let Some((plain, coding)) = codings::sibling_of(name) {
+            for watch in self.files.of_name(folder, plain) {
+                self.cache.forget_sibling(watch.path().to_bytes(), coding);
+            }
+        }
+    }
+
+    /// Whether this sweep is to look at watched files too.
+    pub(super) fn begin_sweep(&self) -> bool {
+        self.sweeps_all.take()
+    }
+
+    /// The next file watches of a sweep, and where to go on after them; `None` at its end.
+    pub(super) fn sweep_step(
+        &self,
+        after: Option<u64>,
+        count: usize,
+    ) -> Option<(Vec<Rc<FileWatch>>, u64)> {
+        let found = self.files.after(after, count);
+        let last = found.last()?.id();
+        Some((found, last))
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.cache.clear();
+    }
+
+    /// Whether a descriptor of the file is held by the cache.
+    pub(super) fn holds_descriptor(&self, watch: &FileWatch) -> bool {
+        self.cache.holds_descriptor(watch.path().to_bytes())
+    }
+
+    pub(super) fn forget(&self, watch: &FileWatch) {
+        watch.note_change(false);
+        self.cache.forget(watch.path().to_bytes());
+    }
+}

@@ -1,0 +1,7 @@
+//! Watches on folders (inotify(7)), and what they report of single files.
+
+mod file_watch;
+mod watches;
+
+pub use file_watch::{FileWatch, FileWatches};
+pub use watches::{Change, Folder, News, Subscriber, WatchStats, Watches};

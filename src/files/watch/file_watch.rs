@@ -1,0 +1,190 @@
+//! What is known of changes to single files: the file watches of one shard.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::watches::Folder;
+use crate::sys::file::{Stamp, WriteWatch};
+use crate::sys::inotify::WatchId;
+
+/// What is known of changes to one file since just before it was opened. Kept by what is cached
+/// of the file and by the open file itself, for as long as that is sent.
+pub struct FileWatch {
+    id: u64,
+    path: CString,
+    folder: Option<Arc<Folder>>,
+    /// Device and inode, once it is open.
+    file: Cell<Option<(u64, u64)>>,
+    has_changed: Cell<bool>,
+    was_written: Cell<bool>,
+    /// Writes may go unreported: events were lost, or the file has further names elsewhere.
+    is_blind: Cell<bool>,
+    all: Rc<FileWatches>,
+}
+
+type ByName = HashMap<Box<[u8]>, Vec<Weak<FileWatch>>>;
+
+/// All file watches of a shard: by what events name them by, and in the order they were made.
+/// What is found in it is held while it is used, since a drop changes the tables.
+#[derive(Default)]
+pub struct FileWatches {
+    by_folder: RefCell<HashMap<WatchId, ByName>>,
+    by_id: RefCell<BTreeMap<u64, Weak<FileWatch>>>,
+    next_id: Cell<u64>,
+}
+
+impl FileWatch {
+    /// The file's path below the root.
+    pub fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Notes which file was opened.
+    pub fn note_opened(&self, stamp: &Stamp) {
+        self.file.set(Some((stamp.dev, stamp.ino)));
+        self.is_blind.set(stamp.links > 1);
+    }
+
+    /// Whether it is not the file that was opened.
+    pub fn is_other(&self, stamp: &Stamp) -> bool {
+        self.file.get() != Some((stamp.dev, stamp.ino))
+    }
+
+    /// Whether a change was reported since before the file was opened.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed.get()
+    }
+
+    /// Whether changes are reported.
+    pub fn is_watched(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| !folder.is_over())
+    }
+
+    /// Notes that a change was reported.
+    pub fn note_change(&self, written: bool) {
+        self.has_changed.set(true);
+        self.was_written.set(self.was_written.get() || written);
+    }
+
+    /// Notes that writes may go unreported.
+    pub fn note_loss(&self) {
+        self.note_change(false);
+        self.is_blind.set(true);
+    }
+
+    /// Its place in the order in which file watches were made.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn name(&self) -> &[u8] {
+        name_of(self.path.to_bytes())
+    }
+}
+
+/// The last segment of a path.
+fn name_of(path: &[u8]) -> &[u8] {
+    let slash = path.iter().rposition(|&byte| byte == b'/');
+    slash.map_or(path, |slash| &path[slash + 1..])
+}
+
+impl WriteWatch for FileWatch {
+    fn was_written(&self) -> Option<bool> {
+        match self.was_written.get() {
+            true => Some(true),
+            false => (self.is_watched() && !self.is_blind.get()).then_some(false),
+        }
+    }
+}
+
+impl fmt::Debug for FileWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileWatch")
+            .field("path", &self.path)
+            .field("is_watched", &self.is_watched())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for FileWatch {
+    fn drop(&mut self) {
+        self.all.by_id.borrow_mut().remove(&self.id);
+        let Some(folder) = &self.folder else { return };
+        let mut by_folder = self.all.by_folder.borrow_mut();
+        let Some(by_name) = by_folder.get_mut(&folder.watch) else {
+            return;
+        };
+        if let Some(watches) = by_name.get_mut(self.name()) {
+            watches.retain(|watch| watch.strong_count() > 0);
+            if watches.is_empty() {
+                by_name.remove(self.name());
+            }
+        }
+        if by_name.is_empty() {
+            by_folder.remove(&folder.watch);
+        }
+    }
+}
+
+impl FileWatches {
+    /// Watches the file at `path`, which is in this folder; `None`: nothing is reported of it.
+    pub fn watch(all: &Rc<FileWatches>, path: &CStr, folder: Option<Arc<Folder>>) -> Rc<FileWatch> {
+        let id = all.next_id.get();
+        all.next_id.set(id + 1);
+        let watch = Rc::new(FileWatch {
+            id,
+            path: CString::from(path),
+            folder,
+            file: Cell::new(None),
+            has_changed: Cell::new(false),
+            was_written: Cell::new(false),
+            is_blind: Cell::new(false),
+            all: Rc::clone(all),
+        });
+        let weak = Rc::downgrade(&watch);
+        if let Some(folder) = &watch.folder {
+            let mut by_folder = all.by_folder.borrow_mut();
+            let by_name = by_folder.entry(folder.watch).or_default();
+            let watches = by_name.entry(watch.name().into()).or_default();
+            watches.push(Weak::clone(&weak));
+        }
+        all.by_id.borrow_mut().insert(id, weak);
+        watch
+    }
+
+    /// Those of the files of this name in a watched folder.
+    pub fn of_name(&self, folder: WatchId, name: &[u8]) -> Vec<Rc<FileWatch>> {
+        let by_folder = self.by_folder.borrow();
+        let watches = by_folder.get(&folder).and_then(|by_name| by_name.get(name));
+        watches
+            .into_iter()
+            .flatten()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Those of all files in a watched folder.
+    pub fn of_folder(&self, folder: WatchId) -> Vec<Rc<FileWatch>> {
+        let by_folder = self.by_folder.borrow();
+        let by_name = by_folder.get(&folder).into_iter().flatten();
+        by_name
+            .flat_map(|(_, watches)| watches)
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Up to `count` file watches made after that with the id `after`.
+    pub fn after(&self, after: Option<u64>, count: usize) -> Vec<Rc<FileWatch>> {
+        let from = after.map_or(0, |id| id + 1);
+        let by_id = self.by_id.borrow();
+        by_id
+            .range(from..)
+            .filter_map(|(_, watch)| watch.upgrade())
+            .take(count)
+            .collect()
+    }
+}

@@ -1,0 +1,347 @@
+//! The process's inotify instance: its watches on folders, and the shards that its events go to.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use nix::errno::Errno;
+
+use crate::limits;
+use crate::sys::inotify::{self, Event, Inotify, WatchId};
+
+/// What has changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// The file of this name in a watched folder, or what the name leads to.
+    File {
+        /// The folder's watch.
+        folder: WatchId,
+        /// The name in the folder.
+        name: Box<[u8]>,
+        /// Its content was written to.
+        written: bool,
+    },
+    /// The path of a watched folder leads elsewhere, or the folder is gone.
+    Folder(WatchId),
+    /// A folder in a watched folder was renamed or removed: any path may lead elsewhere.
+    Paths,
+    /// Events were lost: anything may have changed.
+    Everything,
+}
+
+/// A watched folder. Held by the registry, and by what is cached of its files.
+#[derive(Debug)]
+pub struct Folder {
+    pub watch: WatchId,
+    device_and_inode: (u64, u64),
+    is_over: AtomicBool,
+    was_unused: AtomicBool,
+}
+
+impl Folder {
+    /// Whether changes are reported no more.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters for metrics.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub struct WatchStats {
+    /// Folders that are watched now.
+    pub watches: u64,
+    /// Events read since the start.
+    pub events: u64,
+    /// Times that events were lost: the kernel's queue or a shard's was full.
+    pub overflows: u64,
+    /// Files whose folder could not be watched when they were opened.
+    pub unwatched: u64,
+}
+
+/// Where a shard's share of the changes waits for it.
+#[derive(Default)]
+pub struct Subscriber(Mutex<Inbox>);
+
+#[derive(Default)]
+struct Inbox {
+    batches: VecDeque<Arc<[Change]>>,
+    overflowed: bool,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+/// What a shard finds when it looks at its [`Subscriber`].
+pub enum News {
+    Changes(Arc<[Change]>),
+    /// Nothing; the waker is kept.
+    Nothing,
+    /// The subscription has ended.
+    Closed,
+}
+
+impl Subscriber {
+    /// Takes the next changes.
+    pub fn take(&self, waker: &Waker) -> News {
+        let mut inbox = lock(&self.0);
+        if inbox.closed {
+            return News::Closed;
+        }
+        if std::mem::take(&mut inbox.overflowed) {
+            return News::Changes(Arc::new([Change::Everything]));
+        }
+        if let Some(batch) = inbox.batches.pop_front() {
+            return News::Changes(batch);
+        }
+        if !inbox.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            inbox.waker = Some(waker.clone());
+        }
+        News::Nothing
+    }
+
+    /// Gives the changes to the shard; `false` if it is too far behind, and then everything
+    /// counts as changed there.
+    fn give(&self, changes: &Arc<[Change]>) -> bool {
+        let mut inbox = lock(&self.0);
+        let fits = inbox.batches.len() < limits::CHANGE_BATCHES_MAX;
+        if fits {
+            inbox.batches.push_back(Arc::clone(changes));
+        } else {
+            inbox.batches.clear();
+            inbox.overflowed = true;
+        }
+        let waker = inbox.waker.take();
+        drop(inbox);
+        waker.into_iter().for_each(Waker::wake);
+        fits
+    }
+
+    /// Ends the subscription.
+    pub fn close(&self) {
+        let mut inbox = lock(&self.0);
+        inbox.closed = true;
+        let waker = inbox.waker.take();
+        drop(inbox);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[derive(Default)]
+struct Registry {
+    folders: HashMap<WatchId, Arc<Folder>>,
+    by_identity: HashMap<(u64, u64), WatchId>,
+    /// Devices, and whether the kernel reports all changes on them.
+    devices: HashMap<u64, bool>,
+    subscribers: Vec<Arc<Subscriber>>,
+    last_purge_ms: u64,
+}
+
+/// The watches of all shards.
+pub struct Watches {
+    instance: io::Result<Arc<Inotify>>,
+    registry: Mutex<Registry>,
+    watches_max: usize,
+    events: AtomicU64,
+    overflows: AtomicU64,
+    unwatched: AtomicU64,
+}
+
+impl Watches {
+    /// Makes the instance. Without one, nothing is watched.
+    ///
+    /// `watches_max`: folders that are watched at one time.
+    pub fn new(watches_max: usize) -> Watches {
+        Watches {
+            instance: Inotify::new().map(Arc::new),
+            registry: Mutex::default(),
+            watches_max,
+            events: AtomicU64::new(0),
+            overflows: AtomicU64::new(0),
+            unwatched: AtomicU64::new(0),
+        }
+    }
+
+    /// Why there is no instance, if there is none.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.instance.as_ref().err()
+    }
+
+    /// The instance, if there is one.
+    pub fn instance(&self) -> Option<&Arc<Inotify>> {
+        self.instance.as_ref().ok()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> WatchStats {
+        WatchStats {
+            watches: lock(&self.registry).folders.len() as u64,
+            events: self.events.load(Ordering::Relaxed),
+            overflows: self.overflows.load(Ordering::Relaxed),
+            unwatched: self.unwatched.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts a file whose folder is not watched.
+    pub fn note_unwatched(&self) {
+        self.unwatched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has all changes from now on given to a new subscriber.
+    pub fn subscribe(&self) -> Arc<Subscriber> {
+        let subscriber = Arc::<Subscriber>::default();
+        lock(&self.registry)
+            .subscribers
+            .push(Arc::clone(&subscriber));
+        subscriber
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, subscriber: &Arc<Subscriber>) {
+        lock(&self.registry)
+            .subscribers
+            .retain(|other| !Arc::ptr_eq(other, subscriber));
+        subscriber.close();
+    }
+
+    /// Watches an open folder, unless it is watched already. `None` where that can't be: at a
+    /// limit, on a file system that doesn't report all changes, without the right to read it.
+    pub fn folder(
+        &self,
+        folder: BorrowedFd<'_>,
+        device_and_inode: (u64, u64),
+    ) -> Option<Arc<Folder>> {
+        let instance = self.instance()?;
+        let mut registry = lock(&self.registry);
+        let known = registry.by_identity.get(&device_and_inode);
+        if let Some(known) = known.and_then(|watch| registry.folders.get(watch)) {
+            return Some(Arc::clone(known));
+        }
+        // Asked once for a device: on a network file system it may take its time.
+        let device = registry.devices.entry(device_and_inode.0);
+        let reports = *device.or_insert_with(|| inotify::reports_changes(folder).unwrap_or(false));
+        if !reports {
+            return None;
+        }
+        if registry.folders.len() >= self.watches_max {
+            registry.remove_unused(instance, |_| true);
+        }
+        if registry.folders.len() >= self.watches_max {
+            return None;
+        }
+        let watch = match instance.watch(folder) {
+            Err(error) if is_full(&error) => {
+                registry.remove_unused(instance, |_| true);
+                instance.watch(folder).ok()?
+            }
+            watch => watch.ok()?,
+        };
+        let folder = Arc::new(Folder {
+            watch,
+            device_and_inode,
+            is_over: AtomicBool::new(false),
+            was_unused: AtomicBool::new(false),
+        });
+        registry.by_identity.insert(device_and_inode, watch);
+        if let Some(old) = registry.folders.insert(watch, Arc::clone(&folder)) {
+            old.is_over.store(true, Ordering::Relaxed);
+        }
+        Some(folder)
+    }
+
+    /// Reads events and gives the changes to all subscribers but `own`, for which they are
+    /// returned. `None` when there were none.
+    pub fn read(&self, own: &Arc<Subscriber>) -> Option<Arc<[Change]>> {
+        let mut buffer = [0; limits::CHANGE_READ_BYTES];
+        let read = self.instance()?.read(&mut buffer).unwrap_or(0);
+        if read == 0 {
+            return None;
+        }
+        let mut registry = lock(&self.registry);
+        let mut changes = Vec::new();
+        for event in inotify::events(&buffer[..read]) {
+            self.events.fetch_add(1, Ordering::Relaxed);
+            if event.is_overflow() {
+                self.overflows.fetch_add(1, Ordering::Relaxed);
+            }
+            let change = registry.change(&event);
+            changes.extend(change.filter(|change| changes.last() != Some(change)));
+        }
+        let changes: Arc<[Change]> = changes.into();
+        for subscriber in &registry.subscribers {
+            if !Arc::ptr_eq(subscriber, own) && !subscriber.give(&changes) {
+                self.overflows.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Some(changes)
+    }
+
+    /// Ends watches on folders that nothing cached is in, some time after that was so first.
+    pub fn purge(&self, now_ms: u64) {
+        let Some(instance) = self.instance() else {
+            return;
+        };
+        let mut registry = lock(&self.registry);
+        if now_ms.saturating_sub(registry.last_purge_ms) >= limits::FOLDER_WATCH_LINGER_MS {
+            registry.last_purge_ms = now_ms;
+            registry.remove_unused(instance, |folder| {
+                folder.was_unused.swap(true, Ordering::Relaxed)
+            });
+        }
+    }
+}
+
+impl Registry {
+    /// What an event means, if it concerns a folder that is watched.
+    fn change(&mut self, event: &Event<'_>) -> Option<Change> {
+        if event.is_overflow() {
+            return Some(Change::Everything);
+        }
+        let folder = self.folders.get(&event.watch)?;
+        if event.name.is_empty() {
+            if event.is_end() {
+                folder.is_over.store(true, Ordering::Relaxed);
+                self.by_identity.remove(&folder.device_and_inode);
+                self.folders.remove(&event.watch);
+            } else if !event.is_folder_moved() {
+                return None;
+            }
+            return Some(Change::Folder(event.watch));
+        }
+        if event.is_of_folder() {
+            return event.changes_names().then_some(Change::Paths);
+        }
+        Some(Change::File {
+            folder: event.watch,
+            name: event.name.into(),
+            written: event.is_write(),
+        })
+    }
+
+    /// Ends the watches that are held here only, of those that `is_due`.
+    fn remove_unused(&mut self, instance: &Inotify, is_due: impl Fn(&Folder) -> bool) {
+        let by_identity = &mut self.by_identity;
+        self.folders.retain(|_, folder| {
+            if Arc::strong_count(folder) > 1 {
+                folder.was_unused.store(false, Ordering::Relaxed);
+                return true;
+            }
+            if !is_due(folder) {
+                return true;
+            }
+            // One that ended by itself has its end reported, which then concerns nothing.
+            let _ = instance.unwatch(folder.watch);
+            by_identity.remove(&folder.device_and_inode);
+            false
+        });
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ENOSPC as i32)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
