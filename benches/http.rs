@@ -88,7 +88,7 @@ fn encoder(c: &mut Criterion) {
                 &mut out,
                 Version::Http11,
                 Status::OK,
-                black_box(block.as_bytes()),
+                [black_box(block.as_bytes()), b""],
                 &date,
                 BodyFraming::Length(black_box(1_048_576)),
                 true,

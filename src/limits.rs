@@ -236,6 +236,18 @@ pub const PAGE_BYTES: u64 = 4096;
 pub const MESSAGE_WAIT_MS: u16 = 100;
 /// …and the piece in which it is written: what a pipe takes without waiting (PIPE_BUF).
 pub const MESSAGE_PIECE_BYTES: usize = 4096;
+/// Rules about header lines of responses, after presets are expanded.
+pub const HEADER_RULES_MAX: usize = 256;
+/// Bytes of a header name that a rule sets…
+pub const HEADER_NAME_BYTES_MAX: usize = 128;
+/// …and of its value.
+pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
+/// Bytes of a pattern of paths…
+pub const PATTERN_BYTES_MAX: usize = 256;
+/// …and the patterns that its braces may stand for.
+pub const PATTERN_ALTERNATIVES_MAX: usize = 64;
+/// Origins that may be listed for cross-origin requests.
+pub const CORS_ORIGINS_MAX: usize = 64;
 /// Bytes of all listings that are being sent; further ones are answered with 503.
 pub const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Entries of one folder listing; more are cut, and the listing says so.

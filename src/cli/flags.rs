@@ -49,10 +49,7 @@ pub fn given(matches: &ArgMatches, wanted: fn(&Field) -> bool) -> Vec<FlagValue>
     let wanted = FIELDS.iter().filter(|field| wanted(field));
     let given = wanted.filter_map(|field| {
         let values = matches.get_many::<OsString>(field.flag)?;
-        Some(FlagValue {
-            field,
-            values: values.cloned().collect(),
-        })
+        Some(FlagValue::new(field, values.cloned().collect()))
     });
     given.collect()
 }
@@ -72,17 +69,16 @@ fn argument(field: &Field, defaults: &Config) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
-        FieldKind::List => arg.action(ArgAction::Append),
+        FieldKind::List | FieldKind::Words(..) | FieldKind::Map(_) | FieldKind::HeaderRules => {
+            arg.action(ArgAction::Append)
+        }
         _ => arg,
     };
-    match field.kind {
-        FieldKind::Switch => arg.help(field.about),
-        _ => arg.help(format!(
-            "{} [default: {}]",
-            field.about,
-            field.shown(defaults)
-        )),
-    }
+    arg.help(format!(
+        "{} [default: {}]",
+        field.about,
+        field.shown(defaults)
+    ))
 }
 
 fn placeholder(kind: FieldKind) -> &'static str {
@@ -94,10 +90,30 @@ fn placeholder(kind: FieldKind) -> &'static str {
             Unit::BytesPerSecond => "RATE",
             Unit::Millis | Unit::Seconds => "TIME",
         },
-        FieldKind::Optional(placeholder, _) => placeholder,
+        FieldKind::Optional(placeholder, _)
+        | FieldKind::Words(placeholder, _)
+        | FieldKind::Map(placeholder) => placeholder,
+        FieldKind::HeaderRules => "LINE",
         FieldKind::List => "ADDR",
         FieldKind::Path => "DIR",
         FieldKind::Mode => "MODE",
         FieldKind::Preset => "PRESET",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_shows_every_default() {
+        for arg in arguments(|_| true) {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let default = help.rsplit_once(" [default: ").map(|(_, default)| default);
+            assert!(
+                default.is_some_and(|d| d.len() > 1 && d.ends_with(']')),
+                "{arg}: {help}"
+            );
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::listen::listen;
 use crate::config::{ConfigError, Effective, Problem};
 use crate::limits;
 use crate::net::address::ListenAddr;
-use crate::server::file_service::{Listen, access_log_format};
+use crate::server::file_service::{Listen, access_log_format, check_rules};
 use crate::sys::cpu;
 
 /// What the texts of a configuration mean on this host.
@@ -68,6 +68,8 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
         return Err(refused(key, ResolveError::AdminIsPublic(admin.clone())));
     }
     let config = &effective.config;
+    check_rules(config)
+        .map_err(|error| effective.error(&error.key, Problem::Refused(error.problem)))?;
     const CORES: &str = "server.cores";
     let cpus = cpus(effective, CORES, config.server.cores.as_deref())?;
     if cpus.len() > limits::SHARDS_MAX {

@@ -10,7 +10,7 @@ use clap::Args;
 use super::flags::FieldFlags;
 use super::resolve::{Resolved, ranges, resolve};
 use super::{fail, print, say};
-use crate::config::{self, Config, ConfigError, Effective};
+use crate::config::{self, Config, ConfigError, Effective, FlagValue};
 use crate::limits;
 use crate::observe::access_log::AccessLog;
 use crate::server::Stopper;
@@ -21,10 +21,12 @@ use crate::tuning::doctor::{self, Asked, Host};
 const EXAMPLES: &str = "\
 EXAMPLES:
   headwater serve                              this folder on port 8080
-  headwater serve /srv/videos --listen :80 --browse
+  headwater serve dist --port 3000 --preset spa,immutable-assets
+  headwater serve /srv/videos -p 80 --browse --preset hls
   headwater serve /srv --listen 127.0.0.1:8080 --listen unix:/run/headwater.sock
   headwater serve /srv --cores 0-3 --cache-bytes 256MiB
   headwater serve /srv --access-log /var/log/headwater.log --access-log-format json
+  headwater serve --cors https://player.example --header '*.mp4: Cache-Control: max-age=3600'
   headwater serve --config /etc/headwater.toml --check
 
 Sizes are written 64KiB, 1MB or 4096, times 75s, 500ms or 2m.
@@ -36,6 +38,16 @@ PORT=8080 means --listen :8080 when neither a flag nor HEADWATER_LISTEN names an
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
+    /// Port to listen on at every address: short for --listen :PORT
+    #[arg(
+        short,
+        long,
+        value_name = "PORT",
+        conflicts_with = "listen",
+        help_heading = "Listening"
+    )]
+    port: Option<u16>,
+
     /// Read this TOML file [env: HEADWATER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -60,7 +72,9 @@ pub fn config_from(
     args: &ServeArgs,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Effective, ConfigError> {
-    config::read(&args.fields.given, env, args.config.as_deref())
+    let mut flags = args.fields.given.clone();
+    flags.extend(args.port.and_then(FlagValue::port));
+    config::read(&flags, env, args.config.as_deref())
 }
 
 /// Runs the command until the server stops.

@@ -1,4 +1,4 @@
-//! A configuration as it is put together, with the source of every value.
+//! A configuration under construction, with the source of every value.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -42,6 +42,10 @@ impl Effective {
                 if field.kind == FieldKind::Preset {
                     self.apply_preset(&at);
                 }
+                if field.kind == FieldKind::HeaderRules {
+                    // Positions of rules that have just been replaced.
+                    self.sources.retain(|key, _| !key.starts_with("headers["));
+                }
                 self.sources.insert(field.path(), at);
                 Ok(())
             }
@@ -70,7 +74,7 @@ impl Effective {
         }
     }
 
-    /// `PORT` gives way to `HEADWATER_LISTEN` and `--listen`, which are laid over it.
+    /// `PORT` has a lower rank than `HEADWATER_LISTEN` and `--listen`, which are set after it.
     pub(super) fn set_port(&mut self, port: &OsStr) -> Result<(), ConfigError> {
         let at = ValueSource::Env(PORT_ENV.to_owned());
         let Some(number) = port.to_str().and_then(|text| text.parse::<u16>().ok()) else {
@@ -87,7 +91,7 @@ impl Effective {
         Ok(())
     }
 
-    /// Moves a default that would contradict a bound that was written.
+    /// Adjusts defaults that would contradict a bound that was set.
     pub(super) fn fit_defaults(&mut self) {
         let limits = &mut self.config.limits;
         if !self.sources.contains_key("limits.uri_bytes") && limits.uri_bytes >= limits.head_bytes {
@@ -112,7 +116,7 @@ impl Effective {
     /// # Errors
     /// [`Problem::Root`] and [`Problem::TraceDir`] where they aren't.
     pub fn check_folders(&self) -> Result<(), ConfigError> {
-        // The dot makes the kernel look for the right to enter.
+        // With the dot the kernel checks the permission to enter the folder.
         let enter = |path: &Path| std::fs::metadata(path.join("."));
         let path = self.config.server.root.clone();
         if let Err(source) = enter(&path) {
@@ -130,7 +134,12 @@ impl Effective {
 
     /// An error about the value of `key` (`section.key`), with the source of that value.
     pub fn error(&self, key: &str, problem: Problem) -> ConfigError {
-        let written = self.sources.get(key).cloned();
+        let of_rules = key.starts_with("headers[").then_some("headers.*");
+        let written = self
+            .sources
+            .get(key)
+            .or_else(|| self.sources.get(of_rules?));
+        let written = written.cloned();
         ConfigError {
             at: written.unwrap_or_else(|| ValueSource::Key(key.to_owned())),
             problem,

@@ -1,9 +1,11 @@
 //! Fields of the configuration: what each is called, and what it may hold. The table has them all.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::model::Config;
 use super::quantity::Unit;
+use super::responses::HeaderRule;
 use crate::keepalive::Preset;
 
 mod table;
@@ -15,7 +17,7 @@ pub use table::FIELDS;
 pub struct Field {
     /// TOML section.
     pub section: &'static str,
-    /// TOML key; the unit of a plain integer is its ending.
+    /// TOML key; the unit of a plain integer is its ending. `*`: the field is the whole section.
     pub key: &'static str,
     /// Long flag without its dashes; `HEADWATER_` and this in capitals is the variable.
     pub flag: &'static str,
@@ -46,6 +48,13 @@ pub enum FieldKind {
     Optional(&'static str, &'static str),
     /// Addresses.
     List,
+    /// Texts under a placeholder, or the word that means none.
+    Words(&'static str, &'static str),
+    /// A section whose keys are the operator's, with texts; in flags and variables `KEY=TEXT`.
+    /// Sources of different rank are merged key by key.
+    Map(&'static str),
+    /// An array of tables with changes to header lines.
+    HeaderRules,
     /// The positional folder.
     Path,
     /// Permission bits in octal.
@@ -61,6 +70,8 @@ pub(super) enum FieldMut<'a> {
     Long(&'a mut u64),
     Optional(&'a mut Option<String>),
     List(&'a mut Vec<String>),
+    Map(&'a mut BTreeMap<String, String>),
+    HeaderRules(&'a mut Vec<HeaderRule>),
     Path(&'a mut PathBuf),
     Mode(&'a mut u32),
     Preset(&'a mut Preset),

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::effective::Effective;
 use super::error::{ConfigError, Problem, ValueSource};
 use super::field::{FIELDS, Field, FieldKind};
+use super::file_headers;
 
 use super::nearest;
 use super::raw::RawValue;
@@ -50,7 +51,7 @@ fn contents(path: &Path) -> Result<String, Problem> {
         .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
-/// Lays the TOML document `text`, which was read from `path`, over `effective`.
+/// Applies the TOML document `text`, which was read from `path`, to `effective`.
 pub(super) fn apply(text: &str, path: &Path, effective: &mut Effective) -> Result<(), ConfigError> {
     let document = Document { text, path };
     let table = DeTable::parse(text).map_err(|error| ConfigError {
@@ -80,6 +81,10 @@ impl Document<'_> {
             at: self.position(name.span().start),
             problem,
         };
+        let mut whole = FIELDS.iter().filter(|field| field.section == section);
+        if let Some(field) = whole.find(|field| field.kind == FieldKind::HeaderRules) {
+            return self.header_rules(field, value, effective);
+        }
         let DeValue::Table(keys) = value.get_ref() else {
             return Err(at_name(Problem::UnknownKey {
                 section: None,
@@ -94,7 +99,11 @@ impl Document<'_> {
             }));
         }
         for (key, value) in keys {
-            let known = |field: &&Field| field.section == section && field.key == key.get_ref();
+            let known = |field: &&Field| {
+                let is_named =
+                    matches!(field.kind, FieldKind::Map(_)) || field.key == key.get_ref();
+                field.section == section && is_named
+            };
             let Some(field) = FIELDS.iter().find(known) else {
                 return Err(ConfigError {
                     at: self.position(key.span().start),
@@ -105,20 +114,45 @@ impl Document<'_> {
                     },
                 });
             };
-            let raw = self.raw(field, value);
+            let raw = self.raw(field, key.get_ref(), value);
             effective.set(field, raw, self.position(value.span().start))?;
         }
         Ok(())
     }
 
-    fn raw(&self, field: &Field, value: &Spanned<DeValue<'_>>) -> RawValue {
+    /// The rules of `[[headers]]`, each with its position for errors about it.
+    fn header_rules(
+        &self,
+        field: &'static Field,
+        value: &Spanned<DeValue<'_>>,
+        effective: &mut Effective,
+    ) -> Result<(), ConfigError> {
+        let error = |(offset, problem)| ConfigError {
+            at: self.position(offset),
+            problem,
+        };
+        let tables = file_headers::rules(value, self.text).map_err(error)?;
+        let (rules, offsets): (Vec<_>, Vec<_>) = tables.into_iter().unzip();
+        let at = self.position(value.span().start);
+        effective.set(field, RawValue::HeaderRules(rules), at)?;
+        for (index, offset) in offsets.into_iter().enumerate() {
+            let key = format!("headers[{index}]");
+            effective.sources.insert(key, self.position(offset));
+        }
+        Ok(())
+    }
+
+    fn raw(&self, field: &Field, key: &str, value: &Spanned<DeValue<'_>>) -> RawValue {
         let as_written =
             || RawValue::Other(self.text.get(value.span()).unwrap_or_default().to_owned());
         match value.get_ref() {
-            // A relative folder is meant from where the file lies.
+            // A relative folder is relative to the file's own folder.
             DeValue::String(text) if field.kind == FieldKind::Path && !text.is_empty() => {
                 let base = self.path.parent().unwrap_or(Path::new(""));
                 RawValue::Texts(vec![base.join(&**text).into_os_string()])
+            }
+            DeValue::String(text) if matches!(field.kind, FieldKind::Map(_)) => {
+                RawValue::Pair(key.to_owned(), text.to_string())
             }
             DeValue::String(text) => RawValue::Text(text.to_string()),
             DeValue::Integer(integer) => RawValue::Integer {

@@ -10,12 +10,14 @@ mod effective;
 mod error;
 mod field;
 mod file;
+mod file_headers;
 mod model;
 mod nearest;
 mod print;
 mod quantity;
 mod raw;
 mod read;
+mod responses;
 mod validate;
 mod value;
 
@@ -31,4 +33,5 @@ pub use model::{
 };
 pub use quantity::{QuantityError, Unit};
 pub use read::{CONFIG_ENV, FlagValue, read};
+pub use responses::{HeaderRule, Responses};
 pub use value::Value;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::responses::Responses;
 use crate::keepalive::{Policy, Preset, Probes};
 use crate::limits;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// How long a client may take.
     pub timeouts: Timeouts,
+    /// How responses are changed before they are sent.
+    pub responses: Responses,
     /// What each shard caches.
     pub cache: Cache,
     /// What is compressed and how.
@@ -96,7 +99,7 @@ pub struct Limits {
 /// How a vanished client is detected: TCP keepalive and TCP_USER_TIMEOUT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keepalive {
-    /// Where the values began; only [`Preset::Off`] means anything by itself: no probes.
+    /// The preset that the values started from; [`Preset::Off`] also means: no probes.
     pub preset: Preset,
     /// Silence before the first probe, in seconds.
     pub idle_s: u64,
@@ -153,7 +156,7 @@ pub struct Cache {
 pub struct Compression {
     /// Compress what is compressible for clients that accept it.
     pub enabled: bool,
-    /// Send what lies compressed beside a file in its place.
+    /// Send a precompressed sibling (`NAME.br`) instead of the file.
     pub precompressed: bool,
     /// Level of brotli; 0: not made.
     pub brotli_level: usize,

@@ -45,6 +45,15 @@ pub(super) fn section_advice(name: &str) -> String {
     }
 }
 
+/// Completes "unknown key …; " for `word` where only `known` ones are allowed.
+pub(super) fn word_advice(known: &[&str], word: &str) -> String {
+    let closest = known.iter().min_by_key(|known| distance(known, word));
+    match closest {
+        Some(known) if distance(known, word) <= 2 => format!("did you mean \"{known}\"?"),
+        _ => format!("there are {}", known.join(", ")),
+    }
+}
+
 fn sections() -> Vec<&'static str> {
     let mut sections: Vec<&str> = FIELDS.iter().map(|field| field.section).collect();
     sections.dedup();
@@ -55,7 +64,10 @@ fn sections() -> Vec<&'static str> {
 fn likeness(field: &Field, key: &str) -> Option<usize> {
     let key = key.to_lowercase().replace('-', "_");
     let flag = field.flag.replace('-', "_");
-    let closest = distance(field.key, &key).min(distance(&flag, &key));
+    let closest = match field.key {
+        "*" => distance(&flag, &key),
+        name => distance(name, &key).min(distance(&flag, &key)),
+    };
     if closest <= key.chars().count().div_ceil(4) {
         return Some(closest);
     }
@@ -127,7 +139,10 @@ mod tests {
             "[socket] has congestion, defer_accept, send_buffer_bytes, unix_mode"
         );
         assert_eq!(section_advice("timeout"), "did you mean [timeouts]?");
-        assert!(section_advice("tls").contains("server, limits, keepalive, timeouts"));
+        assert!(
+            section_advice("tls")
+                .contains("server, headers, error-pages, limits, keepalive, timeouts")
+        );
         assert!(key_advice(Some("server"), &"x".repeat(1 << 16)).starts_with("[server] has"));
     }
 }

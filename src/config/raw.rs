@@ -7,6 +7,7 @@ use super::error::Problem;
 use super::field::{Field, FieldKind, FieldMut};
 use super::model::Config;
 use super::quantity::QuantityError;
+use super::responses::HeaderRule;
 use crate::keepalive::Preset;
 
 /// A value as it was written.
@@ -17,6 +18,10 @@ pub(super) enum RawValue {
     Text(String),
     /// A TOML integer.
     Integer { digits: String, radix: u32 },
+    /// A TOML string under a key of the operator's.
+    Pair(String, String),
+    /// TOML tables of header rules.
+    HeaderRules(Vec<HeaderRule>),
     /// A TOML boolean.
     Bool(bool),
     /// A TOML array of strings.
@@ -38,7 +43,9 @@ pub(super) fn assign(field: &Field, config: &mut Config, raw: RawValue) -> Resul
         }
         FieldMut::Long(to) => *to = number(field, &raw)?,
         FieldMut::Optional(to) => *to = optional(field, raw)?,
-        FieldMut::List(to) => *to = list(raw)?,
+        FieldMut::List(to) => *to = list(field, raw)?,
+        FieldMut::Map(to) => to.extend(pairs(field, &raw)?),
+        FieldMut::HeaderRules(to) => *to = header_rules(raw)?,
         FieldMut::Path(to) => *to = path(raw)?,
         FieldMut::Mode(to) => *to = mode(&raw)?,
         FieldMut::Preset(to) => *to = preset(&raw)?,
@@ -55,7 +62,8 @@ impl RawValue {
                 .map(|text| text.to_string_lossy())
                 .collect::<Vec<_>>()
                 .join(","),
-            RawValue::Text(text) | RawValue::Other(text) => text.clone(),
+            RawValue::Text(text) | RawValue::Other(text) | RawValue::Pair(_, text) => text.clone(),
+            RawValue::HeaderRules(rules) => format!("{} rules", rules.len()),
             RawValue::Integer { digits, radix } => match radix {
                 2 => format!("0b{digits}"),
                 8 => format!("0o{digits}"),
@@ -129,7 +137,7 @@ fn optional(field: &Field, raw: RawValue) -> Result<Option<String>, Problem> {
     }
 }
 
-fn list(raw: RawValue) -> Result<Vec<String>, Problem> {
+fn list(field: &Field, raw: RawValue) -> Result<Vec<String>, Problem> {
     let items: Option<Vec<String>> = match &raw {
         RawValue::Texts(texts) => texts
             .iter()
@@ -140,9 +148,57 @@ fn list(raw: RawValue) -> Result<Vec<String>, Problem> {
         RawValue::Array(items) => Some(items.clone()),
         _ => None,
     };
-    match items {
-        Some(items) if !items.is_empty() && items.iter().all(|item| !item.is_empty()) => Ok(items),
+    let items = items.filter(|items| items.iter().all(|item| !item.is_empty()));
+    match (items, field.kind) {
+        (Some(items), FieldKind::Words(_, none)) if items == [none] => Ok(Vec::new()),
+        (Some(items), FieldKind::Words(..)) => Ok(items),
+        (Some(items), _) if !items.is_empty() => Ok(items),
+        (_, FieldKind::Words(placeholder, none)) => {
+            Err(raw.invalid(format!("one {placeholder} or more, or \"{none}\"")))
+        }
         _ => Err(raw.invalid("one address or more, such as \":8080\"")),
+    }
+}
+
+/// Keys and texts: a pair, or texts such as `404=/404.html,500=/50x.html`.
+fn pairs(field: &Field, raw: &RawValue) -> Result<Vec<(String, String)>, Problem> {
+    let FieldKind::Map(placeholder) = field.kind else {
+        return Err(raw.invalid("a value of this field's kind"));
+    };
+    let texts = match raw {
+        RawValue::Pair(key, text) => return Ok(vec![(key.clone(), text.clone())]),
+        RawValue::Texts(texts) => texts,
+        _ => return Err(raw.invalid("a text")),
+    };
+    let pair = |text: String| {
+        let (key, text) = text.split_once('=')?;
+        Some((key.trim().to_owned(), text.trim().to_owned()))
+    };
+    texts
+        .iter()
+        .map(|text| Some(split(text.to_str()?)))
+        .collect::<Option<Vec<_>>>()
+        .and_then(|texts| texts.concat().into_iter().map(pair).collect())
+        .ok_or_else(|| raw.invalid(placeholder))
+}
+
+/// Rules of the file, or one in each flag and in each line of a variable.
+fn header_rules(raw: RawValue) -> Result<Vec<HeaderRule>, Problem> {
+    let texts = match &raw {
+        RawValue::HeaderRules(rules) => return Ok(rules.clone()),
+        RawValue::Texts(texts) => texts,
+        _ => return Err(raw.invalid("a table for each rule: [[headers]]")),
+    };
+    let lines = texts.iter().map(|text| text.to_str());
+    let lines: Option<Vec<&str>> = lines.collect();
+    let lines = lines.unwrap_or_default().into_iter().flat_map(str::lines);
+    let rules: Option<Vec<HeaderRule>> = lines
+        .filter(|line| !line.trim().is_empty())
+        .map(HeaderRule::from_flag)
+        .collect();
+    match rules {
+        Some(rules) if !rules.is_empty() => Ok(rules),
+        _ => Err(raw.invalid("'NAME: VALUE' or 'PATTERN: NAME: VALUE'")),
     }
 }
 

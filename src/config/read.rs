@@ -1,4 +1,4 @@
-//! Reads flags, environment and file, lays each over the next weaker one, and validates the result.
+//! Reads the file, the environment and the flags, in ascending rank, and validates the result.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,12 +15,36 @@ use super::raw::RawValue;
 pub const CONFIG_ENV: &str = "HEADWATER_CONFIG";
 
 /// A field's flag with the values it was given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FlagValue {
     /// The field.
     pub field: &'static Field,
     /// Its values: one, or several for a flag that may be repeated.
     pub values: Vec<OsString>,
+    /// The flag as it was typed.
+    pub typed: String,
+}
+
+impl FlagValue {
+    /// Values of the field's own flag.
+    pub fn new(field: &'static Field, values: Vec<OsString>) -> FlagValue {
+        let typed = field.typed();
+        FlagValue {
+            field,
+            values,
+            typed,
+        }
+    }
+
+    /// `--port PORT`: short for `--listen :PORT`, every address of the host.
+    pub fn port(port: u16) -> Option<FlagValue> {
+        let field = FIELDS.iter().find(|field| field.flag == "listen")?;
+        Some(FlagValue {
+            field,
+            values: vec![format!(":{port}").into()],
+            typed: "--port".to_owned(),
+        })
+    }
 }
 
 /// Builds the configuration from `flags`, the environment as `env` answers for
@@ -57,7 +81,7 @@ pub fn read(
         }
     }
     for flag in flags {
-        let at = ValueSource::Flag(flag.field.typed());
+        let at = ValueSource::Flag(flag.typed.clone());
         effective.set(flag.field, RawValue::Texts(flag.values.clone()), at)?;
     }
     effective.fit_defaults();

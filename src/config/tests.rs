@@ -16,10 +16,7 @@ fn field(path: &str) -> &'static Field {
 }
 
 fn flag(path: &str, values: &[&str]) -> FlagValue {
-    FlagValue {
-        field: field(path),
-        values: values.iter().map(OsString::from).collect(),
-    }
+    FlagValue::new(field(path), values.iter().map(OsString::from).collect())
 }
 
 /// Reads with `toml` as the file `conf/site.toml`'s contents.
@@ -185,6 +182,8 @@ fn every_field_is_set_by_flag_variable_and_key() {
             FieldKind::Mode => ("0600".to_owned(), "0o600".to_owned()),
             FieldKind::Preset => ("lan".to_owned(), "\"lan\"".to_owned()),
             FieldKind::Path => ("/x1".to_owned(), "\"/x1\"".to_owned()),
+            FieldKind::Map(_) => ("k1=x1".to_owned(), "\"x1\"".to_owned()),
+            FieldKind::HeaderRules => ("/x1: X-A: b".to_owned(), "{ X-A = \"b\" }".to_owned()),
             // One of a few words.
             _ if field.flag == "etag" => ("mtime".to_owned(), "\"mtime\"".to_owned()),
             _ if field.flag == "task-scheduling" => ("batch".to_owned(), "\"batch\"".to_owned()),
@@ -201,7 +200,11 @@ fn every_field_is_set_by_flag_variable_and_key() {
             } => format!("{text}s"),
             _ => text,
         };
-        let keys = format!("[{}]\n{} = {toml}\n", field.section, field.key);
+        let keys = match field.kind {
+            FieldKind::Map(_) => format!("[{}]\nk1 = {toml}\n", field.section),
+            FieldKind::HeaderRules => format!("[[headers]]\npath = \"/x1\"\nset = {toml}\n"),
+            _ => format!("[{}]\n{} = {toml}\n", field.section, field.key),
+        };
         let flags = [flag(&field.path(), &[&text])];
         let by_flag = read_all(&flags, &[], None).expect(field.flag).config;
         let by_env = read_all(&[], &[(&field.env(), &text)], None)
@@ -211,6 +214,89 @@ fn every_field_is_set_by_flag_variable_and_key() {
         assert_ne!(by_flag, Config::default(), "{}", field.flag);
         assert_eq!(by_flag, by_env, "{}", field.flag);
         assert_eq!(by_flag, by_file, "{}", field.flag);
+    }
+}
+
+#[test]
+fn header_rules_of_a_stronger_source_replace_all_and_pages_are_merged() {
+    let toml = "[error-pages]\n404 = \"/file\"\n500 = \"/file\"\n[[headers]]\nset.X-File = \"1\"\n\
+                [[headers]]\npath = \"*.a\"\nset.X-File = \"2\"\n";
+    let of_file = read_all(&[], &[], Some(toml)).expect("valid");
+    let rules = &of_file.config.responses.headers;
+    assert_eq!((rules.len(), &*rules[0].paths[0]), (2, "/**"));
+    let at = of_file
+        .error("headers[1]", Problem::Conflict(String::new()))
+        .at;
+    assert!(at.to_string().contains("site.toml:6:"), "{at}");
+
+    let flags = [
+        flag("headers.*", &["X-Flag: 1", "*.b: X-Flag:"]),
+        flag("error-pages.*", &["500=/flag"]),
+    ];
+    let of_flags =
+        read_all(&flags, &[("HEADWATER_HEADER", "X-Env: 1")], Some(toml)).expect("valid");
+    let responses = &of_flags.config.responses;
+    assert_eq!(responses.headers.len(), 2);
+    assert_eq!(responses.headers[1].remove, ["X-Flag"]);
+    let pages = [("404", "/file"), ("500", "/flag")];
+    let pages = pages.map(|(status, path)| (status.to_owned(), path.to_owned()));
+    assert_eq!(responses.error_pages, pages.into());
+    let at = of_flags
+        .error("headers[1]", Problem::Conflict(String::new()))
+        .at;
+    assert_eq!(at, ValueSource::Flag("--header".to_owned()));
+
+    let of_env = read_all(
+        &[],
+        &[("HEADWATER_HEADER", "X-A: 1, 2\n/b: X-B: 3\n")],
+        None,
+    );
+    let rules = of_env.expect("valid").config.responses.headers;
+    assert_eq!((&*rules[0].set[0].1, &*rules[1].paths[0]), ("1, 2", "/b"));
+}
+
+#[test]
+fn mistakes_in_header_rules_are_named_with_their_position() {
+    for (toml, words) in [
+        (
+            "[headers]\nX = \"y\"\n",
+            "a table for each rule: [[headers]]",
+        ),
+        ("headers = 1\n", "a table for each rule: [[headers]]"),
+        (
+            "[[headers]]\npth = \"/\"\n",
+            "site.toml:2:1: unknown key \"pth\" in [[headers]]; did you mean \"path\"?",
+        ),
+        (
+            "[[headers]]\npath = 1\n",
+            "site.toml:2:8: \"1\" cannot be used; write a pattern",
+        ),
+        ("[[headers]]\npath = []\n", "write a pattern"),
+        (
+            "[[headers]]\nset = \"X: y\"\n",
+            "write names with values, such as { Cache-Control",
+        ),
+        (
+            "[[headers]]\nset.X = [\"a\", \"b\"]\n",
+            "one value; use add for several",
+        ),
+        ("[[headers]]\nset.X = 1\n", "a value in quotes"),
+        ("[[headers]]\nstatus = 4.5\n", "statuses, such as 404"),
+        ("[[headers]]\nalways = \"yes\"\n", "write true or false"),
+        ("[error-pages]\n404 = 1\n", "site.toml:2:7"),
+    ] {
+        let error = file_error(toml);
+        assert!(error.contains(words), "{toml}: {error}");
+    }
+    for (variable, value) in [
+        ("HEADWATER_HEADER", "no colon"),
+        ("HEADWATER_ERROR_PAGE", "404"),
+    ] {
+        let error = env_error(variable, value);
+        assert!(
+            error.starts_with(&format!("{variable}: {value:?} cannot be used")),
+            "{error}"
+        );
     }
 }
 
@@ -225,11 +311,15 @@ fn names_are_unique() {
 #[test]
 fn printing_is_read_back_to_the_same_configuration() {
     let toml = "[server]\nroot = \"/a \\\"b\\\"\\n\"\nlisten = [\"unix:/run/a,b\", \":1\"]\ncores = \"0-3\"\n\
-                admin = \"off\"\nindex = \"off\"\nbrowse = true\n[socket]\ncongestion = \"bbr\"\nunix_mode = 0o600\n\
+                admin = \"off\"\nindex = \"off\"\nbrowse = true\ncors = [\"https://a\", \"https://b\"]\n\
+                [[headers]]\npath = [\"*.js\", \"/a/**\"]\nstatus = [404, \"5xx\"]\nremove = \"ETag\"\n\
+                set = { Cache-Control = \"a \\\"b\\\"\" }\nadd = { Link = [\"b\", \"a\"], X = \"y\" }\n\
+                [[headers]]\nalways = true\nset.X-A = \"1\"\n[error-pages]\n404 = \"/404.html\"\n[socket]\ncongestion = \"bbr\"\nunix_mode = 0o600\n\
                 [cache]\nbodies_bytes = \"1KiB\"\n";
     let first = read_all(&[], &[("HEADWATER_HIDDEN", "yes")], Some(toml)).expect("valid");
     assert_eq!(first.config.server.listen, ["unix:/run/a,b", ":1"]);
     assert_eq!(first.config.server.admin, None);
+    assert_eq!(first.config.responses.headers.len(), 2);
     let printed = first.to_toml();
     let second = read_all(&[], &[], Some(&printed)).expect(&printed);
     assert_eq!(second.config, first.config);
@@ -262,10 +352,7 @@ fn a_relative_root_is_meant_from_where_it_is_written() {
 #[test]
 fn bytes_that_are_no_text_may_be_a_root_but_no_number() {
     let bytes = OsString::from_vec(vec![b'/', 0xff]);
-    let value = |path| FlagValue {
-        field: field(path),
-        values: vec![bytes.clone()],
-    };
+    let value = |path| FlagValue::new(field(path), vec![bytes.clone()]);
     let effective = read(&[value("server.root")], |_| None, None).expect("valid");
     assert_eq!(effective.config.server.root.as_os_str(), bytes);
     let error = read(&[value("limits.headers")], |_| None, None).expect_err("no number");
@@ -518,11 +605,12 @@ fn the_example_holds_every_default_and_the_guide_every_name() {
     file::apply(EXAMPLE, Path::new("headwater.toml"), &mut effective).expect("valid");
     assert_eq!(effective.config, Config::default());
     for field in FIELDS {
-        assert!(
-            effective.sources.contains_key(&field.path()),
-            "{} is not in the example",
-            field.path()
-        );
+        // What has no default is there as a comment.
+        let is_there = match field.key {
+            "*" => EXAMPLE.contains(&format!("[{}]", field.section)),
+            _ => effective.sources.contains_key(&field.path()),
+        };
+        assert!(is_there, "{} is not in the example", field.path());
         let default = field.shown(&Config::default());
         let row = format!(
             "| `{}` | `{}` | `{}` | `{default}` |",

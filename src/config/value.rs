@@ -2,6 +2,7 @@
 
 use super::field::{Field, FieldKind, FieldMut};
 use super::model::Config;
+use super::responses::HeaderRule;
 
 /// The value of a field, for code that treats all fields alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub enum Value {
     Text(String),
     /// Texts.
     List(Vec<String>),
+    /// The keys of a section with their texts.
+    Map(Vec<(String, String)>),
+    /// Changes to header lines.
+    HeaderRules(Vec<HeaderRule>),
 }
 
 impl Field {
@@ -29,6 +34,8 @@ impl Field {
                 (None, _) => String::new(),
             }),
             FieldMut::List(value) => Value::List(value.clone()),
+            FieldMut::Map(value) => Value::Map(value.clone().into_iter().collect()),
+            FieldMut::HeaderRules(value) => Value::HeaderRules(value.clone()),
             FieldMut::Path(value) => Value::Text(value.to_string_lossy().into_owned()),
             FieldMut::Mode(value) => Value::Text(format!("{value:04o}")),
             FieldMut::Preset(value) => Value::Text(value.name().to_owned()),
@@ -42,7 +49,15 @@ impl Field {
             (Value::Number(number), FieldKind::Number { unit, .. }) => unit.show(number),
             (Value::Number(number), _) => number.to_string(),
             (Value::Text(text), _) => text,
+            (Value::List(items), FieldKind::Words(_, none)) if items.is_empty() => none.to_owned(),
             (Value::List(items), _) => items.join(","),
+            (Value::Map(pairs), _) if pairs.is_empty() => "none".to_owned(),
+            (Value::Map(pairs), _) => {
+                let pairs = pairs.iter().map(|(key, text)| format!("{key}={text}"));
+                pairs.collect::<Vec<_>>().join(",")
+            }
+            (Value::HeaderRules(rules), _) if rules.is_empty() => "none".to_owned(),
+            (Value::HeaderRules(rules), _) => format!("{} rules", rules.len()),
         }
     }
 }

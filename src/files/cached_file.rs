@@ -65,6 +65,8 @@ impl CachedFile {
         let renew_at_ms = validators
             .renew_in_ms
             .map_or(u64::MAX, |ms| now_ms.saturating_add(ms));
+        let url_path = [b"/", path.as_bytes()].concat();
+        let edits = Rc::new(options.rules.file_edits(&url_path));
         let cached = CachedFile {
             plain: Representation::plain(
                 stamp,
@@ -72,6 +74,7 @@ impl CachedFile {
                 content_type,
                 &validators,
                 codings.is_some(),
+                edits,
             ),
             validators,
             path,

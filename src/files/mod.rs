@@ -13,6 +13,7 @@ mod compress;
 mod content;
 mod digest;
 mod fetch;
+mod finish;
 mod folder;
 pub mod listing;
 mod lookup;
@@ -51,6 +52,7 @@ use cache::Cache;
 use cached_file::CachedFile;
 use changes::Changes;
 use fetch::{Fetch, Fetched};
+use finish::{ALLOW, Finish, append};
 use negotiate::{Negotiation, Selected};
 use represent::represent;
 use request_error::RequestError;
@@ -58,14 +60,11 @@ use root::{Look, RootWatch};
 use served_root::ServedRoot;
 
 use crate::http::digest::{Sha256, repr_digest, wants_sha256};
-use crate::http::{Head, Known, Method, Response, Status, Target, target};
+use crate::http::{Head, HeaderBlock, Known, Method, Response, Status, Target, target};
 use crate::limits;
 use crate::runtime::Shard;
 use crate::sys::file::{self, Kind};
 use crate::sys::open::open_how_path;
-
-/// The methods that files answer to.
-const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// The files below one folder, as one shard serves them. Clones share everything.
 #[derive(Clone)]
@@ -81,6 +80,7 @@ struct Inner {
     cold_reads: Cell<usize>,
     /// Where an index file's path is put together, so that a hit allocates nothing.
     index_path: RefCell<Vec<u8>>,
+    finish: Finish,
 }
 
 impl Files {
@@ -113,6 +113,7 @@ impl Files {
             root,
             cache,
             changes,
+            finish: Finish::new(&options.rules),
             options,
             cold_reads: Cell::default(),
             index_path: RefCell::default(),
@@ -122,7 +123,16 @@ impl Files {
     /// The answer, if it can be given without waiting: a refusal, or a cached
     /// file. A plain GET or HEAD of a small cached file allocates nothing.
     /// `None`: ask [`Files::respond`].
+    #[inline]
     pub fn try_respond(&self, head: &Head<'_>) -> Option<Response> {
+        let response = self.answer_at_once(head)?;
+        let finish = &self.0.finish;
+        // An error page is a file that has to be found.
+        let is_final = finish.page(response.status).is_none();
+        is_final.then(|| finish.finish(head, response, None))
+    }
+
+    fn answer_at_once(&self, head: &Head<'_>) -> Option<Response> {
         let target = match self.0.accept(head) {
             Ok(target) => target,
             Err(refusal) => return Some(refusal),
@@ -153,13 +163,19 @@ impl Files {
 
     /// The answer. Never keeps the shard waiting for a disk.
     pub async fn respond(&self, head: &Head<'_>) -> Response {
-        match self.0.accept(head) {
+        let response = match self.0.accept(head) {
             Ok(target) => match self.0.find(head, &target).await {
                 Ok(response) => response,
                 Err(failure) => failure.response(),
             },
             Err(refusal) => refusal,
-        }
+        };
+        let page = match self.0.finish.page(response.status) {
+            Some(path) => self.0.page(path).await,
+            None => None,
+        };
+        let page = page.as_ref().map(|file| &file.plain);
+        self.0.finish.finish(head, response, page)
     }
 }
 
@@ -169,7 +185,7 @@ impl Inner {
         match head.method {
             Method::Get | Method::Head => {}
             Method::Options => {
-                return Err(Response::new(Status::NO_CONTENT).with("allow", ALLOW));
+                return Err(self.finish.options(head));
             }
             Method::Other => {
                 return Err(Response::error(
@@ -248,14 +264,32 @@ impl Inner {
             Some(Err(_)) => Err(RequestError::NotFound),
             None => Err(RequestError::Folder),
         };
-        match file {
-            Ok(cached) => Ok(self.answer(&served, head, &cached).await),
-            Err(RequestError::Folder) if !target.is_dir => Ok(redirect(head, target)),
+        let found = match file {
+            Ok(cached) => return Ok(self.answer(&served, head, &cached).await),
+            Err(RequestError::Folder) if !target.is_dir => return Ok(redirect(head, target)),
             Err(RequestError::Folder | RequestError::NotFound) if target.is_dir => {
-                self.folder(&served, head, target).await
+                let listing = self.folder(&served, head, target).await;
+                listing.map(|response| self.finish.edit_listing(head, response))
             }
             Err(failure) => Err(failure),
+        };
+        let is_absent = matches!(found, Err(RequestError::NotFound | RequestError::Folder));
+        let fallback = self.finish.fallback(head, target).filter(|_| is_absent);
+        match fallback.map(CString::new) {
+            Some(Ok(path)) => {
+                let cached = self.file(&served, path).await?;
+                let mut response = self.answer(&served, head, &cached).await;
+                append(&mut response, HeaderBlock::new().with("vary", "accept"));
+                Ok(response)
+            }
+            _ => found,
         }
+    }
+
+    /// The file of an error page, unless it can't be read.
+    async fn page(&self, path: &str) -> Option<Rc<CachedFile>> {
+        let served = self.root.served()?;
+        self.file(&served, CString::new(path).ok()?).await.ok()
     }
 
     /// The folder to look in, checked if it is time for it.

@@ -1,8 +1,11 @@
 //! How files are served, with the program's limits as defaults.
 
+use std::sync::Arc;
+
 use super::compress::Levels;
 use super::validators::EtagMode;
 use crate::http::Coding;
+use crate::http::rules::ResponseRules;
 use crate::limits;
 
 /// How files are served.
@@ -38,6 +41,8 @@ pub struct FilesOptions {
     pub etag: EtagMode,
     /// Tell the digest of what is sent to clients that ask for it.
     pub digests: bool,
+    /// How responses are changed before they are sent.
+    pub rules: Arc<ResponseRules>,
     /// How long a response waits for a compression or a digest that it can go without, in
     /// milliseconds.
     pub work_wait_ms: u64,
@@ -73,6 +78,7 @@ impl Default for FilesOptions {
             compress_bytes_max: limits::COMPRESS_BYTES_MAX,
             etag: EtagMode::default(),
             digests: true,
+            rules: Arc::default(),
             work_wait_ms: limits::WORK_WAIT_MS,
         }
     }

@@ -55,25 +55,29 @@ fn plan(head: &Head<'_>, size: u64) -> RangePlan {
 
 #[inline]
 fn whole(method: Method, form: &Representation) -> Response {
-    let (body, prepared) = match &form.content {
-        Content::Memory(bytes, prepared) => (
-            Body::Bytes(bytes.clone()),
-            prepared.clone().filter(|_| method == Method::Get),
-        ),
-        Content::Open(file) => {
-            let slice = FileSlice {
-                file: Rc::clone(file),
-                offset: 0,
-                len: form.size,
-            };
-            (Body::File(slice), None)
-        }
+    let prepared = match &form.content {
+        Content::Memory(_, prepared) => prepared.clone().filter(|_| method == Method::Get),
+        Content::Open(_) => None,
     };
     Response {
         status: Status::OK,
         headers: form.lines.clone(),
-        body,
+        appended: None,
+        body: whole_body(form),
         prepared,
+    }
+}
+
+/// All bytes of the form.
+#[inline]
+pub fn whole_body(form: &Representation) -> Body {
+    match &form.content {
+        Content::Memory(bytes, _) => Body::Bytes(bytes.clone()),
+        Content::Open(file) => Body::File(FileSlice {
+            file: Rc::clone(file),
+            offset: 0,
+            len: form.size,
+        }),
     }
 }
 
@@ -86,7 +90,7 @@ fn one(form: &Representation, range: ByteRange) -> Response {
             len: range.len,
         }),
     };
-    partial(form.lines.clone(), body).with("content-range", range.content_range(form.size))
+    partial(form.part_lines.clone(), body).with("content-range", range.content_range(form.size))
 }
 
 /// Parts have heads of their own: where those would make the answer larger than the file, the
@@ -97,7 +101,7 @@ fn many(method: Method, form: &Representation, ranges: &[ByteRange]) -> Response
         return whole(method, form);
     }
     let lines = form
-        .validator_lines
+        .parts_lines
         .clone()
         .with("content-type", &parts.content_type)
         .with("accept-ranges", "bytes");

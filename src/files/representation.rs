@@ -9,6 +9,7 @@ use super::content::Content;
 use super::validators::FileValidators;
 use super::weight::Weight;
 use crate::http::digest::Sha256;
+use crate::http::rules::{FileEdits, HeaderEdits};
 use crate::http::{Coding, DateValue, HeaderBlock, Validators};
 use crate::sys;
 use crate::sys::file::Stamp;
@@ -37,6 +38,10 @@ pub struct Representation {
     pub content_type: Cow<'static, str>,
     /// The lines of a 200.
     pub lines: HeaderBlock,
+    /// The lines of a 206 with one part, without Content-Range.
+    pub part_lines: HeaderBlock,
+    /// The lines of a 206 with several parts, without those that say so.
+    pub parts_lines: HeaderBlock,
     /// The lines of a 304: the validators, and Vary where there are several forms.
     pub validator_lines: HeaderBlock,
     /// The digest of its bytes, once it is known.
@@ -44,18 +49,20 @@ pub struct Representation {
     etag: String,
     modified_s: Option<u64>,
     is_date_of_change: bool,
+    edits: Rc<FileEdits>,
 }
 
 impl Representation {
     /// A file as it is.
     ///
-    /// `varies`: there may be coded forms of it.
+    /// `varies`: there may be coded forms of it. `edits`: what the rules make of its lines.
     pub fn plain(
         stamp: Stamp,
         content: Content,
         content_type: Cow<'static, str>,
         validators: &FileValidators,
         varies: bool,
+        edits: Rc<FileEdits>,
     ) -> Representation {
         let etag = validators.etag();
         let modified_s = validators.modified_s;
@@ -70,12 +77,15 @@ impl Representation {
             has_parts: true,
             content,
             content_type,
-            lines: lines.into_shared(),
-            validator_lines: validator_lines.into_shared(),
+            part_lines: edited(&edits.part, &lines),
+            parts_lines: edited(&edits.part, &validator_lines),
+            lines: edited(&edits.whole, &lines),
+            validator_lines: edited(&edits.not_modified, &validator_lines),
             digest: Cell::default(),
             etag,
             modified_s,
             is_date_of_change: validators.is_date_of_change,
+            edits,
         }
     }
 
@@ -99,12 +109,16 @@ impl Representation {
             size,
             has_parts: false,
             content_type: self.content_type.clone(),
-            lines: lines.into_shared(),
-            validator_lines: validator_lines.into_shared(),
+            // No part of it is ever sent.
+            part_lines: HeaderBlock::new(),
+            parts_lines: HeaderBlock::new(),
+            lines: edited(&self.edits.whole, &lines),
+            validator_lines: edited(&self.edits.not_modified, &validator_lines),
             digest: Cell::default(),
             etag,
             modified_s: self.modified_s,
             is_date_of_change: self.is_date_of_change,
+            edits: Rc::clone(&self.edits),
         }
     }
 
@@ -139,7 +153,8 @@ impl Representation {
 
     /// The lines of a 304 for a coded form with this tag.
     pub fn validator_lines_with(&self, etag: &str) -> HeaderBlock {
-        validator_lines(etag, self.modified_s, true)
+        let lines = validator_lines(etag, self.modified_s, true);
+        self.edits.not_modified.apply(lines)
     }
 
     /// Whether the open file is still as it was found; content in memory is.
@@ -174,6 +189,11 @@ impl Representation {
             Content::Open(_) => Weight::DESCRIPTOR,
         }
     }
+}
+
+/// The lines as they are kept, with the edits made.
+fn edited(edits: &HeaderEdits, lines: &HeaderBlock) -> HeaderBlock {
+    edits.apply(lines.clone()).into_shared()
 }
 
 fn validator_lines(etag: &str, modified_s: Option<u64>, varies: bool) -> HeaderBlock {

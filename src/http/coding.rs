@@ -16,7 +16,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All codings; the earlier one is taken where a client likes two alike.
+    /// All codings; the earlier one wins where a client weighs two alike.
     pub const ALL: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
     /// The value of Content-Encoding.
@@ -28,7 +28,7 @@ impl Coding {
         }
     }
 
-    /// What a file compressed so is called by convention, without the dot.
+    /// The usual file name extension of this coding, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Coding::Brotli => "br",
@@ -48,8 +48,8 @@ impl Coding {
     }
 }
 
-/// What could be sent, by [`Coding`] in the order of [`Coding::ALL`]: `None` if that can't be,
-/// else its rank. A lower rank goes first where the client likes two alike.
+/// The rank of each coding that can be sent, in the order of [`Coding::ALL`]; `None`: not
+/// available. The lower rank wins where the client weighs two alike.
 pub type Offers = [Option<u8>; Coding::ALL.len()];
 
 /// What to send.
@@ -57,30 +57,30 @@ pub type Offers = [Option<u8>; Coding::ALL.len()];
 pub enum Choice {
     /// In this coding.
     Coded(Coding),
-    /// As it is.
+    /// Without a coding (`identity`).
     Identity,
-    /// The client takes neither what is offered nor the thing as it is.
+    /// The client accepts neither an offered coding nor `identity`.
     NotAcceptable,
 }
 
-/// How much a client likes each coding, and the thing as it is.
+/// The weights that a client gives to each coding and to `identity`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct AcceptEncoding {
     codings: [Thousandths; Coding::ALL.len()],
-    /// `None`: not spoken of, so acceptable, and less liked than a coding that is.
+    /// `None`: not mentioned, so acceptable, but with less weight than a coding that is.
     identity: Option<Thousandths>,
 }
 
 impl AcceptEncoding {
-    /// What a client without the field, or with an empty one, is taken to want. Without it any
-    /// coding would do; but it is sent by those who can decode.
+    /// For a client that sends no field or an empty one: `identity`. RFC 9110 would allow any
+    /// coding, but clients that can decode send the field.
     const NONE: AcceptEncoding = AcceptEncoding {
         codings: [0; Coding::ALL.len()],
         identity: None,
     };
 
-    /// Reads the field; several lines are one list. Malformed members are passed over, and
-    /// of a coding that is named twice the last word counts.
+    /// Reads the field; several lines are one list. Malformed members are ignored, and the last
+    /// of several weights for one coding counts.
     pub fn of(headers: &Headers<'_>) -> AcceptEncoding {
         if !headers.has(Known::AcceptEncoding) {
             return AcceptEncoding::NONE;
@@ -114,13 +114,13 @@ impl AcceptEncoding {
         self.codings != [0; Coding::ALL.len()]
     }
 
-    /// Whether the thing may be sent as it is: always, unless `identity;q=0` or `*;q=0` forbids it.
+    /// Whether `identity` is acceptable: always, unless `identity;q=0` or `*;q=0` forbids it.
     #[inline]
     pub fn takes_identity(&self) -> bool {
         self.identity != Some(0)
     }
 
-    /// What the client likes best of the offers and the thing as it is. A coding wins a draw.
+    /// The offer with the greatest weight, or `identity`. Of equal weights a coding wins.
     pub fn choose(&self, offers: &Offers) -> Choice {
         let liked = |coding: Coding| {
             let weight = self.codings[coding as usize];

@@ -70,7 +70,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 /// Seconds since 1970 of a date in any of the three formats that a recipient
-/// must take; `None` if it is none of them or before 1970.
+/// must take; `None` if it is in none of them or before 1970.
 pub fn parse(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let moment = httpdate::parse_http_date(text).ok()?;

@@ -5,7 +5,7 @@ use sfv::{BareItem, DictSerializer, Dictionary, KeyRef, ListEntry, Parser};
 use super::Headers;
 use super::known::Known;
 
-/// The algorithm's key (RFC 9530 section 7.2). Others are not made: a preference may be passed over.
+/// The algorithm's key (RFC 9530 section 7.2). The others are not implemented: a server may ignore a preference.
 const SHA_256: &str = "sha-256";
 
 /// A SHA-256 digest.

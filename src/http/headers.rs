@@ -6,7 +6,7 @@ use super::scan;
 /// Validated header lines, `name: value\r\n` repeated, borrowed from where
 /// they were received.
 ///
-/// Only a parser makes one, so a block always has this form: a non-empty
+/// Only parsers construct one, so a block always has this form: a non-empty
 /// token, a colon, a value without control bytes, CRLF. Values come back
 /// without the optional white space around them.
 #[derive(Copy, Clone, Debug, Default)]
@@ -18,8 +18,8 @@ pub struct Headers<'a> {
 impl<'a> Headers<'a> {
     /// Header lines that a parser has checked, and the known names it saw in them.
     ///
-    /// A block of another form, or a set without a name that is there, loses
-    /// headers but is never unsafe.
+    /// With a block of another form, or a set that lacks a name, headers are not found;
+    /// memory safety does not depend on it.
     #[inline]
     pub(super) fn from_checked(block: &'a [u8], present: KnownSet) -> Headers<'a> {
         Headers { block, present }
@@ -89,8 +89,8 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// The values of one name's lines. Looks for the colon only where it would
-/// have to be, and so goes over other lines without splitting them.
+/// The values of one name's lines. Checks for the colon only at the length of the name, so
+/// that other lines are skipped without being split.
 struct Named<'a, 'n> {
     block: &'a [u8],
     name: &'n str,

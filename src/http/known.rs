@@ -1,6 +1,6 @@
-//! The field names that this program knows, found by one table look-up.
+//! The field names that the server acts on, recognised by one table look-up.
 
-/// What a name's length, first and last letter come to: no two known names
+/// A perfect hash of a name's length, first and last letter: no two known names
 /// share a bucket, which the table's construction asserts.
 const fn bucket(name: &[u8]) -> usize {
     let (Some(first), Some(last)) = (name.first(), name.last()) else {
@@ -13,7 +13,7 @@ const EMPTY: u8 = u8::MAX;
 
 macro_rules! known {
     ($($variant:ident $name:literal)*) => {
-        /// A field name that this program knows.
+        /// A field name that the server acts on.
         #[derive(Copy, Clone, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum Known {

@@ -1,4 +1,4 @@
-//! Responses and their bodies, whatever protocol will carry them.
+//! Responses and their bodies, independent of the protocol that carries them.
 
 use std::cell::{Ref, RefCell};
 use std::fmt;
@@ -19,9 +19,13 @@ pub struct Response {
     pub status: Status,
     /// The header lines.
     pub headers: HeaderBlock,
+    /// Lines that depend on the request and are sent after `headers`. The piece in `prepared` is
+    /// made without them, so that requests that need none or others can share it
+    /// (`docs/decisions/066-edits-kept-with-the-file.md`).
+    pub appended: Option<HeaderBlock>,
     /// The body.
     pub body: Body,
-    /// Where the protocol may keep this response as one ready piece.
+    /// Where the protocol may cache this response, serialised in one piece.
     pub prepared: Option<Rc<Prepared>>,
 }
 
@@ -31,12 +35,13 @@ impl Response {
         Response {
             status,
             headers: HeaderBlock::new(),
+            appended: None,
             body: Body::Empty,
             prepared: None,
         }
     }
 
-    /// A response that tells a person in one sentence what went wrong and what to do next.
+    /// An error response with one sentence that says what went wrong and what to do next.
     pub fn error(status: Status, sentence: &str) -> Response {
         let mut text = String::with_capacity(sentence.len() + 1);
         text.push_str(sentence);
@@ -48,7 +53,7 @@ impl Response {
 
     /// Adds a header line; see [`HeaderBlock::with`].
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Response {
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Response {
         self.headers.push(name, value);
         self
     }
@@ -61,17 +66,26 @@ impl Response {
     }
 }
 
-/// A place beside a cached body where the protocol keeps the whole response,
-/// head and body in one piece, for as long as its Date holds.
+/// A whole response, head and body in one piece, kept beside a cached body for as long as its
+/// Date holds.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    rendered: RefCell<Option<(DateValue, Bytes)>>,
+    rendered: RefCell<Option<(DateValue, Rendered)>>,
+}
+
+/// A response in one piece.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    /// Head and body.
+    pub bytes: Bytes,
+    /// Bytes of the head without the empty line that ends it: where further lines go.
+    pub lines_end: usize,
 }
 
 impl Prepared {
     /// The piece made with this Date; `render` makes it when there is none.
     #[inline]
-    pub fn piece(&self, date: &DateValue, render: impl FnOnce() -> Bytes) -> Ref<'_, Bytes> {
+    pub fn piece(&self, date: &DateValue, render: impl FnOnce() -> Rendered) -> Ref<'_, Rendered> {
         let cached = self.rendered.borrow();
         if matches!(&*cached, Some((made, _)) if made == date) {
             return Ref::map(cached, piece_of);
@@ -83,8 +97,11 @@ impl Prepared {
     }
 }
 
-fn piece_of(cached: &Option<(DateValue, Bytes)>) -> &Bytes {
-    static NOTHING: Bytes = Bytes::new();
+fn piece_of(cached: &Option<(DateValue, Rendered)>) -> &Rendered {
+    static NOTHING: Rendered = Rendered {
+        bytes: Bytes::new(),
+        lines_end: 0,
+    };
     cached.as_ref().map_or(&NOTHING, |(_, piece)| piece)
 }
 
@@ -125,21 +142,16 @@ impl HeaderBlock {
     /// space (RFC 9110 section 5.5), so that no value can end its line and
     /// begin another.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> HeaderBlock {
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> HeaderBlock {
         self.push(name, value);
         self
     }
 
     /// Adds a line; see [`HeaderBlock::with`].
-    pub fn push(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
         debug_assert!(!name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_uppercase()));
         let value = value.as_ref();
-        if let Block::Shared(lines) = &self.0 {
-            self.0 = Block::Building(lines.to_vec());
-        }
-        let Block::Building(lines) = &mut self.0 else {
-            return;
-        };
+        let mut lines = self.take();
         lines.reserve(name.len() + value.len() + 4);
         lines.extend_from_slice(name.as_bytes());
         lines.extend_from_slice(b": ");
@@ -149,6 +161,54 @@ impl HeaderBlock {
             byte => byte,
         }));
         lines.extend_from_slice(b"\r\n");
+        self.0 = Block::Building(lines);
+    }
+
+    /// The value of the first line of `name`.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let mut lines = self.as_bytes().split_inclusive(|byte| *byte == b'\n');
+        lines.find_map(|line| value_of(line, name))
+    }
+
+    /// Removes all lines of `name`.
+    pub fn remove(&mut self, name: &str) {
+        if self.get(name).is_none() {
+            return;
+        }
+        let lines = self.as_bytes().split_inclusive(|byte| *byte == b'\n');
+        let kept = lines.filter(|line| value_of(line, name).is_none());
+        self.0 = Block::Building(kept.flatten().copied().collect());
+    }
+
+    /// Adds `field` to the names in Vary, unless it is listed; Vary stays one line.
+    pub fn vary(&mut self, field: &str) {
+        let Some(listed) = self.get("vary") else {
+            self.push("vary", field);
+            return;
+        };
+        let mut names = listed.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        if names.any(|name| name.eq_ignore_ascii_case(field.as_bytes())) {
+            return;
+        }
+        let value = [listed, b", ", field.as_bytes()].concat();
+        self.remove("vary");
+        self.push("vary", value);
+    }
+
+    /// Moves the lines out to be changed.
+    fn take(&mut self) -> Vec<u8> {
+        match std::mem::take(&mut self.0) {
+            Block::Building(lines) => lines,
+            Block::Shared(lines) => lines.to_vec(),
+        }
+    }
+
+    /// These lines followed by `others`.
+    #[must_use]
+    pub fn followed_by(self, others: &HeaderBlock) -> HeaderBlock {
+        HeaderBlock(Block::Building(
+            [self.as_bytes(), others.as_bytes()].concat(),
+        ))
     }
 
     /// The same lines in a form whose clones share one allocation, for a cache.
@@ -159,6 +219,12 @@ impl HeaderBlock {
             shared => shared,
         })
     }
+}
+
+/// The value in a line `name: value\r\n` if it has this name.
+fn value_of<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let value = line.strip_prefix(name.as_bytes())?.strip_prefix(b": ")?;
+    value.strip_suffix(b"\r\n")
 }
 
 /// A response's body.
@@ -173,7 +239,7 @@ pub enum Body {
     File(FileSlice),
     /// Pieces, one after the other.
     Parts(Vec<Part>),
-    /// Bytes that are made while they are sent.
+    /// Bytes that are produced while they are sent.
     Stream(Box<dyn BodyStream>),
 }
 
@@ -249,22 +315,22 @@ impl fmt::Debug for FileSlice {
     }
 }
 
-/// A body that is made while it is sent.
+/// A body that is produced while it is sent.
 pub trait BodyStream {
     /// The next bytes; `None` at the end. An empty piece is allowed and is not the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
 
-    /// Bytes still to come, if known. A stream that says so must keep to it.
+    /// Bytes still to come, if known. A stream that announces a length must deliver exactly it.
     fn len(&self) -> Option<u64>;
 
-    /// Whether no byte is to come, as far as known.
+    /// Whether the stream is known to have no bytes left.
     fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
 }
 
-/// Why a body could not be made to its end. Its head is already on the wire,
-/// so all that is left is to cut the connection.
+/// Why a body could not be produced to its end. The head is already sent, so the
+/// connection has to be closed.
 #[derive(Debug)]
 pub struct BodyError {
     operation: &'static str,
@@ -310,6 +376,35 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_found_and_removed_by_their_whole_name() {
+        let mut block = HeaderBlock::new()
+            .with("a", "1")
+            .with("a-b", "2")
+            .with("a", "3")
+            .into_shared();
+        assert_eq!(block.get("a"), Some(&b"1"[..]));
+        assert_eq!(block.get("b"), None);
+        block.remove("a");
+        block.remove("b");
+        assert_eq!(block.as_bytes(), b"a-b: 2\r\n");
+        block.remove("a-b");
+        assert_eq!(block.as_bytes(), b"");
+    }
+
+    #[test]
+    fn vary_has_each_name_once_and_is_one_line() {
+        let mut block = HeaderBlock::new();
+        block.vary("origin");
+        block.push("etag", "x");
+        block.vary("accept-encoding");
+        block.vary("Origin");
+        assert_eq!(
+            block.as_bytes(),
+            b"etag: x\r\nvary: origin, accept-encoding\r\n"
+        );
+    }
+
+    #[test]
     fn a_shared_block_is_copied_when_it_grows() {
         let shared = HeaderBlock::new().with("a", "1").into_shared();
         let grown = shared.clone().with("b", "2");
@@ -343,9 +438,11 @@ mod tests {
         let prepared = Prepared::default();
         let (now, later) = (DateValue::from_unix(1), DateValue::from_unix(2));
         let piece = |date, text: &'static str| {
-            prepared
-                .piece(&date, || Bytes::from_static(text.as_bytes()))
-                .clone()
+            let render = || Rendered {
+                bytes: Bytes::from_static(text.as_bytes()),
+                lines_end: 0,
+            };
+            prepared.piece(&date, render).bytes.clone()
         };
         assert_eq!(piece(now, "a"), "a");
         assert_eq!(piece(now, "not rendered again"), "a");

@@ -1,10 +1,10 @@
 //! Sans-IO HTTP: messages, and the wire forms that carry them.
 //!
-//! Nothing in this room reads a socket, looks at a clock or knows the runtime:
-//! every function turns bytes into values or values into bytes. The message
-//! types do not know which wire form they came from, so that HTTP/2 and
-//! HTTP/1.1 share everything above the framing.
+//! No function here does I/O, reads a clock or depends on the runtime: each turns
+//! bytes into values or values into bytes. The message types are independent of
+//! the wire form, so that HTTP/1.1 and HTTP/2 share everything above the framing.
 
+mod accept;
 pub mod coding;
 pub mod conditional;
 pub mod date;
@@ -19,11 +19,13 @@ pub mod mime;
 pub mod multipart;
 pub mod quality;
 pub mod range;
+pub mod rules;
 mod scan;
 mod status;
 pub mod target;
 pub mod websocket;
 
+pub use accept::HtmlAccepted;
 pub use coding::{AcceptEncoding, Choice, Coding, Offers};
 pub use conditional::{Precondition, Validators};
 pub use date::DateValue;
@@ -31,7 +33,9 @@ pub use h1::parse::{ParseError, ParseLimits, Parsed, parse_request};
 pub use head::Head;
 pub use headers::Headers;
 pub use known::{Known, KnownSet};
-pub use message::{Body, BodyError, BodyStream, FileSlice, HeaderBlock, Part, Prepared, Response};
+pub use message::{
+    Body, BodyError, BodyStream, FileSlice, HeaderBlock, Part, Prepared, Rendered, Response,
+};
 pub use method::{Method, Version};
 pub use range::{ByteRange, RangePlan};
 pub use status::Status;

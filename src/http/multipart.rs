@@ -1,4 +1,4 @@
-//! multipart/byteranges bodies, laid out before a byte is sent (RFC 9110 section 14.6).
+//! multipart/byteranges bodies, whose length is known before a byte is sent (RFC 9110 section 14.6).
 
 use std::rc::Rc;
 
@@ -22,8 +22,8 @@ pub struct Multipart {
 impl Multipart {
     /// Lays out `ranges` of a file of `size` bytes and type `content_type`.
     ///
-    /// `boundary` must be hard to guess, or a file could be made to contain it
-    /// and so to end its own part early.
+    /// `boundary` must be unpredictable, or an uploaded file could contain it and
+    /// end its own part early.
     pub fn new(ranges: &[ByteRange], size: u64, content_type: &str, boundary: u128) -> Multipart {
         let mut len = 0u64;
         let mut before = "";
@@ -34,7 +34,7 @@ impl Multipart {
                 range.content_range(size)
             );
             before = "\r\n";
-            // Disjoint ranges come to `size` at most, so only heads can add to it.
+            // Disjoint ranges add up to `size` at most; only the parts' heads add to that.
             len = len
                 .saturating_add(head.len() as u64)
                 .saturating_add(range.len);
@@ -49,7 +49,7 @@ impl Multipart {
         }
     }
 
-    /// The body, with its data out of `file`.
+    /// The body with its data from `file`.
     pub fn into_body(self, file: &Rc<File>) -> Body {
         self.into_parts(|range| {
             Part::File(FileSlice {
@@ -60,8 +60,8 @@ impl Multipart {
         })
     }
 
-    /// The body, with its data out of `bytes`, which is the whole file.
-    /// A range that is not within `bytes` comes out empty.
+    /// The body with its data from `bytes`, which is the whole file.
+    /// A range outside of `bytes` becomes empty.
     pub fn into_body_of_bytes(self, bytes: &Bytes) -> Body {
         self.into_parts(|range| {
             let within = usize::try_from(range.start)

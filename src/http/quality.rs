@@ -1,9 +1,9 @@
 //! Weights of negotiation fields (RFC 9110 section 12.4.2).
 
-/// A weight in thousandths: 0 is "not acceptable", 1000 the most liked.
+/// A weight in thousandths: 0 is "not acceptable", 1000 the most preferred.
 pub type Thousandths = u16;
 
-/// What a member weighs that says nothing of it.
+/// The weight of a member without `q`.
 const UNSAID: Thousandths = 1000;
 
 /// The weight among a member's parameters, 1000 if there is none; `None` when it is malformed.

@@ -32,7 +32,7 @@ pub fn content_range_unsatisfied(size: u64) -> String {
 /// What to answer a Range field with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RangePlan {
-    /// The whole file (200): the field is malformed, of another unit, or asks too much.
+    /// The whole file (200): the field is malformed, has another unit, or too many ranges.
     Whole,
     /// One part (206).
     One(ByteRange),
@@ -104,7 +104,7 @@ fn plan_set(set: &[u8], size: u64) -> RangePlan {
 
 /// One range of a set, measured against the file.
 enum Resolved {
-    /// Breaks the grammar, and with it the whole field.
+    /// Malformed, which makes the whole field invalid.
     Malformed,
     /// A suffix of an empty file: satisfiable, but no 206 can express it.
     Nothing,
@@ -152,7 +152,7 @@ fn resolve(spec: &[u8], size: u64) -> Resolved {
     })
 }
 
-/// A position in digits; one that no `u64` holds lies behind every file's end.
+/// A position in digits; one beyond `u64` lies behind the end of every file.
 fn position(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -160,8 +160,8 @@ fn position(digits: &[u8]) -> Option<u64> {
     Some(scan::decimal(digits).unwrap_or(u64::MAX))
 }
 
-/// Joins what overlaps or touches; each result stands where the first of its
-/// members stood.
+/// Joins overlapping and adjacent ranges; each result takes the position of the first of its
+/// members.
 fn join(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
     let mut ordered: Vec<(usize, ByteRange)> = ranges.into_iter().enumerate().collect();
     ordered.sort_unstable_by_key(|(_, range)| range.start);

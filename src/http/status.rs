@@ -12,7 +12,7 @@ macro_rules! statuses {
                 pub const $name: Status = Status($code);
             )*
 
-            /// The reason phrase; empty for a code that this program does not name.
+            /// The reason phrase; empty for a code without a name here.
             pub fn reason(self) -> &'static str {
                 match self.0 {
                     $($code => $reason,)*

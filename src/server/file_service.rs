@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::banner::Banner;
 use super::error::ServeError;
 use super::observation::Observation;
 use super::options::ServerOptions;
+use super::response_rules::{RuleError, response_rules};
 use super::service::{Request, Service};
 use super::start::{RunningServer, Server};
 use super::task_pool::start_pool;
 use crate::config::{CONGESTION_AUTO, Config, ETAG_MTIME};
 use crate::files::{EtagMode, Files, FilesOptions, SharedWork, Watches};
+use crate::http::rules::ResponseRules;
 use crate::http::{Coding, Head, ParseLimits, Response};
 use crate::keepalive::{Policy, check};
 use crate::limits;
@@ -57,64 +60,12 @@ pub struct Placement {
     pub task_cpus: Vec<usize>,
 }
 
-/// What a server says about itself once it is up.
-#[derive(Debug)]
-pub struct Banner {
-    pub addresses: Vec<ListenAddr>,
-    pub admin: Option<ListenAddr>,
-    pub root: String,
-    pub cpus: Vec<usize>,
-    pub kernel: String,
-    pub connections_max: usize,
-    pub descriptors: u64,
-    pub idle_timeout_ms: u64,
-    pub warnings: Vec<String>,
-}
-
-impl fmt::Display for Banner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |addresses: &[ListenAddr]| {
-            addresses
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        writeln!(
-            f,
-            "headwater {} serves {}",
-            env!("CARGO_PKG_VERSION"),
-            self.root
-        )?;
-        writeln!(f, "  listening  {}", list(&self.addresses))?;
-        match &self.admin {
-            Some(admin) => writeln!(f, "  admin      {admin} (/healthz)")?,
-            None => writeln!(f, "  admin      off")?,
-        }
-        let cpus = self
-            .cpus
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(",");
-        writeln!(
-            f,
-            "  cores      {} (CPU {cpus}), one io_uring each, Linux {}",
-            self.cpus.len(),
-            self.kernel
-        )?;
-        write!(
-            f,
-            "  limits     {} connections, {} descriptors, idle time-out {} s",
-            self.connections_max,
-            self.descriptors,
-            self.idle_timeout_ms.div_ceil(1000)
-        )?;
-        for warning in &self.warnings {
-            write!(f, "\nwarning: {warning}")?;
-        }
-        Ok(())
-    }
+/// Checks the rules about responses, which [`start`] reads again.
+///
+/// # Errors
+/// The first text that can't be used.
+pub fn check_rules(config: &Config) -> Result<(), RuleError> {
+    response_rules(&config.responses).map(drop)
 }
 
 /// Binds and starts the server that a configuration describes.
@@ -132,6 +83,8 @@ pub fn start(
     let (_, descriptors) = sys::rlimit::raise_open_files().map_err(|e| {
         ServeError::Service(format!("raising the limit of descriptors failed: {e}"))
     })?;
+    let rules =
+        response_rules(&config.responses).map_err(|e| ServeError::Service(e.to_string()))?;
     let mut options = server_options(config);
     // Each connection needs a descriptor, and some are for files and the program itself.
     let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
@@ -207,7 +160,7 @@ pub fn start(
             .chain(watch_warning(&watches))
             .collect(),
     };
-    let mut files = files_options(config);
+    let mut files = files_options(config, rules);
     // Cached files may take half of the descriptors that connections leave.
     let spare = usize::try_from(descriptors).unwrap_or(usize::MAX) - room;
     files.cache_files = files
@@ -352,7 +305,7 @@ fn server_options(config: &Config) -> ServerOptions {
     }
 }
 
-fn files_options(config: &Config) -> FilesOptions {
+fn files_options(config: &Config, rules: ResponseRules) -> FilesOptions {
     let compression = &config.compression;
     FilesOptions {
         browse: config.server.browse,
@@ -378,5 +331,6 @@ fn files_options(config: &Config) -> FilesOptions {
             _ => EtagMode::Inode,
         },
         work_wait_ms: config.timeouts.work_ms,
+        rules: Arc::new(rules),
     }
 }

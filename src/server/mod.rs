@@ -22,6 +22,7 @@
 
 mod accept;
 mod admin;
+mod banner;
 mod clock;
 mod counters;
 mod cut;
@@ -37,6 +38,7 @@ mod options;
 mod pressure;
 mod request_log;
 mod residency;
+mod response_rules;
 mod semaphore;
 mod send_budget;
 mod service;
@@ -48,10 +50,12 @@ mod task_pool;
 mod transfer;
 mod wait_queue;
 
+pub use banner::Banner;
 pub use cut::CutConnections;
 pub use error::ServeError;
 pub use observation::Observation;
 pub use options::ServerOptions;
+pub use response_rules::RuleError;
 pub use service::{Incoming, IncomingError, Request, Service};
 pub use start::{RunningServer, Server, ServerEnd};
 pub use stop::Stopper;

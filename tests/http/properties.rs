@@ -348,7 +348,7 @@ proptest! {
         let mut out = Vec::new();
         let now = DateValue::from_unix(seconds);
         let framing = BodyFraming::Length(length);
-        encode_head(&mut out, Version::Http11, status, block.as_bytes(), &now, framing, keep_alive);
+        encode_head(&mut out, Version::Http11, status, [block.as_bytes(), b""], &now, framing, keep_alive);
 
         let text = String::from_utf8(out).unwrap();
         let head = text.strip_suffix("\r\n\r\n").unwrap();

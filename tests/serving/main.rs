@@ -7,6 +7,7 @@ mod bad_requests;
 mod changes;
 mod closing;
 mod crowd;
+mod headers;
 mod http1;
 mod idle;
 mod life;

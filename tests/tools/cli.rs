@@ -77,6 +77,127 @@ fn help_is_grouped_and_shows_examples() {
 }
 
 #[test]
+fn help_fits_the_terminal() {
+    for (columns, widest) in [("80", 80), ("120", 100)] {
+        let output = run(headwater(&["serve", "--help"]).env("COLUMNS", columns));
+        let help = stdout(&output);
+        for line in help.lines() {
+            assert!(line.chars().count() <= widest, "{columns}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_port_is_short_for_an_address() {
+    for args in [
+        &["--port", "3000"][..],
+        &["-p", "3000"],
+        &["-p3000"],
+        &["--port=3000"],
+    ] {
+        let args = [&["serve", "--print-config"], args].concat();
+        let output = run(headwater(&args)
+            .env("HEADWATER_LISTEN", ":1")
+            .env("PORT", "2"));
+        let text = stdout(&output);
+        assert!(text.contains("listen = [\":3000\"]  # --port\n"), "{text}");
+    }
+    let both = run(&mut headwater(&["serve", "-p", "1", "--listen", ":2"]));
+    assert_eq!(both.status.code(), Some(2));
+    let text = stderr(&both);
+    assert!(
+        text.contains("'--port <PORT>' cannot be used with '--listen <ADDR>'"),
+        "{text}"
+    );
+    for (args, words) in [
+        (
+            ["serve", "--port", "x"],
+            "invalid value 'x' for '--port <PORT>'",
+        ),
+        (["serve", "--port", "70000"], "invalid value '70000'"),
+        (["serve", "--prot", "80"], "'--port'"),
+    ] {
+        let output = run(&mut headwater(&args));
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn rules_that_cannot_be_used_are_named_with_their_place() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = "[server]\ncors = [\"https://a.example\", \"b.example\"]\n";
+    let file = write(folder.path(), text);
+    let config = ["serve", "--check", "--config", &file];
+    assert_eq!(
+        sentence(&run(&mut headwater(&config)), 1),
+        format!(
+            "{file}:2:8: \"b.example\" is no origin; write scheme and host, and the port if there is \
+             one, such as https://player.example or http://localhost:3000, or * for all"
+        )
+    );
+    let text = "[[headers]]\nset.X-A = \"1\"\n\n[[headers]]\nset.Content-Length = \"1\"\n";
+    let file = write(folder.path(), text);
+    let config = ["serve", "--check", "--config", &file];
+    let output = run(&mut headwater(&config));
+    let sentence_of_file = sentence(&output, 1);
+    assert!(
+        sentence_of_file.starts_with(&format!("{file}:4:"))
+            && sentence_of_file.ends_with(
+                "Content-Length belongs to the protocol and is written by the server; leave it out"
+            ),
+        "{sentence_of_file}"
+    );
+    for (args, words) in [
+        (
+            ["--header", "Date: x"],
+            "--header: Date belongs to the protocol",
+        ),
+        (
+            ["--header", "X-A: a\u{1}b"],
+            "--header: the value of X-A has a line break or another control character",
+        ),
+        (
+            ["--header", "X A: b"],
+            "--header: \"X A\" is no header name",
+        ),
+        (
+            ["--header", "Content-Type: b"],
+            "--header: Content-Type follows from the file's name; set it in [types]",
+        ),
+        (
+            ["--header", "no colon"],
+            "--header: \"no colon\" cannot be used; write 'NAME: VALUE'",
+        ),
+        (
+            ["--preset", "hsl"],
+            "--preset: there is no preset \"hsl\"; choose from hls,",
+        ),
+        (
+            ["--cors", "example.org"],
+            "--cors: \"example.org\" is no origin",
+        ),
+        (
+            ["--fallback", "index.html"],
+            "--fallback: \"index.html\" is no file beneath the root",
+        ),
+        (
+            ["--error-page", "404=x"],
+            "--error-page: \"x\" is no file beneath the root",
+        ),
+        (
+            ["--error-page", "200=/x"],
+            "--error-page: \"200\" is no error's status",
+        ),
+    ] {
+        let args = [&["serve", "--check"], &args[..]].concat();
+        let output = run(&mut headwater(&args));
+        let said = sentence(&output, 2);
+        assert!(said.starts_with(words), "{said}");
+    }
+}
+
+#[test]
 fn without_a_command_there_is_help_and_status_2() {
     let output = run(&mut headwater(&[]));
     assert_eq!(output.status.code(), Some(2));

@@ -7,6 +7,7 @@ use crate::limits;
 
 const LISTENING: &str = "Listening";
 const FILES: &str = "Files";
+const HEADERS: &str = "Headers";
 const LIMITS: &str = "Limits";
 const KEEPALIVE: &str = "Keepalive";
 const TIMEOUTS: &str = "Timeouts";
@@ -104,6 +105,33 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         section: "server",
+        key: "preset",
+        flag: "preset",
+        heading: HEADERS,
+        about: "Rules for a common case: hls, immutable-assets, spa; several with commas",
+        kind: FieldKind::Words("NAME", "none"),
+        get_mut: |c| FieldMut::List(&mut c.responses.presets),
+    },
+    Field {
+        section: "server",
+        key: "cors",
+        flag: "cors",
+        heading: HEADERS,
+        about: "Origins whose pages may read what is served: * for all, or https://player.example; may be repeated",
+        kind: FieldKind::Words("ORIGIN", "off"),
+        get_mut: |c| FieldMut::List(&mut c.responses.cors),
+    },
+    Field {
+        section: "server",
+        key: "fallback",
+        flag: "fallback",
+        heading: FILES,
+        about: "File that answers for paths without one where HTML is accepted, such as /index.html, or off",
+        kind: FieldKind::Optional("PATH", "off"),
+        get_mut: |c| FieldMut::Optional(&mut c.responses.fallback),
+    },
+    Field {
+        section: "server",
         key: "digests",
         flag: "digests",
         heading: FILES,
@@ -128,6 +156,24 @@ pub static FIELDS: &[Field] = &[
         about: "Give a connection to the shard on the CPU that received it",
         kind: FieldKind::Switch,
         get_mut: |c| FieldMut::Switch(&mut c.server.steer_by_cpu),
+    },
+    Field {
+        section: "headers",
+        key: "*",
+        flag: "header",
+        heading: HEADERS,
+        about: "Send this header line, as in curl, or only for paths: '/assets/**: Cache-Control: max-age=60'; NAME: alone leaves it out; may be repeated",
+        kind: FieldKind::HeaderRules,
+        get_mut: |c| FieldMut::HeaderRules(&mut c.responses.headers),
+    },
+    Field {
+        section: "error-pages",
+        key: "*",
+        flag: "error-page",
+        heading: FILES,
+        about: "File that is sent with an error's status: 404=/404.html; may be repeated",
+        kind: FieldKind::Map("STATUS=PATH"),
+        get_mut: |c| FieldMut::Map(&mut c.responses.error_pages),
     },
     Field {
         section: "limits",

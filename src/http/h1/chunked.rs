@@ -62,7 +62,7 @@ impl std::error::Error for ChunkError {}
 /// What one call of [`ChunkedDecoder::decode`] did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// Bytes of the input that are done with, data included.
+    /// Bytes of the input that were consumed, data included.
     pub consumed: usize,
     /// Where in the input the body's data lies; may be empty.
     pub data: Range<usize>,
@@ -90,9 +90,9 @@ enum State {
     Done,
 }
 
-/// Decodes one chunked body, however its bytes are cut into pieces.
+/// Decodes one chunked body from pieces of any size.
 ///
-/// Extensions and trailer fields are checked and thrown away.
+/// Extensions and trailer fields are checked and discarded.
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: State,
@@ -141,7 +141,7 @@ impl ChunkedDecoder {
     ///
     /// # Errors
     ///
-    /// See [`ChunkError`]; the decoder is then of no further use.
+    /// See [`ChunkError`]; the decoder can't be used after it.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, ChunkError> {
         let mut at = 0;
         while self.state != State::Done {
@@ -171,7 +171,7 @@ impl ChunkedDecoder {
         })
     }
 
-    /// Takes in one byte outside of the data.
+    /// Processes one byte outside of the data.
     fn framing_byte(&mut self, byte: u8) -> Result<(), ChunkError> {
         if self.lenient && byte == b'\n' && self.is_at_line_end() {
             self.next_state(b'\r')?;
@@ -252,8 +252,8 @@ impl ChunkedDecoder {
         Ok(next)
     }
 
-    /// Counts a byte of an extension; without a bound over all chunks, bodies
-    /// of one-byte chunks would cost a line of extensions a byte.
+    /// Counts a byte of an extension. The bound is over all chunks: otherwise a body of
+    /// one-byte chunks could carry a line of extensions for each byte.
     fn extension(&mut self) -> Result<State, ChunkError> {
         self.extension_bytes += 1;
         if self.extension_bytes > limits::CHUNK_EXTENSIONS_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! Response heads and chunk framing, written by copying ready pieces.
+//! Response heads and chunk framing, written by copying prepared pieces.
 
 use crate::http::{DateValue, Status, Version};
 
@@ -38,26 +38,28 @@ impl BodyFraming {
 
 /// Appends a whole response head to `out`.
 ///
-/// `header_block` is `name: value\r\n` lines, without `date`, `connection`,
-/// `content-length` and `transfer-encoding`, which are written here. `version`
+/// `header_blocks` are `name: value\r\n` lines, one block after the other, without `date`,
+/// `connection`, `content-length` and `transfer-encoding`, which are written here. `version`
 /// is the request's: the status line always says HTTP/1.1 (RFC 9110 section
-/// 2.5), but HTTP/1.0 must be told of a connection that stays open.
+/// 2.5), but an HTTP/1.0 client needs `connection: keep-alive` for a connection that stays open.
 pub fn encode_head(
     out: &mut Vec<u8>,
     version: Version,
     status: Status,
-    header_block: &[u8],
+    header_blocks: [&[u8]; 2],
     date: &DateValue,
     framing: BodyFraming,
     keep_alive: bool,
 ) {
-    out.reserve(header_block.len() + 192);
+    let [lines, appended] = header_blocks;
+    out.reserve(lines.len() + appended.len() + 192);
     match status.line() {
         Some(line) => out.extend_from_slice(line.as_bytes()),
         None => unnamed_status_line(out, status),
     }
     out.extend_from_slice(&date_line(date));
-    out.extend_from_slice(header_block);
+    out.extend_from_slice(lines);
+    out.extend_from_slice(appended);
     match framing {
         BodyFraming::Length(length) => {
             out.extend_from_slice(b"content-length: ");
@@ -76,7 +78,7 @@ pub fn encode_head(
     out.extend_from_slice(end);
 }
 
-/// The date field as one piece, so that it is one copy of a fixed size.
+/// The date field as an array, so that copying it has a fixed size.
 fn date_line(date: &DateValue) -> [u8; 37] {
     let mut line = *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
     line[6..35].copy_from_slice(date.as_bytes());
@@ -145,7 +147,7 @@ mod tests {
             &mut out,
             version,
             status,
-            b"etag: \"a\"\r\n",
+            [b"etag: \"a\"\r\n", b""],
             &date,
             framing,
             keep_alive,

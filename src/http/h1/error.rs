@@ -150,3 +150,138 @@ impl std::fmt::Display for ParseError {
 }
 
 impl std::error::Error for ParseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{ParseLimits, parse_request};
+
+    /// A request for each error, with the status that it is answered with.
+    const REFUSED: [(&str, ParseError, u16); 27] = [
+        ("\x16\x03\x01 /", ParseError::Garbage, 400),
+        ("G\"T / HTTP/1.1\r\n", ParseError::Method, 400),
+        (
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZ / HTTP/1.1\r\n",
+            ParseError::MethodTooLong,
+            501,
+        ),
+        ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", ParseError::Target, 400),
+        ("GET /\x7f HTTP/1.1\r\n", ParseError::Target, 400),
+        (
+            "GET /0123456789012345678901234567890 HTTP/1.1\r\n",
+            ParseError::TargetTooLong,
+            414,
+        ),
+        ("GET / HTTX/1.1\r\n", ParseError::Version, 400),
+        ("GET / HTTP/2.0\r\n", ParseError::VersionUnsupported, 505),
+        (
+            "GET / HTTP/1.1\r\nHost: a\nB: c\r\n\r\n",
+            ParseError::BareLf,
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\rB: c\r\n\r\n",
+            ParseError::BareCr,
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHo st: a\r\n\r\n",
+            ParseError::SpaceBeforeColon,
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHo\"st: a\r\n\r\n",
+            ParseError::FieldName,
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            ParseError::SpaceBeforeColon,
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+            ParseError::Folded,
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
+            ParseError::FieldValue,
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nB: c\r\nD: e\r\nF: g\r\nH: i\r\n\r\n",
+            ParseError::TooManyFields,
+            431,
+        ),
+        ("GET / HTTP/1.1\r\n\r\n", ParseError::HostMissing, 400),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            ParseError::HostRepeated,
+            400,
+        ),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", ParseError::Host, 400),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n",
+            ParseError::ContentLength,
+            400,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            ParseError::ContentLengthRepeated,
+            400,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ParseError::LengthAndCoding,
+            400,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+            ParseError::TransferEncoding,
+            400,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            ParseError::TransferCodingUnknown,
+            501,
+        ),
+        (
+            "PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ParseError::TransferEncodingInHttp10,
+            400,
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n",
+            ParseError::Expect,
+            417,
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: 0123456789012345678901234567890123456789\r\n\
+             B: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n",
+            ParseError::HeadTooLarge,
+            431,
+        ),
+    ];
+
+    #[test]
+    fn every_error_has_its_request_its_status_and_a_sentence_of_its_own() {
+        let limits = ParseLimits {
+            head_bytes_max: 128,
+            headers_max: 4,
+            uri_bytes_max: 16,
+        };
+        let mut sentences = Vec::new();
+        for (request, wanted, status) in REFUSED {
+            let error = parse_request(request.as_bytes(), &limits).expect_err(request);
+            assert_eq!(error, wanted, "{request:?}");
+            assert_eq!(error.status().code(), status, "{request:?}");
+            let sentence = error.to_string();
+            assert!(sentence.len() > 20, "{sentence}");
+            if !sentences.contains(&sentence) {
+                sentences.push(sentence);
+            }
+        }
+        assert_eq!(sentences.len(), REFUSED.len() - 2);
+    }
+}

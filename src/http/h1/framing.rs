@@ -1,5 +1,5 @@
-//! What the header fields say about the message itself: where its body ends,
-//! whether the connection lives on, and whom it addresses.
+//! The header fields that frame a message: where its body ends, whether the
+//! connection stays open, and the host that is addressed.
 
 use super::error::ParseError;
 use super::request_target;
@@ -18,7 +18,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// Gathered while header lines are read.
+/// The framing fields seen so far.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     pub(super) host: Option<&'a [u8]>,
@@ -38,7 +38,7 @@ enum TransferCoding {
 }
 
 impl<'a> Fields<'a> {
-    /// Takes in one line; lines that say nothing about the message are passed over.
+    /// Processes one line; other fields are ignored.
     #[inline]
     pub(super) fn note(
         &mut self,
@@ -82,8 +82,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// RFC 9112 section 6.3 lets a list of equal numbers pass; it is refused
-    /// here, since only a broken or hostile sender writes one.
+    /// RFC 9112 section 6.3 allows a list of equal numbers; it is refused
+    /// here, since only a broken or hostile sender produces one.
     fn content_length(&mut self, value: &[u8]) -> Result<(), ParseError> {
         if self.length.is_some() {
             return Err(ParseError::ContentLengthRepeated);

@@ -1,9 +1,9 @@
 //! Request heads, parsed in place in one pass (RFC 9112 sections 2 to 5).
 //!
-//! Stateless: while the head is not whole the caller comes again with a longer
-//! prefix. The strictness is deliberate. Whatever two parsers could read in
-//! two ways (a bare CR or LF, a folded line, two lengths, a space before a
-//! colon) is refused, since an attacker uses just that difference.
+//! Stateless: until the head is complete the caller calls again with a longer
+//! prefix. The strictness is deliberate: what two parsers could read
+//! differently (a bare CR or LF, a folded line, two lengths, a space before a
+//! colon) is refused, since request smuggling exploits such differences.
 
 pub use super::error::ParseError;
 use super::framing::Fields;
@@ -18,11 +18,11 @@ use crate::limits;
 pub struct Parsed<'a> {
     /// The head itself.
     pub head: Head<'a>,
-    /// Bytes that the head took, empty lines before it and the one after it included.
+    /// Length of the head in bytes, with empty lines before it and the one that ends it.
     pub head_bytes: usize,
     /// How the body is delimited.
     pub framing: Framing,
-    /// Whether the client lets the connection live on after the answer.
+    /// Whether the client keeps the connection open after the answer.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
@@ -81,8 +81,8 @@ impl From<ParseError> for HeadError {
 ///
 /// # Errors
 ///
-/// See [`ParseError`]; each knows the status to answer with, and after each
-/// the connection must be closed.
+/// See [`ParseError`], which has the status to answer with. The connection must be closed
+/// after it.
 pub fn parse_request<'a>(
     bytes: &'a [u8],
     limits: &ParseLimits,

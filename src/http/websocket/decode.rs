@@ -1,4 +1,4 @@
-//! Frames and messages out of received bytes, however those are cut.
+//! Frames and messages from received bytes in pieces of any size.
 
 use super::error::WebSocketError;
 use super::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Opcode, Role};
@@ -6,7 +6,7 @@ use super::mask;
 use super::utf8::Utf8;
 use crate::limits;
 
-/// What a message may be.
+/// Bounds on a message.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of a message, its fragments added up.
@@ -40,7 +40,7 @@ pub struct Close<'a> {
     pub reason: &'a str,
 }
 
-/// What has come.
+/// What was received.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
     /// The next piece of a message, unmasked; empty only with `last`.
@@ -60,14 +60,14 @@ pub enum Event<'a> {
 /// What one call of [`Decoder::decode`] did.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Step<'a> {
-    /// Bytes of the input that are done with.
+    /// Bytes of the input that were consumed.
     pub consumed: usize,
     /// `None`: all of the input was consumed.
     pub event: Option<Event<'a>>,
 }
 
-/// Decodes what one end of a connection receives. Allocates nothing and keeps no payload but that
-/// of a control frame which is not whole.
+/// Decodes what one end of a connection receives. Allocates nothing, and buffers no payload except
+/// that of an incomplete control frame.
 pub struct Decoder {
     role: Role,
     limits: Limits,
@@ -116,7 +116,7 @@ impl Decoder {
     /// Goes through `input` up to the next event, unmasking in place what is masked.
     ///
     /// # Errors
-    /// See [`WebSocketError`]; the decoder is then of no further use.
+    /// See [`WebSocketError`]; the decoder can't be used after it.
     #[inline]
     pub fn decode<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, WebSocketError> {
         let mut at = 0;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What the peer did wrong. Nothing can be read behind it (RFC 6455 section 7.1.7).
+/// A breach of the protocol by the peer. Nothing can be read after it (RFC 6455 section 7.1.7).
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum WebSocketError {
     /// A reserved bit is set: an extension that was not agreed on.
@@ -56,3 +56,32 @@ impl fmt::Display for WebSocketError {
 }
 
 impl std::error::Error for WebSocketError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_close_code_and_a_sentence_of_its_own() {
+        let errors = [
+            (WebSocketError::ReservedBit, 1002),
+            (WebSocketError::Opcode, 1002),
+            (WebSocketError::Masking, 1002),
+            (WebSocketError::Length, 1002),
+            (WebSocketError::Control, 1002),
+            (WebSocketError::Fragment, 1002),
+            (WebSocketError::CloseCode, 1002),
+            (WebSocketError::Utf8, 1007),
+            (WebSocketError::MessageTooLarge, 1009),
+            (WebSocketError::TooManyFragments, 1009),
+        ];
+        let mut sentences: Vec<String> =
+            errors.iter().map(|(error, _)| error.to_string()).collect();
+        sentences.sort();
+        sentences.dedup();
+        assert_eq!(sentences.len(), errors.len());
+        for (error, code) in errors {
+            assert_eq!(error.close_code(), code);
+        }
+    }
+}

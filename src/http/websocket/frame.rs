@@ -11,9 +11,9 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 /// Which end of the connection we are.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// Masks what it sends, and is sent nothing masked.
+    /// Sends masked frames and receives unmasked ones.
     Client,
-    /// Is sent everything masked.
+    /// Sends unmasked frames and receives masked ones.
     Server,
 }
 
@@ -52,7 +52,7 @@ impl Opcode {
         }
     }
 
-    /// Whether it is about the connection, and may come between a message's fragments.
+    /// Whether it is a control frame, which may come between the fragments of a message.
     pub fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }

@@ -1,6 +1,6 @@
 //! WebSocket without I/O (RFC 6455): the opening handshake, and frames in both directions.
 //!
-//! Extensions are not spoken: none is offered, and a frame that uses one is an error.
+//! Extensions are not supported: none is offered, and a frame that uses one is an error.
 
 mod decode;
 mod error;

@@ -1,15 +1,15 @@
-//! UTF-8 that comes in pieces.
+//! UTF-8 that arrives in pieces.
 
-/// Checks a text piece by piece; a letter may be cut.
+/// Validates a text piece by piece; a character may be split between two.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Utf8 {
-    /// The beginning of a letter whose end has not come.
+    /// The first bytes of an incomplete character.
     partial: [u8; 4],
     len: u8,
 }
 
 impl Utf8 {
-    /// Whether the text is well-formed as far as it has come.
+    /// Whether the text is well-formed so far.
     #[inline]
     pub fn push(&mut self, mut bytes: &[u8]) -> bool {
         while self.len > 0 {
@@ -21,7 +21,7 @@ impl Utf8 {
             self.len += 1;
             match std::str::from_utf8(&self.partial[..usize::from(self.len)]) {
                 Ok(_) => self.len = 0,
-                // Never four bytes long: they are a letter or an error.
+                // Never four bytes long: those are a whole character or an error.
                 Err(error) if error.error_len().is_none() => {}
                 Err(_) => return false,
             }

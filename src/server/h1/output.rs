@@ -5,11 +5,9 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-
 use crate::buffers::OutputBuf;
 use crate::http::h1::encode::{BodyFraming, encode_head};
-use crate::http::{Body, DateValue, Response, Version};
+use crate::http::{Body, DateValue, HeaderBlock, Rendered, Response, Version};
 use crate::limits;
 use crate::runtime::{PendingSend, SendBuf, Sending, Stream};
 use crate::server::min_send_rate::MinimumSendRate;
@@ -143,24 +141,41 @@ impl Output {
         };
         let plain = keep_alive && !is_head && version == Version::Http11;
         if plain && let Some(prepared) = &response.prepared {
-            let ready = prepared.piece(date, || render(&response, framing, date));
+            let piece = prepared.piece(date, || render(&response, framing, date));
             let body_bytes = bytes_of(&response.body).len();
-            let answer = put(ready.len() - body_bytes, body_bytes, None);
-            if self.is_idle() && ready.len() > limits::COPY_BYTES_MAX {
-                self.start(stream, ready.clone());
-            } else {
-                self.buffer(stream).extend_from_slice(&ready);
+            let head_bytes = piece.bytes.len() - body_bytes;
+            let is_short = piece.bytes.len() <= limits::COPY_BYTES_MAX;
+            match &response.appended {
+                None if is_short || !self.is_idle() => {
+                    self.buffer(stream).extend_from_slice(&piece.bytes);
+                    return put(head_bytes, body_bytes, None);
+                }
+                None => {
+                    self.start(stream, piece.bytes.clone());
+                    return put(head_bytes, body_bytes, None);
+                }
+                Some(appended) if is_short => {
+                    let (head, rest) = piece.bytes.split_at(piece.lines_end);
+                    let appended = appended.as_bytes();
+                    let out = self.buffer(stream);
+                    out.extend_from_slice(head);
+                    out.extend_from_slice(appended);
+                    out.extend_from_slice(rest);
+                    return put(head_bytes + appended.len(), body_bytes, None);
+                }
+                // The body is too long to be copied for a few lines in front of it.
+                Some(_) => {}
             }
-            return answer;
         }
         let out = self.buffer(stream);
-        let block = response.headers.as_bytes();
+        let appended = response.appended.as_ref().map(HeaderBlock::as_bytes);
+        let blocks = [response.headers.as_bytes(), appended.unwrap_or_default()];
         let before = out.len();
         encode_head(
             out,
             version,
             response.status,
-            block,
+            blocks,
             date,
             framing,
             keep_alive,
@@ -346,21 +361,26 @@ impl Blocked {
 }
 
 /// Head and body of a response in one piece, for an HTTP/1.1 connection that stays open.
-fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Bytes {
+fn render(response: &Response, framing: BodyFraming, date: &DateValue) -> Rendered {
     let body = bytes_of(&response.body);
     let mut out = Vec::with_capacity(body.len() + 512);
-    let block = response.headers.as_bytes();
+    let blocks = [response.headers.as_bytes(), &[]];
     encode_head(
         &mut out,
         Version::Http11,
         response.status,
-        block,
+        blocks,
         date,
         framing,
         true,
     );
+    // The empty line that ends the head.
+    let lines_end = out.len() - 2;
     out.extend_from_slice(body);
-    out.into()
+    Rendered {
+        bytes: out.into(),
+        lines_end,
+    }
 }
 
 fn bytes_of(body: &Body) -> &[u8] {
