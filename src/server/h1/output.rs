@@ -140,32 +140,11 @@ impl Output {
             rest,
         };
         let plain = keep_alive && !is_head && version == Version::Http11;
-        if plain && let Some(prepared) = &response.prepared {
-            let piece = prepared.piece(date, || render(&response, framing, date));
-            let body_bytes = bytes_of(&response.body).len();
-            let head_bytes = piece.bytes.len() - body_bytes;
-            let is_short = piece.bytes.len() <= limits::COPY_BYTES_MAX;
-            match &response.appended {
-                None if is_short || !self.is_idle() => {
-                    self.buffer(stream).extend_from_slice(&piece.bytes);
-                    return put(head_bytes, body_bytes, None);
-                }
-                None => {
-                    self.start(stream, piece.bytes.clone());
-                    return put(head_bytes, body_bytes, None);
-                }
-                Some(appended) if is_short => {
-                    let (head, rest) = piece.bytes.split_at(piece.lines_end);
-                    let appended = appended.as_bytes();
-                    let out = self.buffer(stream);
-                    out.extend_from_slice(head);
-                    out.extend_from_slice(appended);
-                    out.extend_from_slice(rest);
-                    return put(head_bytes + appended.len(), body_bytes, None);
-                }
-                // The body is too long to be copied for a few lines in front of it.
-                Some(_) => {}
-            }
+        if plain
+            && let Some((head_bytes, body_bytes)) =
+                self.put_prepared(stream, &response, framing, date)
+        {
+            return put(head_bytes, body_bytes, None);
         }
         let out = self.buffer(stream);
         let appended = response.appended.as_ref().map(HeaderBlock::as_bytes);
@@ -189,6 +168,42 @@ impl Output {
                 put(head_bytes, bytes.len(), None)
             }
             body => put(head_bytes, 0, Some(Rest { body, framing })),
+        }
+    }
+
+    /// Adds a response that is kept in one piece, and gives the bytes of its head and body;
+    /// `None` if it isn't, or if its body is too long to be copied behind lines of its own.
+    fn put_prepared(
+        &mut self,
+        stream: &Stream,
+        response: &Response,
+        framing: BodyFraming,
+        date: &DateValue,
+    ) -> Option<(usize, usize)> {
+        let prepared = response.prepared.as_ref()?;
+        let is_short = |piece: &Rendered| piece.bytes.len() <= limits::COPY_BYTES_MAX;
+        let piece = prepared.piece(date, || render(response, framing, date));
+        let body_bytes = bytes_of(&response.body).len();
+        let head_bytes = piece.bytes.len() - body_bytes;
+        match &response.appended {
+            None if is_short(&piece) || !self.is_idle() => {
+                self.buffer(stream).extend_from_slice(&piece.bytes);
+                Some((head_bytes, body_bytes))
+            }
+            None => {
+                self.start(stream, piece.bytes.clone());
+                Some((head_bytes, body_bytes))
+            }
+            Some(appended) if is_short(&piece) => {
+                let (head, rest) = piece.bytes.split_at(piece.lines_end);
+                let appended = appended.as_bytes();
+                let out = self.buffer(stream);
+                out.extend_from_slice(head);
+                out.extend_from_slice(appended);
+                out.extend_from_slice(rest);
+                Some((head_bytes + appended.len(), body_bytes))
+            }
+            Some(_) => None,
         }
     }
 
