@@ -67,6 +67,7 @@ fn headers(c: &mut Criterion) {
     let current = Validators {
         etag: Some(b"\"65f1a2b3-3b9aca00\""),
         modified_s: Some(1_710_334_643),
+        is_date_strong: true,
     };
     c.bench_function("conditional/if_range", |b| {
         b.iter(|| conditional::evaluate(parsed.head.method, black_box(&headers), &current))

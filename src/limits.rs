@@ -260,6 +260,21 @@ pub const LISTING_LEVEL: usize = 1;
 pub const FETCH_ATTEMPTS: usize = 3;
 /// Attempts at a lookup that keeps racing renames.
 pub const LOOKUP_ATTEMPTS: usize = 8;
+/// How long a transfer waits before it decides on a file whose time of modification has changed:
+/// until its size is right and the write is reported.
+pub const CHANGE_SETTLE_MS: u64 = 2;
+/// Folders of cached files that are watched for changes at one time.
+pub const FOLDER_WATCHES_MAX: usize = 4096;
+/// How long the watch on a folder is kept at least when nothing of it is cached any more.
+pub const FOLDER_WATCH_LINGER_MS: u64 = 10_000;
+/// Bytes of reported changes that a shard reads in one turn.
+pub const CHANGE_READ_BYTES: usize = 16 * 1024;
+/// Batches of changes that wait for a shard before it takes everything as changed instead.
+pub const CHANGE_BATCHES_MAX: usize = 64;
+/// The least time between two sweeps for files that are gone.
+pub const SWEEP_PERIOD_MS_MIN: u64 = 100;
+/// Cached files that a sweep looks at in one turn.
+pub const SWEEP_FILES_PER_TURN: usize = 64;
 /// Small files of one shard that wait for the disk with a buffer each; others
 /// are sent from their descriptor.
 pub const COLD_READS_MAX: usize = 64;
