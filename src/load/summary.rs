@@ -261,7 +261,17 @@ mod tests {
     #[test]
     fn errors_are_told_before_a_rate() {
         assert_eq!(judged(|s| s.errors_total = 1).verdict, Verdict::Errors);
-        assert_eq!(judged(|s| s.requests = 0).verdict, Verdict::Errors);
+        let unanswered = |s: &mut Summary| (s.requests, s.unanswered) = (0, 1);
+        assert_eq!(judged(unanswered).verdict, Verdict::Errors);
+        let closed = |s: &mut Summary| (s.requests, s.asked_rate_per_s) = (0, None);
+        assert_eq!(judged(closed).verdict, Verdict::Errors);
+    }
+
+    #[test]
+    fn a_load_in_which_nothing_was_due_is_not_good() {
+        let idle = judged(|s| s.requests = 0);
+        assert_eq!(idle.verdict, Verdict::RateNotReached);
+        assert!(idle.notes[0].contains("no request was due"), "{idle}");
     }
 
     #[test]

@@ -176,8 +176,15 @@ impl Target {
             }
             _ => url,
         };
-        if let Some(rest) = rest.strip_prefix("unix:") {
-            return Self::of_socket(rest).map_err(fail);
+        // With a scheme before it a relative path would be a host's name and its port.
+        let socket = match url.strip_prefix("unix:") {
+            None => rest
+                .strip_prefix("unix:")
+                .filter(|path| path.starts_with('/')),
+            path => path,
+        };
+        if let Some(socket) = socket {
+            return Self::of_socket(socket).map_err(fail);
         }
         let rest = rest.split('#').next().unwrap_or(rest);
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -302,6 +309,7 @@ mod tests {
             ("http://[::1]:81?x=1", "[::1]", 81, "/?x=1"),
             ("[::1]/", "[::1]", 80, "/"),
             ("host:/p", "host", 80, "/p"),
+            ("http://unix:81/p", "unix", 81, "/p"),
         ] {
             let target = Target::parse(url).unwrap();
             assert_eq!(
