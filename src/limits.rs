@@ -248,16 +248,33 @@ pub const PATTERN_BYTES_MAX: usize = 256;
 pub const PATTERN_ALTERNATIVES_MAX: usize = 64;
 /// Origins that may be listed for cross-origin requests.
 pub const CORS_ORIGINS_MAX: usize = 64;
-/// Bytes of all listings that are being sent; further ones are answered with 503.
-pub const LISTINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A listing up to this size counts as small…
+pub const LISTING_LARGE_BYTES: usize = 1024 * 1024;
+/// …and all of those that are cached or being sent may have so many bytes…
+pub const LISTINGS_SMALL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// …and all larger ones so many; further ones are answered with 503.
+pub const LISTINGS_LARGE_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// Bytes of one listing that is cached (100,000 names make a page of 27 MB)…
+pub const LISTING_CACHED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// …and of all of them.
+pub const LISTINGS_CACHED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The listing of an unchanged folder serves for so many times what making it took, if that is
+/// longer than the revalidation time: at most one part in so many of a CPU is spent on it.
+pub const LISTING_COST_SHARE: u64 = 10;
+/// How long a request waits for a listing (503).
+pub const LISTING_WAIT_MS: u64 = 10_000;
 /// Entries of one folder listing; more are cut, and the listing says so.
 pub const LISTING_ENTRIES_MAX: usize = 100_000;
 /// How far an operator may raise [`LISTING_ENTRIES_MAX`].
 pub const LISTING_ENTRIES_CEILING: usize = 1_000_000;
-/// Level at which a listing is compressed, in any coding: it is made for one answer only.
+/// Level at which a listing is compressed, in any coding: it is made anew every second or so.
 pub const LISTING_LEVEL: usize = 1;
 /// Attempts to read a file that changes while it is read.
 pub const FETCH_ATTEMPTS: usize = 3;
+/// Symbolic links on the way of one lookup (MAXSYMLINKS of the kernel)…
+pub const LINKS_FOLLOWED_MAX: usize = 40;
+/// …and components of a path that has absolute ones, which are looked at one by one.
+pub const LINK_STEPS_MAX: usize = 256;
 /// Attempts at a lookup that keeps racing renames.
 pub const LOOKUP_ATTEMPTS: usize = 8;
 /// How long a transfer waits before it decides on a file whose time of modification has changed:
@@ -286,8 +303,10 @@ pub const FILE_SETTLED_NS: u64 = 20_000_000;
 
 /// Compressions that wait or run; files beyond are sent as they are.
 pub const COMPRESSIONS_MAX: usize = 64;
-/// Listings that wait or are rendered; further ones are answered with 503.
+/// Listings that are made at a time, some 60 MB each for 100,000 names…
 pub const LISTINGS_MAX: usize = 8;
+/// …and those that wait for their turn; further ones are answered with 503.
+pub const LISTINGS_WAITING_MAX: usize = 4096;
 /// Digests that wait or are made; further ones are not told.
 pub const DIGESTS_WAITING_MAX: usize = 16;
 /// Digests that are remembered.
@@ -399,6 +418,8 @@ pub const PRECISE_TIMER_SPIN_NS: u64 = 20_000;
 
 // ---- configuration --------------------------------------------------------------
 
+/// Media types of an operator's own.
+pub const TYPES_MAX: usize = 1000;
 /// A configuration file; larger is taken for a mistake.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Addresses to listen on.
@@ -498,6 +519,8 @@ pub const SYSCTL_SNAPSHOT_BYTES_MAX: u64 = 1024 * 1024;
 const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(HEAD_BYTES_MAX >= URI_BYTES_MAX + 1024);
+const _: () = assert!(LISTINGS_CACHED_BYTES_MAX <= LISTINGS_SMALL_BYTES_MAX / 2);
+const _: () = assert!(LISTINGS_CACHED_BYTES_MAX <= LISTINGS_LARGE_BYTES_MAX / 2);
 const _: () = assert!(CACHE_BODY_BYTES_MAX <= CACHE_BODIES_BYTES_MAX);
 const _: () = assert!(SEND_TURN_BYTES >= SEND_BUDGET_BYTES);
 const _: () = assert!(CACHE_BODY_BYTES_CEILING >= CACHE_BODY_BYTES_MAX);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::listen::listen;
 use crate::config::{ConfigError, Effective, Problem};
+use crate::http::mime::is_media_type;
 use crate::limits;
 use crate::net::address::ListenAddr;
 use crate::server::file_service::{Listen, access_log_format, check_rules};
@@ -70,6 +71,12 @@ pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
     let config = &effective.config;
     check_rules(config)
         .map_err(|error| effective.error(&error.key, Problem::Refused(error.problem)))?;
+    if let Some(value) = config.types.values().find(|value| !is_media_type(value)) {
+        return Err(refused(
+            "types.*",
+            ResolveError::NotAMediaType(value.clone()),
+        ));
+    }
     const CORES: &str = "server.cores";
     let cpus = cpus(effective, CORES, config.server.cores.as_deref())?;
     if cpus.len() > limits::SHARDS_MAX {
@@ -128,6 +135,7 @@ enum ResolveError {
     AdminIsPublic(ListenAddr),
     NoSuchCpu { cpu: usize, allowed: Vec<usize> },
     TooManyCpus(usize),
+    NotAMediaType(String),
 }
 
 impl fmt::Display for ResolveError {
@@ -147,6 +155,10 @@ impl fmt::Display for ResolveError {
                 f,
                 "{count} CPUs are more than the {} shards there may be; name fewer with --cores",
                 limits::SHARDS_MAX
+            ),
+            Self::NotAMediaType(value) => write!(
+                f,
+                "\"{value}\" is not a media type; write one such as video/mp4 or text/plain; charset=utf-8"
             ),
         }
     }

@@ -1,5 +1,6 @@
 //! The configuration's types with their defaults: plain data, one struct for each section.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::responses::Responses;
@@ -40,6 +41,8 @@ pub struct Config {
     pub cache: Cache,
     /// What is compressed and how.
     pub compression: Compression,
+    /// Media types by extension, over the built-in ones.
+    pub types: BTreeMap<String, String>,
     /// The threads that run CPU work for the shards.
     pub tasks: Tasks,
     /// Options of the listening sockets.
@@ -65,6 +68,8 @@ pub struct Server {
     pub browse: bool,
     /// Serve names that begin with a dot.
     pub hidden: bool,
+    /// Follow symbolic links that lead out of the root.
+    pub follow_links: bool,
     /// File that answers for its folder; `None`: no such file.
     pub index: Option<String>,
     /// Entries of one listing.
@@ -237,6 +242,7 @@ impl Default for Server {
             admin: Some("127.0.0.1:9180".to_owned()),
             browse: false,
             hidden: false,
+            follow_links: false,
             index: Some("index.html".to_owned()),
             listing_entries: limits::LISTING_ENTRIES_MAX,
             digests: true,

@@ -301,6 +301,27 @@ fn mistakes_in_header_rules_are_named_with_their_position() {
 }
 
 #[test]
+fn types_of_several_places_are_merged() {
+    let types = |flags: &[FlagValue], env: &[(&str, &str)], toml| {
+        read_all(flags, env, toml).expect("valid").config.types
+    };
+    let toml = Some("[types]\na = \"x/file\"\nb = \"x/file\"\nc = \"x/file\"\n");
+    let merged = types(
+        &[flag("types.*", &["c=x/flag", "d=x/flag"])],
+        &[("HEADWATER_TYPE", "b=x/env, c=x/env")],
+        toml,
+    );
+    let wanted = [("a", "file"), ("b", "env"), ("c", "flag"), ("d", "flag")];
+    let wanted = wanted.map(|(name, value)| (name.to_owned(), format!("x/{value}")));
+    assert_eq!(merged, wanted.into());
+    for bad in ["m3u8", "=a/b", "a.b=c/d"] {
+        let error = read_all(&[flag("types.*", &[bad])], &[], None).expect_err(bad);
+        assert!(error.to_string().starts_with("--type: "), "{error}");
+    }
+    assert!(read_all(&[], &[], Some("[types]\na = 1\n")).is_err());
+}
+
+#[test]
 fn names_are_unique() {
     let paths: HashSet<String> = FIELDS.iter().map(Field::path).collect();
     let flags: HashSet<&str> = FIELDS.iter().map(|f| f.flag).collect();

@@ -23,6 +23,7 @@ impl Config {
         }
         self.addresses()?;
         self.names()?;
+        self.types()?;
         self.agreements()
     }
 
@@ -123,6 +124,31 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    /// Names that a file can have an extension of; `cli` checks the media types.
+    fn types(&self) -> Result<(), ConfigError> {
+        if self.types.len() > limits::TYPES_MAX {
+            return Err(wrong(
+                "types.*",
+                Problem::OutOfRange {
+                    value: format!("{} types", self.types.len()),
+                    min: "0".to_owned(),
+                    max: limits::TYPES_MAX.to_string(),
+                },
+            ));
+        }
+        let is_bad = |name: &&String| {
+            name.is_empty() || name.len() > FILE_NAME_BYTES_MAX || name.contains(['/', '.', '\0'])
+        };
+        match self.types.keys().find(is_bad) {
+            Some(name) => Err(invalid(
+                "types.*",
+                name,
+                "an extension without its dot, such as m3u8, or a whole name without a dot",
+            )),
+            None => Ok(()),
+        }
     }
 
     fn agreements(&self) -> Result<(), ConfigError> {

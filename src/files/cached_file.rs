@@ -11,7 +11,7 @@ use super::representation::Representation;
 use super::validators::FileValidators;
 use super::watch::FileWatch;
 use super::weight::Weight;
-use crate::http::mime;
+use crate::http::mime::is_compressible;
 use crate::sys;
 use crate::sys::file::Stamp;
 
@@ -58,8 +58,8 @@ impl CachedFile {
             now_ms,
             options,
         } = found;
-        let content_type = mime::content_type(path.as_bytes());
-        let codings = (options.codes() && mime::is_compressible(&content_type))
+        let content_type = options.types.content_type(path.as_bytes());
+        let codings = (options.codes() && is_compressible(&content_type))
             .then(|| Box::new(Codings::new(&path)));
         let validators = FileValidators::of(&stamp, options.etag, sys::time::realtime());
         let renew_at_ms = validators

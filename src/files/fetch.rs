@@ -185,14 +185,18 @@ impl Fetch<'_> {
 
     /// The whole file; `None` if it changed meanwhile, or if so many others
     /// wait for the disk that their buffers would come to too much memory.
-    async fn read(&self, file: &Rc<File>) -> io::Result<Option<Bytes>> {
+    ///
+    /// # Errors
+    /// [`RequestError::Unsized`] when the file states a size that it does not have, as those of
+    /// `/proc` (0) and `/sys` (a page) do.
+    async fn read(&self, file: &Rc<File>) -> Result<Option<Bytes>, RequestError> {
         let size = file.stamp.size as usize;
         let mut body = vec![0; size];
         let mut filled = 0;
         while filled < size {
             let offset = filled as u64;
             match pread_nowait(file.as_fd(), &mut body[filled..], offset) {
-                Ok(0) => return Ok(None),
+                Ok(0) => return ended_early(file),
                 Ok(count) => filled += count,
                 Err(error) if needs_the_disk(&error) => {
                     let Some(_place) = ColdRead::begin(self.cold_reads) else {
@@ -204,17 +208,45 @@ impl Fetch<'_> {
                         runtime::read_at(self.shard, handle, piece, offset, true).await;
                     let piece = &piece[..count?.min(size - filled)];
                     if piece.is_empty() {
-                        return Ok(None);
+                        return ended_early(file);
                     }
                     body[filled..filled + piece.len()].copy_from_slice(piece);
                     filled += piece.len();
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
-        let after = sys::file::stamp(file.as_fd())?.1;
-        Ok((after == file.stamp).then(|| Bytes::from(body)))
+        if size == 0 && self.has_bytes(file).await? && is_unchanged(file)? {
+            return Err(RequestError::Unsized);
+        }
+        Ok(is_unchanged(file)?.then(|| Bytes::from(body)))
     }
+
+    /// Whether a byte can be read, whatever the file's size.
+    async fn has_bytes(&self, file: &Rc<File>) -> io::Result<bool> {
+        match pread_nowait(file.as_fd(), &mut [0], 0) {
+            Err(error) if needs_the_disk(&error) => {
+                let handle: Handle = Rc::clone(file) as Handle;
+                let byte = Vec::with_capacity(1);
+                let (count, _) = runtime::read_at(self.shard, handle, byte, 0, true).await;
+                Ok(count? > 0)
+            }
+            count => Ok(count? > 0),
+        }
+    }
+}
+
+/// What a file is that ended before its stated size: one that was cut meanwhile (`None`), or one
+/// that states a wrong size.
+fn ended_early(file: &File) -> Result<Option<Bytes>, RequestError> {
+    match is_unchanged(file)? {
+        true => Err(RequestError::Unsized),
+        false => Ok(None),
+    }
+}
+
+fn is_unchanged(file: &File) -> io::Result<bool> {
+    Ok(sys::file::stamp(file.as_fd())?.1 == file.stamp)
 }
 
 /// The stamp of a regular file; other things are a [`RequestError`].

@@ -4,7 +4,6 @@
 //! [`LISTING_ENTRIES_MAX`](crate::limits::LISTING_ENTRIES_MAX) entries takes
 //! milliseconds, so it is work for the task pool and not for a shard.
 
-mod accept;
 mod html;
 mod icon;
 mod json;
@@ -13,7 +12,6 @@ mod order;
 mod tests;
 mod text;
 
-pub use accept::wants_json;
 pub use html::{CONTENT_SECURITY_POLICY, render_html};
 pub use json::render_json;
 

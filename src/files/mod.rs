@@ -16,6 +16,7 @@ mod fetch;
 mod finish;
 mod folder;
 pub mod listing;
+mod listing_cache;
 mod lookup;
 mod negotiate;
 pub mod offload;
@@ -96,7 +97,12 @@ impl Files {
         shared_work: &Arc<SharedWork>,
     ) -> Result<Files, FilesError> {
         let cache = Rc::new(Cache::new(options.cache_files, options.cache_bodies_bytes));
-        let root = RootWatch::new(root, options.revalidate_ms, shard.now_ms())?;
+        let root = RootWatch::new(
+            root,
+            options.follow_links,
+            options.revalidate_ms,
+            shard.now_ms(),
+        )?;
         let root = Rc::new(root);
         let changes = Rc::new(Changes::new(&shared_work.watches, &cache));
         let period_ms = options.revalidate_ms.max(limits::SWEEP_PERIOD_MS_MIN);
@@ -400,8 +406,8 @@ impl Inner {
     ) -> Result<Response, RequestError> {
         let path = CString::new(&*target.path).map_err(|_| RequestError::NotFound)?;
         if self.options.browse {
-            let offload = &self.shared_work.offload;
-            return folder::list(&self.shard, served, offload, &self.options, head, &path).await;
+            let shared = &self.shared_work;
+            return folder::list(&self.shard, served, shared, &self.options, head, &path).await;
         }
         let found = lookup::open(&self.shard, served, &path, open_how_path()).await?;
         match file::stamp(found.as_fd())? {
@@ -447,7 +453,7 @@ fn is_short_of_descriptors(error: &std::io::Error) -> bool {
 /// A folder is answered for at its path with a slash: only there do its
 /// entries' relative links work.
 fn redirect(head: &Head<'_>, target: &Target<'_>) -> Response {
-    let location = target::location(&target.path, true, head.query());
+    let location = target::folder_reference(&target.path, head.query());
     Response::error(
         Status::MOVED_PERMANENTLY,
         "This is a folder; its path ends in a slash.",

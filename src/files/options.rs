@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::compress::Levels;
 use super::validators::EtagMode;
 use crate::http::Coding;
+use crate::http::mime::Types;
 use crate::http::rules::ResponseRules;
 use crate::limits;
 
@@ -13,8 +14,12 @@ use crate::limits;
 pub struct FilesOptions {
     /// Show a listing for a folder without an index file.
     pub browse: bool,
-    /// Serve names that begin with a dot.
+    /// Serve names that begin with a dot; `.well-known` at the top is served in any case.
     pub hidden: bool,
+    /// Follow symbolic links that lead out of the folder.
+    pub follow_links: bool,
+    /// Media types by extension.
+    pub types: Arc<Types>,
     /// File that answers for its folder; `None`: no such file.
     pub index: Option<String>,
     /// Entries of one listing; it says so if there are more.
@@ -65,6 +70,8 @@ impl Default for FilesOptions {
         FilesOptions {
             browse: false,
             hidden: false,
+            follow_links: false,
+            types: Arc::default(),
             index: Some("index.html".to_owned()),
             listing_entries_max: limits::LISTING_ENTRIES_MAX,
             cache_files: limits::CACHE_FILES_MAX,

@@ -4,9 +4,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-use super::offload::OffloadError;
 use crate::http::{Response, Status};
-use crate::tasks::TaskError;
 
 /// Retry-After of a 503, in seconds.
 const RETRY_AFTER_S: &str = "1";
@@ -24,6 +22,8 @@ pub enum RequestError {
     Exhausted,
     /// The file system failed.
     Broken,
+    /// It states a size that it does not have.
+    Unsized,
     /// The client takes none of the content codings that there are.
     NotAcceptable,
 }
@@ -41,17 +41,6 @@ impl From<io::Error> for RequestError {
                 RequestError::Exhausted
             }
             _ => RequestError::Broken,
-        }
-    }
-}
-
-impl From<OffloadError> for RequestError {
-    fn from(error: OffloadError) -> RequestError {
-        match error {
-            OffloadError::Busy(_) | OffloadError::Lost(TaskError::Stopped) => {
-                RequestError::Exhausted
-            }
-            OffloadError::Lost(TaskError::Panicked(_)) => RequestError::Broken,
         }
     }
 }
@@ -78,6 +67,10 @@ impl RequestError {
                 "The server is short of resources; ask again in a second.",
             )
             .with("retry-after", RETRY_AFTER_S),
+            RequestError::Unsized => Response::error(
+                Status::FORBIDDEN,
+                "The file does not have the size that it states, as those of /proc and /sys; it can't be served.",
+            ),
             RequestError::Broken => Response::error(
                 Status::INTERNAL_SERVER_ERROR,
                 "The server could not read what is at this path; tell its operator.",

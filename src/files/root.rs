@@ -76,12 +76,23 @@ pub struct RootWatch {
 
 impl RootWatch {
     /// Opens the folder at `path` and looks at the path again every `period_ms` at most.
-    pub fn new(path: &Path, period_ms: u64, now_ms: u64) -> Result<RootWatch, FilesError> {
+    ///
+    /// `follow_links`: also links that lead out of the folder are followed.
+    ///
+    /// # Errors
+    /// See [`FilesError`].
+    pub fn new(
+        path: &Path,
+        follow_links: bool,
+        period_ms: u64,
+        now_ms: u64,
+    ) -> Result<RootWatch, FilesError> {
         let fail = |source| FilesError::Path {
             path: path.to_owned(),
             source,
         };
-        let served = ServedRoot::new(Root::open(path).map_err(FilesError::Root)?).map_err(fail)?;
+        let root = Root::open(path).map_err(FilesError::Root)?;
+        let served = ServedRoot::new(root.following_links_out(follow_links)).map_err(fail)?;
         // A later change of the working folder must not move the root.
         let absolute = std::path::absolute(path).map_err(fail)?;
         let path = CString::new(absolute.as_os_str().as_bytes())
@@ -151,7 +162,7 @@ impl RootWatch {
         if identity(found.as_fd())? == old.device_and_inode() {
             return Ok(None);
         }
-        ServedRoot::new(Root::found(found, old.root.path())).map(Some)
+        ServedRoot::new(old.root.replacement(found)).map(Some)
     }
 }
 

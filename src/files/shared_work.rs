@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::compress::Compressed;
 use super::digest::Digests;
+use super::listing_cache::Listings;
 use super::offload::Offload;
 use super::representation::Identity;
 use super::single_flight::SingleFlight;
@@ -18,6 +19,7 @@ pub struct SharedWork {
     pub(super) compressed: SingleFlight<Identity, Compressed>,
     pub(super) digests: Digests,
     pub(super) watches: Arc<Watches>,
+    pub(super) listings: Arc<Listings>,
 }
 
 impl SharedWork {
@@ -31,6 +33,7 @@ impl SharedWork {
             compressed: SingleFlight::default(),
             digests: Digests::default(),
             watches: Arc::new(Watches::new(limits::FOLDER_WATCHES_MAX)),
+            listings: Arc::default(),
         })
     }
 

@@ -51,15 +51,21 @@ impl<K: Eq + Hash, V> SingleFlight<K, V> {
         if jobs.len() >= limits::JOBS_BEFORE_SWEEP && jobs.len() == jobs.capacity() {
             jobs.retain(|_, job| job.strong_count() > 0);
         }
-        let job = Arc::new(Job {
-            result: OnceLock::new(),
-            waiting: Mutex::default(),
-            asked_ms: now_ms,
-        });
-        start(Promise(Arc::clone(&job)))?;
+        let (job, promise) = promised(now_ms);
+        start(promise)?;
         jobs.insert(key, Arc::downgrade(&job));
         Ok(job)
     }
+}
+
+/// A piece of work that is asked for at `asked_ms`, and what owes its result.
+pub fn promised<V>(asked_ms: u64) -> (Arc<Job<V>>, Promise<V>) {
+    let job = Arc::new(Job {
+        result: OnceLock::new(),
+        waiting: Mutex::default(),
+        asked_ms,
+    });
+    (Arc::clone(&job), Promise(job))
 }
 
 impl<V> Job<V> {

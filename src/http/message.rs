@@ -41,14 +41,13 @@ impl Response {
         }
     }
 
-    /// An error response with one sentence that says what went wrong and what to do next.
+    /// A response that says in one sentence what went wrong and what to do next, for
+    /// [`Response::explained`] to give it the form that the client prefers.
     pub fn error(status: Status, sentence: &str) -> Response {
         let mut text = String::with_capacity(sentence.len() + 1);
         text.push_str(sentence);
         text.push('\n');
-        Response::new(status)
-            .with("content-type", "text/plain; charset=utf-8")
-            .with_body(Body::Bytes(Bytes::from(text)))
+        Response::new(status).with_body(Body::Explanation(Bytes::from(text)))
     }
 
     /// Adds a header line; see [`HeaderBlock::with`].
@@ -235,6 +234,8 @@ pub enum Body {
     Empty,
     /// Bytes in memory.
     Bytes(Bytes),
+    /// A sentence, as a line of UTF-8 text, that says why there is nothing else.
+    Explanation(Bytes),
     /// A part of a file.
     File(FileSlice),
     /// Pieces, one after the other.
@@ -248,7 +249,7 @@ impl Body {
     pub fn len(&self) -> Option<u64> {
         match self {
             Body::Empty => Some(0),
-            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::Bytes(bytes) | Body::Explanation(bytes) => Some(bytes.len() as u64),
             Body::File(slice) => Some(slice.len),
             Body::Parts(parts) => Some(parts.iter().map(Part::len).sum()),
             Body::Stream(stream) => stream.len(),
@@ -266,6 +267,7 @@ impl fmt::Debug for Body {
         let kind = match self {
             Body::Empty => "Empty",
             Body::Bytes(_) => "Bytes",
+            Body::Explanation(_) => "Explanation",
             Body::File(_) => "File",
             Body::Parts(_) => "Parts",
             Body::Stream(_) => "Stream",
@@ -426,11 +428,8 @@ mod tests {
     fn an_error_response_is_a_line_of_text() {
         let response = Response::error(Status::NOT_FOUND, "Nothing is here.");
         assert_eq!(response.status, Status::NOT_FOUND);
-        assert!(matches!(&response.body, Body::Bytes(text) if text == "Nothing is here.\n"));
-        assert_eq!(
-            response.headers.as_bytes(),
-            b"content-type: text/plain; charset=utf-8\r\n"
-        );
+        assert!(matches!(&response.body, Body::Explanation(text) if text == "Nothing is here.\n"));
+        assert!(response.headers.as_bytes().is_empty());
     }
 
     #[test]

@@ -106,7 +106,8 @@ fn plan_set(set: &[u8], size: u64) -> RangePlan {
 enum Resolved {
     /// Malformed, which makes the whole field invalid.
     Malformed,
-    /// A suffix of an empty file: satisfiable, but no 206 can express it.
+    /// All of an empty file: a suffix is satisfiable, but no 206 can express it, and a range from
+    /// its first byte on is what players ask for that want the whole (nginx answers it as well).
     Nothing,
     /// No byte of it is in the file.
     Beyond,
@@ -143,7 +144,10 @@ fn resolve(spec: &[u8], size: u64) -> Resolved {
         },
     };
     if start >= size {
-        return Resolved::Beyond;
+        return match start {
+            0 => Resolved::Nothing,
+            _ => Resolved::Beyond,
+        };
     }
     let last = last.min(size - 1);
     Resolved::Part(ByteRange {
@@ -232,8 +236,10 @@ mod tests {
 
     #[test]
     fn an_empty_file() {
-        assert_eq!(plan(b"bytes=0-", 0), RangePlan::Unsatisfiable);
-        assert_eq!(plan(b"bytes=0-0,1-1", 0), RangePlan::Unsatisfiable);
+        assert_eq!(plan(b"bytes=0-", 0), RangePlan::Whole);
+        assert_eq!(plan(b"bytes=0-0,1-1", 0), RangePlan::Whole);
+        assert_eq!(plan(b"bytes=1-", 0), RangePlan::Unsatisfiable);
+        assert_eq!(plan(b"bytes=1-1,2-", 0), RangePlan::Unsatisfiable);
         assert_eq!(plan(b"bytes=-5", 0), RangePlan::Whole);
         assert_eq!(plan(b"bytes=0-,-5", 0), RangePlan::Whole);
     }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 
 use super::{Status, scan};
 
@@ -12,14 +12,19 @@ use super::{Status, scan};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target<'a> {
     /// Relative, without slashes at its ends; empty for the root. Has no
-    /// empty, `.` or `..` segment and no control byte; need not be UTF-8.
+    /// empty, `.` or `..` segment and no NUL; need not be UTF-8.
     pub path: Cow<'a, [u8]>,
     /// Whether the request's path can only name a folder: it ends in a slash,
     /// or in a dot segment.
     pub is_dir: bool,
-    /// Whether a segment begins with a dot.
+    /// Whether a segment is a hidden name: it begins with a dot, and is not
+    /// [`WELL_KNOWN`] as the first segment.
     pub has_dotfile: bool,
 }
+
+/// The folder at the top of a site whose files clients look for by fixed names (RFC 8615;
+/// docs/decisions/064-well-known.md).
+pub const WELL_KNOWN: &[u8] = b".well-known";
 
 /// Why a path was refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -28,8 +33,10 @@ pub enum TargetError {
     NotAPath,
     /// A `%` without two hexadecimal digits behind it.
     Escape,
-    /// A control byte, in itself or encoded.
+    /// A control byte that is not percent-encoded.
     ControlByte,
+    /// An encoded NUL, which no file's name can have.
+    EncodedNul,
     /// An encoded slash, which no file's name can have.
     EncodedSlash,
     /// More `..` than segments before them.
@@ -50,7 +57,10 @@ impl fmt::Display for TargetError {
             TargetError::Escape => {
                 "the path has a % that two hexadecimal digits do not follow; write a % as %25"
             }
-            TargetError::ControlByte => "the path has a control byte; remove it",
+            TargetError::ControlByte => {
+                "the path has a control byte; percent-encode it, or remove it"
+            }
+            TargetError::EncodedNul => "the path has an encoded NUL; no file name can have one",
             TargetError::EncodedSlash => {
                 "the path has an encoded slash; no file name can have one, write it as /"
             }
@@ -84,7 +94,9 @@ pub fn resolve(path: &str) -> Result<Target<'_>, TargetError> {
                 return rebuild(rest);
             }
             b'/' => segment_start = at + 1,
-            b'.' if at == segment_start => has_dotfile = true,
+            b'.' if at == segment_start && !(at == 0 && is_well_known(rest)) => {
+                has_dotfile = true;
+            }
             b'%' => return rebuild(rest),
             _ if is_control(byte) => return Err(TargetError::ControlByte),
             _ => {}
@@ -104,6 +116,12 @@ pub fn resolve(path: &str) -> Result<Target<'_>, TargetError> {
 
 fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
+}
+
+/// Whether the first segment of a relative path is [`WELL_KNOWN`].
+fn is_well_known(path: &[u8]) -> bool {
+    let rest = path.strip_prefix(WELL_KNOWN);
+    matches!(rest, Some([] | [b'/', ..]))
 }
 
 /// Resolves a path, without its first slash, into a new one.
@@ -136,6 +154,7 @@ fn rebuild(rest: &[u8]) -> Result<Target<'static>, TargetError> {
     }
     let has_dotfile = path
         .split(|&byte| byte == b'/')
+        .skip(usize::from(is_well_known(&path)))
         .any(|segment| segment.starts_with(b"."));
     Ok(Target {
         path: Cow::Owned(path),
@@ -147,68 +166,58 @@ fn rebuild(rest: &[u8]) -> Result<Target<'static>, TargetError> {
 fn decode(segment: &[u8], into: &mut Vec<u8>) -> Result<(), TargetError> {
     let mut rest = segment;
     while let [first, behind @ ..] = rest {
-        let (byte, behind) = match (first, behind) {
+        rest = match (first, behind) {
             (b'%', [high, low, behind @ ..]) => {
                 let (high, low) = scan::hex_digit(*high)
                     .zip(scan::hex_digit(*low))
                     .ok_or(TargetError::Escape)?;
-                (high << 4 | low, behind)
+                match high << 4 | low {
+                    0 => return Err(TargetError::EncodedNul),
+                    b'/' => return Err(TargetError::EncodedSlash),
+                    byte => into.push(byte),
+                }
+                behind
             }
             (b'%', _) => return Err(TargetError::Escape),
-            (byte, behind) => (*byte, behind),
+            (byte, _) if is_control(*byte) => return Err(TargetError::ControlByte),
+            (byte, behind) => {
+                into.push(*byte);
+                behind
+            }
         };
-        match byte {
-            b'/' => return Err(TargetError::EncodedSlash),
-            byte if is_control(byte) => return Err(TargetError::ControlByte),
-            byte => into.push(byte),
-        }
-        rest = behind;
     }
     Ok(())
 }
 
-/// What a name is encoded but for: letters, digits and the marks that mean
-/// nothing in a relative reference nor in an HTML attribute.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC
+/// All but RFC 3986's unreserved characters: what is left means nothing in a
+/// reference nor in an HTML attribute.
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
+    .remove(b'~');
 
-const PATH: &AsciiSet = &NAME.remove(b'/');
-
-/// A file's name as a relative reference, for an `href`.
-pub fn encode_name(name: &[u8]) -> Cow<'_, str> {
-    percent_encode(name, NAME).into()
+/// A file's name as one path segment of a relative reference.
+///
+/// No name can be taken for a scheme, a host, a query, a fragment or several
+/// segments, since all that could begin one is encoded.
+pub fn encode_name(name: &[u8]) -> PercentEncode<'_> {
+    percent_encode(name, NOT_UNRESERVED)
 }
 
-/// A path below the served folder as an absolute reference with a slash at its
-/// start, and for a folder at its end, and `query`, for a Location field.
+/// A reference from the folder's path without its slash to the one with it, for
+/// a Location field: the folder's name, a slash, and `query`.
 ///
-/// `path` has the form of [`Target::path`]: with no empty segment in it, the
-/// result cannot be read as `//host`.
-pub fn location(path: &[u8], is_dir: bool, query: Option<&str>) -> String {
-    let mut location = String::with_capacity(path.len() + 2);
-    location.push('/');
-    location.extend(percent_encode(path, PATH));
-    if is_dir && !path.is_empty() {
-        location.push('/');
+/// It is relative (docs/decisions/062-relative-redirects.md; RFC 3986 section 4.2; RFC 9110 section 10.2.2 allows it), so
+/// that it also holds behind a proxy that adds or strips a prefix. `path` has
+/// the form of [`Target::path`] and is not empty.
+pub fn folder_reference(path: &[u8], query: Option<&str>) -> String {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let name = encode_name(name);
+    match query {
+        Some(query) => format!("{name}/?{query}"),
+        None => format!("{name}/"),
     }
-    if let Some(query) = query {
-        location.push('?');
-        location.push_str(query);
-    }
-    location
 }
 
 #[cfg(test)]
@@ -300,9 +309,9 @@ mod tests {
             ("/%4/1", TargetError::Escape),
             ("/%zz", TargetError::Escape),
             ("/%+1", TargetError::Escape),
-            ("/a%00b", TargetError::ControlByte),
-            ("/a%0a", TargetError::ControlByte),
-            ("/a%7F", TargetError::ControlByte),
+            ("/a%00b", TargetError::EncodedNul),
+            ("/a%0a\n", TargetError::ControlByte),
+            ("/a%7F\x7f", TargetError::ControlByte),
             ("/a\0", TargetError::ControlByte),
             ("/a/../\n", TargetError::ControlByte),
             ("/a%2Fb", TargetError::EncodedSlash),
@@ -315,6 +324,11 @@ mod tests {
     }
 
     #[test]
+    fn encoded_control_bytes_are_bytes_of_a_name() {
+        check("/a%0a%0D%7f%01b", b"a\n\r\x7f\x01b", false, false);
+    }
+
+    #[test]
     fn dotfiles_are_told() {
         check("/.git/config", b".git/config", false, true);
         check("/a/.hidden", b"a/.hidden", false, true);
@@ -324,28 +338,53 @@ mod tests {
     }
 
     #[test]
-    fn encoded_names_are_safe_in_an_attribute() {
-        assert_eq!(encode_name(b"a-1_(x).mp4"), "a-1_(x).mp4");
-        assert_eq!(
-            encode_name(b"a b&'\"<>?#%:/\\"),
-            "a%20b%26%27%22%3C%3E%3F%23%25%3A%2F%5C"
-        );
-        assert_eq!(encode_name(b"\xff"), "%FF");
+    fn well_known_is_hidden_only_where_it_means_nothing() {
+        check("/.well-known", b".well-known", false, false);
+        check("/.well-known/", b".well-known", true, false);
+        check("/.well-known/a/b", b".well-known/a/b", false, false);
+        check("/%2ewell-known/a", b".well-known/a", false, false);
+        check("/x/../.well-known/a", b".well-known/a", false, false);
+        for request in [
+            "/.well-known/.git",
+            "/%2ewell-known/a/.git",
+            "/.well-known2",
+            "/.well-known%0a",
+            "/.Well-Known/a",
+            "/a/.well-known/b",
+            "/a/%2ewell-known/b",
+        ] {
+            assert!(resolve(request).unwrap().has_dotfile, "{request}");
+        }
     }
 
     #[test]
-    fn locations() {
-        assert_eq!(location(b"a b/c", true, None), "/a%20b/c/");
-        assert_eq!(location(b"", true, None), "/");
-        assert_eq!(location(b"a", false, Some("x=1")), "/a?x=1");
+    fn encoded_names_are_safe_in_an_attribute() {
+        assert_eq!(encode_name(b"a-1_~x.mp4").to_string(), "a-1_~x.mp4");
+        assert_eq!(
+            encode_name(b"a b&'\"<>?#%:/\\(x)").to_string(),
+            "a%20b%26%27%22%3C%3E%3F%23%25%3A%2F%5C%28x%29"
+        );
+        assert_eq!(encode_name(b"\xff").to_string(), "%FF");
+    }
+
+    #[test]
+    fn a_folder_is_referred_to_by_its_last_name() {
+        for (path, query, wanted) in [
+            (&b"a b"[..], None, "a%20b/"),
+            (b"x/y/a", Some("x=1&y"), "a/?x=1&y"),
+            // No scheme, no host, no query of its own, no other line.
+            (b"javascript:x", None, "javascript%3Ax/"),
+            (b"a/evil.example", None, "evil.example/"),
+            (b"\\evil\r\n?#", Some(""), "%5Cevil%0D%0A%3F%23/?"),
+        ] {
+            assert_eq!(folder_reference(path, query), wanted);
+        }
     }
 
     #[test]
     fn what_was_encoded_resolves_to_itself() {
-        let path: Vec<u8> = (1..=255u8)
-            .filter(|&byte| !is_control(byte) && byte != b'/')
-            .chain(*b"/x")
-            .collect();
-        assert_eq!(resolve(&location(&path, false, None)).unwrap().path, path);
+        let name: Vec<u8> = (1..=255u8).filter(|&byte| byte != b'/').collect();
+        let path = format!("/x/{}", encode_name(&name));
+        assert_eq!(resolve(&path).unwrap().path[2..], name);
     }
 }

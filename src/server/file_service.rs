@@ -16,6 +16,7 @@ use super::start::{RunningServer, Server};
 use super::task_pool::start_pool;
 use crate::config::{CONGESTION_AUTO, Config, ETAG_MTIME};
 use crate::files::{EtagMode, Files, FilesOptions, SharedWork, Watches};
+use crate::http::mime::Types;
 use crate::http::rules::ResponseRules;
 use crate::http::{Coding, Head, ParseLimits, Response};
 use crate::keepalive::{Policy, check};
@@ -156,6 +157,7 @@ pub fn start(
         warnings: ignored
             .into_iter()
             .chain(server.warnings())
+            .chain(link_warning(config))
             .chain(keepalive_warnings(&placement.listen))
             .chain(watch_warning(&watches))
             .collect(),
@@ -200,6 +202,13 @@ fn ignored_listen(config: &Config) -> Option<String> {
             listen.join(", ")
         )
     })
+}
+
+/// Says that files outside of the folder may be shown, where they may.
+fn link_warning(config: &Config) -> Option<String> {
+    let sentence = "symbolic links that lead out of the folder are followed (--follow-links): \
+                    whoever may make links in it can show any file that this process may read";
+    config.server.follow_links.then(|| sentence.to_owned())
 }
 
 /// What contradicts itself in the keepalive policies, each sentence once.
@@ -310,6 +319,8 @@ fn files_options(config: &Config, rules: ResponseRules) -> FilesOptions {
     FilesOptions {
         browse: config.server.browse,
         hidden: config.server.hidden,
+        follow_links: config.server.follow_links,
+        types: Arc::new(Types::new(&config.types)),
         index: config.server.index.clone(),
         cache_files: config.cache.files,
         cache_bodies_bytes: config.cache.bodies_bytes,

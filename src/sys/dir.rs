@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::file::{self, Kind, Stamp};
 use super::open::Root;
@@ -98,21 +99,37 @@ fn next_entry(records: &[u8]) -> Option<(Entry, &[u8])> {
     Some((Entry { name, kind }, &records[length.into()..]))
 }
 
-/// Kind and stamp of what `name` in `dir` leads to. `dir_path` is the folder's
-/// own path beneath `root`, empty for the root itself.
+/// What a name in a folder leads to.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct EntryStat {
+    /// What it is.
+    pub kind: Kind,
+    /// Its identity, size and times.
+    pub stamp: Stamp,
+    /// Whether this process may read it, and search it if it is a folder.
+    pub is_readable: bool,
+}
+
+/// What `name` in `dir` leads to. `dir_path` is the folder's own path beneath
+/// `root`, empty for the root itself.
 ///
-/// A symbolic link is followed beneath `root` only: one that leaves it is
+/// A symbolic link is followed as `root` follows it: one that leaves it is
 /// `EXDEV` and tells nothing about its target.
 pub fn stat_entry(
     root: &Root,
     dir: BorrowedFd<'_>,
     dir_path: &[u8],
     name: &[u8],
-) -> io::Result<(Kind, Stamp)> {
+) -> io::Result<EntryStat> {
     let name = CString::new(name)?;
     let stat = fstatat(dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     if !file::is_symlink(&stat) {
-        return Ok((file::kind_of(&stat), file::stamp_of(&stat)));
+        let kind = file::kind_of(&stat);
+        return Ok(EntryStat {
+            kind,
+            stamp: file::stamp_of(&stat),
+            is_readable: is_readable(dir, &name, kind, AtFlags::empty()),
+        });
     }
     let mut path = Vec::with_capacity(dir_path.len() + 1 + name.as_bytes().len());
     if !dir_path.is_empty() {
@@ -121,5 +138,21 @@ pub fn stat_entry(
     }
     path.extend_from_slice(name.as_bytes());
     let target = root.open_path(&CString::new(path)?, false)?;
-    file::stamp(target.as_fd())
+    let (kind, stamp) = file::stamp(target.as_fd())?;
+    let itself = AtFlags::AT_EMPTY_PATH;
+    Ok(EntryStat {
+        kind,
+        stamp,
+        is_readable: is_readable(target.as_fd(), c"", kind, itself),
+    })
+}
+
+/// As `faccessat2(2)` has it for the effective user: permission bits, access control lists,
+/// capabilities and security modules together.
+fn is_readable(dir: BorrowedFd<'_>, name: &CStr, kind: Kind, flags: AtFlags) -> bool {
+    let mode = match kind {
+        Kind::Directory => AccessFlags::R_OK | AccessFlags::X_OK,
+        _ => AccessFlags::R_OK,
+    };
+    faccessat(dir, name, mode, flags | AtFlags::AT_EACCESS).is_ok()
 }

@@ -13,6 +13,7 @@ pub mod inherit;
 pub mod inotify;
 pub mod keepalive;
 pub mod link;
+pub mod link_walk;
 pub mod memory;
 pub mod open;
 pub mod pidfd;

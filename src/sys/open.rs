@@ -2,17 +2,21 @@
 //! the kernel without ever leaving that folder.
 //!
 //! A `..` or a symbolic link that climbs out, and any absolute link, fails with
-//! `EXDEV`; links that stay inside are followed. There is no window between a
-//! check and its use.
+//! `EXDEV`; relative links that stay inside are followed by the kernel, the
+//! others that stay inside by a [`LinkWalk`]. There is no window between a
+//! check and its use: every open is beneath the folder.
 
 use std::ffi::CStr;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+
+use super::link_walk::{LinkStep, LinkWalk, RootNames, components, read_link};
 
 /// Rounds after which a lookup that keeps racing renames gives up with `EAGAIN`.
 const RACE_RETRIES: usize = 8;
@@ -42,6 +46,12 @@ impl OpenHow {
     /// the disk or wait during the lookup.
     pub const fn cached(mut self) -> OpenHow {
         self.resolve |= libc::RESOLVE_CACHED;
+        self
+    }
+
+    /// Takes `RESOLVE_BENEATH` away: links may lead anywhere.
+    const fn anywhere(mut self) -> OpenHow {
+        self.resolve &= !libc::RESOLVE_BENEATH;
         self
     }
 
@@ -80,6 +90,11 @@ pub const fn open_how_path() -> OpenHow {
 /// Opens a folder for reading its entries; anything else is `ENOTDIR`.
 pub const fn open_how_dir() -> OpenHow {
     OpenHow::beneath(libc::O_RDONLY | libc::O_DIRECTORY)
+}
+
+/// Only finds the file (`O_PATH`), and a symbolic link itself where the path ends in one.
+pub const fn open_how_link() -> OpenHow {
+    OpenHow::beneath(libc::O_PATH | libc::O_NOFOLLOW)
 }
 
 /// Finds a folder by a path that may lead anywhere (`O_PATH`): for a root itself.
@@ -133,6 +148,8 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, how: &OpenHow) -> io::Result<Ow
 pub struct Root {
     fd: OwnedFd,
     path: PathBuf,
+    names: RootNames,
+    follows_links_out: bool,
 }
 
 impl Root {
@@ -147,17 +164,44 @@ impl Root {
         let fd = open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
         openat2(fd.as_fd(), c".", &open_how_path()).map_err(fail)?;
         Ok(Root {
+            names: root_names(&fd, path),
             fd,
             path: path.to_owned(),
+            follows_links_out: false,
         })
     }
 
-    /// A root at `path` that was found with [`open_how_root`].
-    pub fn found(fd: OwnedFd, path: impl Into<PathBuf>) -> Root {
+    /// The folder that was found with [`open_how_root`] at the path of `self`, which it replaces.
+    pub fn replacement(&self, fd: OwnedFd) -> Root {
         Root {
+            names: root_names(&fd, &self.path),
             fd,
-            path: path.into(),
+            path: self.path.clone(),
+            follows_links_out: self.follows_links_out,
         }
+    }
+
+    /// Follows links that lead out of the folder, as `follow` says, too.
+    #[must_use]
+    pub fn following_links_out(mut self, follow: bool) -> Root {
+        self.follows_links_out = follow;
+        self
+    }
+
+    /// `how` as this root is to be opened beneath: without `RESOLVE_BENEATH` where links that
+    /// lead out are followed. A path without `..` then leads out by a link only.
+    pub fn how(&self, how: OpenHow) -> OpenHow {
+        match self.follows_links_out {
+            true => how.anywhere(),
+            false => how,
+        }
+    }
+
+    /// The walk along the links of `path`, after opening it has failed with `error`; `None` if
+    /// that is not for a link's sake.
+    pub fn link_walk(&self, path: &CStr, error: &io::Error) -> Option<LinkWalk<'_>> {
+        (error.raw_os_error() == Some(libc::EXDEV) && !self.follows_links_out)
+            .then(|| LinkWalk::new(&self.names, path.to_bytes()))
     }
 
     /// The path it was opened by, for messages.
@@ -181,9 +225,43 @@ impl Root {
         self.open_with(rel, open_how_dir(), cached)
     }
 
+    /// With `cached`, absolute links are `EXDEV` also where they stay inside.
     fn open_with(&self, rel: &CStr, how: OpenHow, cached: bool) -> io::Result<OwnedFd> {
-        let how = if cached { how.cached() } else { how };
-        openat2(self.as_fd(), rel, &how)
+        let how = self.how(how);
+        if cached {
+            return openat2(self.as_fd(), rel, &how.cached());
+        }
+        let error = match openat2(self.as_fd(), rel, &how) {
+            Ok(fd) => return Ok(fd),
+            Err(error) => error,
+        };
+        let Some(mut walk) = self.link_walk(rel, &error) else {
+            return Err(error);
+        };
+        loop {
+            match walk.step()? {
+                LinkStep::Look(path) => {
+                    let found = openat2(self.as_fd(), &path, &open_how_link())?;
+                    walk.found(read_link(found.as_fd())?)?;
+                }
+                LinkStep::Open(path) => return openat2(self.as_fd(), &path, &how),
+            }
+        }
+    }
+}
+
+/// What links call the folder behind `fd`. Its real path is unknown where there is no `/proc`.
+fn root_names(fd: &OwnedFd, path: &Path) -> RootNames {
+    let of = |path: &Path| {
+        components(path.as_os_str().as_bytes())
+            .map(<[u8]>::to_vec)
+            .collect()
+    };
+    let real = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let given = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    RootNames {
+        real: real.ok().map(|real| of(&real)),
+        given: of(&given),
     }
 }
 

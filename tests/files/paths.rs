@@ -5,8 +5,12 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use headwater::files::{Files, FilesOptions};
+use headwater::http::mime::Types;
+use headwater::limits;
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
@@ -72,7 +76,11 @@ fn empty_files() {
             site.write("empty", "");
             let answer = site.get("/empty").await;
             assert_eq!((answer.brief(), answer.len), ((200, ""), 0));
-            let answer = site.get_with("/empty", "range", "bytes=0-0").await;
+            for range in ["bytes=0-", "bytes=0-0", "bytes=-1"] {
+                let answer = site.get_with("/empty", "range", range).await;
+                assert_eq!((answer.brief(), answer.len), ((200, ""), 0), "{range}");
+            }
+            let answer = site.get_with("/empty", "range", "bytes=1-").await;
             assert_eq!(answer.status, 416);
             assert_eq!(answer.field("content-range"), "bytes */0");
         }
@@ -135,9 +143,27 @@ fn dotfiles_are_hidden_unless_told_otherwise() {
             );
             site.write(".env", "secret");
             site.write(".git/config", "secret");
-            for path in ["/.env", "/.git/config", "/%2eenv", "/a/../.env"] {
+            site.write(".well-known/acme-challenge/t", "token");
+            site.write(".well-known/.git/config", "secret");
+            site.write("a/.well-known/b", "secret");
+            for path in [
+                "/.env",
+                "/.git/config",
+                "/%2eenv",
+                "/a/../.env",
+                "/.well-known/.git/config",
+                "/a/.well-known/b",
+            ] {
                 assert_eq!(site.get(path).await.status, status, "{path}");
             }
+            // RFC 8615: clients look for these by fixed names.
+            for path in [
+                "/.well-known/acme-challenge/t",
+                "/%2ewell-known/acme-challenge/t",
+            ] {
+                assert_eq!(site.get(path).await.brief(), (200, "token"), "{path}");
+            }
+            assert_eq!(site.get("/.well-known").await.status, 301);
         }
     });
 }
@@ -155,6 +181,8 @@ fn links_stay_within_the_root() {
         symlink("loop", site.path("loop")).unwrap();
         symlink("nothing", site.path("dangling")).unwrap();
         assert_eq!(site.get("/in").await.brief(), (200, "hello"));
+        symlink(site.path("a"), site.path("whole")).unwrap();
+        assert_eq!(site.get("/whole").await.brief(), (200, "hello"));
         for path in ["/out", "/absolute", "/up", "/up/", "/up/secret"] {
             let answer = site.get(path).await;
             assert_eq!(answer.status, 403, "{path}");
@@ -167,6 +195,141 @@ fn links_stay_within_the_root() {
         fs::remove_file(site.path("in")).unwrap();
         symlink("../secret", site.path("in")).unwrap();
         assert_eq!(site.get("/in").await.status, 403);
+    });
+}
+
+#[test]
+fn absolute_links_inside_the_root_are_followed() {
+    on_shard(async |shard| {
+        let mut site = Site::new(&shard, always_look());
+        site.write("v/x/file", "hello");
+        site.write("index/index.html", "index");
+        fs::write(site.outside("secret"), "secret").unwrap();
+        symlink(site.outside("www"), site.outside("current")).unwrap();
+        let link = |target: PathBuf, name: &str| symlink(target, site.path(name)).unwrap();
+        link(site.path("v/x"), "folder");
+        link(site.path("v/x/file"), "v/last");
+        link(site.path("folder/file"), "chain");
+        link("chain".into(), "chained");
+        link("../www/v/x".into(), "out-and-in");
+        link(site.path(""), "top");
+        link(site.path("index"), "indexed");
+        link(site.path("self"), "self");
+        link(site.path("v/none"), "dangling");
+        // As text these begin like the root, or end up in it.
+        link(site.outside("www2"), "beside");
+        link(site.path("../secret"), "climbs");
+        link("/proc/self/root".into(), "magic");
+        let found = [
+            "/folder/file",
+            "/v/last",
+            "/chain",
+            "/chained",
+            "/out-and-in/file",
+        ];
+        for path in found
+            .iter()
+            .chain(&["/top/v/x/file", "/top/top/folder/file"])
+        {
+            assert_eq!(site.get(path).await.brief(), (200, "hello"), "{path}");
+        }
+        assert_eq!(site.get("/indexed/").await.brief(), (200, "index"));
+        assert_eq!(site.get("/folder").await.status, 301);
+        for (path, status) in [
+            ("/self", 404),
+            ("/dangling", 404),
+            ("/folder/none", 404),
+            ("/chain/none", 404),
+            ("/beside/x", 403),
+            ("/climbs", 403),
+            ("/climbs/x", 403),
+            ("/magic/etc/hostname", 403),
+            ("/top/../climbs", 403),
+        ] {
+            assert_eq!(site.get(path).await.status, status, "{path}");
+        }
+        let long = "/top".repeat(limits::LINKS_FOLLOWED_MAX + 1);
+        assert_eq!(site.get(&long).await.status, 404);
+
+        // A link that turns outwards while its target is cached.
+        site.warm("/chain").await;
+        fs::remove_file(site.path("folder")).unwrap();
+        symlink(site.outside("secret"), site.path("folder")).unwrap();
+        assert_eq!(site.get("/chain").await.status, 403);
+        fs::remove_file(site.path("folder")).unwrap();
+        symlink(site.path("v/x"), site.path("folder")).unwrap();
+
+        // A root that is itself a link: links may name it by either path.
+        let (_pool, work) = shared_work();
+        let root = site.outside("current");
+        site.files = Files::new(&shard, &root, always_look(), &work).unwrap();
+        symlink(root.join("v/x/file"), site.path("by-link")).unwrap();
+        for path in ["/by-link", "/chain", "/folder/file"] {
+            assert_eq!(site.get(path).await.brief(), (200, "hello"), "{path}");
+        }
+    });
+}
+
+#[test]
+fn links_that_lead_out_are_followed_where_that_is_wanted() {
+    on_shard(async |shard| {
+        let options = FilesOptions {
+            follow_links: true,
+            browse: true,
+            ..always_look()
+        };
+        let site = Site::new(&shard, options);
+        fs::write(site.outside("secret"), "shown").unwrap();
+        symlink("../secret", site.path("out")).unwrap();
+        symlink(site.outside("secret"), site.path("absolute")).unwrap();
+        symlink("loop", site.path("loop")).unwrap();
+        symlink("/proc/self/fd", site.path("fds")).unwrap();
+        for path in ["/out", "/absolute", "/out"] {
+            assert_eq!(site.get(path).await.brief(), (200, "shown"), "{path}");
+        }
+        assert!(site.get("/").await.text().contains("absolute"));
+        assert_eq!(site.get("/loop").await.status, 404);
+        assert_eq!(site.get("/../secret").await.status, 400);
+    });
+}
+
+#[test]
+fn refusals_have_the_form_that_the_client_prefers() {
+    on_shard(async |shard| {
+        let site = Site::new(&shard, FilesOptions::default());
+        for (accept, content_type) in [
+            ("*/*", "text/plain; charset=utf-8"),
+            ("text/html,*/*;q=0.8", "text/html; charset=utf-8"),
+            ("application/json", "application/problem+json"),
+        ] {
+            for path in ["/none", "/.hidden", "/..", "/none/"] {
+                let answer = site.get_with(path, "accept", accept).await;
+                assert_eq!(answer.field("content-type"), content_type, "{path}");
+                assert_eq!(answer.field("vary"), "accept", "{path}");
+                assert!(answer.text().contains("path"), "{}", answer.text());
+            }
+        }
+    });
+}
+
+#[test]
+fn media_types_are_the_operators_first() {
+    on_shard(async |shard| {
+        let own = [("m3u8".to_owned(), "audio/mpegurl".to_owned())];
+        let options = FilesOptions {
+            types: Arc::new(Types::new(own.iter().map(|(name, value)| (name, value)))),
+            ..FilesOptions::default()
+        };
+        let site = Site::new(&shard, options);
+        site.write("a.M3U8", "#EXTM3U");
+        site.write("a.cjs", "1");
+        let answer = site.get("/a.M3U8").await;
+        assert_eq!(answer.field("content-type"), "audio/mpegurl");
+        let answer = site.get("/a.cjs").await;
+        assert_eq!(
+            answer.field("content-type"),
+            "text/javascript; charset=utf-8"
+        );
     });
 }
 
@@ -185,6 +348,29 @@ fn what_is_no_file_is_never_opened() {
         site.files = Files::new(&shard, "/dev".as_ref(), options, &work).unwrap();
         assert_eq!(site.get("/null").await.status, 404);
         assert_eq!(site.get("/zero").await.status, 404);
+    });
+}
+
+#[test]
+fn files_that_state_a_wrong_size_are_refused_in_words() {
+    on_shard(async |shard| {
+        let mut site = Site::new(&shard, FilesOptions::default());
+        let (_pool, work) = shared_work();
+        for (root, path) in [("/proc", "/version"), ("/sys/kernel", "/uevent_seqnum")] {
+            let options = FilesOptions::default();
+            let Ok(files) = Files::new(&shard, root.as_ref(), options, &work) else {
+                eprintln!("not tried: {root} is not there");
+                continue;
+            };
+            site.files = files;
+            let answer = site.get(path).await;
+            if answer.status == 404 {
+                eprintln!("not tried: {root}{path} is not there");
+                continue;
+            }
+            assert_eq!(answer.status, 403, "{root}{path}");
+            assert!(answer.text().contains("size"), "{}", answer.text());
+        }
     });
 }
 

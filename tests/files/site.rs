@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::files::{Files, FilesOptions, SharedWork};
-use headwater::http::{Body, FileSlice, ParseLimits, Part, Response, parse_request};
+use headwater::http::{Body, FileSlice, Known, ParseLimits, Part, Response, parse_request};
 use headwater::limits;
 use headwater::runtime::{Runtime, Shard, sleep};
 use headwater::sys::cpu;
@@ -107,7 +107,17 @@ impl Site {
             Some(response) => (response, true),
             None => (self.files.respond(&parsed.head).await, false),
         };
-        Answer::new(response, at_once)
+        let accept = || parsed.head.headers.get(Known::Accept);
+        Answer::new(response.explained(accept), at_once)
+    }
+
+    /// The response to a GET, with its body as it is.
+    pub async fn respond(&self, path: &str) -> Response {
+        let head = head("GET", path, &[]);
+        let parsed = parse_request(&head, &ParseLimits::default())
+            .unwrap()
+            .unwrap();
+        self.files.respond(&parsed.head).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -190,6 +200,7 @@ impl Answer {
                 }
             }
             Body::Stream(_) => panic!("files are no streams"),
+            Body::Explanation(_) => panic!("it was given a form"),
         }
         Answer {
             status: response.status.code(),

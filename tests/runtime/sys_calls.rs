@@ -33,6 +33,7 @@ fn tree() -> (tempfile::TempDir, Root) {
     symlink("../outside.txt", root.join("climbs")).unwrap();
     symlink(dir.path().join("outside.txt"), root.join("absolute")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
+    symlink(root.join("file.txt"), root.join("within")).unwrap();
     let root = Root::open(&root).unwrap();
     (dir, root)
 }
@@ -66,7 +67,13 @@ fn file_of(len: usize) -> (fs::File, Vec<u8>) {
 #[test]
 fn paths_beneath_the_root_open() {
     let (_dir, root) = tree();
-    for path in [c"file.txt", c"inside", c"folder/up", c"folder/../file.txt"] {
+    for path in [
+        c"file.txt",
+        c"inside",
+        c"within",
+        c"folder/up",
+        c"folder/../file.txt",
+    ] {
         let fd = root.open_read(path, false).unwrap();
         assert_eq!(contents(fd), b"hello", "{path:?}");
     }
@@ -88,6 +95,18 @@ fn paths_that_leave_the_root_are_refused() {
         assert_eq!(errno(root.open_read(path, false)), EXDEV, "{path:?}");
         assert_eq!(errno(root.open_path(path, false)), EXDEV, "{path:?}");
     }
+    assert_eq!(errno(root.open_read(c"loop", false)), ELOOP);
+}
+
+#[test]
+fn links_that_lead_out_are_followed_where_that_is_wanted() {
+    let (_dir, root) = tree();
+    let root = root.following_links_out(true);
+    for path in [c"climbs", c"absolute"] {
+        let fd = root.open_read(path, false).unwrap();
+        assert_eq!(contents(fd).len(), 19, "{path:?}");
+    }
+    assert!(root.open_path(c"within", true).is_ok());
     assert_eq!(errno(root.open_read(c"loop", false)), ELOOP);
 }
 
@@ -188,6 +207,7 @@ fn folders_list_every_name_with_its_kind() {
         entry("folder", EntryKind::Directory),
         entry("inside", EntryKind::Symlink),
         entry("loop", EntryKind::Symlink),
+        entry("within", EntryKind::Symlink),
     ];
     assert_eq!(listing.entries, expected);
     assert!(!listing.cut);
@@ -213,19 +233,22 @@ fn entries_are_followed_beneath_the_root_only() {
     let (_dir, root) = tree();
     let top = root.open_dir(c"", false).unwrap();
     let stat = |name: &[u8]| stat_entry(&root, top.as_fd(), b"", name);
-    assert_eq!(stat(b"file.txt").unwrap().1.size, 5);
-    assert_eq!(stat(b"folder").unwrap().0, Kind::Directory);
-    assert_eq!(stat(b"fifo").unwrap().0, Kind::Other);
-    let (kind, stamp) = stat(b"inside").unwrap();
-    assert_eq!((kind, stamp.size), (Kind::File, 5));
+    assert_eq!(stat(b"file.txt").unwrap().stamp.size, 5);
+    assert_eq!(stat(b"folder").unwrap().kind, Kind::Directory);
+    assert_eq!(stat(b"fifo").unwrap().kind, Kind::Other);
+    for name in [&b"inside"[..], b"within"] {
+        let found = stat(name).unwrap();
+        assert_eq!((found.kind, found.stamp.size), (Kind::File, 5));
+        assert!(found.is_readable);
+    }
     assert_eq!(errno(stat(b"climbs")), EXDEV);
     assert_eq!(errno(stat(b"absolute")), EXDEV);
     assert_eq!(errno(stat(b"loop")), ELOOP);
 
     // Climbs out of its folder, but not out of the root.
     let folder = root.open_dir(c"folder", false).unwrap();
-    let (_, stamp) = stat_entry(&root, folder.as_fd(), b"folder", b"up").unwrap();
-    assert_eq!(stamp.size, 5);
+    let found = stat_entry(&root, folder.as_fd(), b"folder", b"up").unwrap();
+    assert_eq!(found.stamp.size, 5);
 }
 
 // ---- transfer ---------------------------------------------------------------

@@ -249,3 +249,29 @@ fn a_body_that_breaks_its_framing_ends_the_connection() {
         client.expect_closed();
     }
 }
+
+#[test]
+fn a_refusal_has_the_form_that_the_client_prefers() {
+    let site = site();
+    for (accept, kind) in [
+        ("text/html,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("application/json", "application/problem+json"),
+        ("*/*", "text/plain; charset=utf-8"),
+    ] {
+        // By the service, by the parser as far as the head was read, and for a body too large.
+        for request in [
+            format!("GET /none HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n"),
+            format!("GET / HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nbad line\r\n\r\n"),
+            format!(
+                "POST / HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-length: 99999999999\r\n\r\n"
+            ),
+        ] {
+            let mut client = site.client();
+            client.send(request.as_bytes());
+            let reply = client.reply();
+            assert!(reply.status >= 400, "{request}");
+            assert_eq!(reply.field("content-type"), kind, "{request}");
+            assert_eq!(reply.field("vary"), "accept", "{request}");
+        }
+    }
+}

@@ -2,8 +2,11 @@
 
 use super::{
     Entry, Listing, icon, order,
-    text::{Grouped, HumanSize, ToMinute, Utc, append, href, push_html},
+    text::{Grouped, HumanSize, ToMinute, Utc},
 };
+use crate::http::error_page::BASE_STYLE;
+use crate::http::target::encode_name;
+use crate::http::text::{append, push_html};
 
 const STYLE: &str = include_str!("page.css");
 const ICONS: &str = include_str!("icons.svg");
@@ -16,7 +19,7 @@ const ENTRY_BYTES: usize = 272;
 /// The `Content-Security-Policy` under which [`render_html`]'s page works: its
 /// one style sheet by its hash, its icon, and nothing else.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-style-src 'sha256-EdodBrAUXR1cra8hEL3bPD6ZTWXdPrvblE8TCwhs8vw='; img-src data:; \
+style-src 'sha256-ubPKRqmf4uiLGLWYsOulpphH4+cYqq/HKxh0q4wBIXE='; img-src data:; \
 base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// The listing as one self-contained HTML page in UTF-8.
@@ -25,7 +28,7 @@ base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 /// ends with a slash; it then also works behind a proxy that adds a prefix.
 pub fn render_html(listing: &Listing) -> Vec<u8> {
     let mut out = String::with_capacity(
-        STYLE.len() + ICONS.len() + 4096 + listing.entries.len() * ENTRY_BYTES,
+        BASE_STYLE.len() + STYLE.len() + ICONS.len() + 4096 + listing.entries.len() * ENTRY_BYTES,
     );
     out.push_str(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -36,7 +39,7 @@ pub fn render_html(listing: &Listing) -> Vec<u8> {
     append(
         &mut out,
         format_args!(
-            "</title>\n<link rel=\"icon\" href=\"{FAVICON}\">\n<style>{STYLE}</style>\n</head>\n<body>\n{ICONS}"
+            "</title>\n<link rel=\"icon\" href=\"{FAVICON}\">\n<style>{BASE_STYLE}{STYLE}</style>\n</head>\n<body>\n{ICONS}"
         ),
     );
     push_breadcrumbs(&mut out, &listing.path);
@@ -118,7 +121,7 @@ fn push_row(out: &mut String, entry: &Entry) {
         out,
         format_args!(
             "<li><a href=\"{}{slash}\"><svg aria-hidden=\"true\"><use href=\"#{}\"/></svg><bdi>",
-            href(&entry.name),
+            encode_name(&entry.name),
             icon::icon(entry),
         ),
     );

@@ -1,9 +1,8 @@
 //! A listing for programs, in the shape of nginx's `autoindex_format json`.
 
-use super::{
-    Listing, order,
-    text::{Utc, append, href, push_json},
-};
+use super::{Listing, order, text::Utc};
+use crate::http::target::encode_name;
+use crate::http::text::{append, push_json};
 
 /// An entry with a name of usual length.
 const ENTRY_BYTES: usize = 144;
@@ -35,7 +34,7 @@ pub fn render_json(listing: &Listing) -> Vec<u8> {
         let slash = if entry.is_dir { "/" } else { "" };
         append(
             &mut out,
-            format_args!(",\"href\":\"{}{slash}\"}}", href(&entry.name)),
+            format_args!(",\"href\":\"{}{slash}\"}}", encode_name(&entry.name)),
         );
     }
     out.push_str("\n]\n");

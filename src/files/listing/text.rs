@@ -1,67 +1,9 @@
-//! Names, sizes and times as text that is safe where it is put.
+//! Sizes and times as people and programs read them.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
-
-/// All but RFC 3986's unreserved characters, so that no name can be taken for
-/// a scheme, a query, a fragment or a path of several segments.
-const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
 /// 0000-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the years that ISO 8601 writes with four digits.
 const ISO_UNIX_S: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
-
-/// A name as one path segment of a relative link.
-pub(super) fn href(name: &[u8]) -> PercentEncode<'_> {
-    percent_encode(name, NOT_UNRESERVED)
-}
-
-/// Appends text to `out`, escaped for element content and quoted attributes.
-///
-/// What is not UTF-8, and characters that reorder a line so that a name looks
-/// like another, become U+FFFD; control characters become their pictures.
-pub(super) fn push_html(out: &mut String, text: &[u8]) {
-    for c in String::from_utf8_lossy(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\u{7f}' => out.push('\u{2421}'),
-            '\0'..='\u{1f}' => {
-                out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'));
-            }
-            '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push('\u{fffd}');
-            }
-            _ => out.push(c),
-        }
-    }
-}
-
-/// Appends a JSON string with its quotes (RFC 8259, section 7).
-pub(super) fn push_json(out: &mut String, text: &[u8]) {
-    out.push('"');
-    for c in String::from_utf8_lossy(text).chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\0'..='\u{1f}' => append(out, format_args!("\\u{:04x}", u32::from(c))),
-            _ => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-/// Appends formatted text; writing to a `String` has no way to fail.
-pub(super) fn append(out: &mut String, text: fmt::Arguments<'_>) {
-    let _ = out.write_fmt(text);
-}
 
 /// A size in the largest binary unit that leaves at least 1, with three digits or so.
 pub(super) struct HumanSize(pub u64);

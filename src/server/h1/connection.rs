@@ -11,7 +11,8 @@ use super::link::Link;
 use super::output::{Exchange, Goal, Output, Put, Rest};
 use super::write::send_rest;
 use crate::http::h1::parse::Framing;
-use crate::http::{Method, ParseError, Parsed, Response, Status, Version, parse_request};
+use crate::http::preference::accept_in;
+use crate::http::{Known, Method, ParseError, Parsed, Response, Status, Version, parse_request};
 use crate::limits;
 use crate::observe::access_log::Cut;
 use crate::runtime::{Stream, Timer};
@@ -289,7 +290,10 @@ impl<S: Service> Connection<S> {
         let exchange = exchange_of(&parsed, last);
         let head_bytes = parsed.head_bytes;
         let response = match parsed.framing {
-            Framing::None => self.service.try_call(&parsed.head),
+            Framing::None => self
+                .service
+                .try_call(&parsed.head)
+                .map(|response| response.explained(|| parsed.head.headers.get(Known::Accept))),
             _ => None,
         };
         let Some(response) = response else {
@@ -391,6 +395,7 @@ impl<S: Service> Connection<S> {
         }
         let mut body = H1Body::new(&self.link, parsed.framing, parsed.expect_continue, options);
         let too_large = matches!(parsed.framing, Framing::Length(n) if n > options.body_bytes_max);
+        let accept = parsed.head.headers.get(Known::Accept);
         let response = if too_large {
             IncomingError::TooLarge.response()
         } else {
@@ -402,6 +407,7 @@ impl<S: Service> Connection<S> {
                 .attend(options, self.service.call(request))
                 .await?
         };
+        let response = response.explained(|| accept);
         let whole = body.is_done();
         let drainable = whole || body.may_drain(limits::LINGER_BYTES_MAX);
         let cut = body.cut();
@@ -487,6 +493,10 @@ impl<S: Service> Connection<S> {
             is_head: false,
             keep_alive: false,
             client_closes: false,
+        };
+        let response = {
+            let inbound = self.link.inbound.get_mut();
+            response.explained(|| accept_in(inbound.input.bytes()))
         };
         let output = self.link.output.get_mut();
         let put = put(output, &self.link.stream, &self.state, response, exchange);

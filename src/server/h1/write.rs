@@ -47,7 +47,9 @@ pub(super) async fn send_rest(
     send_all(stream, head, true, rate).await?;
     match rest.body {
         Body::Empty | Body::Stream(_) => Ok(()),
-        Body::Bytes(bytes) => send_all(stream, bytes.into(), false, rate).await,
+        Body::Bytes(bytes) | Body::Explanation(bytes) => {
+            send_all(stream, bytes.into(), false, rate).await
+        }
         Body::File(slice) => transfers.send_file(stream, &slice, rate, answered_ms).await,
         Body::Parts(parts) => {
             let last = parts.len().saturating_sub(1);
