@@ -44,7 +44,8 @@ impl Response {
             return self;
         };
         let sentence = line.trim_ascii_end();
-        let response = self.with("vary", "accept");
+        self.headers.vary("accept");
+        let response = self;
         let (response, body) = match preferred(accept, OFFERS) {
             0 => (
                 response.with("content-type", "text/plain; charset=utf-8"),
