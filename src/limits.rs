@@ -37,7 +37,8 @@ pub const SPARE_SCRATCH: usize = 64;
 pub const POLLS_PER_TURN: usize = 256;
 /// Messages waiting in one shard's mailbox before senders are refused.
 pub const MAILBOX_MESSAGES_MAX: usize = 64 * 1024;
-/// Messages that a shard handles in one turn; the others wait for the next.
+/// Messages that a shard handles in one turn; the others wait for the next
+/// (docs/decisions/047-mailbox-budget.md).
 pub const MAILBOX_MESSAGES_PER_TURN: usize = 128;
 /// Pause of a shard before it reads its mailbox's eventfd again when the kernel has refused to.
 pub const MAILBOX_RETRY_MS: u64 = 10;

@@ -3,7 +3,8 @@
 //! A panic in such code ends that one call. It neither ends the shard nor skips the rest of what
 //! the shard is doing. Foreign values are therefore dropped one at a time (while one destructor
 //! unwinds, a second panic aborts the process), and never while the driver or another part of the
-//! shard is borrowed, since their destructors may use the shard.
+//! shard is borrowed, since their destructors may use the shard
+//! (docs/decisions/045-containing-foreign-code.md).
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

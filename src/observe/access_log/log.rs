@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::shard_log::ShardLog;
 use super::shared::{Report, Shared};
 use super::writer::{Message, Writer};
 use crate::limits;
+use crate::sys::sync::lock;
 
 /// An access log as an operator wants it.
 #[derive(Clone, Debug)]
@@ -107,11 +108,7 @@ impl AccessLog {
 
     /// The log of one shard; `None` when that has it already.
     pub fn of_shard(&self, shard: usize) -> Option<ShardLog> {
-        let mut returned = self
-            .0
-            .returned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut returned = lock(&self.0.returned);
         let returned = returned.get_mut(shard)?.take()?;
         let shared = Arc::clone(&self.0.shared);
         Some(ShardLog::new(
@@ -146,17 +143,12 @@ impl AccessLog {
         let shared = &self.0.shared;
         shared.ending.store(true, Ordering::Release);
         self.wake();
-        let thread = self
-            .0
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = lock(&self.0.writer).take();
         if let Some(thread) = thread {
             thread.thread().unpark();
             let patience = Duration::from_millis(2 * limits::ACCESS_LOG_EXIT_MS);
             let began = Instant::now();
-            let ended = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let ended = lock(&self.0.ended);
             // Written for as long as that goes on: a slow disk is no stopped one.
             let (mut bytes, mut progress) = (shared.written_bytes.get(), began);
             while let Err(RecvTimeoutError::Timeout) =

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use super::format::Format;
 use crate::limits;
+use crate::sys::sync::lock;
 use crate::sys::time::monotonic_ms;
 
 /// Takes what a person should know, one line at a time.
@@ -154,8 +155,6 @@ impl Shared {
     }
 
     fn last_error(&self) -> MutexGuard<'_, Option<String>> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.last_error)
     }
 }

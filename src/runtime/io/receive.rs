@@ -13,7 +13,8 @@ use crate::buffers::{BufferTicket, ReceiveBuf};
 /// polled and whenever the kernel has ended it. An idle stream holds no buffer.
 ///
 /// Bytes arrive ahead of [`next`](Self::next). To go on receiving by other means, end with
-/// [`stop`](Self::stop), which hands those bytes over; dropping the receiver discards them.
+/// [`stop`](Self::stop), which hands those bytes over; dropping the receiver discards them
+/// (docs/decisions/046-receiver-stop.md).
 pub struct Receiver {
     shard: Shard,
     socket: Handle,
