@@ -109,6 +109,15 @@ impl Cache {
         }
     }
 
+    /// Removes all files whose descriptors, or those of their coded forms, are held.
+    pub fn close_all(&self) {
+        let files = self.files.borrow();
+        let open = files.iter().filter(|(_, cached)| cached.holds_descriptor());
+        let open: Vec<Box<[u8]>> = open.map(|(path, _)| path.clone()).collect();
+        drop(files);
+        open.iter().for_each(|path| self.remove(path));
+    }
+
     /// Whether a descriptor of the file at a path is held, also as a coded form of the file that
     /// it lies beside.
     pub fn holds_descriptor(&self, path: &[u8]) -> bool {

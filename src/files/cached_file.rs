@@ -119,6 +119,12 @@ impl CachedFile {
         &self.plain.identity.stamp
     }
 
+    /// Whether it or a coded form of it is behind a descriptor.
+    pub fn holds_descriptor(&self) -> bool {
+        let of_codings = |codings: &Codings| codings.holds_descriptor();
+        self.plain.holds_descriptor() || self.codings.as_deref().is_some_and(of_codings)
+    }
+
     /// Whether it has a descriptor that the cache alone holds, so that evicting it closes one.
     pub fn holds_idle_descriptor(&self) -> bool {
         let of_codings = |codings: &Codings| codings.holds_idle_descriptor();

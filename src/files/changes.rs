@@ -11,7 +11,6 @@
 //! were no watches; it is also all that there is for folders that are not watched
 //! (docs/decisions/056-file-changes.md).
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,8 +30,6 @@ pub struct Changes {
     pub(super) subscriber: Arc<Subscriber>,
     cache: Rc<Cache>,
     files: Rc<FileWatches>,
-    /// Events were lost: the next sweep looks at watched files too.
-    sweeps_all: Cell<bool>,
 }
 
 impl Drop for Changes {
@@ -49,7 +46,6 @@ impl Changes {
             subscriber: watches.subscribe(),
             cache: Rc::clone(cache),
             files: Rc::default(),
-            sweeps_all: Cell::new(false),
         }
     }
 
@@ -84,10 +80,9 @@ impl Changes {
                 Change::Paths => self.cache.recheck(),
                 Change::Everything => {
                     self.cache.recheck();
-                    self.sweeps_all.set(true);
-                    for watch in self.files.after(None, usize::MAX) {
-                        watch.note_loss();
-                    }
+                    // One of them may have been removed.
+                    self.cache.close_all();
+                    self.files.watched().iter().for_each(|w| w.note_loss());
                 }
             }
         }
@@ -104,35 +99,5 @@ impl Changes {
                 self.cache.forget_sibling(watch.path().to_bytes(), coding);
             }
         }
-    }
-
-    /// Whether this sweep is to look at watched files too.
-    pub(super) fn begin_sweep(&self) -> bool {
-        self.sweeps_all.take()
-    }
-
-    /// The next file watches of a sweep, and where to go on after them; `None` at its end.
-    pub(super) fn sweep_step(
-        &self,
-        after: Option<u64>,
-        count: usize,
-    ) -> Option<(Vec<Rc<FileWatch>>, u64)> {
-        let found = self.files.after(after, count);
-        let last = found.last()?.id();
-        Some((found, last))
-    }
-
-    pub(super) fn forget_all(&self) {
-        self.cache.clear();
-    }
-
-    /// Whether a descriptor of the file is held by the cache.
-    pub(super) fn holds_descriptor(&self, watch: &FileWatch) -> bool {
-        self.cache.holds_descriptor(watch.path().to_bytes())
-    }
-
-    pub(super) fn forget(&self, watch: &FileWatch) {
-        watch.note_change(false);
-        self.cache.forget(watch.path().to_bytes());
     }
 }

@@ -208,11 +208,20 @@ impl Codings {
         weight
     }
 
+    /// Whether one of them is behind a descriptor.
+    pub fn holds_descriptor(&self) -> bool {
+        self.has_sibling(Representation::holds_descriptor)
+    }
+
     /// Whether they have a descriptor that the cache alone holds.
     pub fn holds_idle_descriptor(&self) -> bool {
+        self.has_sibling(Representation::holds_idle_descriptor)
+    }
+
+    fn has_sibling(&self, is_so: impl Fn(&Representation) -> bool) -> bool {
         let siblings = self.siblings.borrow();
         siblings.iter().any(|sibling| match sibling {
-            Sibling::Fresh(form) => form.holds_idle_descriptor(),
+            Sibling::Fresh(form) => is_so(form),
             _ => false,
         })
     }

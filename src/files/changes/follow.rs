@@ -86,7 +86,7 @@ async fn apply_until_readable(
 
 /// Looks for files that are gone and were not reported as such, every `period_ms`, so that the
 /// cache lets go of their descriptors also when nobody asks for them. Looks at the root's path
-/// and at files whose folders are not watched; after a loss of events at all files.
+/// and at files whose folders are not watched.
 pub async fn sweep(shard: Shard, changes: Weak<Changes>, root: Weak<RootWatch>, period_ms: u64) {
     loop {
         sleep(Duration::from_millis(period_ms)).await;
@@ -95,7 +95,7 @@ pub async fn sweep(shard: Shard, changes: Weak<Changes>, root: Weak<RootWatch>, 
         };
         let now_ms = shard.now_ms();
         if root.is_due(now_ms) && root.look(&shard, now_ms).await == Look::Changed {
-            changes.forget_all();
+            changes.cache.clear();
         }
         if let Some(served) = root.served() {
             sweep_once(&shard, &changes, &served).await;
@@ -105,16 +105,21 @@ pub async fn sweep(shard: Shard, changes: Weak<Changes>, root: Weak<RootWatch>, 
 }
 
 async fn sweep_once(shard: &Shard, changes: &Changes, served: &ServedRoot) {
-    let looks_at_all = changes.begin_sweep();
     let mut after = None;
-    while let Some((batch, last)) = changes.sweep_step(after, limits::SWEEP_FILES_PER_TURN) {
-        after = Some(last);
-        for watch in batch {
-            let is_due = looks_at_all || !watch.is_watched();
-            if is_due && changes.holds_descriptor(&watch) && is_gone(shard, served, &watch).await {
-                changes.forget(&watch);
+    loop {
+        let unwatched = changes.files.unwatched(after, limits::SWEEP_FILES_PER_TURN);
+        let Some(last) = unwatched.last() else {
+            return;
+        };
+        after = Some(last.id());
+        for watch in &unwatched {
+            let path = watch.path().to_bytes();
+            if changes.cache.holds_descriptor(path) && is_gone(shard, served, watch).await {
+                watch.note_change(false);
+                changes.cache.forget(path);
             }
         }
+        drop(unwatched);
         yield_now().await;
     }
 }

@@ -28,12 +28,13 @@ pub struct FileWatch {
 
 type ByName = HashMap<Box<[u8]>, Vec<Weak<FileWatch>>>;
 
-/// All file watches of a shard: by what events name them by, and in the order they were made.
+/// All file watches of a shard: the watched by what events name them by, the others in the order
+/// they were made.
 /// What is found in it is held while it is used, since a drop changes the tables.
 #[derive(Default)]
 pub struct FileWatches {
     by_folder: RefCell<HashMap<WatchId, ByName>>,
-    by_id: RefCell<BTreeMap<u64, Weak<FileWatch>>>,
+    unwatched: RefCell<BTreeMap<u64, Weak<FileWatch>>>,
     next_id: Cell<u64>,
 }
 
@@ -112,8 +113,10 @@ impl fmt::Debug for FileWatch {
 
 impl Drop for FileWatch {
     fn drop(&mut self) {
-        self.all.by_id.borrow_mut().remove(&self.id);
-        let Some(folder) = &self.folder else { return };
+        let Some(folder) = &self.folder else {
+            self.all.unwatched.borrow_mut().remove(&self.id);
+            return;
+        };
         let mut by_folder = self.all.by_folder.borrow_mut();
         let Some(by_name) = by_folder.get_mut(&folder.watch) else {
             return;
@@ -146,13 +149,16 @@ impl FileWatches {
             all: Rc::clone(all),
         });
         let weak = Rc::downgrade(&watch);
-        if let Some(folder) = &watch.folder {
-            let mut by_folder = all.by_folder.borrow_mut();
-            let by_name = by_folder.entry(folder.watch).or_default();
-            let watches = by_name.entry(watch.name().into()).or_default();
-            watches.push(Weak::clone(&weak));
+        match &watch.folder {
+            Some(folder) => {
+                let mut by_folder = all.by_folder.borrow_mut();
+                let by_name = by_folder.entry(folder.watch).or_default();
+                by_name.entry(watch.name().into()).or_default().push(weak);
+            }
+            None => {
+                all.unwatched.borrow_mut().insert(id, weak);
+            }
         }
-        all.by_id.borrow_mut().insert(id, weak);
         watch
     }
 
@@ -177,11 +183,22 @@ impl FileWatches {
             .collect()
     }
 
-    /// Up to `count` file watches made after that with the id `after`.
-    pub fn after(&self, after: Option<u64>, count: usize) -> Vec<Rc<FileWatch>> {
+    /// Those of all watched files.
+    pub fn watched(&self) -> Vec<Rc<FileWatch>> {
+        let by_folder = self.by_folder.borrow();
+        by_folder
+            .values()
+            .flat_map(HashMap::values)
+            .flatten()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Up to `count` of files that are not watched, made after that with the id `after`.
+    pub fn unwatched(&self, after: Option<u64>, count: usize) -> Vec<Rc<FileWatch>> {
         let from = after.map_or(0, |id| id + 1);
-        let by_id = self.by_id.borrow();
-        by_id
+        let unwatched = self.unwatched.borrow();
+        unwatched
             .range(from..)
             .filter_map(|(_, watch)| watch.upgrade())
             .take(count)

@@ -345,3 +345,98 @@ fn is_full(error: &io::Error) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
+    use super::*;
+
+    fn watch(watches: &Watches, path: &Path) -> Option<Arc<Folder>> {
+        let folder = File::open(path).unwrap();
+        let found = folder.metadata().unwrap();
+        watches.folder(folder.as_fd(), (found.dev(), found.ino()))
+    }
+
+    fn changes(subscriber: &Subscriber) -> Option<Arc<[Change]>> {
+        match subscriber.take(Waker::noop()) {
+            News::Changes(changes) => Some(changes),
+            News::Nothing | News::Closed => None,
+        }
+    }
+
+    #[test]
+    fn watches_are_bounded_and_unused_ones_give_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a", "b", "c"].map(|name| dir.path().join(name));
+        paths.iter().for_each(|path| fs::create_dir(path).unwrap());
+        let watches = Watches::new(2);
+        let held = [&paths[0], &paths[1]].map(|path| watch(&watches, path).unwrap());
+        assert!(Arc::ptr_eq(&held[0], &watch(&watches, &paths[0]).unwrap()));
+        assert!(watch(&watches, &paths[2]).is_none());
+        assert_eq!(watches.stats().watches, 2);
+        drop(held);
+        assert!(watch(&watches, &paths[2]).is_some());
+        assert_eq!(watches.stats().watches, 1);
+        watches.purge(limits::FOLDER_WATCH_LINGER_MS);
+        assert_eq!(watches.stats().watches, 1, "ended at once");
+        watches.purge(2 * limits::FOLDER_WATCH_LINGER_MS);
+        assert_eq!(watches.stats().watches, 0);
+    }
+
+    #[test]
+    fn the_reader_passes_changes_on_to_all_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let watches = Watches::new(10);
+        let (own, other) = (watches.subscribe(), watches.subscribe());
+        let folder = watch(&watches, dir.path()).unwrap();
+        assert!(watches.read(&own).is_none());
+        fs::write(dir.path().join("a"), "1").unwrap();
+        let read = watches.read(&own).unwrap();
+        let write = Change::File {
+            folder: folder.watch,
+            name: (*b"a").into(),
+            written: true,
+        };
+        assert!(read.contains(&write));
+        assert_eq!(changes(&other).as_ref(), Some(&read));
+        assert_eq!((changes(&other), changes(&own)), (None, None));
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::rename(dir.path().join("sub"), dir.path().join("else")).unwrap();
+        assert!(watches.read(&own).unwrap().contains(&Change::Paths));
+        drop(dir);
+        assert!(
+            watches
+                .read(&own)
+                .unwrap()
+                .contains(&Change::Folder(folder.watch))
+        );
+        assert!(folder.is_over());
+    }
+
+    #[test]
+    fn a_shard_that_is_far_behind_takes_everything_as_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let watches = Watches::new(10);
+        let (own, behind) = (watches.subscribe(), watches.subscribe());
+        let _folder = watch(&watches, dir.path()).unwrap();
+        for _ in 0..=limits::CHANGE_BATCHES_MAX {
+            fs::write(dir.path().join("a"), "1").unwrap();
+            assert!(watches.read(&own).is_some());
+        }
+        assert_eq!(changes(&behind).as_deref(), Some(&[Change::Everything][..]));
+        assert_eq!(changes(&behind), None);
+        assert_eq!(watches.stats().overflows, 1);
+        watches.unsubscribe(&behind);
+        assert!(matches!(behind.take(Waker::noop()), News::Closed));
+    }
+
+    #[test]
+    fn what_is_not_local_is_not_watched() {
+        let watches = Watches::new(10);
+        assert!(watch(&watches, Path::new("/proc/self")).is_none());
+    }
+}

@@ -4,8 +4,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use headwater::config::Config;
+use headwater::limits;
 use headwater::net::address::ListenAddr;
 use headwater::server::file_service::{self, Listen, Placement};
 use headwater::server::{RunningServer, Server, ServerOptions, Service};
@@ -125,6 +127,8 @@ impl Site {
             cpus,
             task_cpus: headwater::sys::cpu::allowed().expect("the affinity"),
         };
+        // Until another change would show in the files' times, their tags are weak and change.
+        std::thread::sleep(Duration::from_nanos(limits::FILE_SETTLED_NS));
         let (server, banner) = file_service::start(&config, place, |_| {}).expect("a server");
         Site {
             running: Running::new(server, &banner.addresses[0]),
