@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::address::ListenAddr;
 use super::error::ListenError;
-use super::holder::retry_in_use;
 use super::options::ListenOptions;
+use super::retry::retry_in_use;
 use super::unix::SocketFile;
 use super::{tcp, unix};
 use crate::keepalive::Policy;

@@ -171,12 +171,7 @@ impl Server {
             tasks: tasks.handle(),
             access_log,
         });
-        if let Some(mut stalls) = runtime.stall_monitor() {
-            let mut reporter = StallReporter::new(observation);
-            tasks.handle().watch(move |now_ns| {
-                Some(stalls.look(now_ns, |stall| reporter.report(*stall, now_ns)))
-            });
-        }
+        watch_stalls(&runtime, &tasks, observation);
         let listeners = |shard| {
             groups
                 .iter_mut()
@@ -218,6 +213,16 @@ fn small_pool() -> Result<Pool, ServeError> {
         workers: 1,
         ..tasks::Options::default()
     })?)
+}
+
+/// Has the monitor of the pool look for shards that stall.
+fn watch_stalls(runtime: &Runtime, tasks: &Pool, observation: Observation) {
+    if let Some(mut stalls) = runtime.stall_monitor() {
+        let mut reporter = StallReporter::new(observation);
+        tasks.handle().watch(move |now_ns| {
+            Some(stalls.look(now_ns, |stall| reporter.report(*stall, now_ns)))
+        });
+    }
 }
 
 /// The state of the server's own connections.
