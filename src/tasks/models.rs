@@ -8,7 +8,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::cell::{Polled, ResultHandle, TaskCell, VacantCell};
 use super::idle::Idle;
@@ -21,12 +21,6 @@ use crate::sys::sync::model::{Parker, every_order};
 use crate::sys::sync::{Condvar, Mutex, lock, thread};
 
 // ---- the life of a task: cell.rs ------------------------------------------------------------
-
-impl Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        self.unpark();
-    }
-}
 
 /// A task that is ready with `value` as soon as `ready` stands, and how often it was polled.
 struct Task {
