@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
@@ -234,12 +235,29 @@ fn a_full_mailbox_refuses_and_what_waited_is_run_in_order() {
     let runtime = Runtime::new(vec![0]).unwrap().unpinned();
     let handle = runtime.handles()[0].clone();
     let (report, reports) = mpsc::channel();
+    let ran = Arc::new(AtomicUsize::new(0));
     for n in 0..limits::MAILBOX_MESSAGES_MAX {
-        let report = report.clone();
-        handle.run(move || report.send(n).unwrap()).unwrap();
+        let (report, ran) = (report.clone(), Arc::clone(&ran));
+        let run = move || {
+            report.send(n).unwrap();
+            ran.fetch_add(1, Ordering::Relaxed);
+        };
+        handle.run(run).unwrap();
     }
     assert_eq!(handle.run(|| ()), Err(MailboxError::Full));
-    runtime.run(|_| async { yield_now().await }).unwrap();
+    let all = move |_: Shard| {
+        let ran = Arc::clone(&ran);
+        async move {
+            let all = async {
+                while ran.load(Ordering::Relaxed) < limits::MAILBOX_MESSAGES_MAX {
+                    yield_now().await;
+                }
+            };
+            let limit = Duration::from_secs(10);
+            timeout(limit, all).await.expect("messages are missing");
+        }
+    };
+    runtime.run(all).unwrap();
     assert!(reports.try_iter().eq(0..limits::MAILBOX_MESSAGES_MAX));
     assert_eq!(handle.run(|| ()), Err(MailboxError::Closed));
 }
