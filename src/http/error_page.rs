@@ -53,9 +53,12 @@ impl Response {
             ),
             1 => {
                 let page = html(response.status, sentence);
-                let response = response
-                    .with("content-type", "text/html; charset=utf-8")
-                    .with("content-security-policy", CONTENT_SECURITY_POLICY);
+                let mut response = response.with("content-type", "text/html; charset=utf-8");
+                // An operator's own takes its place.
+                if response.headers.get("content-security-policy").is_none() {
+                    let headers = &mut response.headers;
+                    headers.push("content-security-policy", CONTENT_SECURITY_POLICY);
+                }
                 (response, page)
             }
             _ => {
