@@ -42,6 +42,9 @@ pub(super) async fn run(engine: Rc<Engine>) {
                 None => break,
             }
         }
+        if carried.is_empty() && !state.is_assigned() && engine.is_finished() {
+            break;
+        }
         let Some(connected) = engine.until_over(engine.connect()).await else {
             break;
         };

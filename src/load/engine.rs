@@ -68,6 +68,13 @@ pub(super) struct ConnectionState {
 }
 
 impl ConnectionState {
+    /// Whether a request was assigned and not sent.
+    pub fn is_assigned(&self) -> bool {
+        let assigned = self.assigned.take();
+        self.assigned.set(assigned);
+        assigned.is_some()
+    }
+
     /// A request that was assigned and not sent.
     pub fn take_assigned(&self) -> Option<Due> {
         self.assigned.take()
@@ -306,9 +313,7 @@ impl Engine {
             return Next::Send(self.pick(state, due_ns));
         }
         if arrivals.peek().is_none() {
-            // A load lasts as long as was asked for, also when nothing more falls due in that time.
-            let is_over = now_ns >= self.end_ns.get();
-            return match is_over || self.plan.duration_ns.is_none() || arrivals.are_counted_out() {
+            return match self.are_over(arrivals, now_ns) {
                 true => Next::Finished,
                 false => Next::Wait,
             };
@@ -323,6 +328,25 @@ impl Engine {
             }
         }
         Next::Wait
+    }
+
+    /// A load lasts as long as was asked for, also when nothing more falls due in that time.
+    fn are_over(&self, arrivals: &Arrivals, now_ns: u64) -> bool {
+        arrivals.peek().is_none()
+            && (now_ns >= self.end_ns.get()
+                || self.plan.duration_ns.is_none()
+                || arrivals.are_counted_out())
+    }
+
+    /// Whether nothing will be due any more, so that a connection that is down need not be made again.
+    pub fn is_finished(&self) -> bool {
+        let now_ns = monotonic_ns();
+        match (self.phase.get(), &*self.arrivals.borrow()) {
+            (Phase::Preparing, _) => false,
+            (Phase::Draining | Phase::Over, _) => true,
+            (Phase::Sending, Some(arrivals)) => self.are_over(arrivals, now_ns),
+            (Phase::Sending, None) => now_ns >= self.end_ns.get() || self.budget.get() == 0,
+        }
     }
 
     /// Takes a connection that is down out of the idle queue.

