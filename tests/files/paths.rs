@@ -21,6 +21,7 @@ fn a_file_and_its_fields() {
     on_shard(async |shard| {
         let site = Site::new(&shard, FilesOptions::default());
         site.write("a/b.html", "<p>hello");
+        site.settle().await;
         let answer = site.get("/a/b.html?x=1").await;
         assert_eq!(answer.brief(), (200, "<p>hello"));
         assert_eq!(answer.field("content-type"), "text/html; charset=utf-8");
