@@ -200,8 +200,8 @@ impl Root {
     /// The walk along the links of `path`, after opening it has failed with `error`; `None` if
     /// that is not for a link's sake.
     pub fn link_walk(&self, path: &CStr, error: &io::Error) -> Option<LinkWalk<'_>> {
-        (error.raw_os_error() == Some(libc::EXDEV) && !self.follows_links_out)
-            .then(|| LinkWalk::new(&self.names, path.to_bytes()))
+        let by_link = error.raw_os_error() == Some(libc::EXDEV) && !is_absolute(path);
+        (by_link && !self.follows_links_out).then(|| LinkWalk::new(&self.names, path.to_bytes()))
     }
 
     /// The path it was opened by, for messages.
@@ -227,6 +227,9 @@ impl Root {
 
     /// With `cached`, absolute links are `EXDEV` also where they stay inside.
     fn open_with(&self, rel: &CStr, how: OpenHow, cached: bool) -> io::Result<OwnedFd> {
+        if is_absolute(rel) {
+            return Err(io::Error::from_raw_os_error(libc::EXDEV));
+        }
         let how = self.how(how);
         if cached {
             return openat2(self.as_fd(), rel, &how.cached());
@@ -248,6 +251,11 @@ impl Root {
             }
         }
     }
+}
+
+/// An absolute path is beneath no folder, and without `RESOLVE_BENEATH` the kernel would follow it.
+fn is_absolute(path: &CStr) -> bool {
+    path.to_bytes().starts_with(b"/")
 }
 
 /// What links call the folder behind `fd`. Its real path is unknown where there is no `/proc`.

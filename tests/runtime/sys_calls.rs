@@ -107,6 +107,7 @@ fn links_that_lead_out_are_followed_where_that_is_wanted() {
         assert_eq!(contents(fd).len(), 19, "{path:?}");
     }
     assert!(root.open_path(c"within", true).is_ok());
+    assert_eq!(errno(root.open_read(c"/etc/hostname", false)), EXDEV);
     assert_eq!(errno(root.open_read(c"loop", false)), ELOOP);
 }
 
