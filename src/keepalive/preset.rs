@@ -180,6 +180,12 @@ impl FromStr for Preset {
     }
 }
 
+impl Default for Policy {
+    fn default() -> Self {
+        Preset::Default.policy()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

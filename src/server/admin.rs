@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 
-use super::observation::Observation;
 use super::service::{Request, Service};
-use super::state::Shared;
 use super::stop::Stopper;
 use crate::http::{Body, Head, Known, Method, Response, Status};
-use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Exposition;
-use crate::runtime::ShardHandle;
-use crate::tasks::{Class, Handle};
 
 mod metrics;
 mod query;
 mod shards;
+mod sources;
 mod tasks;
 mod trace;
 
 use query::Query;
+pub(super) use sources::Sources;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -34,17 +31,6 @@ const PAGES: &str = "\
 pub(super) struct Admin {
     pub stopper: Stopper,
     pub sources: Arc<Sources>,
-}
-
-/// What the pages are made of.
-pub(super) struct Sources {
-    pub shards: Vec<ShardHandle>,
-    pub shared: Arc<Shared>,
-    pub observation: Observation,
-    /// Where the pages are made.
-    pub pages: Class,
-    pub tasks: Handle,
-    pub access_log: Option<AccessLog>,
 }
 
 impl Admin {

@@ -21,6 +21,7 @@
 //! ```
 
 mod accept;
+mod activity_names;
 mod admin;
 mod banner;
 mod clock;

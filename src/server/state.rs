@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use super::activity_names::ActivityNames;
 use super::clock::Clock;
 use super::counters::Counters;
 use super::cut::CutConnections;
@@ -129,24 +130,6 @@ impl Shared {
             .iter()
             .map(|count| count.load(Ordering::Relaxed));
         self.counters.iter().map(|counters| &**counters).zip(counts)
-    }
-}
-
-/// The names, in reports of stalls, of what a connection does.
-pub(super) struct ActivityNames {
-    /// From the request's head to the response.
-    pub answer: CallSite,
-    pub send_file: CallSite,
-    pub look_in_page_cache: CallSite,
-}
-
-impl ActivityNames {
-    fn new() -> Self {
-        Self {
-            answer: CallSite::named("answer"),
-            send_file: CallSite::named("sendfile"),
-            look_in_page_cache: CallSite::named("look in the page cache"),
-        }
     }
 }
 

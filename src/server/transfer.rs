@@ -10,12 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::activity_names::ActivityNames;
 use super::counters::Counters;
 use super::min_send_rate::MinimumSendRate;
 use super::residency::Residency;
 use super::semaphore::Semaphore;
 use super::send_budget::SendBudget;
-use super::state::ActivityNames;
 use crate::http::FileSlice;
 use crate::limits;
 use crate::runtime::{Shard, Stream, read_at, sleep};

@@ -233,10 +233,11 @@ impl TaskCell {
     /// The caller is the only user of the cell, and its storage holds the result.
     unsafe fn discard(&'static self) -> VacantCell {
         let drop_result = self.vtable().drop_result;
-        // SAFETY: the storage is the caller's and holds the result that the vtable is for.
         let discard = || {
-            self.storage
-                .with_mut(|storage| unsafe { drop_result(storage) })
+            self.storage.with_mut(|storage| {
+                // SAFETY: the storage is the caller's and holds the result that the vtable is for.
+                unsafe { drop_result(storage) }
+            })
         };
         contained(discard);
         // SAFETY: the caller is the only user, and the result is gone.

@@ -199,6 +199,24 @@ fn links_stay_within_the_root() {
     });
 }
 
+/// Links that stay inside the root, and others.
+fn make_links(site: &Site) {
+    let link = |target: PathBuf, name: &str| symlink(target, site.path(name)).unwrap();
+    link(site.path("v/x"), "folder");
+    link(site.path("v/x/file"), "v/last");
+    link(site.path("folder/file"), "chain");
+    link("chain".into(), "chained");
+    link("../www/v/x".into(), "out-and-in");
+    link(site.path(""), "top");
+    link(site.path("index"), "indexed");
+    link(site.path("self"), "self");
+    link(site.path("v/none"), "dangling");
+    // As text these begin like the root, or end up in it.
+    link(site.outside("www2"), "beside");
+    link(site.path("../secret"), "climbs");
+    link("/proc/self/root".into(), "magic");
+}
+
 #[test]
 fn absolute_links_inside_the_root_are_followed() {
     on_shard(async |shard| {
@@ -207,20 +225,7 @@ fn absolute_links_inside_the_root_are_followed() {
         site.write("index/index.html", "index");
         fs::write(site.outside("secret"), "secret").unwrap();
         symlink(site.outside("www"), site.outside("current")).unwrap();
-        let link = |target: PathBuf, name: &str| symlink(target, site.path(name)).unwrap();
-        link(site.path("v/x"), "folder");
-        link(site.path("v/x/file"), "v/last");
-        link(site.path("folder/file"), "chain");
-        link("chain".into(), "chained");
-        link("../www/v/x".into(), "out-and-in");
-        link(site.path(""), "top");
-        link(site.path("index"), "indexed");
-        link(site.path("self"), "self");
-        link(site.path("v/none"), "dangling");
-        // As text these begin like the root, or end up in it.
-        link(site.outside("www2"), "beside");
-        link(site.path("../secret"), "climbs");
-        link("/proc/self/root".into(), "magic");
+        make_links(&site);
         let found = [
             "/folder/file",
             "/v/last",

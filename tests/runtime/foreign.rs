@@ -83,7 +83,9 @@ fn a_panic_whose_payload_panics_ends_its_task_only() {
 }
 
 /// A future that is dropped with what it has, as only hand-written ones are.
-struct Once(#[expect(dead_code, reason = "held to be dropped")] Grudge);
+struct Once {
+    _grudge: Grudge,
+}
 
 impl Future for Once {
     type Output = ();
@@ -96,7 +98,7 @@ impl Future for Once {
 #[test]
 fn destructors_of_futures_that_panic_take_nothing_along() {
     survives("futures", |shard, _| async move {
-        let _ = shard.spawn(Once(grudge())).await;
+        let _ = shard.spawn(Once { _grudge: grudge() }).await;
         // These are still waiting when the shard ends.
         for _ in 0..3 {
             shard.spawn_detached(async {

@@ -223,6 +223,22 @@ fn a_spare_thread_ends_without_a_trace() {
     assert_eq!(waits.unwrap().join(), Ok(7));
 }
 
+/// Keeps the processor until the flag is set.
+fn wait(flag: &AtomicBool) {
+    let start = Instant::now();
+    while !flag.load(Ordering::SeqCst) && start.elapsed() < PATIENCE {
+        std::hint::spin_loop();
+    }
+}
+
+/// Keeps the processor for a time.
+fn spin(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
 /// In a join, a worker runs tasks of others while it waits. If it has lost its processor, others
 /// can't steal from it, so it must not take more than it runs at once.
 #[test]
@@ -231,18 +247,6 @@ fn a_worker_without_a_processor_hoards_no_tasks() {
     let (pool, class) = pool(2);
     let flags: [Arc<AtomicBool>; 4] = Default::default();
     let [both_busy, back, half_begun, spawned] = &flags;
-    let wait = |flag: &AtomicBool| {
-        let start = Instant::now();
-        while !flag.load(Ordering::SeqCst) && start.elapsed() < PATIENCE {
-            std::hint::spin_loop();
-        }
-    };
-    let spin = |time: Duration| {
-        let start = Instant::now();
-        while start.elapsed() < time {
-            std::hint::spin_loop();
-        }
-    };
     let done = Arc::new(AtomicUsize::new(0));
     let long = {
         let [both_busy, back, half_begun, spawned] = flags.clone();

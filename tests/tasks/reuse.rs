@@ -32,6 +32,22 @@ fn flag() -> Arc<AtomicBool> {
     Arc::default()
 }
 
+/// A task that says that it runs, does `first`, and keeps its worker until `go`.
+fn hold(
+    class: &Class,
+    busy: &Arc<AtomicBool>,
+    go: &Arc<AtomicBool>,
+    first: impl FnOnce() + Send + 'static,
+) -> tasks::Task<()> {
+    let (busy, go) = (Arc::clone(busy), Arc::clone(go));
+    let hold = move || {
+        busy.store(true, Ordering::SeqCst);
+        first();
+        wait(&go);
+    };
+    class.run(hold).unwrap()
+}
+
 /// A join that claims its half back leaves the half's entry in the queue if other tasks came
 /// after it. The entry names a cell that another pool may use by then.
 #[test]
@@ -42,35 +58,17 @@ fn a_task_runs_in_its_own_pool_though_another_has_stale_queue_entries() {
     // those cells where the other pool finds them next.
     let mut finished: Vec<_> = (0..400).map(|_| class_a.run(|| ()).unwrap()).collect();
     let start = Instant::now();
-    let done = || {
-        let live = pool_a.handle().live_tasks(Duration::ZERO, 0);
-        live.in_state(TaskState::Done)
-    };
-    while done() < 400 {
+    let live = || pool_a.handle().live_tasks(Duration::ZERO, 0);
+    while live().in_state(TaskState::Done) < 400 {
         assert!(start.elapsed() < PATIENCE);
         std::thread::yield_now();
     }
     let [b_busy, b_go, a_busy, a_go, others_go, ready] = [(); 6].map(|()| flag());
     // Keeps the worker of pool b from its tasks.
-    let holder = {
-        let (busy, go) = (Arc::clone(&b_busy), Arc::clone(&b_go));
-        let hold = move || {
-            busy.store(true, Ordering::SeqCst);
-            tasks::block_in_place(|| ());
-            wait(&go);
-        };
-        class_b.run(hold).unwrap()
-    };
+    let holder = hold(&class_b, &b_busy, &b_go, || tasks::block_in_place(|| ()));
     wait(&b_busy);
     // Keeps the other worker of pool a from stealing.
-    let other = {
-        let (busy, go) = (Arc::clone(&a_busy), Arc::clone(&others_go));
-        let hold = move || {
-            busy.store(true, Ordering::SeqCst);
-            wait(&go);
-        };
-        class_a.run(hold).unwrap()
-    };
+    let other = hold(&class_a, &a_busy, &others_go, || ());
     wait(&a_busy);
     let joiner = {
         let (ready, go) = (Arc::clone(&ready), Arc::clone(&a_go));

@@ -62,7 +62,9 @@ pub fn check(path: &str, source: &str) -> Vec<Violation> {
     let file = File {
         path,
         lines: scan(source),
-        test: path.ends_with("/tests.rs") || path.contains("/tests/"),
+        test: path.ends_with("/tests.rs")
+            || path.ends_with("/models.rs")
+            || path.contains("/tests/"),
     };
     report(
         file,

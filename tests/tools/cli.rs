@@ -123,6 +123,50 @@ fn a_port_is_short_for_an_address() {
     }
 }
 
+/// Flags that are refused, and how the sentence begins that says why.
+const RULES_REFUSED: &[([&str; 2], &str)] = &[
+    (
+        ["--header", "Date: x"],
+        "--header: Date belongs to the protocol",
+    ),
+    (
+        ["--header", "X-A: a\u{1}b"],
+        "--header: the value of X-A has a line break or another control character",
+    ),
+    (
+        ["--header", "X A: b"],
+        "--header: \"X A\" is no header name",
+    ),
+    (
+        ["--header", "Content-Type: b"],
+        "--header: Content-Type follows from the file's name; set it in [types]",
+    ),
+    (
+        ["--header", "no colon"],
+        "--header: \"no colon\" cannot be used; write 'NAME: VALUE'",
+    ),
+    (
+        ["--preset", "hsl"],
+        "--preset: there is no preset \"hsl\"; choose from hls,",
+    ),
+    (
+        ["--cors", "example.org"],
+        "--cors: \"example.org\" is no origin",
+    ),
+    (
+        ["--fallback", "index.html"],
+        "--fallback: \"index.html\" is no file beneath the root",
+    ),
+    (
+        ["--error-page", "404=x"],
+        "--error-page: \"x\" is no file beneath the root",
+    ),
+    (
+        ["--error-page", "200=/x"],
+        "--error-page: \"200\" is no error's status",
+    ),
+];
+
 #[test]
 fn rules_that_cannot_be_used_are_named_with_their_place() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -148,48 +192,7 @@ fn rules_that_cannot_be_used_are_named_with_their_place() {
             ),
         "{sentence_of_file}"
     );
-    for (args, words) in [
-        (
-            ["--header", "Date: x"],
-            "--header: Date belongs to the protocol",
-        ),
-        (
-            ["--header", "X-A: a\u{1}b"],
-            "--header: the value of X-A has a line break or another control character",
-        ),
-        (
-            ["--header", "X A: b"],
-            "--header: \"X A\" is no header name",
-        ),
-        (
-            ["--header", "Content-Type: b"],
-            "--header: Content-Type follows from the file's name; set it in [types]",
-        ),
-        (
-            ["--header", "no colon"],
-            "--header: \"no colon\" cannot be used; write 'NAME: VALUE'",
-        ),
-        (
-            ["--preset", "hsl"],
-            "--preset: there is no preset \"hsl\"; choose from hls,",
-        ),
-        (
-            ["--cors", "example.org"],
-            "--cors: \"example.org\" is no origin",
-        ),
-        (
-            ["--fallback", "index.html"],
-            "--fallback: \"index.html\" is no file beneath the root",
-        ),
-        (
-            ["--error-page", "404=x"],
-            "--error-page: \"x\" is no file beneath the root",
-        ),
-        (
-            ["--error-page", "200=/x"],
-            "--error-page: \"200\" is no error's status",
-        ),
-    ] {
+    for (args, words) in RULES_REFUSED {
         let args = [&["serve", "--check"], &args[..]].concat();
         let output = run(&mut headwater(&args));
         let said = sentence(&output, 2);

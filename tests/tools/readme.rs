@@ -23,7 +23,16 @@ fn pages() -> Vec<(PathBuf, String)> {
     let docs = docs.map(|entry| entry.expect("an entry").path());
     let mut paths: Vec<PathBuf> = docs
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .chain(["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root().join(name)))
+        .chain(
+            [
+                "README.md",
+                "ARCHITECTURE.md",
+                "CHANGELOG.md",
+                "CONTRIBUTING.md",
+                "SECURITY.md",
+            ]
+            .map(|name| root().join(name)),
+        )
         .collect();
     paths.sort();
     let read = |path: PathBuf| {

@@ -1,0 +1,20 @@
+//! What the admin pages read.
+
+use std::sync::Arc;
+
+use crate::observe::access_log::AccessLog;
+use crate::runtime::ShardHandle;
+use crate::server::observation::Observation;
+use crate::server::state::Shared;
+use crate::tasks::{Class, Handle};
+
+/// What the pages are made of.
+pub(in crate::server) struct Sources {
+    pub shards: Vec<ShardHandle>,
+    pub shared: Arc<Shared>,
+    pub observation: Observation,
+    /// Where the pages are made.
+    pub pages: Class,
+    pub tasks: Handle,
+    pub access_log: Option<AccessLog>,
+}
