@@ -309,7 +309,8 @@ fn a_publisher_that_is_refused_is_an_error_of_its_own() {
     assert_eq!(code, 3, "{got:?}");
     assert_eq!(got.errors["upgrade_refused"], 1, "{got:?}");
     // It tried again when it had something to say.
-    assert_eq!((got.published, got.deliveries, got.lost), (100, 400, 0));
+    let counts = (got.published, got.deliveries, got.lost);
+    assert_eq!(counts, (100, 400, 0), "{got:?}");
 
     // When no publisher can connect there is nothing to measure, whichever thread has none.
     let broken = Server::answering("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
