@@ -63,6 +63,7 @@ impl RequestLog {
             sent: Rc::default(),
             current: None,
             held_back: Vec::new(),
+            held_end: 0,
         })
     }
 
@@ -150,6 +151,8 @@ pub(super) struct ConnectionLog {
     current: Option<Current>,
     /// Answered, but not taken by the kernel yet; oldest first.
     held_back: Vec<TakenBack>,
+    /// Where the last of them ends, among the bytes put into the output.
+    held_end: u64,
 }
 
 struct Current {
@@ -263,18 +266,26 @@ impl ConnectionLog {
     /// Takes the records of answers back that the kernel has not taken whole.
     #[cold]
     fn hold_back(&mut self) {
-        let unsent = self.unsent();
-        let held: u64 = self.held_back.iter().map(|held| held.missing_bytes).sum();
-        let unsent = unsent.saturating_sub(held);
+        let mut begin = self.sent.get();
+        if !self.held_back.is_empty() {
+            begin = begin.max(self.held_end);
+        }
+        let end = self.answered_end();
+        let unsent = end.saturating_sub(begin);
         let taken = self.log.log.take_back(self.connection, unsent);
         self.held_back.extend(taken);
+        self.held_end = end;
+    }
+
+    /// Where the last answer that is recorded already ends, among the bytes put into the output.
+    fn answered_end(&self) -> u64 {
+        let answer = self.current.as_ref().and_then(|current| current.answer);
+        answer.map_or(self.queued, |answer| answer.begin)
     }
 
     /// Bytes of answers recorded already that the kernel has not taken.
     fn unsent(&self) -> u64 {
-        let answer = self.current.as_ref().and_then(|current| current.answer);
-        let end = answer.map_or(self.queued, |answer| answer.begin);
-        end.saturating_sub(self.sent.get())
+        self.answered_end().saturating_sub(self.sent.get())
     }
 
     /// All that was put before the current answer has been taken by the kernel.

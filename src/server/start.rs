@@ -193,8 +193,9 @@ impl Server {
         let running = runtime.start({
             let launch = Arc::clone(&launch);
             move |shard: Shard| {
+                let serving = Serving(Arc::clone(&launch));
                 let service = make(&shard);
-                Arc::clone(&launch).run(shard, service)
+                Arc::clone(&launch).run(shard, service, serving)
             }
         })?;
         Ok(RunningServer {
@@ -263,8 +264,12 @@ struct Launch {
 
 impl Launch {
     /// The main function of one shard, with the service that was made for it.
-    async fn run<S: Service>(self: Arc<Self>, shard: Shard, service: Result<S, ServeError>) {
-        let serving = Serving(Arc::clone(&self));
+    async fn run<S: Service>(
+        self: Arc<Self>,
+        shard: Shard,
+        service: Result<S, ServeError>,
+        serving: Serving,
+    ) {
         let service = match service {
             Ok(service) => service,
             Err(e) => {
@@ -316,7 +321,7 @@ impl Launch {
     }
 }
 
-/// Held by each shard while it serves. The admin pages report the drain until the last one is
+/// Held by each shard from before its service is made until it has served. The admin pages report the drain until the last one is
 /// dropped.
 struct Serving(Arc<Launch>);
 

@@ -145,6 +145,7 @@ impl ShardLog {
                 break;
             }
         }
+        inner.recycle_empty();
         let pairs = taken.into_iter().zip(missing).rev();
         pairs
             .map(|(unfinished, missing_bytes)| TakenBack {
@@ -169,13 +170,7 @@ impl ShardLog {
     pub fn tick(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
         inner.hand_over_previous(&self.shared, self.shard);
-        if inner
-            .current
-            .as_ref()
-            .is_some_and(|batch| !batch.is_empty())
-        {
-            inner.previous = inner.current.take();
-        }
+        inner.previous = inner.current.take();
         let left = inner.has_records();
         drop(inner);
         self.shared.tell_of_shedding();
@@ -194,8 +189,7 @@ impl Drop for ShardLog {
 
 impl Inner {
     fn has_records(&self) -> bool {
-        let has_some = |batch: &Option<Batch>| batch.as_ref().is_some_and(|b| !b.is_empty());
-        has_some(&self.previous) || has_some(&self.current)
+        self.previous.is_some() || self.current.is_some()
     }
 
     /// The batch that the next record goes into; `None`: the writer has all there are.
@@ -219,6 +213,17 @@ impl Inner {
         Some(())
     }
 
+    /// Keeps a batch for reuse of which every record was taken back. A batch in use is never empty,
+    /// so that each record finds the tick's task awake or wakes it.
+    fn recycle_empty(&mut self) {
+        for slot in [&mut self.current, &mut self.previous] {
+            if let Some(mut batch) = slot.take_if(|batch| batch.is_empty()) {
+                batch.clear();
+                self.free.push(batch);
+            }
+        }
+    }
+
     fn free_batch(&mut self, shard: usize) -> Option<Batch> {
         self.free.extend(self.returned.try_iter());
         if let Some(batch) = self.free.pop() {
@@ -232,7 +237,7 @@ impl Inner {
     }
 
     fn hand_over_previous(&mut self, shared: &Shared, shard: usize) {
-        let Some(batch) = self.previous.take().filter(|batch| !batch.is_empty()) else {
+        let Some(batch) = self.previous.take() else {
             return;
         };
         let count = batch.len() as u64;

@@ -33,8 +33,6 @@ pub(in crate::server) struct Connection<S> {
     timer: Timer,
     /// The beginning of a head is here, and its end is waited for.
     in_head: bool,
-    /// An answer was sent that the socket may still hold a large part of.
-    sent_large: bool,
     /// The drain was noticed while the first request was still to come.
     draining: bool,
     phase: Phase,
@@ -112,7 +110,6 @@ impl<S: Service> Connection<S> {
             state,
             service,
             in_head: false,
-            sent_large: false,
             draining: false,
             phase: Phase::Idle,
             idle_timeout_ms: u32::try_from(idle_timeout_ms).unwrap_or(u32::MAX),
@@ -182,8 +179,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// Whether a close now would leave the kernel more of an answer than may be left to it.
-    fn socket_holds_much(&self) -> bool {
-        self.sent_large
+    fn socket_holds_much(&mut self) -> bool {
+        !self.link.output.get_mut().has_sent_little()
             && unacknowledged_bytes(&self.link.stream) > limits::UNACKNOWLEDGED_AT_CLOSE_BYTES_MAX
     }
 
@@ -446,7 +443,7 @@ impl<S: Service> Connection<S> {
 
     async fn send_rest(&mut self, rest: Rest, exchange: Exchange) -> io::Result<NextState> {
         self.phase = Phase::Sending;
-        self.sent_large |= !rest.is_small();
+        self.link.output.get_mut().count_rest(&rest);
         let exchange = Exchange {
             keep_alive: exchange.keep_alive && !rest.ends_connection(),
             ..exchange

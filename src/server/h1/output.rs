@@ -35,12 +35,6 @@ impl Rest {
     pub fn ends_connection(&self) -> bool {
         self.framing == BodyFraming::UntilClose
     }
-
-    /// Whether so little is sent that the socket may be left alone with it.
-    pub fn is_small(&self) -> bool {
-        let len = self.body.len();
-        len.is_some_and(|len| len <= limits::UNACKNOWLEDGED_AT_CLOSE_BYTES_MAX)
-    }
 }
 
 /// How far [`Output::poll`] is to come.
@@ -64,6 +58,8 @@ pub(super) struct Put {
 pub(super) struct Output {
     gathered: Option<OutputBuf>,
     under_way: UnderWay,
+    /// Bytes that the socket was given so far, or is about to be given.
+    given_bytes: u64,
     /// The requests whose answers these are; `None`: there is no access log.
     pub log: Option<Box<ConnectionLog>>,
 }
@@ -88,6 +84,7 @@ impl Output {
         Self {
             gathered: None,
             under_way: UnderWay::Nothing,
+            given_bytes: 0,
             log,
         }
     }
@@ -99,6 +96,17 @@ impl Output {
     /// Takes what was gathered, to send it by other means. Nothing may be under way.
     pub fn take_gathered(&mut self) -> Option<SendBuf> {
         self.gathered.take().map(SendBuf::from)
+    }
+
+    /// Counts a body that is sent past this output.
+    pub fn count_rest(&mut self, rest: &Rest) {
+        let bytes = rest.body.len().unwrap_or(u64::MAX);
+        self.given_bytes = self.given_bytes.saturating_add(bytes);
+    }
+
+    /// Whether so little was sent that a close may leave all of it to the kernel.
+    pub fn has_sent_little(&self) -> bool {
+        self.given_bytes <= limits::UNACKNOWLEDGED_AT_CLOSE_BYTES_MAX
     }
 
     pub fn is_idle(&self) -> bool {
@@ -222,13 +230,14 @@ impl Output {
 
     fn start(&mut self, stream: &Stream, buf: impl Into<SendBuf>) {
         let buf = buf.into();
-        self.log_hand_over(buf.len());
+        self.count_hand_over(buf.len());
         let send = stream.send_now(buf);
         self.under_way = UnderWay::Silent(send, stream.shard().turn());
     }
 
     #[inline]
-    fn log_hand_over(&mut self, bytes: usize) {
+    fn count_hand_over(&mut self, bytes: usize) {
+        self.given_bytes = self.given_bytes.saturating_add(bytes as u64);
         if let Some(log) = &mut self.log {
             log.handed_over(bytes);
         }
@@ -279,7 +288,7 @@ impl Output {
         if matches!(self.under_way, UnderWay::Nothing)
             && let Some(out) = self.gathered.take()
         {
-            self.log_hand_over(out.len());
+            self.count_hand_over(out.len());
             let send = stream.send_last(out);
             self.under_way = UnderWay::Silent(send, stream.shard().turn());
         }
