@@ -281,6 +281,8 @@ pub const LOOKUP_ATTEMPTS: usize = 8;
 /// How long a transfer waits before it decides on a file whose time of modification has changed:
 /// until its size is right and the write is reported.
 pub const CHANGE_SETTLE_MS: u64 = 2;
+/// How often it waits so before a change of which nothing is reported counts as a rewrite.
+pub const CHANGE_SETTLE_LOOKS: usize = 25;
 /// Folders of cached files that are watched for changes at one time.
 pub const FOLDER_WATCHES_MAX: usize = 4096;
 /// How long the watch on a folder is kept at least when nothing of it is cached any more.

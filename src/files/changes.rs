@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::cache::Cache;
 use super::codings;
-use super::watch::{Change, FileWatch, FileWatches, Folder, Subscriber, Watches};
+use super::watch::{Change, FileChange, FileWatch, FileWatches, Folder, Subscriber, Watches};
 use crate::sys::inotify::WatchId;
 
 mod follow;
@@ -69,11 +69,11 @@ impl Changes {
                 Change::File {
                     folder,
                     name,
-                    written,
-                } => self.file_changed(*folder, name, *written),
+                    change,
+                } => self.file_changed(*folder, name, *change),
                 Change::Folder(folder) => {
                     for watch in self.files.of_folder(*folder) {
-                        watch.note_change(false);
+                        watch.note_change(FileChange::Name);
                         self.cache.forget(watch.path().to_bytes());
                     }
                 }
@@ -88,9 +88,9 @@ impl Changes {
         }
     }
 
-    fn file_changed(&self, folder: WatchId, name: &[u8], written: bool) {
+    fn file_changed(&self, folder: WatchId, name: &[u8], change: FileChange) {
         for watch in self.files.of_name(folder, name) {
-            watch.note_change(written);
+            watch.note_change(change);
             self.cache.forget(watch.path().to_bytes());
         }
         // A coded form beside a cached file came, changed or went.

@@ -24,6 +24,8 @@ pub struct Codings {
     sibling_paths: Each<CString>,
     siblings: RefCell<Each<Sibling>>,
     siblings_checked_ms: Cell<Option<u64>>,
+    /// How often they were to be looked for again.
+    rechecks: Cell<u64>,
     made: RefCell<Each<Made>>,
     is_hopeless: Cell<bool>,
 }
@@ -73,6 +75,7 @@ impl Codings {
             sibling_paths: Coding::ALL.map(sibling_path),
             siblings: RefCell::default(),
             siblings_checked_ms: Cell::default(),
+            rechecks: Cell::default(),
             made: RefCell::default(),
             is_hopeless: Cell::new(false),
         }
@@ -93,14 +96,23 @@ impl Codings {
         self.siblings.borrow_mut()[coding as usize] = found;
     }
 
-    /// Notes that all siblings were looked for.
-    pub fn set_checked(&self, at_ms: u64) {
-        self.siblings_checked_ms.set(Some(at_ms));
+    /// How often the siblings were to be looked for again, for [`Codings::set_checked`].
+    pub fn rechecks(&self) -> u64 {
+        self.rechecks.get()
+    }
+
+    /// Notes that all siblings were looked for by a look that began at `at_ms`, when `rechecks` was
+    /// as given. One that was reported as changed meanwhile may have been looked at before that.
+    pub fn set_checked(&self, at_ms: u64, rechecks: u64) {
+        if self.rechecks.get() == rechecks {
+            self.siblings_checked_ms.set(Some(at_ms));
+        }
     }
 
     /// Has all siblings looked for again.
     pub fn recheck(&self) {
         self.siblings_checked_ms.set(None);
+        self.rechecks.set(self.rechecks.get() + 1);
     }
 
     /// Forgets what lies there in this coding.

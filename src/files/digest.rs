@@ -11,9 +11,11 @@ use super::offload::{Offload, WorkKind};
 use super::representation::{Identity, Representation};
 use super::single_flight::SingleFlight;
 use super::source::Source;
+use super::validators::is_settled;
 use crate::http::digest::Sha256;
 use crate::limits;
 use crate::runtime::{Shard, timeout};
+use crate::sys;
 use crate::sys::sync::lock;
 
 /// Known digests, shared by all shards, and those being computed.
@@ -43,6 +45,10 @@ pub async fn digest(
 ) -> Option<Sha256> {
     if let Some(digest) = of.digest.get() {
         return Some(digest);
+    }
+    // Before that, other bytes may have the same identity.
+    if !is_settled(&of.identity.stamp, sys::time::realtime()) {
+        return None;
     }
     let known = lock(&digests.known).get(&of.identity).copied();
     let digest = match known {

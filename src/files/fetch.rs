@@ -99,7 +99,16 @@ impl Fetch<'_> {
                 return Ok(Fetched::Known(Rc::clone(known)));
             }
             let watch = self.watch(path, is_direct).await;
-            let fd = lookup::open(self.shard, self.served, path, open_how_read()).await?;
+            // What was found without a link is opened without one: else it could be in a folder
+            // that is not watched.
+            let how = match is_direct {
+                true => open_how_read().no_symlinks(),
+                false => open_how_read(),
+            };
+            let fd = match lookup::open(self.shard, self.served, path, how).await {
+                Err(error) if is_direct && is_link(&error) => continue,
+                fd => fd?,
+            };
             // Something else may have come between.
             let Ok(stamp) = regular(&fd) else { continue };
             if (stamp.dev, stamp.ino) != (before.dev, before.ino) {
@@ -143,7 +152,7 @@ impl Fetch<'_> {
     async fn find(&self, path: &CStr) -> io::Result<(OwnedFd, bool)> {
         let how = open_how_path();
         match lookup::open(self.shard, self.served, path, how.no_symlinks()).await {
-            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            Err(error) if is_link(&error) => {
                 let found = lookup::open(self.shard, self.served, path, how).await?;
                 Ok((found, false))
             }
@@ -234,6 +243,11 @@ impl Fetch<'_> {
             count => Ok(count? > 0),
         }
     }
+}
+
+/// Whether a lookup that refuses symbolic links has met one.
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ELOOP as i32)
 }
 
 /// What a file is that ended before its stated size: one that was cut meanwhile (`None`), or one

@@ -60,7 +60,7 @@ pub async fn list(
         root: served.device_and_inode(),
         folder: (stamp.dev, stamp.ino),
         path: path.to_bytes().into(),
-        json: preferred(head.headers.get(Known::Accept), FORMS) == 1,
+        json: preferred(head.headers.get_all(Known::Accept), FORMS) == 1,
         coding: coding(head, options)?,
         hidden: options.hidden,
         entries_max: options.listing_entries_max,

@@ -244,6 +244,7 @@ impl Negotiation<'_> {
         if intact && codings.siblings_are_current(&self.served.root, now_ms, period_ms) {
             return;
         }
+        let rechecks = codings.rechecks();
         let mut is_complete = true;
         for coding in Coding::ALL {
             let found = self.sibling(cached, codings, coding).await;
@@ -253,7 +254,7 @@ impl Negotiation<'_> {
             });
         }
         match is_complete {
-            true => codings.set_checked(now_ms),
+            true => codings.set_checked(now_ms, rechecks),
             false => codings.recheck(),
         }
     }

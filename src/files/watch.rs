@@ -4,4 +4,4 @@ mod file_watch;
 mod watches;
 
 pub use file_watch::{FileWatch, FileWatches};
-pub use watches::{Change, Folder, News, Subscriber, WatchStats, Watches};
+pub use watches::{Change, FileChange, Folder, News, Subscriber, WatchStats, Watches};

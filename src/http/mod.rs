@@ -4,7 +4,6 @@
 //! bytes into values or values into bytes. The message types are independent of
 //! the wire form, so that HTTP/1.1 and HTTP/2 share everything above the framing.
 
-mod accept;
 pub mod coding;
 pub mod conditional;
 pub mod date;
@@ -28,7 +27,6 @@ pub mod target;
 pub mod text;
 pub mod websocket;
 
-pub use accept::HtmlAccepted;
 pub use coding::{AcceptEncoding, Choice, Coding, Offers};
 pub use conditional::{Precondition, Validators};
 pub use date::DateValue;
@@ -40,6 +38,7 @@ pub use message::{
     Body, BodyError, BodyStream, FileSlice, HeaderBlock, Part, Prepared, Rendered, Response,
 };
 pub use method::{Method, Version};
+pub use preference::HtmlAccepted;
 pub use range::{ByteRange, RangePlan};
 pub use status::Status;
 pub use target::{Target, TargetError};

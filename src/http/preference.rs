@@ -1,12 +1,16 @@
-//! Which of several media types a client likes best (RFC 9110 section 12.5.1).
+//! Which media types a client accepts, and which it likes best (RFC 9110 section 12.5.1).
 
 use super::quality::{Thousandths, weight};
 use super::scan;
 
+/// The precision of a range that is a media type.
+const BY_NAME: u8 = 3;
+
 /// How well the `Accept` field likes one media type.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Preference {
-    /// How exactly the deciding range names the type: 0 not at all, 1 `*/*`, 2 `type/*`, 3 `type/subtype`.
+    /// How exactly the deciding range names the type: 0 not at all, 1 `*/*`, 2 `type/*`,
+    /// [`BY_NAME`] `type/subtype`.
     precision: u8,
     quality: Thousandths,
     /// The deciding range's place in the field, counted from behind.
@@ -19,25 +23,11 @@ struct Preference {
 /// A draw is decided by how exactly the field names the types, as in `application/json, */*`, then
 /// by which it names first, and then by the order of the offers. The first of those is the default:
 /// without the field, when it is malformed, and when it takes none.
-pub fn preferred<const N: usize>(accept: Option<&[u8]>, offers: [&str; N]) -> usize {
-    let mut preferences = [Preference::default(); N];
-    let ranges = split_unquoted(accept.unwrap_or_default(), b',');
-    for (place, range) in ranges.enumerate() {
-        let mut parts = split_unquoted(range, b';');
-        let media_range = parts.next().unwrap_or_default().trim_ascii();
-        let Some(quality) = weight(parts) else {
-            continue;
-        };
-        for (preference, offer) in preferences.iter_mut().zip(offers) {
-            if let Some(precision) = precision(media_range, offer) {
-                *preference = (*preference).max(Preference {
-                    precision,
-                    quality,
-                    earliness: usize::MAX - place,
-                });
-            }
-        }
-    }
+pub fn preferred<'a, const N: usize>(
+    accept: impl IntoIterator<Item = &'a [u8]>,
+    offers: [&str; N],
+) -> usize {
+    let (preferences, _) = preferences(accept, offers);
     let mut best = 0;
     for (index, preference) in preferences.iter().enumerate() {
         let rank = |preference: &Preference| match preference.quality {
@@ -51,10 +41,66 @@ pub fn preferred<const N: usize>(accept: Option<&[u8]>, offers: [&str; N]) -> us
     best
 }
 
+/// How far a client accepts HTML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HtmlAccepted {
+    /// Not at all.
+    No,
+    /// Only by `*/*` or `text/*`, or because it sends no Accept at all.
+    ByWildcard,
+    /// It names HTML, as browsers do for a navigation.
+    ByName,
+}
+
+impl HtmlAccepted {
+    /// From the values of Accept.
+    pub fn of<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> HtmlAccepted {
+        let (preferences, names_any) = preferences(accept, ["text/html", "application/xhtml+xml"]);
+        let accepts = |preference: &Preference| preference.quality > 0;
+        let is_named = |preference: &&Preference| preference.precision == BY_NAME;
+        match preferences.iter().find(is_named) {
+            _ if !names_any => HtmlAccepted::ByWildcard,
+            Some(named) if accepts(named) => HtmlAccepted::ByName,
+            None if accepts(&preferences[0]) => HtmlAccepted::ByWildcard,
+            _ => HtmlAccepted::No,
+        }
+    }
+}
+
+/// How well the values of Accept like each of the offers, and whether they have any member.
+fn preferences<'a, const N: usize>(
+    accept: impl IntoIterator<Item = &'a [u8]>,
+    offers: [&str; N],
+) -> ([Preference; N], bool) {
+    let mut preferences = [Preference::default(); N];
+    let mut names_any = false;
+    let ranges = accept
+        .into_iter()
+        .flat_map(|value| split_unquoted(value, b','));
+    for (place, range) in ranges.enumerate() {
+        let mut parts = split_unquoted(range, b';');
+        let media_range = parts.next().unwrap_or_default().trim_ascii();
+        names_any |= !media_range.is_empty();
+        let Some(quality) = weight(parts) else {
+            continue;
+        };
+        for (preference, offer) in preferences.iter_mut().zip(offers) {
+            if let Some(precision) = precision(media_range, offer) {
+                *preference = (*preference).max(Preference {
+                    precision,
+                    quality,
+                    earliness: usize::MAX - place,
+                });
+            }
+        }
+    }
+    (preferences, names_any)
+}
+
 /// How exactly a media range names a media type; `None` if it does not include it.
 fn precision(media_range: &[u8], media_type: &str) -> Option<u8> {
     if media_range.eq_ignore_ascii_case(media_type.as_bytes()) {
-        return Some(3);
+        return Some(BY_NAME);
     }
     let kind = media_range.strip_suffix(b"/*")?;
     let own = media_type.split('/').next().unwrap_or_default();
@@ -141,6 +187,41 @@ mod tests {
     }
 
     #[test]
+    fn several_lines_are_one_list() {
+        let lines = [
+            &b"image/png"[..],
+            b"application/json;q=0.5",
+            b"text/*;q=0.1",
+        ];
+        assert_eq!(preferred(lines, OFFERS), 1);
+        assert_eq!(HtmlAccepted::of(lines), HtmlAccepted::ByWildcard);
+    }
+
+    #[test]
+    fn browsers_name_html_and_scripts_take_anything() {
+        for (accept, wanted) in [
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                HtmlAccepted::ByName,
+            ),
+            ("application/xhtml+xml", HtmlAccepted::ByName),
+            ("*/*", HtmlAccepted::ByWildcard),
+            ("", HtmlAccepted::ByWildcard),
+            ("application/json, TEXT/*;q=0.1", HtmlAccepted::ByWildcard),
+            ("image/webp, image/*", HtmlAccepted::No),
+            ("text/html;q=0, */*", HtmlAccepted::No),
+            ("text/*;q=0, */*", HtmlAccepted::No),
+            ("Text/HTML ; level=1 ; q=0.5", HtmlAccepted::ByName),
+            ("a/b;c=\"text/html,\"", HtmlAccepted::No),
+            ("*/*;q=0", HtmlAccepted::No),
+            ("text/html;q=x", HtmlAccepted::No),
+        ] {
+            assert_eq!(HtmlAccepted::of([accept.as_bytes()]), wanted, "{accept}");
+        }
+        assert_eq!(HtmlAccepted::of([]), HtmlAccepted::ByWildcard);
+    }
+
+    #[test]
     fn the_field_is_found_in_a_broken_head() {
         let of = |head: &'static str| accept_in(head.as_bytes()).map(<[u8]>::to_vec);
         assert_eq!(
@@ -158,7 +239,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_will_do(accept in prop::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(preferred(Some(&accept), OFFERS) < OFFERS.len());
+            prop_assert!(preferred([&*accept], OFFERS) < OFFERS.len());
             accept_in(&accept);
         }
     }

@@ -151,17 +151,21 @@ impl Integrity {
         if self.is_intact(slice)? {
             return Ok(());
         }
-        // The time changes before the size does, and both before the write is reported.
-        sleep(Duration::from_millis(limits::CHANGE_SETTLE_MS)).await;
-        let stamp = Self::look(slice)?;
-        match slice.file.was_written() {
-            _ if !is_rewritten(slice, &stamp) => Ok(()),
-            Some(false) => {
-                self.touched_ns = Some(stamp.mtime_ns);
-                Ok(())
+        // The time changes before the size does, and both before the change is reported.
+        for _ in 0..limits::CHANGE_SETTLE_LOOKS {
+            sleep(Duration::from_millis(limits::CHANGE_SETTLE_MS)).await;
+            let stamp = Self::look(slice)?;
+            match slice.file.was_written() {
+                _ if !is_rewritten(slice, &stamp) => return Ok(()),
+                Some(true) => return Err(changed()),
+                Some(false) => {
+                    self.touched_ns = Some(stamp.mtime_ns);
+                    return Ok(());
+                }
+                None => {}
             }
-            Some(true) | None => Err(changed()),
         }
+        Err(changed())
     }
 
     fn is_intact(&self, slice: &FileSlice) -> io::Result<bool> {

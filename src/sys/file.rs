@@ -20,7 +20,8 @@ pub struct File {
 
 /// Reports whether an open file was written to, which its times alone don't tell from a `touch`.
 pub trait WriteWatch: fmt::Debug {
-    /// Whether it was written to since just before it was opened; `None`: unknown.
+    /// Whether it was written to since just before it was opened: `true` when a write was
+    /// reported, `false` when another change of it was. `None`: unknown.
     fn was_written(&self) -> Option<bool>;
 }
 
@@ -42,7 +43,7 @@ impl File {
         }
     }
 
-    /// Whether it was written to since it was opened; `None`: unknown.
+    /// Whether it was written to since it was opened; see [`WriteWatch::was_written`].
     pub fn was_written(&self) -> Option<bool> {
         self.watch.as_ref()?.was_written()
     }

@@ -51,6 +51,11 @@ impl Event<'_> {
         self.mask & libc::IN_MODIFY != 0
     }
 
+    /// The owner, the mode, the number of names or both times were set (`IN_ATTRIB`), as touch(1) does.
+    pub fn is_of_attributes(&self) -> bool {
+        self.mask & libc::IN_ATTRIB != 0
+    }
+
     /// It concerns a folder in the watched folder (`IN_ISDIR`).
     pub fn is_of_folder(&self) -> bool {
         self.mask & libc::IN_ISDIR != 0 && !self.name.is_empty()

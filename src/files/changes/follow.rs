@@ -14,7 +14,7 @@ use crate::files::lookup;
 use crate::files::request_error::RequestError;
 use crate::files::root::{Look, RootWatch};
 use crate::files::served_root::ServedRoot;
-use crate::files::watch::{FileWatch, News, Subscriber};
+use crate::files::watch::{FileChange, FileWatch, News, Subscriber};
 use crate::limits;
 use crate::runtime::driver::{Handle, Interest};
 use crate::runtime::{Shard, poll_ready, sleep, yield_now};
@@ -115,7 +115,7 @@ async fn sweep_once(shard: &Shard, changes: &Changes, served: &ServedRoot) {
         for watch in &unwatched {
             let path = watch.path().to_bytes();
             if changes.cache.holds_descriptor(path) && is_gone(shard, served, watch).await {
-                watch.note_change(false);
+                watch.note_change(FileChange::Name);
                 changes.cache.forget(path);
             }
         }

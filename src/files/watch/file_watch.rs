@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::watches::Folder;
+use super::watches::{FileChange, Folder};
 use crate::sys::file::{Stamp, WriteWatch};
 use crate::sys::inotify::WatchId;
 
@@ -21,7 +21,9 @@ pub struct FileWatch {
     file: Cell<Option<(u64, u64)>>,
     has_changed: Cell<bool>,
     was_written: Cell<bool>,
-    /// Writes may go unreported: events were lost, or the file has further names elsewhere.
+    were_attributes_set: Cell<bool>,
+    /// Writes may go unreported: events were lost, the file has further names elsewhere, or its
+    /// name leads to another file by now.
     is_blind: Cell<bool>,
     all: Rc<FileWatches>,
 }
@@ -47,7 +49,7 @@ impl FileWatch {
     /// Notes which file was opened.
     pub fn note_opened(&self, stamp: &Stamp) {
         self.file.set(Some((stamp.dev, stamp.ino)));
-        self.is_blind.set(stamp.links > 1);
+        self.is_blind.set(self.is_blind.get() || stamp.links > 1);
     }
 
     /// Whether it is not the file that was opened.
@@ -66,15 +68,18 @@ impl FileWatch {
     }
 
     /// Notes that a change was reported.
-    pub fn note_change(&self, written: bool) {
+    pub fn note_change(&self, change: FileChange) {
         self.has_changed.set(true);
-        self.was_written.set(self.was_written.get() || written);
+        match change {
+            FileChange::Written => self.was_written.set(true),
+            FileChange::Attributes => self.were_attributes_set.set(true),
+            FileChange::Name => self.is_blind.set(true),
+        }
     }
 
     /// Notes that writes may go unreported.
     pub fn note_loss(&self) {
-        self.note_change(false);
-        self.is_blind.set(true);
+        self.note_change(FileChange::Name);
     }
 
     /// Its place in the order in which file watches were made.
@@ -94,10 +99,13 @@ fn name_of(path: &[u8]) -> &[u8] {
 }
 
 impl WriteWatch for FileWatch {
+    /// Nothing at all is reported of a write through a mapping, so only a report of something
+    /// else says that there was none.
     fn was_written(&self) -> Option<bool> {
+        let reports_writes = self.is_watched() && !self.is_blind.get();
         match self.was_written.get() {
             true => Some(true),
-            false => (self.is_watched() && !self.is_blind.get()).then_some(false),
+            false => (reports_writes && self.were_attributes_set.get()).then_some(false),
         }
     }
 }
@@ -145,6 +153,7 @@ impl FileWatches {
             file: Cell::new(None),
             has_changed: Cell::new(false),
             was_written: Cell::new(false),
+            were_attributes_set: Cell::new(false),
             is_blind: Cell::new(false),
             all: Rc::clone(all),
         });

@@ -21,8 +21,8 @@ pub enum Change {
         folder: WatchId,
         /// The name in the folder.
         name: Box<[u8]>,
-        /// Its content was written to.
-        written: bool,
+        /// What happened to it.
+        change: FileChange,
     },
     /// The path of a watched folder leads elsewhere, or the folder is gone.
     Folder(WatchId),
@@ -30,6 +30,17 @@ pub enum Change {
     Paths,
     /// Events were lost: anything may have changed.
     Everything,
+}
+
+/// What a report says of a file.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum FileChange {
+    /// Its content was written to.
+    Written,
+    /// Its attributes were set, as by touch(1) and chmod(1).
+    Attributes,
+    /// The name came, went, or leads to another file.
+    Name,
 }
 
 /// A watched folder. Held by the registry, and by what is cached of its files.
@@ -315,7 +326,11 @@ impl Registry {
         Some(Change::File {
             folder: event.watch,
             name: event.name.into(),
-            written: event.is_write(),
+            change: match event.is_write() {
+                true => FileChange::Written,
+                false if event.is_of_attributes() => FileChange::Attributes,
+                false => FileChange::Name,
+            },
         })
     }
 
@@ -399,7 +414,7 @@ mod tests {
         let write = Change::File {
             folder: folder.watch,
             name: (*b"a").into(),
-            written: true,
+            change: FileChange::Written,
         };
         assert!(read.contains(&write));
         assert_eq!(changes(&other).as_ref(), Some(&read));

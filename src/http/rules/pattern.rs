@@ -185,10 +185,14 @@ fn compile(pattern: &[u8]) -> Vec<Token> {
 /// Runs the automaton: all states that the bytes so far lead to, side by side.
 fn run(tokens: &[Token], subject: &[u8]) -> bool {
     let end = tokens.len();
-    let mut states = vec![false; end + 1];
+    let (mut states, mut next) = (vec![false; end + 1], vec![false; end + 1]);
     enter(tokens, &mut states, 0);
     for &byte in subject {
-        let mut next = vec![false; end + 1];
+        // No state is left: nothing that follows can match.
+        if !states.contains(&true) {
+            return false;
+        }
+        next.fill(false);
         for at in (0..end).filter(|&at| states[at]) {
             match tokens[at] {
                 Token::Byte(wanted) if wanted == byte => enter(tokens, &mut next, at + 1),
@@ -198,7 +202,7 @@ fn run(tokens: &[Token], subject: &[u8]) -> bool {
                 _ => {}
             }
         }
-        states = next;
+        std::mem::swap(&mut states, &mut next);
     }
     states[end]
 }
