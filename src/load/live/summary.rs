@@ -147,53 +147,20 @@ impl LiveSummary {
         let per_piece = |ns: u64| ns as f64 / 1e3 / tally.pieces.max(1) as f64;
         let reader_s = (tally.joined as f64 * seconds).max(1e-9);
         let per_reader_s = |ns: u64| ns as f64 / 1e3 / reader_s;
-        let mut errors: BTreeMap<String, u64> = ErrorClass::ALL
-            .iter()
-            .map(|&class| {
-                let count = tally.errors[class as usize] + written.errors[class as usize];
-                (class.key().to_owned(), count)
-            })
-            .collect();
-        let of_pieces = [
-            ("gap", tally.gap),
-            ("repeated", tally.repeated),
-            ("damaged", tally.damaged),
-            ("foreign", tally.foreign),
-            ("unread", sum(|end| end.unread)),
-        ];
-        errors.extend(of_pieces.map(|(key, count)| (key.to_owned(), count)));
+        let errors = errors_by_kind(total, written, ends);
         let wrote_s = since(end_ns.max(written.last_ns)).max(1e-9);
         let asked_write_rate_per_s = 1e9 / plan.interval_ns as f64;
         let piece_bits = plan.piece_bytes as f64 * 8.0;
         let mut summary = Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_s: finished.started_unix_s,
-            written_to: match &plan.write_to {
-                WriteTo::File(path) => path.display().to_string(),
-                WriteTo::Upload { route, method } => format!("{method} http://{}", route.target),
-            },
-            follow: plan.follow,
-            from_start: plan.from_start,
-            seed: plan.seed,
-            readers: plan.readers,
-            threads: plan.threads,
-            piece_bytes: plan.piece_bytes,
-            interval_s: plan.interval_ns as f64 / 1e9,
-            poll_s: (!plan.follow).then_some(plan.poll_ns as f64 / 1e9),
-            join_s: plan.join_ns as f64 / 1e9,
-            stall_s: plan.stall_ns as f64 / 1e9,
-            timeout_s: plan.timeout_ms as f64 / 1e3,
-            grace_s: plan.grace_ms as f64 / 1e3,
             seconds,
             written: written.pieces,
             write_rate_per_s: written.pieces as f64 / wrote_s,
             asked_write_rate_per_s,
             write_bits_per_s: written.bytes as f64 * 8.0 / wrote_s,
             asked_write_bits_per_s: asked_write_rate_per_s * piece_bits,
-            unwritten: match finished.stopped {
-                true => 0,
-                false => plan.pieces().saturating_sub(written.pieces),
-            },
+            unwritten: unwritten(plan, written, finished.stopped),
             pieces: tally.pieces,
             piece_rate_per_s: per_s(tally.pieces),
             bytes: tally.bytes,
@@ -224,10 +191,33 @@ impl LiveSummary {
             host: host::facts(),
             timeline,
             percentiles: percentiles(&total.due, &total.written),
-            ..Self::default()
+            ..Self::of_plan(plan)
         };
         summary.judge();
         summary
+    }
+
+    /// The facts that the plan gives; figures are left out.
+    fn of_plan(plan: &LivePlan) -> Self {
+        Self {
+            written_to: match &plan.write_to {
+                WriteTo::File(path) => path.display().to_string(),
+                WriteTo::Upload { route, method } => format!("{method} http://{}", route.target),
+            },
+            follow: plan.follow,
+            from_start: plan.from_start,
+            seed: plan.seed,
+            readers: plan.readers,
+            threads: plan.threads,
+            piece_bytes: plan.piece_bytes,
+            interval_s: plan.interval_ns as f64 / 1e9,
+            poll_s: (!plan.follow).then_some(plan.poll_ns as f64 / 1e9),
+            join_s: plan.join_ns as f64 / 1e9,
+            stall_s: plan.stall_ns as f64 / 1e9,
+            timeout_s: plan.timeout_ms as f64 / 1e3,
+            grace_s: plan.grace_ms as f64 / 1e3,
+            ..Self::default()
+        }
     }
 
     /// The seconds with the pieces that were read in them, in the form of a load of requests.
@@ -315,4 +305,33 @@ impl LiveSummary {
         }
         self.notes.append(&mut notes);
     }
+}
+
+/// Pieces that were due and not written; none in a run that was stopped early.
+fn unwritten(plan: &LivePlan, written: &Written, stopped: bool) -> u64 {
+    match stopped {
+        true => 0,
+        false => plan.pieces().saturating_sub(written.pieces),
+    }
+}
+
+/// How often each kind of error came, of readers and of the writer.
+fn errors_by_kind(total: &Record, written: &Written, ends: &[ShardEnd]) -> BTreeMap<String, u64> {
+    let tally = &total.tally;
+    let mut errors: BTreeMap<String, u64> = ErrorClass::ALL
+        .iter()
+        .map(|&class| {
+            let count = tally.errors[class as usize] + written.errors[class as usize];
+            (class.key().to_owned(), count)
+        })
+        .collect();
+    let of_pieces = [
+        ("gap", tally.gap),
+        ("repeated", tally.repeated),
+        ("damaged", tally.damaged),
+        ("foreign", tally.foreign),
+        ("unread", ends.iter().map(|end| end.unread).sum()),
+    ];
+    errors.extend(of_pieces.map(|(key, count)| (key.to_owned(), count)));
+    errors
 }
