@@ -43,11 +43,11 @@ pub struct LiveSummary {
     /// From when the first piece was due to the end of the time, or to the last piece read where
     /// that came later.
     pub seconds: f64,
-    /// Pieces written, by the one writer…
+    /// Pieces written.
     pub written: u64,
     pub write_rate_per_s: f64,
     pub asked_write_rate_per_s: f64,
-    /// …and what it wrote in bits per second, as asked for and as it was.
+    /// Bits written per second.
     pub write_bits_per_s: f64,
     pub asked_write_bits_per_s: f64,
     /// Pieces that were due and not written.
@@ -61,13 +61,13 @@ pub struct LiveSummary {
     pub requests: u64,
     /// Answers without new bytes (416).
     pub nothing_new: u64,
-    /// Readers that asked for something…
+    /// Readers that sent a request.
     pub readers_joined: u64,
-    /// …and those of them that never had a whole piece.
+    /// Readers that sent a request and never got a whole piece.
     pub readers_without_piece: u64,
-    /// Times for which a reader had nothing new for longer than `stall_s` though it was written…
+    /// How often a reader got nothing new for longer than `stall_s` although a piece had been written.
     pub stalls: u64,
-    /// …and how long they took, of all readers together.
+    /// Time in stalls, of all readers together.
     pub stalled_s: f64,
     /// Connections made, and those of them by readers that had one before.
     pub connects: u64,
@@ -84,14 +84,14 @@ pub struct LiveSummary {
     pub startup_us: Times,
     /// What it took to write a piece.
     pub write_us: Times,
-    /// By how much the writer was late by itself…
+    /// By how much the writer was late, where the server did not delay it.
     pub writer_lag_us: Times,
-    /// …and readers to ask.
+    /// By how much readers were late to send their requests.
     pub reader_lag_us: Times,
     pub connect_time_us: Times,
-    /// CPU time of this process, kernel's and writer's included, for each whole piece read…
+    /// CPU time of this process, kernel's and writer's included, for each whole piece read.
     pub client_cpu_us_per_piece: f64,
-    /// …and of each second of a reader.
+    /// The same CPU time for each second of a reader.
     pub client_cpu_us_per_reader_s: f64,
     /// CPU time of the processes named by `--pid` and their children.
     pub server_cpu_us_per_piece: Option<f64>,

@@ -46,7 +46,7 @@ pub struct RoomsSummary {
     /// Messages that the server took.
     pub published: u64,
     pub publish_rate_per_s: f64,
-    /// The mean of what was asked for.
+    /// The mean of the requested rate.
     pub asked_publish_rate_per_s: f64,
     /// Messages that were due and never sent.
     pub unsent: u64,
@@ -66,9 +66,9 @@ pub struct RoomsSummary {
     pub misrouted: u64,
     /// Tags of other runs.
     pub foreign: u64,
-    /// WebSocket messages that came…
+    /// WebSocket messages received.
     pub websocket_messages: u64,
-    /// …and those of them without a tag.
+    /// WebSocket messages received without a tag.
     pub untagged: u64,
     pub deliveries_per_websocket_message: f64,
     /// Bytes that subscribers received, frame headers and all.
