@@ -10,7 +10,7 @@ use super::verdict::Verdict;
 
 /// Seconds that two runs must have for their spread to mean something.
 const SECONDS_MIN: usize = 5;
-/// A difference of so many standard errors is taken for one: about one in 20 such is chance.
+/// A difference of more standard errors than this counts as real: about one in 20 such is chance.
 const STANDARD_ERRORS: f64 = 2.0;
 
 /// A figure of all runs.
@@ -363,7 +363,8 @@ impl Comparison<'_> {
     }
 }
 
-/// What was asked of a server, by name. Its address is no part of that.
+/// The settings of a run that a comparison notes when they differ, by name. The server's address
+/// is not one of them.
 fn asked(run: &AnySummary) -> Vec<(&'static str, String)> {
     match run {
         AnySummary::Requests(run) => vec![

@@ -21,7 +21,7 @@ use crate::sys::time::monotonic_ns;
 enum Ask {
     /// Where the object ends.
     Size,
-    /// What is there from this byte on.
+    /// The object from this byte on.
     From(u64),
     /// An answer that grows as the object does.
     All,
