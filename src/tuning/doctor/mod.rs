@@ -1,7 +1,7 @@
 //! What keeps a server on this host from its best: one check for each area, worst first.
 //!
 //! A check is a function of a [`Host`]: a tree with `/proc` and `/sys` in it, and the few facts
-//! that only a system call tells. It changes nothing.
+//! that only a system call reports. It changes nothing.
 
 mod backlog;
 mod clock;

@@ -6,7 +6,7 @@ use std::fmt;
 /// In which direction a setting is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// A larger number is; of several numbers, each by itself.
+    /// A larger number is; of several numbers, each is compared separately.
     Higher,
     /// A smaller number is.
     Lower,
