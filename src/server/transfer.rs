@@ -130,15 +130,15 @@ fn changed() -> io::Error {
     )
 }
 
-/// Whether the bytes that a response has promised are still there, as far as that can be told
+/// Whether the bytes that a response has promised are still there, as far as that can be known
 /// (docs/decisions/055-growing-files.md).
 ///
 /// They are gone when the file ends before the last of them. They may have been rewritten when
 /// the file has the size that it had, but another time of modification, and was written to: the
-/// response would be a mixture. What is known of the file's writes tells a rewrite from a `touch`.
-/// Where nothing is known, another time counts as a rewrite. A file that has grown was appended
-/// to, and what lies before the appended bytes is sent. Replacing the file by a rename, removing
-/// it or changing its mode leaves the open file as it is.
+/// response would be a mixture. The watch on the folder distinguishes a rewrite from a `touch`.
+/// Where the folder is not watched, another time counts as a rewrite. A file that has grown was
+/// appended to, and what lies before the appended bytes is sent. Replacing the file by a rename,
+/// removing it or changing its mode leaves the open file as it is.
 #[derive(Default)]
 struct Integrity {
     /// The time of modification of a file that was touched.

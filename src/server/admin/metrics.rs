@@ -279,8 +279,8 @@ fn access_log(log: &AccessLog) -> Vec<Family> {
     ]
 }
 
-/// As a page tells them: since the start, and exact where buckets are coarse. The label is not
-/// `quantile`, which is a summary's own.
+/// The percentiles that the admin pages show: since the start, and exact where buckets are coarse.
+/// The label is not `quantile`, which is reserved for summaries.
 fn percentiles(name: &'static str, total: &Total) -> Family {
     let mut family = Family::gauge(name, "Percentiles since the start").seconds();
     for (quantile, ns) in total.quantiles() {
