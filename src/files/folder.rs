@@ -68,7 +68,7 @@ pub async fn list(
     let is_json = key.json;
     let offload = shared.offload.clone();
     let start = move |work: Box<dyn FnOnce() + Send>| {
-        // Without room for it the work is dropped, and whoever waits for it sees that.
+        // Without room for it the work is dropped, and those that wait for it get an error.
         let _ = offload.start(WorkKind::Listing, work);
     };
     let make = || {
