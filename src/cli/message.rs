@@ -1,9 +1,9 @@
 //! What the program writes for a person: messages on standard error, reports on standard output.
 //!
-//! This is the one place that does. A message is never worth a service: one that can't be written
-//! (a full disk, a closed or full pipe) is dropped, and waits for a bounded time at most
-//! (`docs/decisions/067-messages.md`). A report
-//! is what the person asked for: one that can't be written is an error.
+//! No other module writes there. A message that can't be written (a full disk, a closed or full
+//! pipe) is dropped after a bounded wait, so that it does not stop the server
+//! (`docs/decisions/067-messages.md`). A report is the result of a command: one that can't be
+//! written is an error.
 
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! What goes wrong: with a request, which is counted, and with a load, which ends it.
+//! The errors of a request, which are counted, and of a load, which end it.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! Makes a plan of the command line.
+//! Builds the plan of a load from the command line.
 
 use super::args::LoadArgs;
 use super::checks::within;

@@ -1,4 +1,4 @@
-//! Carrying a plan out, and taking it back.
+//! Applies a plan, and reverts it.
 
 use std::fmt;
 use std::io;

@@ -1,5 +1,5 @@
-//! What is known of settings that no profile can say: which direction is better, whom they
-//! touch, and which are better left alone.
+//! Facts about settings that a profile does not state: which direction is better, what they
+//! touch, and which are better not changed.
 
 use std::fmt;
 
