@@ -23,7 +23,7 @@ const BROKEN_PIPE: u8 = 128 + 13;
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Writes a message of one or more lines to standard error, or drops it when that takes longer
-/// than [`limits::MESSAGE_WAIT_MS`] or fails. How many were dropped is said with the next one.
+/// than [`limits::MESSAGE_WAIT_MS`] or fails. The next message reports how many were dropped.
 pub fn say(message: Arguments<'_>) {
     let lost = LOST.swap(0, Ordering::Relaxed);
     let text = match lost {
@@ -91,8 +91,8 @@ pub fn print_json(value: &impl Serialize) -> ExitCode {
     }
 }
 
-/// The end of a command whose report could not be written. A reader that has seen enough
-/// (`| head`) is no failure to speak of.
+/// The end of a command whose report could not be written. A pipe whose reader has
+/// ended (`| head`) is not reported.
 pub fn report_failed(error: &io::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::BrokenPipe => ExitCode::from(BROKEN_PIPE),

@@ -19,7 +19,7 @@ pub struct Row {
     pub name: &'static str,
     /// One for each run, in their order; `None` where a run has none.
     pub figures: Vec<Option<Figure>>,
-    /// What the difference of each run to the first is worth; of the first itself nothing.
+    /// Whether the difference of each later run to the first is larger than the noise.
     pub judgements: Vec<Judgement>,
     show: fn(f64) -> String,
 }
@@ -32,7 +32,7 @@ pub struct Figure {
     pub spread: Option<f64>,
 }
 
-/// What a difference is worth.
+/// Whether a difference is larger than the noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// Larger than what the seconds of both runs differ by.

@@ -267,7 +267,7 @@ fn no_ranges(f: &mut fmt::Formatter<'_>, path: &str, status: u16) -> fmt::Result
     }
 }
 
-/// What a handshake's failure says to a person.
+/// A handshake's failure as a message with advice.
 fn handshake_words(class: ErrorClass, why: Option<HandshakeError>) -> String {
     match (why, class) {
         (Some(HandshakeError::Refused(status)), _) => {

@@ -1,7 +1,8 @@
 //! A video player as a server sees it: it opens a file, reads its movie box, fills a buffer that is
 //! played out at the media's rate, seeks, and goes on to another file at the end.
 //!
-//! No clock and no socket: moments and bytes come in, what to ask for goes out.
+//! It reads no clock and has no socket: its inputs are moments and received bytes, its output is
+//! which range to request next.
 
 use super::mp4::Walker;
 use super::ranges::{Piece, PlayerOptions, Ranges};

@@ -17,7 +17,7 @@ pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// Removes `path`, which may be gone already, for good.
+/// Removes `path`, if it is there, so that a crash does not bring it back.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

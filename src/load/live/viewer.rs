@@ -3,7 +3,7 @@
 use super::super::message_tag::{Found, MessageTag, Scanner};
 use super::record::Record;
 
-/// What is known of the object that grows.
+/// The object that grows, as far as readers know it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Object {
     pub run: u32,

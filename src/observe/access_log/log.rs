@@ -59,8 +59,8 @@ pub struct Stats {
 }
 
 impl AccessLog {
-    /// Opens the log for this many shards and starts its writer, which says through `report` what
-    /// a person should know, at most once a minute.
+    /// Opens the log for this many shards and starts its writer, which reports errors and
+    /// dropped lines through `report`, at most once a minute.
     ///
     /// # Errors
     /// When the file can't be opened or the thread can't be started.

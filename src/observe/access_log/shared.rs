@@ -11,7 +11,7 @@ use crate::limits;
 use crate::sys::sync::lock;
 use crate::sys::time::monotonic_ms;
 
-/// Takes what a person should know, one line at a time.
+/// Called with each message for the operator, one line at a time.
 pub type Report = Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>;
 
 /// A number that one thread adds to and others read.

@@ -35,10 +35,10 @@ impl fmt::Display for Better {
     }
 }
 
-/// Whom a setting touches.
+/// What a setting applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The network namespace of who writes it.
+    /// The network namespace of the process that writes it.
     Namespace,
     /// The whole host.
     Global,
