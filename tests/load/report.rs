@@ -535,7 +535,7 @@ fn a_saturated_client_is_painted_neither_red_nor_green() {
     );
 }
 
-/// What viewers saw comes before all else, and no rate is spoken of that nobody asked for.
+/// The page begins with what viewers saw, and names no rate, since none was requested.
 #[test]
 fn players_come_first_in_their_report() {
     let mut summary = full();

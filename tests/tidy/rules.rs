@@ -189,7 +189,7 @@ fn safety_comments(file: &File<'_>, found: &mut Found) {
                 Some(abi) => abi.trim_start_matches([' ', '"']),
                 None => &after,
             };
-            // `unsafe fn(...)` is a type: whoever calls through it answers for it.
+            // `unsafe fn(...)` is a type: the comment belongs to the call through it.
             if after_abi
                 .strip_prefix("fn")
                 .is_some_and(|rest| rest.trim_start().starts_with('('))
