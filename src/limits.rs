@@ -270,7 +270,7 @@ pub const LISTING_WAIT_MS: u64 = 10_000;
 pub const LISTING_ENTRIES_MAX: usize = 100_000;
 /// How far an operator may raise [`LISTING_ENTRIES_MAX`].
 pub const LISTING_ENTRIES_CEILING: usize = 1_000_000;
-/// Level at which a listing is compressed, in any coding: it is made anew every second or so.
+/// Level at which a listing is compressed, in any coding: it is made again every second or so.
 pub const LISTING_LEVEL: usize = 1;
 /// Attempts to read a file that changes while it is read.
 pub const FETCH_ATTEMPTS: usize = 3;
@@ -332,7 +332,8 @@ pub const COMPRESS_BYTES_CEILING: u64 = 256 * 1024 * 1024;
 pub const COMPRESS_GAIN_MIN: u64 = 16;
 /// Working buffer of the brotli encoder's output.
 pub const COMPRESS_BUFFER_BYTES: usize = 4096;
-/// Level of brotli: made once for all who ask, it may take more time than on the fly.
+/// Level of brotli. A form is made once for all requests, so it may take more time than one made
+/// for each.
 pub const BROTLI_LEVEL: usize = 5;
 /// The highest level of brotli.
 pub const BROTLI_LEVEL_CEILING: usize = 11;

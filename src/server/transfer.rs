@@ -104,7 +104,7 @@ impl Transfers {
         const PIECE: u64 = limits::RESIDENCY_PIECE_BYTES;
         let shard = stream.shard();
         let (file, end) = (&slice.file, slice.offset + slice.len);
-        // Whole pieces of the file, so that all who send it share what is known of a piece.
+        // Whole pieces of the file, so that all transfers of it share what is known of a piece.
         let piece_end = (offset / PIECE + 1) * PIECE;
         let until = piece_end.min(end);
         if !self.residency.is_known(file, offset, shard.now_ms()) {
@@ -213,7 +213,7 @@ fn is_resident(file: &File, offset: u64, len: u64) -> bool {
     match sys::transfer::cached_pages(file.as_fd(), offset, len) {
         Ok(stat) if stat.cached < pages => return false,
         Ok(_) => {}
-        // Not to be had on this kernel or for this file: try the first byte too.
+        // Not supported by this kernel or for this file: try the first byte too.
         Err(_) if !is_byte_resident(file, offset) => return false,
         Err(_) => {}
     }

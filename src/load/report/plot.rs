@@ -67,7 +67,7 @@ pub(super) struct Plot {
     /// Of this page's ids the only one that begins so.
     pub id: &'static str,
     pub title: String,
-    /// A description for those who can't see it.
+    /// A description for screen readers.
     pub says: String,
     pub x: Axis,
     pub y: Axis,

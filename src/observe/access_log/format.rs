@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::limits;
 
-/// Something that a line may tell. A name of the table stands for one.
+/// A part of a line. Each has a name in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     RemoteAddr,

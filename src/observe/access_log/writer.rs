@@ -181,7 +181,7 @@ impl Writer {
         }
     }
 
-    /// Opens the file by its name again. A line that was written in part begins anew.
+    /// Opens the file by its name again. A line that was written in part is written again, whole.
     fn reopen(&mut self) {
         match self.file.reopen() {
             Ok(true) => self.written = self.line_start(),

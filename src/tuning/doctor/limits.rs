@@ -48,7 +48,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
 }
 
 /// The finding about a limit of `most` bytes of locked memory for `shards` shards. Twice of what
-/// they need is wanted, since a server that is started anew overlaps with the old one.
+/// they need is wanted, since a restarted server overlaps with the old one.
 fn locked_memory(most: u64, shards: u64) -> Option<Finding> {
     let needed = shards * RING_LOCKED_BYTES;
     if most >= 2 * needed {
