@@ -28,7 +28,7 @@ SECONDS_PER_UNIT = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 def prepare(work):
-    """The files that are asked for, and what wrk has to be told about pipelining."""
+    """The files that are asked for, and the script that wrk needs for pipelining."""
     os.chmod(work, 0o755)
     os.mkdir(f"{work}/www")
     for size in {size for _, size, *_ in CASES.values()}:
@@ -87,7 +87,7 @@ def wrk(server, case, seconds, work, more=()):
 
 
 def headwater(server, case, seconds, work, more=(), report=None):
-    """What headwater load finds, and all that it told; with `report` its page and JSON go there."""
+    """What headwater load measures, and its whole JSON; with `report` its page and JSON go there."""
     _, _, connections, deep, churn = CASES[case]
     command = [servers.release_binary(), "load", url(server, case), f"-c{connections}", f"-d{round(seconds * 1000)}ms",
                "--pid", str(server.process.pid), *more]

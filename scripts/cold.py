@@ -63,7 +63,7 @@ def drop(folder, count, size):
 
 
 def download(address, count, size, parallel, report):
-    """Downloads all files, so many at a time; reports the bytes and the seconds."""
+    """Downloads all files, `parallel` at a time; reports the bytes and the seconds."""
     os.sched_setaffinity(0, {CLIENT_CPU})
     waiting = list(range(count))
     polls, buffer, received = selectors.DefaultSelector(), bytearray(CHUNK), 0

@@ -118,7 +118,7 @@ class Line:
 
 
 def burst(address, requests, rate, parallel, report):
-    """Sends all requests at a rate, at most so many at a time; reports seconds and what came."""
+    """Sends all requests at a rate, at most `parallel` at a time; reports seconds and what came."""
     open_loop.go_last()
     waiting, seen, start = requests[::-1], {}, time.monotonic()
     is_head = requests[0].startswith(b"HEAD")

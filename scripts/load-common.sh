@@ -59,7 +59,7 @@ begin() {
 }
 
 # load NAME ARGUMENTS...: one load, whose table, page, JSON and histogram log go to the report folder. Goes
-# on after a load that tells of errors or of a rate that was not reached, and remembers it.
+# on after a load that reports errors or a rate that was not reached, and remembers it.
 status=0
 load() {
   local name=$1 result=0

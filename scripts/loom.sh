@@ -10,7 +10,7 @@ export LOOM_MAX_DURATION=${LOOM_MAX_DURATION:-60}
 # A target folder of its own: RUSTFLAGS apply to every dependency.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/loom}
 export RUSTFLAGS="${RUSTFLAGS:-} --cfg headwater_loom"
-# Without debug information, since nobody steps through a model.
+# Without debug information, since models are not run in a debugger.
 export CARGO_PROFILE_TEST_DEBUG=false CARGO_INCREMENTAL=0
 
 exec cargo test --quiet --lib -- "${1:-models::}"

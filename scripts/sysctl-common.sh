@@ -1,5 +1,5 @@
 # What scripts/sysctl-*.sh share: headwater sysctl for hosts that have no headwater, in POSIX
-# shell, with the same profiles, the same snapshots and the same exit status. Not run by itself.
+# shell, with the same profiles, the same snapshots and the same exit status. Sourced by the others, not run.
 #
 #   HEADWATER_PROC_SYS    the tree of settings, if not /proc/sys
 #   HEADWATER_STATE_DIR   folder of the snapshots, if not /var/lib/headwater/sysctl
@@ -160,7 +160,7 @@ better_of() {
   words "$best"
 }
 
-# refused KEY VALUE: the reason why nobody should set it, or nothing.
+# refused KEY VALUE: the reason why it should not be set, or nothing.
 refused() {
   case "$1 $2" in
     net.ipv4.tcp_tw_recycle*) echo "it broke clients behind a NAT and was removed in Linux 4.12" ;;

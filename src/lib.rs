@@ -4,7 +4,7 @@
 //! wheel and its own connections, caches and counters. Shards share nothing on
 //! the hot path; they talk through mailboxes.
 //!
-//! `ARCHITECTURE.md` shows the rooms of the house and who may import whom.
+//! `ARCHITECTURE.md` describes the modules, their layers and which module may import which.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 

@@ -43,25 +43,25 @@ pub const MAILBOX_MESSAGES_PER_TURN: usize = 128;
 /// Pause of a shard before it reads its mailbox's eventfd again when the kernel has refused to.
 pub const MAILBOX_RETRY_MS: u64 = 10;
 
-/// Output buffers that a shard keeps for reuse…
+/// Output buffers that a shard keeps for reuse.
 pub const OUTPUT_BUFFERS_KEPT: usize = 64;
-/// …as long as none has grown beyond this.
+/// Capacity above which an output buffer is freed instead of kept for reuse.
 pub const OUTPUT_BUFFER_BYTES_MAX: usize = 128 * 1024;
-/// How often a shard that ends looks for operations that the kernel still holds…
+/// Turns in which a shard that ends waits for operations that the kernel still holds.
 pub const WIND_DOWN_TURNS: usize = 200;
-/// …and how long it waits each time.
+/// Length of one of the [`WIND_DOWN_TURNS`].
 pub const WIND_DOWN_TURN_MS: u64 = 10;
 
 // ---- listeners and connections ------------------------------------------------
 
 /// Backlog asked of `listen(2)`; the kernel cuts it to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 65_535;
-/// How long a bind is tried again that finds its address in use, where no living process is seen
-/// to hold it: the sockets of a killed process stay until its io_uring has been torn down…
+/// How long a bind is retried that finds its address in use although no living process is seen to
+/// hold it: the sockets of a killed process stay open until its io_uring has been torn down.
 pub const BIND_RETRY_MS: u64 = 2_000;
-/// …after this pause at first…
+/// Pause before the first retry of a bind; each pause after it is longer.
 pub const BIND_PAUSE_MS: u64 = 20;
-/// …and this one at the most.
+/// Longest pause between two retries of a bind.
 pub const BIND_PAUSE_MS_MAX: u64 = 200;
 /// How long the kernel keeps a connection without data to itself, where
 /// TCP_DEFER_ACCEPT is used; it is announced all the same after that.
@@ -94,28 +94,30 @@ pub const NAT_MEMORY_S: u64 = 240;
 /// Probes more often than this are more than any NAT needs.
 pub const PROBE_RADIO_S: u64 = 60;
 
-/// Share of the connections that there may be, in thousandths, above which idle ones are given
-/// less time…
+/// Share of the connection limit, in thousandths, above which the idle time-out is shortened.
 pub const CONNECTIONS_LOW_PERMILLE: u64 = 800;
-/// …and at which they are left [`IDLE_FLOOR_MS`].
+/// Share of the connection limit, in thousandths, at which the idle time-out is
+/// [`IDLE_FLOOR_MS`].
 pub const CONNECTIONS_HIGH_PERMILLE: u64 = 950;
-/// The same for memory that no cache gives back.
+/// Share of the memory in use that no cache can give back, in thousandths, above which the idle
+/// time-out is shortened.
 pub const MEMORY_LOW_PERMILLE: u64 = 850;
-/// The same for memory that no cache gives back.
+/// Share of the memory in use that no cache can give back, in thousandths, at which the idle
+/// time-out is [`IDLE_FLOOR_MS`].
 pub const MEMORY_HIGH_PERMILLE: u64 = 950;
 /// However short anything is, a connection idle for less is closed only to let another in.
 pub const IDLE_FLOOR_MS: u64 = 1_000;
-/// Idle connections that a shard closes early in one look at what is short…
+/// Idle connections that a shard closes early after one look at connections and memory.
 pub const IDLE_SHED_PER_LOOK: u64 = 256;
-/// …which is this long after the one before, as long as nothing is…
+/// Time between two such looks while neither connections nor memory are short.
 pub const PRESSURE_LOOK_MS: u64 = 1_000;
-/// …and this long while something is.
+/// Time between two such looks while connections or memory are short.
 pub const PRESSURE_LOOK_TIGHT_MS: u64 = 100;
 /// How long a refused descriptor counts as a shortage.
 pub const DESCRIPTOR_REFUSED_MS: u64 = 2_000;
 /// Idle connections that a shard closes at a time when a descriptor was refused.
 pub const IDLE_SHED_PER_REFUSAL: u64 = 32;
-/// Connections let in beyond the limit, each for an idle one that was told to close.
+/// Connections admitted beyond the limit, each in exchange for an idle one that is being closed.
 pub const CONNECTIONS_EXCHANGED_MAX: usize = 64;
 /// A file of /proc or of a control group that is read for its numbers.
 pub const PROC_FILE_BYTES_MAX: usize = 8 * 1024;
@@ -141,9 +143,9 @@ pub const RESPONSE_HEADERS_MAX: usize = 5000;
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// Request method (501); the longest registered one has 17 bytes.
 pub const METHOD_BYTES_MAX: usize = 32;
-/// Bytes of a WebSocket message, its fragments added up (1009)…
+/// Bytes of a WebSocket message, its fragments added up (close code 1009).
 pub const WEBSOCKET_MESSAGE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// …and frames of one (1009).
+/// Frames of a WebSocket message (close code 1009).
 pub const WEBSOCKET_FRAGMENTS_MAX: u32 = 16 * 1024;
 /// Empty lines before a request line.
 pub const EMPTY_LINES_MAX: usize = 2;
@@ -217,7 +219,7 @@ pub const CACHE_REVALIDATE_MS: u64 = 1_000;
 pub const SEND_BUDGET_BYTES: usize = 1024 * 1024;
 /// Bytes of files that all connections of a shard together pass in one turn.
 pub const SEND_TURN_BYTES: usize = 1024 * 1024;
-/// Part of a file whose presence in the page cache is asked for, and remembered, at a time.
+/// Piece of a file whose presence in the page cache is looked up and remembered as one.
 pub const RESIDENCY_PIECE_BYTES: u64 = 1024 * 1024;
 /// A body in memory up to this size is copied behind its head, so that both leave in one send.
 pub const COPY_BYTES_MAX: usize = 4 * 1024;
@@ -227,40 +229,40 @@ pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 pub const COLD_PIECES_MAX: usize = 16;
 /// Piece in which a cold file is read by a kernel worker.
 pub const COLD_READ_BYTES: usize = 256 * 1024;
-/// File pieces that a shard remembers as being in the page cache…
+/// File pieces that a shard remembers as being in the page cache.
 pub const RESIDENCY_ENTRIES: usize = 1024;
-/// …and how long it believes that without asking again.
+/// How long a shard takes a file piece to be in the page cache before it looks again.
 pub const RESIDENCY_TRUST_MS: u64 = 500;
 /// The page cache's unit.
 pub const PAGE_BYTES: u64 = 4096;
-/// How long a message on standard error may wait for room in a pipe or terminal…
+/// How long a message on standard error may wait for room in a pipe or terminal.
 pub const MESSAGE_WAIT_MS: u16 = 100;
-/// …and the piece in which it is written: what a pipe takes without waiting (PIPE_BUF).
+/// Bytes of a message that are written at a time: what a pipe takes without waiting (PIPE_BUF).
 pub const MESSAGE_PIECE_BYTES: usize = 4096;
 /// Rules about header lines of responses, after presets are expanded.
 pub const HEADER_RULES_MAX: usize = 256;
-/// Bytes of a header name that a rule sets…
+/// Bytes of a header name that a rule sets.
 pub const HEADER_NAME_BYTES_MAX: usize = 128;
-/// …and of its value.
+/// Bytes of a header value that a rule sets.
 pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
-/// Bytes of a pattern of paths…
+/// Bytes of a pattern of paths.
 pub const PATTERN_BYTES_MAX: usize = 256;
-/// …and the patterns that its braces may stand for.
+/// Patterns that the braces of one pattern may expand to.
 pub const PATTERN_ALTERNATIVES_MAX: usize = 64;
 /// Origins that may be listed for cross-origin requests.
 pub const CORS_ORIGINS_MAX: usize = 64;
-/// A listing up to this size counts as small…
+/// Size above which a listing counts as large.
 pub const LISTING_LARGE_BYTES: usize = 1024 * 1024;
-/// …and all of those that are cached or being sent may have so many bytes…
+/// Bytes of all small listings that are cached or being sent; further ones are answered with 503.
 pub const LISTINGS_SMALL_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// …and all larger ones so many; further ones are answered with 503.
+/// Bytes of all large listings that are cached or being sent; further ones are answered with 503.
 pub const LISTINGS_LARGE_BYTES_MAX: usize = 96 * 1024 * 1024;
-/// Bytes of one listing that is cached (100,000 names make a page of 27 MB)…
+/// Bytes of one cached listing (100,000 names make a page of 27 MB).
 pub const LISTING_CACHED_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// …and of all of them.
+/// Bytes of all cached listings.
 pub const LISTINGS_CACHED_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// The listing of an unchanged folder serves for so many times what making it took, if that is
-/// longer than the revalidation time: at most one part in so many of a CPU is spent on it.
+/// The listing of an unchanged folder is reused for this many times what it took to make, if that
+/// is longer than the revalidation time: making it takes at most this fraction of a CPU.
 pub const LISTING_COST_SHARE: u64 = 10;
 /// How long a request waits for a listing (503).
 pub const LISTING_WAIT_MS: u64 = 10_000;
@@ -268,13 +270,13 @@ pub const LISTING_WAIT_MS: u64 = 10_000;
 pub const LISTING_ENTRIES_MAX: usize = 100_000;
 /// How far an operator may raise [`LISTING_ENTRIES_MAX`].
 pub const LISTING_ENTRIES_CEILING: usize = 1_000_000;
-/// Level at which a listing is compressed, in any coding: it is made anew every second or so.
+/// Level at which a listing is compressed, in any coding: it is made again every second or so.
 pub const LISTING_LEVEL: usize = 1;
 /// Attempts to read a file that changes while it is read.
 pub const FETCH_ATTEMPTS: usize = 3;
-/// Symbolic links on the way of one lookup (MAXSYMLINKS of the kernel)…
+/// Symbolic links that one lookup follows (the kernel's MAXSYMLINKS).
 pub const LINKS_FOLLOWED_MAX: usize = 40;
-/// …and components of a path that has absolute ones, which are looked at one by one.
+/// Components of a path with absolute symbolic links, which are resolved one by one.
 pub const LINK_STEPS_MAX: usize = 256;
 /// Attempts at a lookup that keeps racing renames.
 pub const LOOKUP_ATTEMPTS: usize = 8;
@@ -306,11 +308,11 @@ pub const FILE_SETTLED_NS: u64 = 20_000_000;
 
 /// Compressions that wait or run; files beyond are sent as they are.
 pub const COMPRESSIONS_MAX: usize = 64;
-/// Listings that are made at a time, some 60 MB each for 100,000 names…
+/// Listings that are made at a time; one of 100,000 names takes some 60 MB.
 pub const LISTINGS_MAX: usize = 8;
-/// …and those that wait for their turn; further ones are answered with 503.
+/// Listings that wait to be made; further ones are answered with 503.
 pub const LISTINGS_WAITING_MAX: usize = 4096;
-/// Digests that wait or are made; further ones are not told.
+/// Digests that wait or are being computed; answers beyond them go without one.
 pub const DIGESTS_WAITING_MAX: usize = 16;
 /// Digests that are remembered.
 pub const DIGESTS_MAX: usize = 16 * 1024;
@@ -320,7 +322,7 @@ pub const WORK_WAIT_MS: u64 = 100;
 pub const JOBS_BEFORE_SWEEP: usize = 64;
 /// Piece in which work reads a file; after each, others may go first.
 pub const TASK_PIECE_BYTES: usize = 64 * 1024;
-/// How long work may go on when the last shard has ended, which nobody waits for any more.
+/// How long shared work may go on after the last shard has ended: its result is no longer used.
 pub const WORK_STOP_MS: u64 = 250;
 /// Smallest file that is compressed: below this, nothing is saved but a part of a packet.
 pub const COMPRESS_BYTES_MIN: u64 = 1024;
@@ -328,11 +330,12 @@ pub const COMPRESS_BYTES_MIN: u64 = 1024;
 pub const COMPRESS_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How far an operator may raise [`COMPRESS_BYTES_MAX`]: the result is held in memory.
 pub const COMPRESS_BYTES_CEILING: u64 = 256 * 1024 * 1024;
-/// A compressed form must be smaller by one part in so many to be sent.
+/// A compressed form is sent if it is smaller than the file by at least one part in this many.
 pub const COMPRESS_GAIN_MIN: u64 = 16;
 /// Working buffer of the brotli encoder's output.
 pub const COMPRESS_BUFFER_BYTES: usize = 4096;
-/// Level of brotli: made once for all who ask, it may take more time than on the fly.
+/// Level of brotli. A form is made once for all requests, so it may take more time than one made
+/// for each.
 pub const BROTLI_LEVEL: usize = 5;
 /// The highest level of brotli.
 pub const BROTLI_LEVEL_CEILING: usize = 11;
@@ -444,11 +447,11 @@ pub const SOCKET_BUFFER_BYTES_CEILING: usize = 1 << 30;
 
 /// Call sites that get a number: source locations that spawn tasks, and names of operations.
 pub const CALL_SITES_MAX: usize = 64 * 1024;
-/// Bytes of the flight recorder's buffer of one thread (0: off)…
+/// Bytes of the flight recorder's buffer of one thread (0: off).
 pub const RECORDER_BYTES: usize = 2 * 1024 * 1024;
-/// …how far an operator may raise it…
+/// How far an operator may raise [`RECORDER_BYTES`].
 pub const RECORDER_BYTES_CEILING: usize = 1 << 30;
-/// …and the fewest records that are worth one.
+/// Fewest records that a buffer of the flight recorder holds.
 pub const RECORDER_RECORDS_MIN: usize = 64;
 /// Threads that have ended whose last events are kept.
 pub const RECORDER_RETIRED_MAX: usize = 8;
@@ -456,32 +459,32 @@ pub const RECORDER_RETIRED_MAX: usize = 8;
 pub const STALL_LIMIT_MS: u64 = 25;
 /// How seldom the monitor looks at shards that wait.
 pub const STALL_IDLE_LOOK_MS: u64 = 1_000;
-/// Kinds of stalls that one shard tells apart.
+/// Kinds of stalls that one shard counts separately.
 pub const STALL_CAUSES_MAX: usize = 64;
-/// Traces of stalls that are kept in a folder…
+/// Traces of stalls that are kept in a folder; a further one replaces the oldest.
 pub const TRACE_FILES_MAX: usize = 16;
-/// …and the least time between two.
+/// Least time between two traces of stalls.
 pub const TRACE_FILE_PAUSE_MS: u64 = 10_000;
-/// Upper bounds of the buckets of metrics that are times, in seconds…
+/// Upper bounds of the buckets of metrics that are times, in seconds.
 pub const METRIC_BUCKETS_S: [f64; 16] = [
     1e-6, 4e-6, 16e-6, 64e-6, 256e-6, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
     10.0,
 ];
-/// …and of those that are plain numbers.
+/// Upper bounds of the buckets of metrics that are plain numbers.
 pub const METRIC_BUCKETS: [f64; 10] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0, 4096.0];
-/// The quantiles that pages and metrics tell of a distribution.
+/// The quantiles of a distribution that pages and metrics show.
 pub const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
-/// Records of one batch of the access log: some 50 KB, and with the texts…
+/// Records of one batch of the access log: some 50 KB, texts not included.
 pub const ACCESS_LOG_BATCH_RECORDS: usize = 512;
-/// …for which a batch has this much.
+/// Bytes of texts in one batch of the access log.
 pub const ACCESS_LOG_BATCH_BYTES: usize = 64 * 1024;
 /// Batches of one shard, full, being filled or at the writer: 2 MB. While the writer has all of
 /// them, records are dropped and counted.
 pub const ACCESS_LOG_BATCHES: usize = 16;
 /// A text of a record, such as a request line; more of it is not logged.
 pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 8 * 1024;
-/// Fields of a request that a format may tell of.
+/// Fields of a request that a format may name.
 pub const ACCESS_LOG_HEADERS_MAX: usize = 16;
 /// A template for the access log's lines.
 pub const ACCESS_LOG_FORMAT_BYTES_MAX: usize = 4096;
@@ -497,15 +500,15 @@ pub const ACCESS_LOG_RETRY_MS: u64 = 100;
 pub const ACCESS_LOG_TELL_MS: u64 = 60_000;
 /// How long the program's end waits for a log that takes nothing.
 pub const ACCESS_LOG_EXIT_MS: u64 = 1_000;
-/// Old files of the access log that stay, unless told otherwise…
+/// Rotated files of the access log that are kept by default.
 pub const ACCESS_LOG_KEEP: usize = 7;
-/// …and how many may.
+/// How far an operator may raise [`ACCESS_LOG_KEEP`].
 pub const ACCESS_LOG_KEEP_CEILING: usize = 10_000;
-/// How old a file of the access log may be told to get: some ten years.
+/// Longest age that may be set for a rotation of the access log: some ten years.
 pub const ACCESS_LOG_AGE_MS_CEILING: u64 = 3650 * 24 * 3600 * 1000;
-/// Requests that have ended whose memory one shard keeps for others…
+/// Records of ended requests whose memory one shard keeps for reuse.
 pub const ACCESS_LOG_SPARE_RECORDS: usize = 64;
-/// …and what each may hold.
+/// Bytes that such a record may hold to be kept.
 pub const ACCESS_LOG_SPARE_BYTES: usize = 1024;
 /// What a pipe with room takes at once (PIPE_BUF).
 pub const PIPE_PIECE_BYTES: usize = 4096;

@@ -81,7 +81,8 @@ pub struct ReceivePool {
     starved: RefCell<WaitingReceivers>,
 }
 
-/// A queue for buffers: tickets count up for ever, so one tells whether it is still to be served.
+/// A queue for buffers. Ticket numbers only grow, so a ticket shows whether it is still to be
+/// served.
 struct WaitingReceivers {
     wakers: VecDeque<Waker>,
     /// The ticket at the head of the queue.

@@ -1,4 +1,4 @@
-//! `headwater doctor`: what keeps a server on this host from its best.
+//! `headwater doctor`: checks the host for what slows a server down or limits it.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;

@@ -1,9 +1,9 @@
 //! What the program writes for a person: messages on standard error, reports on standard output.
 //!
-//! This is the one place that does. A message is never worth a service: one that can't be written
-//! (a full disk, a closed or full pipe) is dropped, and waits for a bounded time at most
-//! (`docs/decisions/067-messages.md`). A report
-//! is what the person asked for: one that can't be written is an error.
+//! No other module writes there. A message that can't be written (a full disk, a closed or full
+//! pipe) is dropped after a bounded wait, so that it does not stop the server
+//! (`docs/decisions/067-messages.md`). A report is the result of a command: one that can't be
+//! written is an error.
 
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -23,7 +23,7 @@ const BROKEN_PIPE: u8 = 128 + 13;
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Writes a message of one or more lines to standard error, or drops it when that takes longer
-/// than [`limits::MESSAGE_WAIT_MS`] or fails. How many were dropped is said with the next one.
+/// than [`limits::MESSAGE_WAIT_MS`] or fails. The next message reports how many were dropped.
 pub fn say(message: Arguments<'_>) {
     let lost = LOST.swap(0, Ordering::Relaxed);
     let text = match lost {
@@ -91,8 +91,8 @@ pub fn print_json(value: &impl Serialize) -> ExitCode {
     }
 }
 
-/// The end of a command whose report could not be written. A reader that has seen enough
-/// (`| head`) is no failure to speak of.
+/// The end of a command whose report could not be written. A pipe whose reader has
+/// ended (`| head`) is not reported.
 pub fn report_failed(error: &io::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::BrokenPipe => ExitCode::from(BROKEN_PIPE),

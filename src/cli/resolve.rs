@@ -1,4 +1,4 @@
-//! Gives the texts of a configuration their meaning on this host: addresses and CPUs.
+//! Resolves a configuration's texts on this host: addresses and lists of CPUs.
 
 use std::fmt;
 use std::str::FromStr;

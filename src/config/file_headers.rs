@@ -1,4 +1,4 @@
-//! The tables `[[headers]]` of the file.
+//! The `[[headers]]` tables of the configuration file.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

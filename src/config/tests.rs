@@ -385,74 +385,77 @@ fn bytes_that_are_no_text_may_be_a_root_but_no_number() {
     );
 }
 
+/// Configuration files with a mistake, and the error that names its place.
+const FILE_MISTAKES: &[(&str, &str)] = &[
+    (
+        "[timeouts]\n  idle_timeout = 1\n",
+        "site.toml:2:3: unknown key \"idle_timeout\" in [timeouts]; did you mean \"idle_ms\"?",
+    ),
+    (
+        "[timeout]\nidle_ms = 1\n",
+        "site.toml:1:2: unknown section [timeout]; did you mean [timeouts]?",
+    ),
+    (
+        "listen = \":80\"\n",
+        "site.toml:1:1: unknown key \"listen\" outside any section; did you mean \"listen\" in [server]?",
+    ),
+    (
+        "[timeouts]\n# é\nidle_ms = \"75\"\n",
+        "site.toml:3:11: \"75\" has no unit; write 75s for seconds or 75ms",
+    ),
+    (
+        "[timeouts]\nidle_ms = -1\n",
+        "site.toml:2:11: \"-1\" is not a time such as 75s, 500ms or 2m; write it like that",
+    ),
+    (
+        "[timeouts]\nidle_ms = 1.5\n",
+        "site.toml:2:11: \"1.5\" is not a time such as 75s, 500ms or 2m; write it like that",
+    ),
+    (
+        "[timeouts]\nidle_ms = 0\n",
+        "site.toml:2:11: 0 is out of range; choose from 1ms to 24h",
+    ),
+    (
+        "[limits]\nhead_bytes = \"64K\"\n",
+        "site.toml:2:14: \"64K\" is ambiguous; write 64KiB for powers of 1024 or 64KB for powers of 1000",
+    ),
+    (
+        "[limits]\nbody_bytes = 99999999999999999999\n",
+        "site.toml:2:14: \"99999999999999999999\" is too large; choose a smaller one",
+    ),
+    (
+        "[server]\nbrowse = \"yes\"\n",
+        "site.toml:2:10: \"yes\" cannot be used; write true or false",
+    ),
+    (
+        "[server]\ncores = 2\n",
+        "site.toml:2:9: \"2\" cannot be used; write a text (LIST) or \"all\"",
+    ),
+    (
+        "[server]\nlisten = []\n",
+        "site.toml:2:10: \"[]\" cannot be used; write one address or more, such as \":8080\"",
+    ),
+    (
+        "[server]\nlisten = [\":1\", 2]\n",
+        "site.toml:2:10: \"[\\\":1\\\", 2]\" cannot be used; write one address or more, such as \":8080\"",
+    ),
+    (
+        "[server]\nroot = \"\"\n",
+        "site.toml:2:8: \"\" cannot be used; write the path of a folder",
+    ),
+    (
+        "[socket]\nunix_mode = 600\n",
+        "site.toml:2:13: \"600\" cannot be used; write permission bits in octal, such as \"0660\"",
+    ),
+    (
+        "[socket]\nunix_mode = \"1777\"\n",
+        "site.toml:2:13: \"01777\" cannot be used; write permission bits from 0000 to 0777",
+    ),
+];
+
 #[test]
 fn mistakes_in_the_file_are_named_with_their_place() {
-    for (toml, error) in [
-        (
-            "[timeouts]\n  idle_timeout = 1\n",
-            "site.toml:2:3: unknown key \"idle_timeout\" in [timeouts]; did you mean \"idle_ms\"?",
-        ),
-        (
-            "[timeout]\nidle_ms = 1\n",
-            "site.toml:1:2: unknown section [timeout]; did you mean [timeouts]?",
-        ),
-        (
-            "listen = \":80\"\n",
-            "site.toml:1:1: unknown key \"listen\" outside any section; did you mean \"listen\" in [server]?",
-        ),
-        (
-            "[timeouts]\n# é\nidle_ms = \"75\"\n",
-            "site.toml:3:11: \"75\" has no unit; write 75s for seconds or 75ms",
-        ),
-        (
-            "[timeouts]\nidle_ms = -1\n",
-            "site.toml:2:11: \"-1\" is not a time such as 75s, 500ms or 2m; write it like that",
-        ),
-        (
-            "[timeouts]\nidle_ms = 1.5\n",
-            "site.toml:2:11: \"1.5\" is not a time such as 75s, 500ms or 2m; write it like that",
-        ),
-        (
-            "[timeouts]\nidle_ms = 0\n",
-            "site.toml:2:11: 0 is out of range; choose from 1ms to 24h",
-        ),
-        (
-            "[limits]\nhead_bytes = \"64K\"\n",
-            "site.toml:2:14: \"64K\" is ambiguous; write 64KiB for powers of 1024 or 64KB for powers of 1000",
-        ),
-        (
-            "[limits]\nbody_bytes = 99999999999999999999\n",
-            "site.toml:2:14: \"99999999999999999999\" is too large; choose a smaller one",
-        ),
-        (
-            "[server]\nbrowse = \"yes\"\n",
-            "site.toml:2:10: \"yes\" cannot be used; write true or false",
-        ),
-        (
-            "[server]\ncores = 2\n",
-            "site.toml:2:9: \"2\" cannot be used; write a text (LIST) or \"all\"",
-        ),
-        (
-            "[server]\nlisten = []\n",
-            "site.toml:2:10: \"[]\" cannot be used; write one address or more, such as \":8080\"",
-        ),
-        (
-            "[server]\nlisten = [\":1\", 2]\n",
-            "site.toml:2:10: \"[\\\":1\\\", 2]\" cannot be used; write one address or more, such as \":8080\"",
-        ),
-        (
-            "[server]\nroot = \"\"\n",
-            "site.toml:2:8: \"\" cannot be used; write the path of a folder",
-        ),
-        (
-            "[socket]\nunix_mode = 600\n",
-            "site.toml:2:13: \"600\" cannot be used; write permission bits in octal, such as \"0660\"",
-        ),
-        (
-            "[socket]\nunix_mode = \"1777\"\n",
-            "site.toml:2:13: \"01777\" cannot be used; write permission bits from 0000 to 0777",
-        ),
-    ] {
+    for &(toml, error) in FILE_MISTAKES {
         assert_eq!(file_error(toml), error, "{toml}");
     }
     let syntax = file_error("[server]\nbrowse = = 1\n");

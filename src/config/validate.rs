@@ -13,7 +13,7 @@ const FILE_NAME_BYTES_MAX: usize = 255;
 
 impl Config {
     /// Checks every range and every agreement between fields. Addresses and
-    /// the CPU list are checked by those who parse them.
+    /// the CPU list are checked by their parsers.
     ///
     /// # Errors
     /// The first rule that is broken, under the key of its field.

@@ -3,8 +3,8 @@
 //! One inotify instance serves all shards. It watches the folders of what is cached; a
 //! [`FileWatch`] is made before a file is opened, so that no change after that goes unseen. Every
 //! shard waits on the instance, the first to run reads the events and passes them on to the
-//! others, so a busy shard holds up nobody. An event drops the file from the shard's cache, and
-//! with it the descriptor. A request that hits the cache pays nothing for this.
+//! others, so a busy shard does not delay another. An event drops the file from the shard's cache,
+//! and with it the descriptor. A request that hits the cache pays nothing for this.
 //!
 //! What the kernel does not report (writes through a mapping, renames of folders further up,
 //! changes on other hosts) is found by the timed look at what is cached, which goes on as if there

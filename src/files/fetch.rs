@@ -1,4 +1,4 @@
-//! Finding a file anew: from its path to an [`CachedFile`].
+//! Looks a file up that is not cached: from its path to a [`CachedFile`].
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};

@@ -36,7 +36,7 @@ use crate::sys::open::{Root, open_how_path};
 /// What the answer depends on besides the path.
 const VARY: &str = "accept, accept-encoding";
 
-/// The media types that a listing can be had in; the first for clients that do not say.
+/// The media types of a listing; the first for clients that state no preference.
 const FORMS: [&str; 2] = ["text/html", "application/json"];
 
 /// The listing of the folder `path`, as HTML or as JSON, whichever the client prefers.
@@ -68,7 +68,7 @@ pub async fn list(
     let is_json = key.json;
     let offload = shared.offload.clone();
     let start = move |work: Box<dyn FnOnce() + Send>| {
-        // Without room for it the work is dropped, and whoever waits for it sees that.
+        // Without room for it the work is dropped, and those that wait for it get an error.
         let _ = offload.start(WorkKind::Listing, work);
     };
     let make = || {

@@ -324,8 +324,8 @@ impl Drop for Landing {
 
 /// The bytes of all listings that exist: in the cache, and while clients read them.
 ///
-/// Large ones have a share of their own, so that slow readers of a large folder keep nobody from
-/// small ones.
+/// Large ones have a share of their own, so that slow readers of a large folder do not keep
+/// others from small ones.
 #[derive(Debug, Default)]
 pub struct BodyBudget {
     small_bytes: AtomicUsize,

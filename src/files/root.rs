@@ -29,7 +29,7 @@ pub enum FilesError {
     Path {
         /// The path as given.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -58,7 +58,7 @@ impl<K: Eq + Hash, V> SingleFlight<K, V> {
     }
 }
 
-/// A piece of work that is asked for at `asked_ms`, and what owes its result.
+/// A piece of work that was requested at `asked_ms`, and what produces its result.
 pub fn promised<V>(asked_ms: u64) -> (Arc<Job<V>>, Promise<V>) {
     let job = Arc::new(Job {
         result: OnceLock::new(),

@@ -26,7 +26,7 @@ impl Source {
     /// What is behind `content`, which was found with `stamp`.
     ///
     /// # Errors
-    /// When there is no descriptor to be had.
+    /// When no descriptor can be opened.
     pub fn of(content: &Content, stamp: &Stamp) -> io::Result<Source> {
         Ok(match content {
             Content::Memory(bytes, _) => Source::Memory(bytes.clone()),

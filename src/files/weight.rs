@@ -15,7 +15,7 @@ impl Weight {
     /// One descriptor.
     pub const DESCRIPTOR: Weight = Weight { files: 1, bytes: 0 };
 
-    /// So many bytes of memory.
+    /// A weight of this many bytes of memory.
     pub fn of_bytes(bytes: usize) -> Weight {
         Weight { files: 0, bytes }
     }

@@ -3,7 +3,7 @@
 use super::known::Known;
 use super::{Headers, Method, date, scan};
 
-/// What is known of the representation that a request selected.
+/// The validators of the representation that a request selected.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Validators<'a> {
     /// Its entity tag as it is sent, quotes included; weak ones begin with `W/`.

@@ -1,4 +1,4 @@
-//! Text of any bytes, made safe for the place where it is put.
+//! Escaping: arbitrary bytes as text in HTML and in JSON.
 
 use std::fmt::{self, Write};
 

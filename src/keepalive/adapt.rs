@@ -10,9 +10,9 @@ use crate::limits::{
 /// How much of the connections and the memory that there are is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Utilisation {
-    /// Open connections…
+    /// Open connections.
     pub open: u64,
-    /// …and how many there may be, as descriptors allow.
+    /// The connection limit, as far as descriptors allow it.
     pub open_max: u64,
     /// Memory that giving up caches would not give back, in thousandths of all.
     pub memory_permille: u64,

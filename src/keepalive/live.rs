@@ -122,7 +122,7 @@ fn covers(address: SocketAddr, local: SocketAddr) -> bool {
 /// The TCP connections of process `pid`, all or those on `local`.
 ///
 /// # Errors
-/// When the process is gone, or belongs to somebody else.
+/// When the process is gone, or belongs to another user.
 pub fn connections(pid: u32, local: Option<SocketAddr>) -> Result<Live, LiveError> {
     let failed = |source| LiveError::Process { pid, source };
     let sockets = sys::tcp_table::descriptors_by_inode(pid).map_err(failed)?;

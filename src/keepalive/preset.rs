@@ -57,7 +57,7 @@ impl Preset {
         "default, mobile, lan, live or off"
     }
 
-    /// Whom it is for.
+    /// The clients and networks that it is for.
     pub fn about(self) -> &'static str {
         match self {
             Self::Default => "the open internet, every kind of client",

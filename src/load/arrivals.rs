@@ -159,7 +159,7 @@ impl Profile {
         Self { segments }
     }
 
-    /// The moment, in seconds, at which `count` requests are due; `None` when there are not so many.
+    /// The moment, in seconds, at which `count` requests are due; `None` when fewer are ever due.
     fn moment(&self, at: &mut usize, count: f64) -> Option<f64> {
         loop {
             let segment = self.segments.get(*at)?;

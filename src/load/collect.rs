@@ -41,17 +41,10 @@ impl Summary {
         let errors =
             ErrorClass::ALL.map(|class| (class.key().to_owned(), tally.errors[class as usize]));
         let status = (1..=5).map(|class| (format!("{class}xx"), tally.status[class]));
-        let model = match &plan.rate {
-            None if plan.moments_ns().is_some() => "open loop, at the log's own times",
-            None if plan.players().is_some() => "video players",
-            None => "closed loop",
-            Some((_, Spacing::Constant)) => "open loop, constant arrivals",
-            Some((_, Spacing::Poisson)) => "open loop, Poisson arrivals",
-        };
         let mut summary = Summary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_s: finished.started_unix_s,
-            model: model.to_owned(),
+            model: model(plan).to_owned(),
             rate: plan.rate.as_ref().map(|(rate, _)| rate.to_string()),
             seed: plan.seed,
             connections: plan.connections,
@@ -90,18 +83,34 @@ impl Summary {
             timeline,
             ..Summary::default()
         };
-        summary.notes.clone_from(&plan.notes);
-        if tally.unchecked > 0 {
-            summary.notes.push(format!(
+        summary.finish(plan, tally.unchecked);
+        summary
+    }
+
+    /// Adds the verdict and the notes, which follow from the figures.
+    fn finish(&mut self, plan: &Plan, unchecked: u64) {
+        self.notes.clone_from(&plan.notes);
+        if unchecked > 0 {
+            self.notes.push(format!(
                 "{} bodies were not compared: each thread remembers {} to compare with",
-                tally.unchecked,
+                unchecked,
                 limits::BODIES_MAX
             ));
         }
         let spacing = plan.rate.as_ref().map(|(_, spacing)| *spacing);
-        summary.judge(spacing.unwrap_or(Spacing::Constant));
-        notes(&mut summary);
-        summary
+        self.judge(spacing.unwrap_or(Spacing::Constant));
+        notes(self);
+    }
+}
+
+/// How the requests arrive.
+fn model(plan: &Plan) -> &'static str {
+    match &plan.rate {
+        None if plan.moments_ns().is_some() => "open loop, at the log's own times",
+        None if plan.players().is_some() => "video players",
+        None => "closed loop",
+        Some((_, Spacing::Constant)) => "open loop, constant arrivals",
+        Some((_, Spacing::Poisson)) => "open loop, Poisson arrivals",
     }
 }
 

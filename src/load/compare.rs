@@ -10,7 +10,7 @@ use super::verdict::Verdict;
 
 /// Seconds that two runs must have for their spread to mean something.
 const SECONDS_MIN: usize = 5;
-/// A difference of so many standard errors is taken for one: about one in 20 such is chance.
+/// A difference of more standard errors than this counts as real: about one in 20 such is chance.
 const STANDARD_ERRORS: f64 = 2.0;
 
 /// A figure of all runs.
@@ -19,7 +19,7 @@ pub struct Row {
     pub name: &'static str,
     /// One for each run, in their order; `None` where a run has none.
     pub figures: Vec<Option<Figure>>,
-    /// What the difference of each run to the first is worth; of the first itself nothing.
+    /// Whether the difference of each later run to the first is larger than the noise.
     pub judgements: Vec<Judgement>,
     show: fn(f64) -> String,
 }
@@ -32,7 +32,7 @@ pub struct Figure {
     pub spread: Option<f64>,
 }
 
-/// What a difference is worth.
+/// Whether a difference is larger than the noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// Larger than what the seconds of both runs differ by.
@@ -363,7 +363,8 @@ impl Comparison<'_> {
     }
 }
 
-/// What was asked of a server, by name. Its address is no part of that.
+/// The settings of a run that a comparison notes when they differ, by name. The server's address
+/// is not one of them.
 fn asked(run: &AnySummary) -> Vec<(&'static str, String)> {
     match run {
         AnySummary::Requests(run) => vec![

@@ -127,7 +127,7 @@ struct Connection<'a> {
     timer: Timer,
     answers: u64,
     finished: bool,
-    /// Nothing more is asked for on this connection.
+    /// No further request is sent on this connection.
     closing: bool,
     /// The server has not announced that it closes.
     stays_open: bool,

@@ -112,7 +112,7 @@ pub(super) struct Engine {
     pub players: Option<RefCell<PlayerRecord>>,
     /// The first body of each request, piece and status.
     bodies: RefCell<HashMap<(u32, Piece, u16), Body>>,
-    /// Connections that have not ended for good.
+    /// Connections that are open or will be made again.
     pub clients: Clients,
     pub connector: Connector,
 }
@@ -252,7 +252,7 @@ impl Engine {
         Ok(stream)
     }
 
-    /// A connection has ended for good.
+    /// A connection has ended and will not be made again.
     pub fn connection_ends(&self, state: &ConnectionState) {
         let now_ns = monotonic_ns().min(self.end_ns.get());
         self.with_player(state, now_ns, |player, _, record| {

@@ -1,4 +1,4 @@
-//! What goes wrong: with a request, which is counted, and with a load, which ends it.
+//! The errors of a request, which are counted, and of a load, which end it.
 
 use std::fmt;
 use std::io;
@@ -183,22 +183,7 @@ impl fmt::Display for LoadError {
                     "the name \"{host}\" does not resolve: {error}; check its spelling and /etc/resolv.conf"
                 )
             }
-            Self::Connect { address, error } => {
-                let advice = match ErrorClass::of_connect(error) {
-                    ErrorClass::ConnectRefused => {
-                        return write!(
-                            f,
-                            "nothing listens on {address}: connection refused; \
-                             start the server or check the port"
-                        );
-                    }
-                    ErrorClass::ConnectTimeout => "is a firewall between, or the host down?",
-                    ErrorClass::NoPorts => PORTS_ADVICE,
-                    ErrorClass::NoDescriptors => "raise the limit with ulimit -n",
-                    _ => "check the address and the route to it",
-                };
-                write!(f, "cannot connect to {address}: {error}; {advice}")
-            }
+            Self::Connect { address, error } => connect_failed(f, address, error),
             Self::Upgrade { url, class, why } => write!(
                 f,
                 "no WebSocket connection to {url}: {}",
@@ -219,24 +204,7 @@ impl fmt::Display for LoadError {
                  net.ipv4.ip_local_port_range has {first} to {last}; \
                  widen it (sysctl net.ipv4.ip_local_port_range='1024 65535') or use fewer connections"
             ),
-            Self::NoRanges { path, status } => {
-                write!(
-                    f,
-                    "the first byte of {path} was asked for, and the server answered "
-                )?;
-                match status {
-                    200 => write!(
-                        f,
-                        "200 with all of it: it does not do ranges there; leave out --ranges"
-                    ),
-                    206 => write!(
-                        f,
-                        "206 without saying that it is bytes 0-0 of how many (Content-Range)"
-                    ),
-                    416 => write!(f, "416: it is empty; name one with content"),
-                    _ => write!(f, "{status}; name one that is there"),
-                }
-            }
+            Self::NoRanges { path, status } => no_ranges(f, path, *status),
             Self::Pieces {
                 path,
                 size,
@@ -257,7 +225,49 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// What a handshake's failure says to a person.
+/// Says why no connection to `address` could be made, and what to do about it.
+fn connect_failed(
+    f: &mut fmt::Formatter<'_>,
+    address: &impl fmt::Display,
+    error: &io::Error,
+) -> fmt::Result {
+    let advice = match ErrorClass::of_connect(error) {
+        ErrorClass::ConnectRefused => {
+            return write!(
+                f,
+                "nothing listens on {address}: connection refused; \
+                 start the server or check the port"
+            );
+        }
+        ErrorClass::ConnectTimeout => "is a firewall between, or the host down?",
+        ErrorClass::NoPorts => PORTS_ADVICE,
+        ErrorClass::NoDescriptors => "raise the limit with ulimit -n",
+        _ => "check the address and the route to it",
+    };
+    write!(f, "cannot connect to {address}: {error}; {advice}")
+}
+
+/// Says why the object at `path` can't be read in ranges.
+fn no_ranges(f: &mut fmt::Formatter<'_>, path: &str, status: u16) -> fmt::Result {
+    write!(
+        f,
+        "the first byte of {path} was asked for, and the server answered "
+    )?;
+    match status {
+        200 => write!(
+            f,
+            "200 with all of it: it does not do ranges there; leave out --ranges"
+        ),
+        206 => write!(
+            f,
+            "206 without saying that it is bytes 0-0 of how many (Content-Range)"
+        ),
+        416 => write!(f, "416: it is empty; name one with content"),
+        _ => write!(f, "{status}; name one that is there"),
+    }
+}
+
+/// A handshake's failure as a message with advice.
 fn handshake_words(class: ErrorClass, why: Option<HandshakeError>) -> String {
     match (why, class) {
         (Some(HandshakeError::Refused(status)), _) => {

@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(plain(intervals.add(interval(1, 3))), None);
         assert_eq!(plain(intervals.add(interval(0, 2))), Some((3, 3.0, 3.0)));
         assert_eq!(plain(intervals.add(interval(1, 4))), Some((7, 8.0, 5.0)));
-        // What one alone has told comes at the end, and a gap is passed over.
+        // Seconds that only one shard has reported come at the end, and a gap is passed over.
         assert_eq!(plain(intervals.add(interval(3, 0))), None);
         assert_eq!(plain(intervals.rest()), Some((0, 9.0, 1.0)));
         assert_eq!(plain(intervals.rest()), None);

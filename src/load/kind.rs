@@ -15,7 +15,7 @@ pub struct Progress<'a> {
     /// From the beginning of the measured time to this second's end.
     pub at_s: f64,
     pub length_s: f64,
-    /// The figures of the second, for a person; `None` of what is left at the end and too short for
+    /// The figures of the second as text for a terminal; `None` of what is left at the end and too short for
     /// a rate.
     pub figures: Option<String>,
     /// The two distributions of times of the second, in nanoseconds, by their names in a histogram log.
@@ -59,7 +59,7 @@ pub(super) trait Kind: Sized + 'static {
     /// The second that all shards have recorded in an interval.
     fn second(&self, interval: &Merged<Self::Record>) -> Self::Second;
 
-    /// The figures of a second for a person, with `total` of all seconds so far.
+    /// The figures of a second as text for a terminal, with `total` of all seconds so far.
     fn figures(second: &Self::Second, total: &Self::Record) -> String;
 
     /// The two distributions of a record, by their names in a histogram log.

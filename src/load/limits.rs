@@ -10,17 +10,17 @@ pub const CONNECTING_MAX: usize = 128;
 pub const RECONNECT_MS: u64 = 10;
 /// How long answers are waited for when the time of a load is over; not longer than a request's timeout.
 pub const GRACE_MS: u64 = 2_000;
-/// A request without an answer for so long has failed.
+/// A request without an answer for this long has failed.
 pub const TIMEOUT_MS: u64 = 10_000;
 /// How often a shard of a load reports.
 pub const REPORT_MS: u64 = 1_000;
 /// How often it looks whether it is to stop.
 pub const STOP_POLL_MS: u64 = 50;
-/// A closed loop waits for answers on one of this many of its connections…
+/// A closed loop gathers answers of one in this many of its connections before it sends again.
 pub const GATHER_PARTS: usize = 4;
-/// …for one part in this many of the time that answers take…
+/// It waits for them for one part in this many of the time that answers take.
 pub const GATHER_SHARE: u64 = 10;
-/// …and this at the most.
+/// Longest such wait.
 pub const GATHER_NS_MAX: u64 = 50_000;
 /// Times above this are recorded as this: an hour.
 pub const TIME_NS_MAX: u64 = 3_600_000_000_000;
@@ -44,9 +44,9 @@ pub const URLS_LISTED_MAX: usize = 32;
 pub const REPLAY_MAX: usize = 10_000_000;
 /// Bytes of a line of a log; a longer line is malformed.
 pub const LOG_LINE_BYTES_MAX: u64 = 64 * 1024;
-/// Default size of a range…
+/// Default size of a range.
 pub const PIECE_BYTES: u64 = 1024 * 1024;
-/// …and the largest.
+/// Largest size of a range.
 pub const PIECE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bodies that one shard of a load remembers to compare others with.
 pub const BODIES_MAX: usize = 1_000_000;
@@ -54,17 +54,17 @@ pub const BODIES_MAX: usize = 1_000_000;
 pub const MP4_BOXES_MAX: usize = 1000;
 /// What a player plays of a file that does not state its duration.
 pub const PLAYER_BITS_PER_S: u64 = 4_000_000;
-/// A player begins to play, or goes on after a stall, with so much in its buffer…
+/// Buffered playing time at which a player begins to play, or goes on after a stall.
 pub const PLAYER_START_MS: u64 = 1_000;
-/// …which holds this much by default.
+/// Default of the playing time that a player's buffer holds.
 pub const PLAYER_BUFFER_MS: u64 = 10_000;
 /// Default of the mean time between a player's seeks.
 pub const PLAYER_SEEK_MS: u64 = 30_000;
 /// How long a player waits before it asks again for what was refused.
 pub const PLAYER_RETRY_MS: u64 = 1_000;
-/// Subscribers or publishers of rooms…
+/// Subscribers or publishers of a load of rooms.
 pub const ROOMS_CLIENTS_MAX: usize = 1_000_000;
-/// …and pairs of a subscriber and a publisher of its room, of which each is 24 bytes.
+/// Pairs of a subscriber and a publisher of its room; each takes 24 bytes.
 pub const ROOMS_PAIRS_MAX: usize = 64 << 20;
 /// Bytes of a message; a WebSocket message may have as many.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -77,9 +77,9 @@ pub const PUBLISH_BATCH_MAX: usize = 64;
 pub const REPLIES_BYTES_MAX: usize = 64 * 1024;
 /// What lies between the last connection and the first message, so that all threads begin together.
 pub const START_LEAD_MS: u64 = 10;
-/// Readers of a live load…
+/// Readers of a live load.
 pub const LIVE_READERS_MAX: usize = 1_000_000;
-/// …and bytes of a piece of what they read.
+/// Bytes of a piece of the object that live readers read.
 pub const LIVE_PIECE_BYTES_MAX: usize = 16 << 20;
 /// Descriptors that a load needs besides its connections.
 pub const DESCRIPTORS_RESERVED: usize = 32;

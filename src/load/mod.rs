@@ -1,4 +1,4 @@
-//! The load generator: the same runtime, seen from the client's side.
+//! The load generator: an HTTP client on the runtime that the server uses.
 //!
 //! A load is a [`Plan`], plain data. [`start`] runs it on shards of its own; each has its share
 //! of the connections and of the arrivals, and reports once a second to a [`Load`], which makes one
@@ -6,8 +6,9 @@
 //!
 //! Every request has two times. The *response time* runs from the moment at which the
 //! request was due; the *service time* from when it was sent. In an open loop (at a rate) requests
-//! are due whatever the server does, and so a server that stops for a second is seen to make a
-//! second's worth of requests wait. In a closed loop both are the same, and such a stop is one slow request.
+//! are due independently of the server, so a server that stops for a second delays every request
+//! that was due in that second. In a closed loop both times are the same, and such a stop shows as
+//! one slow request for each connection.
 
 mod address;
 mod any_summary;

@@ -133,7 +133,7 @@ impl Plan {
         self.replay.as_ref()?.moments_ns.as_deref()
     }
 
-    /// The mean rate from one moment to another, in seconds of the measured time, that is asked for.
+    /// The mean requested rate from one moment to another, in seconds of the measured time.
     pub(super) fn asked_per_s(&self, begin_s: f64, end_s: f64) -> Option<f64> {
         let warmup_s = self.warmup_ns as f64 / 1e9;
         if let Some(moments_ns) = self.moments_ns() {
@@ -167,7 +167,7 @@ impl Plan {
         }
     }
 
-    /// The mean rate of all that is asked for.
+    /// The mean requested rate of the whole load.
     pub(super) fn asked_mean_per_s(&self) -> Option<f64> {
         let Some(moments_ns) = self.moments_ns() else {
             return self.rate.as_ref().map(|(rate, _)| rate.mean_per_s());

@@ -1,7 +1,8 @@
 //! A video player as a server sees it: it opens a file, reads its movie box, fills a buffer that is
 //! played out at the media's rate, seeks, and goes on to another file at the end.
 //!
-//! No clock and no socket: moments and bytes come in, what to ask for goes out.
+//! It reads no clock and has no socket: its inputs are moments and received bytes, its output is
+//! which range to request next.
 
 use super::mp4::Walker;
 use super::ranges::{Piece, PlayerOptions, Ranges};
@@ -21,9 +22,9 @@ pub(super) enum PlayerAction {
 pub(super) struct Player {
     random: fastrand::Rng,
     object: Option<Object>,
-    /// The piece that is under way…
+    /// The piece that is under way.
     asked: Option<Piece>,
-    /// …and how much of it has come.
+    /// Bytes of that piece that were received.
     got: u64,
     /// After a wrong answer it waits.
     not_before_ns: u64,
@@ -176,10 +177,10 @@ impl Player {
         }
     }
 
-    /// The answer is there; `good` if it was what was asked for.
+    /// The answer is complete; `good` if it has the requested bytes.
     pub fn came(&mut self, good: bool, now_ns: u64, ranges: &Ranges, record: &mut PlayerRecord) {
         if !good {
-            // It stays asked for, and is asked for again.
+            // The same piece is requested again after a pause.
             self.not_before_ns = now_ns + limits::PLAYER_RETRY_MS * 1_000_000;
             return;
         }
@@ -452,8 +453,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes when: it asks for what is there, never lingers, and does not play faster
-        /// than time goes by.
+        /// With answers at any moments, a player requests only what the object has, always has a
+        /// next moment, and does not play faster than time goes by.
         #[test]
         fn time_is_played_or_waited_for(
             seed: u64,

@@ -24,7 +24,7 @@ pub(super) struct UrlRecord {
 
 impl UrlRecord {
     /// One for each of the first requests of a plan, and one for all others; `None` when there is
-    /// one request only, of which the whole record tells.
+    /// one request only, which the whole record describes.
     pub fn of(requests: usize) -> Option<Vec<Self>> {
         let kinds = requests.min(limits::URLS_LISTED_MAX + 1);
         (kinds > 1).then(|| vec![Self::new(); kinds])
@@ -64,7 +64,7 @@ impl UrlRecord {
 pub(super) struct PlayerRecord {
     /// The warm-up is not in it.
     pub measured: bool,
-    /// Files opened, with such as did not start to play.
+    /// Files opened, whether or not they began to play.
     pub opened: u64,
     /// From opening a file until it plays.
     pub startup: Histogram<u64>,

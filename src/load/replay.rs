@@ -23,9 +23,9 @@ pub struct Log {
     lines: Vec<(i64, u32)>,
     /// Lines that ask for something that is neither GET nor HEAD, or for nothing.
     pub others: u64,
-    /// Lines that are in neither format…
+    /// Lines that are in no known format.
     pub malformed: u64,
-    /// …and the number of the first of them.
+    /// Number of the first malformed line.
     pub malformed_first: u64,
 }
 

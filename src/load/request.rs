@@ -61,7 +61,7 @@ impl Prepared {
             .unwrap_or_default()
     }
 
-    /// `count` requests in one piece, if so many are ready.
+    /// `count` requests in one piece, if at least that many are prepared.
     pub fn burst(&self, count: usize) -> Option<Bytes> {
         let end = self.bytes.checked_mul(count)?;
         (end <= self.burst.len()).then(|| self.burst.slice(..end))

@@ -1,4 +1,4 @@
-//! What the summaries of all kinds of load can do for the command line.
+//! The trait that the command line uses for the summaries of all kinds of load.
 
 use std::fmt::Display;
 

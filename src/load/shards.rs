@@ -93,7 +93,7 @@ pub(super) struct Shards<R, E> {
     started_unix_s: u64,
 }
 
-/// What is known when all shards have ended.
+/// The results of all shards, when they have ended.
 pub(super) struct Finished<E> {
     pub ends: Vec<E>,
     /// Of the measured time.

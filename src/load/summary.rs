@@ -18,9 +18,9 @@ pub struct Summary {
     pub version: String,
     /// When it was started, in seconds since the epoch.
     pub started_unix_s: u64,
-    /// The first of what was asked for…
+    /// The first URLs of the load.
     pub urls: Vec<String>,
-    /// …and how many there are.
+    /// How many URLs the load has.
     #[serde(default)]
     pub urls_total: usize,
     /// `closed loop`, or `open loop` with its spacing.
@@ -32,7 +32,7 @@ pub struct Summary {
     pub threads: usize,
     pub pipeline: usize,
     pub connection_per_request: bool,
-    /// The pattern of ranges that were asked for.
+    /// The pattern of the requested ranges.
     #[serde(default)]
     pub ranges: Option<String>,
     pub warmup_s: f64,
@@ -43,7 +43,7 @@ pub struct Summary {
     /// From the beginning of the measured time to its end, or to the last answer where that came later.
     pub seconds: f64,
     pub rate_per_s: f64,
-    /// The mean of what was asked for; `null` in a closed loop.
+    /// The mean of the requested rate; `null` in a closed loop.
     pub asked_rate_per_s: Option<f64>,
     /// Bytes received, heads and all.
     pub bytes: u64,
@@ -52,9 +52,9 @@ pub struct Summary {
     pub errors_total: u64,
     /// Answers by class of status: `2xx` and so on.
     pub status: BTreeMap<String, u64>,
-    /// Requests under way when the load ended…
+    /// Requests under way when the load ended. The time that they had waited is in the response times.
     pub unanswered: u64,
-    /// …and such as were due and not sent. Both are in the response times, with what they had waited.
+    /// Requests that were due and never sent. The time that they had waited is in the response times.
     pub unsent: u64,
     pub response_time_us: Times,
     pub service_time_us: Times,
@@ -81,10 +81,10 @@ pub struct Summary {
     pub knee_p99_limit_us: Option<f64>,
     /// The rates that were tried for the knee, of which this is a summary.
     pub knee_steps: Vec<KneeStep>,
-    /// What came of each of several URLs: of the first ones, and of all others in the last line.
+    /// The results by URL, if there are several: of the first ones, and of all others in the last row.
     #[serde(default)]
     pub by_url: Vec<ByUrl>,
-    /// What video players have seen, if the connections were players.
+    /// The results of video players, if the connections were players.
     #[serde(default)]
     pub players: Option<Players>,
     pub timeline: Vec<Second>,
@@ -142,7 +142,7 @@ impl Summary {
     }
 }
 
-/// What came of one of several URLs.
+/// The results of one of several URLs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ByUrl {
     /// `None`: all that have no line of their own.
@@ -154,12 +154,12 @@ pub struct ByUrl {
     pub response_max_us: f64,
 }
 
-/// What viewers would have seen.
+/// The results of a load of video players.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Players {
-    /// Files that were opened…
+    /// Files that were opened.
     pub opened: u64,
-    /// …and such as began to play.
+    /// Opened files that began to play.
     pub started: u64,
     /// From opening a file until it plays.
     pub startup_time_us: Times,
@@ -168,11 +168,11 @@ pub struct Players {
     pub seek_time_us: Times,
     /// How often a buffer ran dry in mid-play.
     pub stalls: u64,
-    /// For how long that was, of all players together…
+    /// Time in stalls, of all players together.
     pub stalled_s: f64,
-    /// …beside the time in which they played.
+    /// Time in which players played, of all together.
     pub played_s: f64,
-    /// The share of `stalled_s` in both, from 0 to 1.
+    /// The share of `stalled_s` in `stalled_s` and `played_s` together, from 0 to 1.
     pub stalled_share: f64,
     /// Files played to their end.
     pub ended: u64,

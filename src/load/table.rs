@@ -268,7 +268,7 @@ pub(super) fn short(times: &Times) -> String {
     )
 }
 
-/// What was asked for, and the share that was reached of what was due.
+/// The requested rate, and the share of what was due that was reached.
 pub(super) fn of_asked(asked_per_s: f64, reached: u64, due: u64) -> String {
     let share = reached as f64 / due.max(1) as f64 * 100.0;
     format!(" of {} asked ({share:.1}%)", per_second(asked_per_s))

@@ -12,7 +12,7 @@ pub struct ListedUrl {
     /// `None`: the load's own.
     pub method: Option<String>,
     pub target: Target,
-    /// How often it is asked for, beside others.
+    /// How often it is requested, relative to the others.
     pub weight: f64,
 }
 

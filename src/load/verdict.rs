@@ -10,11 +10,11 @@ use super::times::Times;
 
 /// A thread that works for this share of the time has no time left to be exact.
 const BUSY_MAX: f64 = 0.95;
-/// The generator was late for at least this long…
+/// P99 of the generator's lag, in microseconds, from which the generator counts as late.
 const LAG_P99_US_MAX: f64 = 1000.0;
-/// …and that is this share of what was measured.
+/// Share of the measured P99 that the lag's P99 must reach as well.
 const LAG_SHARE_MAX: f64 = 0.1;
-/// What a rate may fall short of what was asked.
+/// The share of the requested rate that must be reached.
 const RATE_SHARE_MIN: f64 = 0.995;
 
 /// Standard deviations by which chance may keep a rate of independent events below its mean.

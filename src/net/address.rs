@@ -14,7 +14,7 @@ pub enum ListenAddr {
     /// Every interface: IPv6 and IPv4 by one dual-stack socket where the host has
     /// IPv6, else IPv4 alone. Written `8080`, `:8080` or `*:8080`.
     Any(u16),
-    /// This host alone. Written `localhost:8080`; [`ListenAddr::expand`] tells
+    /// This host alone. Written `localhost:8080`; [`ListenAddr::expand`] returns
     /// its addresses, and listening on it as it is takes the first.
     Localhost(u16),
     /// One IP address. `[::]` is every interface by IPv6 only.

@@ -13,7 +13,7 @@ pub struct ListenError {
     address: ListenAddr,
     operation: &'static str,
     kind: ListenErrorKind,
-    /// Who has the address, where it is in use and that can be seen.
+    /// The process that holds the address, where it is in use and that can be seen.
     holder: Option<Holder>,
     source: io::Error,
 }
@@ -63,7 +63,7 @@ impl ListenError {
         }
     }
 
-    /// Adds who has an address that is in use.
+    /// Adds the process that holds an address in use.
     pub(super) fn held_by(mut self, find: impl FnOnce() -> Option<Holder>) -> Self {
         if self.is_in_use() {
             self.holder = find();

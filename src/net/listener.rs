@@ -150,7 +150,7 @@ impl ListenerGroup {
         self.idle_timeout_ms
     }
 
-    /// The backlog that the kernel keeps to: what was asked, cut to `net.core.somaxconn`.
+    /// The backlog that the kernel keeps to: the requested one, cut to `net.core.somaxconn`.
     pub fn backlog_effective(&self) -> u32 {
         self.backlog_effective
     }

@@ -45,7 +45,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Opens one listening socket at `path`. A socket file on which nobody answers
+/// Opens one listening socket at `path`. A socket file on which no process listens
 /// is a crashed server's, and is replaced.
 pub(super) fn bind(
     path: &Path,
@@ -67,7 +67,7 @@ pub(super) fn bind(
         Err(error) => return Err(fail("bind")(error)),
     }
     let file = SocketFile::claim(path).map_err(fail("find the file of"))?;
-    // Until listen(2) nobody can connect, so no window with the wrong mode.
+    // Until listen(2) no client can connect, so no window with the wrong mode.
     if let Some(mode) = options.unix_mode {
         fs::set_permissions(path, Permissions::from_mode(mode)).map_err(fail("set the mode of"))?;
     }

@@ -1,4 +1,4 @@
-//! Distributions of times and lengths: one thread records, anybody reads.
+//! Distributions of times and lengths: one thread records, any thread reads.
 //!
 //! The counts lie in a log-linear array, as in HdrHistogram: a value below 64 has a bucket of its
 //! own, and above that every power of two is divided into 64, so a value is known to within 1.6%.

@@ -32,7 +32,7 @@ type Labels = Vec<(&'static str, String)>;
 enum Value {
     Whole(u64),
     Real(f64),
-    /// Of nanoseconds, told in seconds.
+    /// Of nanoseconds, written in seconds.
     Times(Box<Total>),
     /// Of plain numbers.
     Numbers(Box<Total>),
@@ -158,7 +158,7 @@ impl Collector for Gathered {
     }
 }
 
-/// In which words metrics are told.
+/// The text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposition {
     /// OpenMetrics 1.0.

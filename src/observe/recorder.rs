@@ -267,7 +267,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// A recorder with a buffer of so many bytes for each thread, rounded down to a power of two
+    /// A recorder with a buffer of this many bytes for each thread, rounded down to a power of two
     /// of records. Fewer than [`limits::RECORDER_RECORDS_MIN`] records: it is off.
     pub fn new(bytes_per_thread: usize) -> Self {
         let records = bytes_per_thread.min(limits::RECORDER_BYTES_CEILING) / RECORD_BYTES;

@@ -158,9 +158,9 @@ pub enum StopReason {
 pub struct Wait {
     /// The longest wait; `None`: until something completes; zero: not at all.
     pub timeout: Option<Duration>,
-    /// Completions that end the wait at once…
+    /// Completions that end the wait at once.
     pub batch: u32,
-    /// …and how long to wait for so many before one is enough.
+    /// How long to wait for `batch` completions; after that a single one ends the wait.
     pub batch_wait: Duration,
 }
 
@@ -196,7 +196,7 @@ impl Retired {
     pub(super) fn drop_contained(&mut self) -> usize {
         let panics = Cell::new(0);
         let drop_op = |op| match op {
-            // Several buffers of foreign types in one operation: drop each by itself.
+            // Several buffers of foreign types in one operation: drop them one by one.
             Op::SendVectored { socket, bufs, .. } => {
                 let dropped = foreign::drop_each(bufs) + foreign::drop_each([socket]);
                 panics.set(panics.get() + dropped);

@@ -15,7 +15,7 @@ pub(super) enum Phase {
     Sending,
     /// Waiting for the client's end after the last answer.
     Closing,
-    /// Over, by itself.
+    /// Over, without having been cut.
     Closed,
 }
 

@@ -30,7 +30,7 @@ use crate::observe::access_log::{
     self, AccessLog, Destination, Format, FormatError, QueryRule, Report, Rotation,
 };
 use crate::sys;
-use crate::tasks::SchedTrace;
+use crate::tasks::{Pool, SchedTrace};
 
 /// Serves a folder.
 struct FileService(Files);
@@ -87,38 +87,9 @@ pub fn start(
     let rules =
         response_rules(&config.responses).map_err(|e| ServeError::Service(e.to_string()))?;
     let mut options = server_options(config);
-    // Each connection needs a descriptor, and some are for files and the program itself.
-    let room = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let cached = placement.cpus.len().saturating_mul(config.cache.files);
-    let room = room
-        .saturating_sub(cached)
-        .saturating_sub(limits::DESCRIPTORS_RESERVED)
-        .max(room / 2);
+    let room = connections_room(config, placement.cpus.len(), descriptors);
     options.connections_max = options.connections_max.min(room);
-    let listen_options = ListenOptions {
-        steer_by_cpu: config.server.steer_by_cpu.then(|| placement.cpus.clone()),
-        congestion: config
-            .socket
-            .congestion
-            .clone()
-            .filter(|name| name != CONGESTION_AUTO),
-        unpaced_loopback: config.socket.congestion.as_deref() == Some(CONGESTION_AUTO),
-        send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
-        defer_accept_s: config.socket.defer_accept.then_some(limits::DEFER_ACCEPT_S),
-        unix_mode: Some(config.socket.unix_mode),
-        keepalive: Some(config.keepalive_policy()),
-        ..ListenOptions::default()
-    };
-    let inherited = activation::inherited(placement.cpus.len(), &listen_options)
-        .map_err(|e| ServeError::Service(e.to_string()))?;
-    let ignored = match inherited.is_empty() {
-        true => None,
-        false => ignored_listen(config),
-    };
-    let groups = match inherited.is_empty() {
-        true => bind(&placement, &listen_options)?,
-        false => inherited,
-    };
+    let (groups, ignored) = listeners(config, &placement)?;
     let mut server = Server::with_groups(placement.cpus.clone(), groups, options.clone())?;
     if let Some(admin) = &placement.admin {
         server = server.with_admin(admin)?;
@@ -129,16 +100,7 @@ pub fn start(
         server = server.with_access_log(log);
     }
     let pool = start_pool(&config.tasks, &placement.task_cpus, &observation.recorder)?;
-    if config.observe.schedtrace > 0 {
-        let trace = SchedTrace {
-            period: Duration::from_millis(config.observe.schedtrace),
-            detail: config.observe.scheddetail,
-        };
-        let report = Arc::clone(&observation.report);
-        trace.start(&pool.handle(), move |text| {
-            text.lines().for_each(|line| report(format_args!("{line}")));
-        });
-    }
+    start_trace(config, &pool, &observation.report);
     let shared_work = Arc::new(SharedWork::new(&pool.handle())?);
     let watches = Arc::clone(shared_work.watches());
     observation.watches = Some(Arc::clone(&watches));
@@ -175,6 +137,63 @@ pub fn start(
             .map_err(|e| ServeError::Service(e.to_string()))
     })?;
     Ok((running, banner))
+}
+
+/// The sockets to listen on: those that the service manager passed, else those of the
+/// configuration. With the former comes a warning if the configuration names addresses too.
+fn listeners(
+    config: &Config,
+    placement: &Placement,
+) -> Result<(Vec<ListenerGroup>, Option<String>), ServeError> {
+    let options = listen_options(config, &placement.cpus);
+    let inherited = activation::inherited(placement.cpus.len(), &options)
+        .map_err(|e| ServeError::Service(e.to_string()))?;
+    match inherited.is_empty() {
+        true => Ok((bind(placement, &options)?, None)),
+        false => Ok((inherited, ignored_listen(config))),
+    }
+}
+
+/// How many connections the limit of descriptors leaves room for: each needs one, and some are for
+/// files and the program itself.
+fn connections_room(config: &Config, shards: usize, descriptors: u64) -> usize {
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let cached = shards.saturating_mul(config.cache.files);
+    descriptors
+        .saturating_sub(cached)
+        .saturating_sub(limits::DESCRIPTORS_RESERVED)
+        .max(descriptors / 2)
+}
+
+fn listen_options(config: &Config, cpus: &[usize]) -> ListenOptions {
+    ListenOptions {
+        steer_by_cpu: config.server.steer_by_cpu.then(|| cpus.to_vec()),
+        congestion: config
+            .socket
+            .congestion
+            .clone()
+            .filter(|name| name != CONGESTION_AUTO),
+        unpaced_loopback: config.socket.congestion.as_deref() == Some(CONGESTION_AUTO),
+        send_buffer_bytes: Some(config.socket.send_buffer_bytes).filter(|&bytes| bytes > 0),
+        defer_accept_s: config.socket.defer_accept.then_some(limits::DEFER_ACCEPT_S),
+        unix_mode: Some(config.socket.unix_mode),
+        keepalive: Some(config.keepalive_policy()),
+        ..ListenOptions::default()
+    }
+}
+
+/// Starts the lines about the pool that --schedtrace asks for, if it does.
+fn start_trace(config: &Config, pool: &Pool, report: &Report) {
+    if config.observe.schedtrace > 0 {
+        let trace = SchedTrace {
+            period: Duration::from_millis(config.observe.schedtrace),
+            detail: config.observe.scheddetail,
+        };
+        let report = Arc::clone(report);
+        trace.start(&pool.handle(), move |text| {
+            text.lines().for_each(|line| report(format_args!("{line}")));
+        });
+    }
 }
 
 fn bind(placement: &Placement, options: &ListenOptions) -> Result<Vec<ListenerGroup>, ServeError> {

@@ -16,13 +16,13 @@ use crate::observe::access_log::{Cut, Record, ShardLog, TakenBack, Unfinished};
 use crate::runtime::Stream;
 use crate::sys;
 
-/// The access log of one shard, and how it finds the request's fields that it tells of.
+/// The access log of one shard, and how it finds the request's fields that it logs.
 pub(super) struct RequestLog {
     log: ShardLog,
     fields: Vec<LoggedField>,
 }
 
-/// A field of the request that the log's format tells of.
+/// A field of the request that the log's format names.
 enum LoggedField {
     Known(Known),
     Other(String),
@@ -247,7 +247,7 @@ impl ConnectionLog {
         self.queued += bytes as u64;
     }
 
-    /// So many bytes of the output were handed over with the next submission.
+    /// `bytes` of the output were handed over with the next submission.
     #[inline]
     pub fn handed_over(&mut self, bytes: usize) {
         self.pending = bytes as u64;

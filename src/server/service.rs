@@ -35,7 +35,7 @@ pub struct Request<'a> {
 pub struct Incoming<'a>(pub(super) &'a mut dyn BodySource);
 
 impl Incoming<'_> {
-    /// The next piece; `None` at the end. Only when it is asked for is `100 Continue` sent to a
+    /// The next piece; `None` at the end. Only when it is called is `100 Continue` sent to a
     /// client that waits for it; a client that sends on regardless is held back by flow control
     /// after [`crate::limits::READ_AHEAD_BYTES_MAX`].
     ///

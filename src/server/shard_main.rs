@@ -27,7 +27,7 @@ pub(super) struct ShardSetup {
     pub access_log: Option<ShardLog>,
 }
 
-/// Serves on this shard until a stop is asked for and the shard has drained.
+/// Serves on this shard until it is stopped and has drained.
 pub(super) async fn serve<S: Service>(shard: Shard, setup: ShardSetup, service: S) {
     let state = ShardState::new(&shard, setup.shared, setup.access_log);
     let service = Rc::new(service);

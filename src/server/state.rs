@@ -254,7 +254,7 @@ impl ShardState {
         balance::hand_over_to(self.shard.index(), &counts)
     }
 
-    /// Lets one more refused connection be closed with patience; `None` when there are
+    /// Admits one more refused connection to a lingering close; `None` when there are
     /// [`limits::REFUSED_LINGERING_MAX`].
     pub fn linger_refused(self: &Rc<Self>) -> Option<LingeringRefused> {
         let count = self.refused_lingering.get();

@@ -104,7 +104,7 @@ impl Transfers {
         const PIECE: u64 = limits::RESIDENCY_PIECE_BYTES;
         let shard = stream.shard();
         let (file, end) = (&slice.file, slice.offset + slice.len);
-        // Whole pieces of the file, so that all who send it share what is known of a piece.
+        // Whole pieces of the file, so that all transfers of it share what is known of a piece.
         let piece_end = (offset / PIECE + 1) * PIECE;
         let until = piece_end.min(end);
         if !self.residency.is_known(file, offset, shard.now_ms()) {
@@ -130,15 +130,15 @@ fn changed() -> io::Error {
     )
 }
 
-/// Whether the bytes that a response has promised are still there, as far as that can be told
+/// Whether the bytes that a response has promised are still there, as far as that can be known
 /// (docs/decisions/055-growing-files.md).
 ///
 /// They are gone when the file ends before the last of them. They may have been rewritten when
 /// the file has the size that it had, but another time of modification, and was written to: the
-/// response would be a mixture. What is known of the file's writes tells a rewrite from a `touch`.
-/// Where nothing is known, another time counts as a rewrite. A file that has grown was appended
-/// to, and what lies before the appended bytes is sent. Replacing the file by a rename, removing
-/// it or changing its mode leaves the open file as it is.
+/// response would be a mixture. The watch on the folder distinguishes a rewrite from a `touch`.
+/// Where the folder is not watched, another time counts as a rewrite. A file that has grown was
+/// appended to, and what lies before the appended bytes is sent. Replacing the file by a rename,
+/// removing it or changing its mode leaves the open file as it is.
 #[derive(Default)]
 struct Integrity {
     /// The time of modification of a file that was touched.
@@ -217,7 +217,7 @@ fn is_resident(file: &File, offset: u64, len: u64) -> bool {
     match sys::transfer::cached_pages(file.as_fd(), offset, len) {
         Ok(stat) if stat.cached < pages => return false,
         Ok(_) => {}
-        // Not to be had on this kernel or for this file: try the first byte too.
+        // Not supported by this kernel or for this file: try the first byte too.
         Err(_) if !is_byte_resident(file, offset) => return false,
         Err(_) => {}
     }

@@ -29,7 +29,7 @@ impl<T> AtomicRef<T> {
         self.pointer.store(Self::to_pointer(value), order);
     }
 
-    /// Puts `value` in and gives what was there before.
+    /// Stores `value` and returns the previous one.
     pub fn swap(&self, value: Option<&'static T>, order: Ordering) -> Option<&'static T> {
         Self::from_pointer(self.pointer.swap(Self::to_pointer(value), order))
     }

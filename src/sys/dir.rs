@@ -27,14 +27,14 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
-/// The kind of an entry, as far as the folder tells without a look at the file.
+/// The kind of an entry, as far as the folder says without a look at the file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum EntryKind {
     /// A regular file.
     File,
     /// A folder.
     Directory,
-    /// A symbolic link: [`stat_entry`] tells where it leads.
+    /// A symbolic link: [`stat_entry`] says where it leads.
     Symlink,
     /// A FIFO, socket or device.
     Other,

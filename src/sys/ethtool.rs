@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn loopback_answers_and_a_stranger_does_not() {
-        // Loopback joins and cuts segments wherever it was not told otherwise.
+        // Loopback joins and cuts segments unless that was switched off.
         switch("lo", Switch::GenericSegmentation).expect("lo has the switch");
         let error = switch("no-such-if0", Switch::GenericReceive).expect_err("no such interface");
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));

@@ -22,7 +22,7 @@ impl EventFd {
         Ok(EventFd { fd })
     }
 
-    /// Adds `count` and wakes whoever waits.
+    /// Adds `count` and wakes the thread that waits.
     pub fn write(&self, count: u64) -> io::Result<()> {
         let bytes = count.to_ne_bytes();
         // SAFETY: the kernel reads the 8 bytes of a live array.

@@ -1,4 +1,4 @@
-//! How much memory is used that can't be had back by giving up caches.
+//! How much memory is in use that the kernel can't reclaim from caches.
 //!
 //! A file server fills what it may with the page cache, so `memory.current` stands at
 //! `memory.max` for good and pressure stalls (PSI) tell of cold files: neither says that

@@ -1,4 +1,4 @@
-//! What this kernel is and what it has been told to allow.
+//! The kernel's release, and what its settings allow.
 
 use std::fmt;
 use std::fs;

@@ -8,7 +8,7 @@ pub enum Scheduling {
     /// `SCHED_OTHER`.
     #[default]
     Normal,
-    /// `SCHED_BATCH`: its wake-ups preempt nobody.
+    /// `SCHED_BATCH`: its wake-ups preempt no other thread.
     Batch,
     /// `SCHED_IDLE`: any normal thread that becomes ready preempts it at once, and it gets little
     /// of a CPU that others want.

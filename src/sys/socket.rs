@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::SockRef;
 
-/// Tells the kernel which CPU serves this socket (`SO_INCOMING_CPU`): a hint for
+/// Sets which CPU serves this socket (`SO_INCOMING_CPU`): a hint for
 /// choosing among an `SO_REUSEPORT` group (Linux 6.1).
 pub fn set_incoming_cpu(fd: BorrowedFd<'_>, cpu: usize) -> io::Result<()> {
     SockRef::from(&fd).set_cpu_affinity(cpu)

@@ -83,7 +83,7 @@ pub fn process_cpu_ns() -> u64 {
 }
 
 /// How much later than asked the kernel may wake the calling thread, to wake it together with
-/// others (`PR_SET_TIMERSLACK`); 50 microseconds where nobody has set it.
+/// others (`PR_SET_TIMERSLACK`); 50 microseconds by default.
 pub fn set_timer_slack_ns(slack_ns: u64) -> io::Result<()> {
     // SAFETY: PR_SET_TIMERSLACK takes a number.
     super::check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) }.into())?;

@@ -17,8 +17,8 @@ pub(super) struct Owner {
     pub pool: u16,
     /// The class's index in the pool, valid while the task is unfinished.
     pub class: u8,
-    /// Tells the class from later ones at the same index, for reports on finished tasks. Below
-    /// [`SERIALS`].
+    /// Distinguishes the class from later ones at the same index, for reports on finished
+    /// tasks. Below [`SERIALS`].
     pub serial: u16,
     pub priority: Priority,
 }

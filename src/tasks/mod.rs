@@ -1,8 +1,8 @@
 //! A work-stealing pool for CPU work, after Go's scheduler, which keeps such work off the shards.
 //!
-//! The module stands by itself: it knows no ring and no socket. A [`Pool`] has workers; a [`Class`]
-//! is a kind of work with a priority and a bound; a [`Task`] is the handle of a spawned task, and
-//! its result can be awaited on a shard, in the pool or on any executor.
+//! The module uses no ring and no socket. A [`Pool`] has workers; a [`Class`] is a kind of work with
+//! a priority and a bound; a [`Task`] is the handle of a spawned task, and its result can be awaited
+//! on a shard, in the pool or on any executor.
 //!
 //! ```
 //! use headwater::tasks::{ClassOptions, Options, Pool, TaskError};

@@ -10,14 +10,14 @@ pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let temporary = beside(path);
     let written = write(&temporary, text, mode).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // What is left of it is nobody's.
+        // A partly written temporary file is of no use.
         let _ = fs::remove_file(&temporary);
     }
     written?;
     sync_folder_of(path)
 }
 
-/// Removes `path`, which may be gone already, for good.
+/// Removes `path`, if it is there, so that a crash does not bring it back.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -26,7 +26,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// Hidden and not ending in `.conf`, so that nobody takes it for a setting.
+/// Hidden and not ending in `.conf`, so that sysctl does not read it as a file of settings.
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.new", std::process::id()))

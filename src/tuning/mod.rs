@@ -1,4 +1,5 @@
-//! The host: the kernel's settings by profile, and what keeps a server on it from its best.
+//! Tuning of the host: the kernel's settings by profile ([`sysctl`]), and checks for what slows a
+//! server down or limits it ([`doctor`]).
 
 mod atomic_file;
 pub mod doctor;

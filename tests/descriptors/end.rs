@@ -1,5 +1,5 @@
 //! How shards end: by failing to start, by a panic, and with what others have made still in
-//! their hands. Nothing may be left behind, and nobody may be left waiting.
+//! their hands. Nothing may be left behind, and no task may be left waiting.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, Ready};

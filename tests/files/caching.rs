@@ -145,7 +145,7 @@ fn edits_in_place_of_a_small_file() {
         assert_eq!(site.get("/a").await.text(), "012");
         file.set_len(200_000).unwrap();
         assert_eq!(site.get("/a").await.len, 200_000);
-        // The same size and a restored time of modification: the inode's tells.
+        // The same size and a restored time of modification: the inode's time of change differs.
         let modified = fs::metadata(site.path("a")).unwrap().modified().unwrap();
         site.write("a", "abc");
         site.warm("/a").await;

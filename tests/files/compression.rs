@@ -9,7 +9,7 @@ use headwater::runtime::{Shard, yield_now};
 
 use crate::site::{Answer, Site, always_look, expand, on_shard};
 
-/// Nobody's patience ends while a slow machine compresses.
+/// No request's wait ends while a slow machine compresses.
 fn patient() -> FilesOptions {
     FilesOptions {
         work_wait_ms: 60_000,

@@ -43,7 +43,7 @@ fn the_digest_is_that_of_the_form_that_is_sent() {
             let head = ask(&site, "HEAD", path, &[]).await;
             assert_eq!(head.lines(), answer.lines());
             assert!(head.at_once, "it is remembered");
-            // Who doesn't ask is told nothing.
+            // A request without the field gets no digest.
             assert_eq!(site.get(path).await.field("repr-digest"), "");
         }
     });

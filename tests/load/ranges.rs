@@ -15,7 +15,7 @@ fn a_box(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&size[..], kind, content].concat()
 }
 
-/// An MP4 file as far as a player looks at it: so many seconds and bytes of media.
+/// The parts of an MP4 file that a player reads, for this many seconds and bytes of media.
 fn mp4(seconds: u32, media_bytes: usize, moov_first: bool) -> Vec<u8> {
     let mut mvhd = vec![0; 12];
     mvhd.extend(1000u32.to_be_bytes());

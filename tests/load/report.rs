@@ -134,10 +134,8 @@ pub fn times(us: f64) -> Times {
     }
 }
 
-/// A run at a rate, with something in every field.
-fn full() -> Summary {
-    let percentiles = [0.0, 50.0, 90.0, 99.0, 99.9, 100.0];
-    let second = |index: u32| Second {
+fn second(index: u32) -> Second {
+    Second {
         at_s: f64::from(index + 1),
         rate_per_s: 990.0 + f64::from(index),
         asked_rate_per_s: Some(1000.0),
@@ -146,7 +144,37 @@ fn full() -> Summary {
         response_p99_us: 1200.0 + f64::from(index),
         response_max_us: 9000.0,
         service_p99_us: 800.0,
-    };
+    }
+}
+
+fn players() -> Players {
+    Players {
+        opened: 53,
+        started: 51,
+        startup_time_us: times(59.0),
+        seeks: 61,
+        stalls: 67,
+        stalled_s: 7.1,
+        played_s: 73.0,
+        stalled_share: 0.083,
+        ..Players::default()
+    }
+}
+
+fn describe_host(summary: &mut Summary) {
+    let host = &mut summary.host;
+    host.name = "testhost".to_owned();
+    host.kernel = "6.1.2-test".to_owned();
+    host.cpu_model = "A CPU".to_owned();
+    host.cpus = 96;
+    host.open_files_max = 65_537;
+    host.local_ports = "32768 60999".to_owned();
+    host.congestion_control = "cubic".to_owned();
+}
+
+/// A run at a rate, with something in every field.
+fn full() -> Summary {
+    let percentiles = [0.0, 50.0, 90.0, 99.0, 99.9, 100.0];
     let mut summary = Summary {
         command: "headwater load http://localhost:8080/ --rate 1k".to_owned(),
         version: "9.8.7".to_owned(),
@@ -163,17 +191,7 @@ fn full() -> Summary {
             response_p99_us: 43.0,
             response_max_us: 47.0,
         }],
-        players: Some(Players {
-            opened: 53,
-            started: 51,
-            startup_time_us: times(59.0),
-            seeks: 61,
-            stalls: 67,
-            stalled_s: 7.1,
-            played_s: 73.0,
-            stalled_share: 0.083,
-            ..Players::default()
-        }),
+        players: Some(players()),
         connections: 1234,
         threads: 3,
         pipeline: 7,
@@ -205,13 +223,7 @@ fn full() -> Summary {
         percentiles: percentiles.map(|p| (p, 120.0 + p, 80.0 + p)).into(),
         ..Summary::default()
     };
-    summary.host.name = "testhost".to_owned();
-    summary.host.kernel = "6.1.2-test".to_owned();
-    summary.host.cpu_model = "A CPU".to_owned();
-    summary.host.cpus = 96;
-    summary.host.open_files_max = 65_537;
-    summary.host.local_ports = "32768 60999".to_owned();
-    summary.host.congestion_control = "cubic".to_owned();
+    describe_host(&mut summary);
     summary.knee_steps = [(1000.0, true), (2000.0, false)]
         .map(|(asked_rate_per_s, good)| KneeStep {
             asked_rate_per_s,
@@ -523,7 +535,7 @@ fn a_saturated_client_is_painted_neither_red_nor_green() {
     );
 }
 
-/// What viewers saw comes before all else, and no rate is spoken of that nobody asked for.
+/// The page begins with what viewers saw, and names no rate, since none was requested.
 #[test]
 fn players_come_first_in_their_report() {
     let mut summary = full();

@@ -1,5 +1,5 @@
-//! A small server with one room: `/sub` by WebSocket, `/pub` by POST or WebSocket. What it makes
-//! of each message is a test's to say.
+//! A small server with one room: `/sub` by WebSocket, `/pub` by POST or WebSocket. Each test
+//! decides what it makes of a message.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ struct Room {
     subscribers: Mutex<Vec<mpsc::Sender<String>>>,
     /// Sent to each subscriber, byte for byte, behind the handshake.
     raw: &'static [u8],
-    /// So many publishers' handshakes are refused.
+    /// How many publishers' handshakes are refused.
     refused: Mutex<usize>,
 }
 
@@ -37,7 +37,7 @@ impl RoomServer {
         Self::with(raw, 0, |text| vec![text])
     }
 
-    /// One that refuses the handshakes of so many publishers before it takes any.
+    /// One that refuses the handshakes of this many publishers before it takes any.
     pub fn refusing(publishers: usize) -> Self {
         Self::with(b"", publishers, |text| vec![text])
     }

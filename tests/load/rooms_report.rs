@@ -150,7 +150,7 @@ fn odd_runs_have_pages_too() {
     assert!(all_text(&document).contains("No message was delivered"));
     assert!(plots(&document).is_empty());
 
-    // A second in which nothing came, and nobody published by request.
+    // A second in which nothing came, and no message was published by a request.
     let mut still = full();
     still.timeline = vec![RoomsSecond {
         at_s: 1.0,

@@ -83,7 +83,7 @@ impl Server {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests have come.
     pub fn wait_for_requests(&self, count: usize) {
         let patience = Instant::now() + Duration::from_secs(60);
         while self.requests() < count {

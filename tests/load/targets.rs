@@ -1,4 +1,4 @@
-//! What is asked for: several URLs with weights, lists, access logs.
+//! The requests of a load: several URLs with weights, lists, access logs.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -62,7 +62,7 @@ fn urls_are_asked_for_by_their_weights() {
     let first = count(&lines, "GET /a");
     assert!((850..950).contains(&first), "{first}");
     assert_eq!(first + count(&lines, "GET /b"), 1000);
-    // The same is told of each.
+    // The summary has the same counts by URL.
     let told: Vec<_> = got
         .by_url
         .iter()

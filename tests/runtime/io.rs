@@ -290,7 +290,7 @@ fn floods_that_nobody_reads_leave_the_buffers_to_others() {
                 far.write_all(&copy).unwrap();
             });
             let stream = accepting.next().await.unwrap();
-            // The first piece only: from here on nobody reads, and the sender goes on.
+            // The first piece only: from here on no task reads, and the sender continues.
             let mut receiver = stream.receiver();
             let first = receiver.next().await.unwrap().unwrap().to_vec();
             floods.push((stream, receiver, first, sent, thread));

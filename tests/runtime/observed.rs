@@ -1,4 +1,4 @@
-//! What a shard tells of itself: its turns, what stalls them, and its events.
+//! What a shard publishes: its turns, what stalls them, and its events.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

@@ -163,7 +163,7 @@ fn wakers_work_from_any_thread_and_after_their_task() {
             assert_eq!(back.taken().await, n * 10 + 1);
         }
         running.join().unwrap();
-        // A waker of a task of that shard, which has ended, wakes nobody.
+        // A waker of a task of that shard, which has ended, does nothing.
         there.give(1);
         let stale = Given::default();
         let waits = stale.clone();
@@ -187,7 +187,7 @@ fn handles_reach_their_shard_from_any_thread_until_it_ends() {
         .start(move |shard| {
             let stop = stops.clone();
             async move {
-                // Shard 1 stays until it is told, shard 0 ends at once.
+                // Shard 1 stays until it is stopped, shard 0 ends at once.
                 if shard.index() == 1 {
                     stop.taken().await;
                 }

@@ -302,7 +302,7 @@ fn answers_that_a_full_socket_did_not_take_are_cut() {
     let mut site = Logged::with_fields(&["--send-period", "300ms", "--send-rate-min", "1GiB"]);
     let mut client = site.client();
     client.get("/clip.txt");
-    // Nobody reads the answers: sent until the server doesn't read on either.
+    // The client does not read the answers: it sends until the server doesn't read on either.
     client.stream.set_nonblocking(true).expect("a mode");
     let (burst, start) = (get("/clip.txt").repeat(1000), Instant::now());
     let mut asked = 0;

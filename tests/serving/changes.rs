@@ -268,7 +268,7 @@ fn watched_site() -> Site {
     })
 }
 
-/// Connections to a site, so many that every shard has some.
+/// Enough connections to a site that every shard has some.
 fn clients(site: &Site) -> Vec<Client> {
     (0..16).map(|_| site.client()).collect()
 }

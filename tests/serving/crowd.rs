@@ -20,7 +20,7 @@ fn folder() -> TempDir {
     dir
 }
 
-/// So many connections as the limit on descriptors leaves room for, up to 10,000.
+/// As many connections as the limit on descriptors leaves room for, up to 10,000.
 fn as_many_as_possible() -> usize {
     let (_, limit) = rlimit::raise_open_files().expect("a limit");
     let room = usize::try_from(limit).expect("a limit") - 1000;
@@ -153,8 +153,8 @@ fn without_descriptors_accepting_pauses_and_recovers() {
     });
     let cores = format!("--cores={}", an_allowed_cpu());
     let args = [cores.as_str(), "--keepalive-adaptive=false"];
-    // What a server has open depends on what it inherits from whoever runs the tests, so one
-    // without a limit tells where it must be for the next one. (It can't be lowered later: an
+    // What a server has open depends on what it inherits from the process that runs the tests, so
+    // one without a limit shows where it must be for the next one. (It can't be lowered later: an
     // accept keeps to the limit that it was submitted under.)
     let mut model = Binary::serve(dir.path(), &args);
     let (_client, numbers) = first_client(&mut model);

@@ -65,7 +65,7 @@ fn the_idle_time_shrinks_while_seats_are_few_and_recovers() {
     let site = few_seats(MAX, true);
     assert_eq!(site.idle_timeout_now_ms(), HOUR_MS);
     let mut clients = idle_clients(&site, MAX);
-    // Nobody new comes, and yet the longest idle go, until what is left of the time is longer
+    // No new client comes, and yet the longest idle go, until what is left of the time is longer
     // than anybody has been idle.
     eventually("some are closed", || site.connections() <= MAX * 37 / 40);
     eventually("the time is short", || site.idle_timeout_now_ms() < HOUR_MS);

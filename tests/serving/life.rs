@@ -390,7 +390,7 @@ fn a_unix_socket_is_served_and_removed() {
     assert!(!path.exists());
 }
 
-/// Tells which shard answers.
+/// Answers with the number of its shard.
 struct WhichShard(usize);
 
 impl Service for WhichShard {

@@ -36,7 +36,7 @@ fn connections_beyond_the_limit_are_turned_away() {
 
 /// A client in the middle of a request, who can't be closed for the sake of another.
 fn busy(mut client: Client) -> Client {
-    // In one piece: whoever has the answer knows that the half behind it was looked at.
+    // In one piece: a client that has the answer knows that the half behind it was looked at.
     let reply = client.ask(get("/a.txt") + "GET /a.txt HTTP/1.1\r\n");
     assert_eq!(reply.status, 200);
     client

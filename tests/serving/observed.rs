@@ -1,4 +1,4 @@
-//! What the admin pages tell, and what is told of a shard that stalls.
+//! What the admin pages show, and how a shard that stalls is reported.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What hostile and merely slow clients once got wrong out of the server.
+//! Faults that hostile and slow clients once found in the server.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};

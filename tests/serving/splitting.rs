@@ -136,7 +136,7 @@ fn byte_by_byte_is_the_same() {
     let whole = answers(&mut client);
     let mut client = site.client();
     for byte in stream.bytes() {
-        // The end, after the colon's place is known to be wrong, may find nobody.
+        // The end, after the colon's place is known to be wrong, may find the connection closed.
         if std::io::Write::write_all(&mut client.stream, &[byte]).is_err() {
             break;
         }

@@ -1,4 +1,4 @@
-//! The system's allocator, which tells of everything that is asked of it.
+//! The system's allocator, which counts every request to it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 

@@ -11,7 +11,7 @@ use headwater::tasks::{self, ClassOptions, TaskState, WorkerState};
 /// Long beyond what any of this takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Computes until it is told to end.
+/// Computes until the flag is set.
 fn compute(until: &AtomicBool) {
     while !until.load(Ordering::Relaxed) {
         std::hint::spin_loop();

@@ -183,7 +183,7 @@ fn a_panic_is_an_error_for_its_caller_and_nothing_else() {
     assert_eq!(dropped.unwrap().join(), panicked("dropped").map(|_: u8| ()));
     let payload = class.run(|| -> u8 { std::panic::panic_any(PanicsWhenDropped) });
     assert_eq!(payload.unwrap().join(), panicked("a panic without a text"));
-    // A result that nobody wants.
+    // A result whose handle was dropped.
     drop(class.run(|| PanicsWhenDropped).unwrap());
     assert_eq!(class.run(|| 1).unwrap().join(), Ok(1));
     let report = pool.stop(Duration::from_secs(60));

@@ -342,7 +342,7 @@ fn a_port_is_free_again_while_old_connections_linger() {
 
 #[test]
 fn refusals_say_what_to_do() {
-    // TEST-NET-1 (RFC 5737) is nobody's address.
+    // TEST-NET-1 (RFC 5737) is an address of no host.
     let (kind, message) = refusal("192.0.2.1:8080");
     assert_eq!(kind, ListenErrorKind::NoSuchAddress);
     assert!(message.contains("ip address"), "{message}");

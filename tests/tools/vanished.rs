@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -227,10 +228,59 @@ fn unacknowledged_bytes_end_a_connection_after_the_user_timeout() {
 /// A headwater of its own in the namespace.
 struct Server(Child);
 
+impl Server {
+    /// Starts a server of `folder` that probes after a second and gives up after two probes.
+    fn start(net: &Net, folder: &Path) -> (Server, SocketAddr) {
+        let cpu = headwater::sys::cpu::allowed().expect("affinity")[0].to_string();
+        let mut process = Command::new("ip")
+            .args([
+                "netns",
+                "exec",
+                &net.server,
+                env!("CARGO_BIN_EXE_headwater"),
+            ])
+            .args([
+                "serve",
+                "--listen",
+                "10.99.0.1:0",
+                "--admin",
+                "off",
+                "--cores",
+                &cpu,
+            ])
+            .args(["--keepalive-idle", "1s", "--keepalive-interval", "1s"])
+            .args(["--keepalive-probes", "2", "--idle-timeout", "1h"])
+            .arg(folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ip runs");
+        let mut said = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let server = Server(process);
+        let address = said.by_ref().map_while(Result::ok).find_map(|line| {
+            let address = line.trim_start().strip_prefix("listening")?;
+            address.trim().parse::<SocketAddr>().ok()
+        });
+        (server, address.expect("an address"))
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Reads an answer whose last bytes are `end`.
+fn read_until(client: &mut TcpStream, end: &[u8]) {
+    let mut answer = Vec::new();
+    while !answer.ends_with(end) {
+        let mut piece = [0; 4096];
+        let got = client.read(&mut piece).expect("an answer");
+        assert!(got > 0, "closed");
+        answer.extend_from_slice(&piece[..got]);
     }
 }
 
@@ -239,49 +289,13 @@ fn the_server_notices_too_and_its_connections_show_what_they_have() {
     let Some(net) = Net::new() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("a.txt"), "hello\n").expect("a file");
-    let cpu = headwater::sys::cpu::allowed().expect("affinity")[0].to_string();
-    let mut process = Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            &net.server,
-            env!("CARGO_BIN_EXE_headwater"),
-        ])
-        .args([
-            "serve",
-            "--listen",
-            "10.99.0.1:0",
-            "--admin",
-            "off",
-            "--cores",
-            &cpu,
-        ])
-        .args(["--keepalive-idle", "1s", "--keepalive-interval", "1s"])
-        .args(["--keepalive-probes", "2", "--idle-timeout", "1h"])
-        .arg(folder.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("ip runs");
-    let mut said = BufReader::new(process.stderr.take().expect("a pipe")).lines();
-    let server = Server(process);
-    let address = said.by_ref().map_while(Result::ok).find_map(|line| {
-        let address = line.trim_start().strip_prefix("listening")?;
-        address.trim().parse::<SocketAddr>().ok()
-    });
-    let mut client = net.client_of(address.expect("an address"));
+    let (server, address) = Server::start(&net, folder.path());
+    let mut client = net.client_of(address);
     let before = Instant::now();
     client
         .write_all(b"GET /a.txt HTTP/1.1\r\nhost: x\r\n\r\n")
         .expect("sent");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"hello\n") {
-        let mut piece = [0; 4096];
-        let got = client.read(&mut piece).expect("an answer");
-        assert!(got > 0, "closed");
-        answer.extend_from_slice(&piece[..got]);
-    }
+    read_until(&mut client, b"hello\n");
     let pid = server.0.id();
     let shown = Command::new(env!("CARGO_BIN_EXE_headwater"))
         .args(["keepalive", "show", &pid.to_string(), "--json"])

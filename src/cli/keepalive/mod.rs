@@ -1,4 +1,5 @@
-//! `headwater keepalive`: what a keepalive policy means, and what live connections have.
+//! `headwater keepalive`: explains a keepalive policy, and shows the keepalive options of live
+//! connections.
 
 use std::process::ExitCode;
 

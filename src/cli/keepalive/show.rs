@@ -1,4 +1,4 @@
-//! `headwater keepalive show`: what the connections of a running process have.
+//! `headwater keepalive show`: the keepalive options and timers of a running process's connections.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -5,7 +5,7 @@ use crate::load::LoadError;
 /// Why no plan can be made of the command line.
 pub(super) enum CommandError {
     Usage(String),
-    /// What was asked for can't be done.
+    /// The command line is valid and can't be carried out.
     Failed(String),
     Load(LoadError),
 }

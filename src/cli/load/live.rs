@@ -149,34 +149,7 @@ fn plan(args: &LiveArgs) -> Result<LivePlan, CommandError> {
     };
     // A request that can't be sent is an error here, once.
     Prepared::new(&target, &spec, 1).map_err(usage)?;
-    let write_to = match (&args.write_file, &args.write_url) {
-        (Some(path), None) => WriteTo::File(path.clone()),
-        (None, Some(url)) => {
-            let to = Target::parse(url);
-            let to = to.map_err(|error| usage(format_args!("--write-url: {error}")))?;
-            let method = args.write_method.clone();
-            let spec = RequestSpec {
-                method: Some(method.clone()),
-                ..spec
-            };
-            Prepared::new(&to, &spec, 1).map_err(usage)?;
-            WriteTo::Upload {
-                route: args.common.route(to)?,
-                method,
-            }
-        }
-        (None, None) => {
-            return Err(usage(
-                "where is the object written? add --write-file PATH for a file that the server serves, \
-                 or --write-url URL for an upload to it",
-            ));
-        }
-        (Some(_), Some(_)) => {
-            return Err(usage(
-                "--write-file and --write-url: the object has one writer; leave out one of them",
-            ));
-        }
-    };
+    let write_to = write_to(args, spec)?;
     Ok(LivePlan {
         read: args.common.route(target)?,
         write_to,
@@ -197,4 +170,32 @@ fn plan(args: &LiveArgs) -> Result<LivePlan, CommandError> {
         timeout_ms: args.common.timeout,
         grace_ms: args.grace,
     })
+}
+
+/// Where the writer writes: a file, or uploads that are requests of the form `spec`.
+fn write_to(args: &LiveArgs, spec: RequestSpec) -> Result<WriteTo, CommandError> {
+    match (&args.write_file, &args.write_url) {
+        (Some(path), None) => Ok(WriteTo::File(path.clone())),
+        (None, Some(url)) => {
+            let to = Target::parse(url);
+            let to = to.map_err(|error| usage(format_args!("--write-url: {error}")))?;
+            let method = args.write_method.clone();
+            let spec = RequestSpec {
+                method: Some(method.clone()),
+                ..spec
+            };
+            Prepared::new(&to, &spec, 1).map_err(usage)?;
+            Ok(WriteTo::Upload {
+                route: args.common.route(to)?,
+                method,
+            })
+        }
+        (None, None) => Err(usage(
+            "where is the object written? add --write-file PATH for a file that the server serves, \
+             or --write-url URL for an upload to it",
+        )),
+        (Some(_), Some(_)) => Err(usage(
+            "--write-file and --write-url: the object has one writer; leave out one of them",
+        )),
+    }
 }

@@ -1,4 +1,4 @@
-//! Runs a plan, or several in search of the knee, and shows how it is doing.
+//! Runs a plan, or several in search of the knee, and shows the progress.
 
 use super::args::LoadArgs;
 use super::common::Session;

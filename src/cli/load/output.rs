@@ -1,4 +1,4 @@
-//! What a load leaves: a table, files, and an exit status.
+//! Writes the results of a load: a table, files, and the exit status.
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Makes a plan of the command line.
+//! Builds the plan of a load from the command line.
 
 use super::args::LoadArgs;
 use super::checks::within;
@@ -53,7 +53,7 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, CommandError> {
         },
         warmup_ns: args.warmup.unwrap_or(0) * 1_000_000,
         requests_max: match args.duration {
-            // A log at a rate is replayed once, unless more is asked for.
+            // A log at a rate is replayed once, unless -n or -d is given.
             None => args.requests.or(targets.length),
             Some(_) => args.requests,
         },

@@ -1,4 +1,4 @@
-//! How a load is doing: one line on a terminal, overwritten every second.
+//! The progress of a load: one line on a terminal, overwritten every second.
 
 use crate::cli::message::show_progress;
 use crate::load::Progress;

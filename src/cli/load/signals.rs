@@ -1,4 +1,4 @@
-//! Ctrl-C ends a load, not the program.
+//! Ctrl-C ends the load; the program goes on to report what was measured.
 
 use std::sync::{Arc, Mutex};
 use std::thread;

@@ -9,7 +9,7 @@ use super::error::{CommandError, usage};
 use crate::load::limits;
 use crate::load::{self, ListedUrl, Log, Origin, Prepared, Replay, RequestSpec, Target};
 
-/// What is asked for, of one server.
+/// The requests of a load, all to one server.
 pub(super) struct Targets {
     pub origin: Origin,
     pub requests: Vec<(Prepared, f64)>,

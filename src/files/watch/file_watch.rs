@@ -1,4 +1,4 @@
-//! What is known of changes to single files: the file watches of one shard.
+//! Reported changes to single files: the file watches of one shard.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};

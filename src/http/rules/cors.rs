@@ -53,7 +53,7 @@ impl fmt::Display for OriginError {
 impl std::error::Error for OriginError {}
 
 impl Cors {
-    /// From texts as a person writes them: `*` alone, or origins.
+    /// From texts of the configuration: `*` alone, or origins.
     ///
     /// # Errors
     /// The first text that is no origin (RFC 6454 section 6.2); `null` is none, since any page

@@ -24,7 +24,7 @@ use super::Status;
 pub struct ResponseRules {
     /// Changes to header lines; of two that contradict each other the later one wins.
     pub headers: Vec<HeaderRule>,
-    /// Who may read across origins; `None`: nothing is said of it.
+    /// The origins that may read responses across origins; `None`: no CORS fields are sent.
     pub cors: Option<Cors>,
     /// By status, the path below the root of the file that is the body of such a response.
     pub error_pages: BTreeMap<u16, Box<str>>,

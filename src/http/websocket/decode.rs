@@ -147,14 +147,7 @@ impl Decoder {
             let done = frame.left == 0;
             self.frame = (!done).then_some(frame);
             if frame.opcode.is_control() {
-                let len = usize::from(self.control_len);
-                self.control[len..len + taken].copy_from_slice(&input[start..end]);
-                self.control_len += taken as u8;
-                let event = if done {
-                    Some(self.end_control(frame.opcode)?)
-                } else {
-                    None
-                };
+                let event = self.control_piece(frame.opcode, &input[start..end], done)?;
                 return Ok(Step {
                     consumed: at,
                     event,
@@ -249,6 +242,24 @@ impl Decoder {
         }
         self.message = Some(message);
         Ok(Frame::of(header))
+    }
+
+    /// Keeps the next piece of a control frame's payload, which [`begin`](Self::begin) bounds by
+    /// [`CONTROL_BYTES_MAX`]. The frame is the event once it is `done`.
+    #[inline]
+    fn control_piece(
+        &mut self,
+        opcode: Opcode,
+        piece: &[u8],
+        done: bool,
+    ) -> Result<Option<Event<'_>>, WebSocketError> {
+        let len = usize::from(self.control_len);
+        self.control[len..len + piece.len()].copy_from_slice(piece);
+        self.control_len += piece.len() as u8;
+        match done {
+            true => self.end_control(opcode).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// A control frame is whole.

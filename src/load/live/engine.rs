@@ -23,7 +23,7 @@ use crate::runtime::{Shard, Stream};
 
 /// What the writer and all shards know of each other.
 pub(super) struct Shared {
-    /// Tells this run's pieces from others'.
+    /// Number of this run in its message tags, by which pieces of other runs are recognised.
     pub run: u32,
     /// When the first piece is due.
     pub start: StartBarrier,
@@ -43,8 +43,8 @@ impl Shared {
         }
     }
 
-    /// A shard has reached the server, or the writer has what to write to: nobody reads what was there
-    /// before.
+    /// A shard has reached the server, or the writer has opened its file or upload. The load starts
+    /// when all have, so that no reader reads what was there before.
     pub fn is_ready(&self, plan: &LivePlan) {
         self.start.arrive(plan.threads + 1);
     }

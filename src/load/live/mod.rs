@@ -1,8 +1,9 @@
-//! Live readers: many of one object that grows, and how far they are behind its writer.
+//! Loads of live readers: many clients read one object that grows, and the load measures how far
+//! they are behind its writer.
 //!
-//! The load has its own writer: its pieces are message tags (`src/load/message_tag.rs`) with their number and moments,
-//! due at their time whatever the server does. So a reader knows of every piece how old it is, and
-//! whether one is missing, comes again or is damaged.
+//! The load has its own writer: its pieces are message tags (`src/load/message_tag.rs`) with their
+//! number and moments, and each is due at its time, however fast the server is. So a reader can
+//! compute the age of every piece, and notices one that is missing, repeated or damaged.
 
 mod engine;
 mod plan;

@@ -21,7 +21,7 @@ use crate::sys::time::monotonic_ns;
 enum Ask {
     /// Where the object ends.
     Size,
-    /// What is there from this byte on.
+    /// The object from this byte on.
     From(u64),
     /// An answer that grows as the object does.
     All,
@@ -360,7 +360,7 @@ impl Reader {
 /// What an answer's body is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Body {
-    /// The object's next bytes, and how many, if that was said.
+    /// The object's next bytes, and how many, if the head states it.
     Object { bytes: Option<u64> },
     /// Nothing to look at.
     Other,

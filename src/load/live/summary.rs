@@ -43,11 +43,11 @@ pub struct LiveSummary {
     /// From when the first piece was due to the end of the time, or to the last piece read where
     /// that came later.
     pub seconds: f64,
-    /// Pieces written, by the one writer…
+    /// Pieces written.
     pub written: u64,
     pub write_rate_per_s: f64,
     pub asked_write_rate_per_s: f64,
-    /// …and what it wrote in bits per second, as asked for and as it was.
+    /// Bits written per second.
     pub write_bits_per_s: f64,
     pub asked_write_bits_per_s: f64,
     /// Pieces that were due and not written.
@@ -61,13 +61,13 @@ pub struct LiveSummary {
     pub requests: u64,
     /// Answers without new bytes (416).
     pub nothing_new: u64,
-    /// Readers that asked for something…
+    /// Readers that sent a request.
     pub readers_joined: u64,
-    /// …and those of them that never had a whole piece.
+    /// Readers that sent a request and never got a whole piece.
     pub readers_without_piece: u64,
-    /// Times for which a reader had nothing new for longer than `stall_s` though it was written…
+    /// How often a reader got nothing new for longer than `stall_s` although a piece had been written.
     pub stalls: u64,
-    /// …and how long they took, of all readers together.
+    /// Time in stalls, of all readers together.
     pub stalled_s: f64,
     /// Connections made, and those of them by readers that had one before.
     pub connects: u64,
@@ -84,14 +84,14 @@ pub struct LiveSummary {
     pub startup_us: Times,
     /// What it took to write a piece.
     pub write_us: Times,
-    /// By how much the writer was late by itself…
+    /// By how much the writer was late, where the server did not delay it.
     pub writer_lag_us: Times,
-    /// …and readers to ask.
+    /// By how much readers were late to send their requests.
     pub reader_lag_us: Times,
     pub connect_time_us: Times,
-    /// CPU time of this process, kernel's and writer's included, for each whole piece read…
+    /// CPU time of this process, kernel's and writer's included, for each whole piece read.
     pub client_cpu_us_per_piece: f64,
-    /// …and of each second of a reader.
+    /// The same CPU time for each second of a reader.
     pub client_cpu_us_per_reader_s: f64,
     /// CPU time of the processes named by `--pid` and their children.
     pub server_cpu_us_per_piece: Option<f64>,
@@ -147,53 +147,20 @@ impl LiveSummary {
         let per_piece = |ns: u64| ns as f64 / 1e3 / tally.pieces.max(1) as f64;
         let reader_s = (tally.joined as f64 * seconds).max(1e-9);
         let per_reader_s = |ns: u64| ns as f64 / 1e3 / reader_s;
-        let mut errors: BTreeMap<String, u64> = ErrorClass::ALL
-            .iter()
-            .map(|&class| {
-                let count = tally.errors[class as usize] + written.errors[class as usize];
-                (class.key().to_owned(), count)
-            })
-            .collect();
-        let of_pieces = [
-            ("gap", tally.gap),
-            ("repeated", tally.repeated),
-            ("damaged", tally.damaged),
-            ("foreign", tally.foreign),
-            ("unread", sum(|end| end.unread)),
-        ];
-        errors.extend(of_pieces.map(|(key, count)| (key.to_owned(), count)));
+        let errors = errors_by_kind(total, written, ends);
         let wrote_s = since(end_ns.max(written.last_ns)).max(1e-9);
         let asked_write_rate_per_s = 1e9 / plan.interval_ns as f64;
         let piece_bits = plan.piece_bytes as f64 * 8.0;
         let mut summary = Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_s: finished.started_unix_s,
-            written_to: match &plan.write_to {
-                WriteTo::File(path) => path.display().to_string(),
-                WriteTo::Upload { route, method } => format!("{method} http://{}", route.target),
-            },
-            follow: plan.follow,
-            from_start: plan.from_start,
-            seed: plan.seed,
-            readers: plan.readers,
-            threads: plan.threads,
-            piece_bytes: plan.piece_bytes,
-            interval_s: plan.interval_ns as f64 / 1e9,
-            poll_s: (!plan.follow).then_some(plan.poll_ns as f64 / 1e9),
-            join_s: plan.join_ns as f64 / 1e9,
-            stall_s: plan.stall_ns as f64 / 1e9,
-            timeout_s: plan.timeout_ms as f64 / 1e3,
-            grace_s: plan.grace_ms as f64 / 1e3,
             seconds,
             written: written.pieces,
             write_rate_per_s: written.pieces as f64 / wrote_s,
             asked_write_rate_per_s,
             write_bits_per_s: written.bytes as f64 * 8.0 / wrote_s,
             asked_write_bits_per_s: asked_write_rate_per_s * piece_bits,
-            unwritten: match finished.stopped {
-                true => 0,
-                false => plan.pieces().saturating_sub(written.pieces),
-            },
+            unwritten: unwritten(plan, written, finished.stopped),
             pieces: tally.pieces,
             piece_rate_per_s: per_s(tally.pieces),
             bytes: tally.bytes,
@@ -224,10 +191,33 @@ impl LiveSummary {
             host: host::facts(),
             timeline,
             percentiles: percentiles(&total.due, &total.written),
-            ..Self::default()
+            ..Self::of_plan(plan)
         };
         summary.judge();
         summary
+    }
+
+    /// The facts that the plan gives; figures are left out.
+    fn of_plan(plan: &LivePlan) -> Self {
+        Self {
+            written_to: match &plan.write_to {
+                WriteTo::File(path) => path.display().to_string(),
+                WriteTo::Upload { route, method } => format!("{method} http://{}", route.target),
+            },
+            follow: plan.follow,
+            from_start: plan.from_start,
+            seed: plan.seed,
+            readers: plan.readers,
+            threads: plan.threads,
+            piece_bytes: plan.piece_bytes,
+            interval_s: plan.interval_ns as f64 / 1e9,
+            poll_s: (!plan.follow).then_some(plan.poll_ns as f64 / 1e9),
+            join_s: plan.join_ns as f64 / 1e9,
+            stall_s: plan.stall_ns as f64 / 1e9,
+            timeout_s: plan.timeout_ms as f64 / 1e3,
+            grace_s: plan.grace_ms as f64 / 1e3,
+            ..Self::default()
+        }
     }
 
     /// The seconds with the pieces that were read in them, in the form of a load of requests.
@@ -315,4 +305,33 @@ impl LiveSummary {
         }
         self.notes.append(&mut notes);
     }
+}
+
+/// Pieces that were due and not written; none in a run that was stopped early.
+fn unwritten(plan: &LivePlan, written: &Written, stopped: bool) -> u64 {
+    match stopped {
+        true => 0,
+        false => plan.pieces().saturating_sub(written.pieces),
+    }
+}
+
+/// How often each kind of error came, of readers and of the writer.
+fn errors_by_kind(total: &Record, written: &Written, ends: &[ShardEnd]) -> BTreeMap<String, u64> {
+    let tally = &total.tally;
+    let mut errors: BTreeMap<String, u64> = ErrorClass::ALL
+        .iter()
+        .map(|&class| {
+            let count = tally.errors[class as usize] + written.errors[class as usize];
+            (class.key().to_owned(), count)
+        })
+        .collect();
+    let of_pieces = [
+        ("gap", tally.gap),
+        ("repeated", tally.repeated),
+        ("damaged", tally.damaged),
+        ("foreign", tally.foreign),
+        ("unread", ends.iter().map(|end| end.unread).sum()),
+    ];
+    errors.extend(of_pieces.map(|(key, count)| (key.to_owned(), count)));
+    errors
 }

@@ -3,7 +3,7 @@
 use super::super::message_tag::{Found, MessageTag, Scanner};
 use super::record::Record;
 
-/// What is known of the object that grows.
+/// The object that grows, as far as readers know it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Object {
     pub run: u32,
@@ -164,7 +164,7 @@ impl Seen {
             let took_ns = now_ns.saturating_sub(self.asked_ns);
             record.startup.saturating_record(took_ns);
         }
-        // What was there before has the age of the object, not of its way.
+        // A piece written before the reader asked says how old the object is, not how long it took.
         if tag.sent_ns >= self.asked_ns {
             let written_ns = now_ns.saturating_sub(tag.sent_ns);
             record.written.saturating_record(written_ns);

@@ -67,7 +67,7 @@ pub(super) struct Plot {
     /// Of this page's ids the only one that begins so.
     pub id: &'static str,
     pub title: String,
-    /// A description for those who can't see it.
+    /// A description for screen readers.
     pub says: String,
     pub x: Axis,
     pub y: Axis,
@@ -157,24 +157,7 @@ impl Plot {
                 }
                 writeln!(f, "\"/>")
             }
-            Shape::Band { class, points } => {
-                for run in points.split(|(_, ends)| ends.is_none()) {
-                    let ends = || run.iter().filter_map(|(x, ends)| Some((x, (*ends)?)));
-                    if run.is_empty() {
-                        continue;
-                    }
-                    write!(f, "<path class=\"band {class}\" d=\"")?;
-                    let mut command = 'M';
-                    let upper = ends().map(|(x, (_, high))| (x, high));
-                    let lower = ends().rev().map(|(x, (low, _))| (x, low));
-                    for (x, y) in upper.chain(lower) {
-                        write!(f, "{command}{:.1} {:.1}", self.x(*x), self.y(y))?;
-                        command = 'L';
-                    }
-                    writeln!(f, "Z\"/>")?;
-                }
-                Ok(())
-            }
+            Shape::Band { class, points } => self.band(f, class, points),
             Shape::Level { class, y, .. } => {
                 let y = self.y(*y);
                 writeln!(
@@ -215,6 +198,31 @@ impl Plot {
                 )
             }
         }
+    }
+
+    /// The area between two lines, in as many parts as gaps leave.
+    fn band(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        class: &str,
+        points: &[(f64, Option<(f64, f64)>)],
+    ) -> fmt::Result {
+        for run in points.split(|(_, ends)| ends.is_none()) {
+            let ends = || run.iter().filter_map(|(x, ends)| Some((x, (*ends)?)));
+            if run.is_empty() {
+                continue;
+            }
+            write!(f, "<path class=\"band {class}\" d=\"")?;
+            let mut command = 'M';
+            let upper = ends().map(|(x, (_, high))| (x, high));
+            let lower = ends().rev().map(|(x, (low, _))| (x, low));
+            for (x, y) in upper.chain(lower) {
+                write!(f, "{command}{:.1} {:.1}", self.x(*x), self.y(y))?;
+                command = 'L';
+            }
+            writeln!(f, "Z\"/>")?;
+        }
+        Ok(())
     }
 
     /// The names of lines at their ends, those of dots beside them.

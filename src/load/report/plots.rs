@@ -22,7 +22,8 @@ pub(super) struct Nines {
 }
 
 impl Nines {
-    /// With room for these percentiles, the first of each point, of so many values.
+    /// An axis that has a place for every percentile (the first value of each point) and for the
+    /// slowest of `count` values.
     pub fn of(points: &[(f64, f64, f64)], count: u64) -> Self {
         let places = points.iter().map(|point| Self::place(point.0));
         // The slowest of N is what one in N is.
@@ -126,7 +127,7 @@ pub(super) struct RateNames {
     pub things: &'static str,
 }
 
-/// A rate of every second, and what was asked for where something was.
+/// The rate of every second, and the requested rate if there was one.
 pub(super) fn rate(names: RateNames, spans: &[Span]) -> Option<Plot> {
     let x = seconds_axis(&[spans])?;
     let rates = || spans.iter().map(|span| span.rate_per_s);

@@ -25,7 +25,7 @@ use crate::sys::time::monotonic_ns;
 
 /// What all shards know of each other: written by one, read by the others, seldom but for `issued`.
 pub(super) struct Shared {
-    /// Tells this run's messages from others'.
+    /// Number of this run in its message tags, by which messages of other runs are recognised.
     pub run: u32,
     pub publishers: Box<[Published]>,
     /// Publishers that have not ended.

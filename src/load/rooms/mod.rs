@@ -1,8 +1,9 @@
 //! Loads of chat rooms: publishers, and subscribers over WebSocket that should get every message.
 //!
 //! A message carries a tag (`src/load/message_tag.rs`) with its number and its moments, so that a
-//! subscriber knows what it got, what it did not get, and how long that took, whatever the server
-//! wraps around it. Messages are due at their time, whatever the server does.
+//! subscriber recognises messages in whatever format the server wraps them, counts those that are
+//! missing, and measures how long each took. Messages are due at their time, however fast the
+//! server is.
 
 mod engine;
 mod plan;

@@ -104,7 +104,7 @@ async fn drive(
     stop: &StopHandle,
 ) -> Result<ShardEnd, LoadError> {
     connect(&engine, stop).await?;
-    // Nobody publishes before the last subscriber is there.
+    // No publisher begins before the last subscriber has connected.
     engine.shared.start.arrive(engine.share.of);
     match engine.shared.start.wait(stop).await {
         Some(start_ns) => engine.begin(start_ns),

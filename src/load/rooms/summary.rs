@@ -46,7 +46,7 @@ pub struct RoomsSummary {
     /// Messages that the server took.
     pub published: u64,
     pub publish_rate_per_s: f64,
-    /// The mean of what was asked for.
+    /// The mean of the requested rate.
     pub asked_publish_rate_per_s: f64,
     /// Messages that were due and never sent.
     pub unsent: u64,
@@ -66,9 +66,9 @@ pub struct RoomsSummary {
     pub misrouted: u64,
     /// Tags of other runs.
     pub foreign: u64,
-    /// WebSocket messages that came…
+    /// WebSocket messages received.
     pub websocket_messages: u64,
-    /// …and those of them without a tag.
+    /// WebSocket messages received without a tag.
     pub untagged: u64,
     pub deliveries_per_websocket_message: f64,
     /// Bytes that subscribers received, frame headers and all.
@@ -142,29 +142,9 @@ impl RoomsSummary {
         let mut summary = Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_s: finished.started_unix_s,
-            pub_method: match &plan.publish_by {
-                PublishBy::Request(method) => method.clone(),
-                PublishBy::WebSocket => "WebSocket".to_owned(),
-            },
-            model: match plan.spacing {
-                Spacing::Constant => "open loop, constant arrivals",
-                Spacing::Poisson => "open loop, Poisson arrivals",
-            }
-            .to_owned(),
-            rate: plan.rate.to_string(),
-            seed: plan.seed,
-            subscribers: plan.subscribers,
-            publishers: plan.publishers,
-            rooms: plan.rooms,
-            size: plan.size,
-            threads: plan.threads,
-            warmup_s: plan.warmup_ns as f64 / 1e9,
-            timeout_s: plan.timeout_ms as f64 / 1e3,
-            grace_s: plan.grace_ms as f64 / 1e3,
             seconds,
             published: tally.published,
             publish_rate_per_s: per_s(tally.published),
-            asked_publish_rate_per_s: plan.rate.mean_per_s(),
             unsent: sum(|end| end.unsent),
             deliveries: tally.deliveries,
             delivery_rate_per_s: per_s(tally.deliveries),
@@ -197,10 +177,37 @@ impl RoomsSummary {
             host: host::facts(),
             timeline,
             percentiles: percentiles(&total.delivery, &total.transit),
-            ..Self::default()
+            ..Self::of_plan(plan)
         };
         summary.judge(plan.spacing);
         summary
+    }
+
+    /// The facts that the plan gives; figures are left out.
+    fn of_plan(plan: &RoomsPlan) -> Self {
+        Self {
+            pub_method: match &plan.publish_by {
+                PublishBy::Request(method) => method.clone(),
+                PublishBy::WebSocket => "WebSocket".to_owned(),
+            },
+            model: match plan.spacing {
+                Spacing::Constant => "open loop, constant arrivals",
+                Spacing::Poisson => "open loop, Poisson arrivals",
+            }
+            .to_owned(),
+            rate: plan.rate.to_string(),
+            seed: plan.seed,
+            subscribers: plan.subscribers,
+            publishers: plan.publishers,
+            rooms: plan.rooms,
+            size: plan.size,
+            threads: plan.threads,
+            warmup_s: plan.warmup_ns as f64 / 1e9,
+            timeout_s: plan.timeout_ms as f64 / 1e3,
+            grace_s: plan.grace_ms as f64 / 1e3,
+            asked_publish_rate_per_s: plan.rate.mean_per_s(),
+            ..Self::default()
+        }
     }
 
     /// The seconds with their deliveries, in the form of a load of requests.

@@ -4,12 +4,12 @@ use std::fmt;
 
 use crate::limits;
 
-/// Something that a line may tell. A name of the table stands for one.
+/// A part of a line. Each has a name in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     RemoteAddr,
     RemotePort,
-    /// Nobody is authenticated here, and what the client says of itself is not logged.
+    /// The server authenticates no user, and what the client says of itself is not logged.
     RemoteUser,
     TimeLocal,
     TimeIso8601,
@@ -161,7 +161,7 @@ impl Format {
         }
     }
 
-    /// The request's fields that a line tells of, in lower case, in the order in which a shard
+    /// The request's fields that a line contains, in lower case, in the order in which a shard
     /// gives them with each record.
     pub fn headers(&self) -> &[String] {
         &self.headers

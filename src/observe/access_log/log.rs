@@ -24,7 +24,7 @@ use crate::sys::sync::lock;
 pub struct Options {
     /// Where it goes.
     pub destination: Destination,
-    /// What a line tells.
+    /// What a line contains.
     pub format: Format,
     /// What it keeps of queries.
     pub query: QueryRule,
@@ -59,8 +59,8 @@ pub struct Stats {
 }
 
 impl AccessLog {
-    /// Opens the log for this many shards and starts its writer, which says through `report` what
-    /// a person should know, at most once a minute.
+    /// Opens the log for this many shards and starts its writer, which reports errors and
+    /// dropped lines through `report`, at most once a minute.
     ///
     /// # Errors
     /// When the file can't be opened or the thread can't be started.
@@ -137,8 +137,8 @@ impl AccessLog {
     }
 
     /// Writes what the shards, which have ended, have left, and ends the writer. Waits no longer
-    /// than a log that can't be written is worth ([`limits::ACCESS_LOG_EXIT_MS`]); gives the lines
-    /// that were not written since the start, of which it tells.
+    /// than a log that can't be written is worth ([`limits::ACCESS_LOG_EXIT_MS`]); returns
+    /// the number of lines that were not written since the start, and reports it.
     pub fn finish(&self) -> u64 {
         let shared = &self.0.shared;
         shared.ending.store(true, Ordering::Release);

@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use crate::limits;
 use crate::sys;
 
-/// Owner writes, group reads: the log tells who asked for what.
+/// Owner writes, group reads: the log has clients' addresses and what they requested.
 const MODE: u32 = 0o640;
 
 /// Where the log goes.
@@ -250,7 +250,7 @@ fn open(destination: &Destination) -> io::Result<Open> {
     Open::new(file)
 }
 
-/// A FIFO is opened for writing, and nobody has it open for reading (open(2)).
+/// Whether a FIFO could not be opened for writing because no process reads it (ENXIO of open(2)).
 fn is_without_reader(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::errno::Errno::ENXIO as i32)
 }

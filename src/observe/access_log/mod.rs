@@ -1,10 +1,10 @@
 //! The access log: one line for each request.
 //!
-//! A shard copies what a line will tell into a batch ([`ShardLog`]); it takes no lock and makes no
+//! A shard copies what a line contains into a batch ([`ShardLog`]); it takes no lock and makes no
 //! system call for it. Full batches, and after at most two ticks others, go to one thread for all
 //! shards, which formats, escapes and redacts them and writes whole lines ([`writer`]). Each shard
 //! has [`limits::ACCESS_LOG_BATCHES`] batches and no more: while the writer has all of them,
-//! because the disk is full or nobody reads a FIFO, records are counted and dropped
+//! because the disk is full or no process reads a FIFO, records are counted and dropped
 //! (docs/decisions/070-access-log-records.md).
 //!
 //! - [`record`]: what is noted of a request;

@@ -30,7 +30,7 @@ impl QueryRule {
 }
 
 const REDACTED: &[u8] = b"REDACTED";
-/// A parameter's name is secret when it contains one of these, in any case…
+/// A parameter whose name contains one of these, in upper or lower case, is redacted.
 const CONTAINED: &[&[u8]] = &[
     b"token",
     b"secret",
@@ -43,11 +43,11 @@ const CONTAINED: &[&[u8]] = &[
     b"authorization",
     b"jwt",
 ];
-/// …when it ends in one of these…
+/// A parameter whose name ends in one of these is redacted.
 const ENDINGS: &[&[u8]] = &[b"key", b"keyid", b"auth"];
-/// …or when it is one of these.
+/// A parameter whose name is one of these is redacted.
 const WHOLE: &[&[u8]] = &[b"sig", b"sid", b"pass", b"pin", b"otp"];
-/// Longer names are looked at as far as this.
+/// Bytes of a name that are compared; the rest of a longer one is ignored.
 const NAME_BYTES_MAX: usize = 64;
 
 /// The three parts of a request line.

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::sys::sync::lock;
 use crate::sys::time::monotonic_ms;
 
-/// Takes what a person should know, one line at a time.
+/// Called with each message for the operator, one line at a time.
 pub type Report = Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>;
 
 /// A number that one thread adds to and others read.
@@ -51,7 +51,7 @@ pub(super) struct Shared {
     pub ending: AtomicBool,
     /// What the writer has trouble with, since the last message.
     last_error: Mutex<Option<String>>,
-    /// Lines that messages have told of.
+    /// Dropped lines that messages have reported.
     told_lines: AtomicU64,
     /// When the last message was, by the monotonic clock; 0: never.
     told_ms: AtomicU64,
@@ -100,7 +100,7 @@ impl Shared {
         counts.map(|counts| counts.handed_over.get()).sum()
     }
 
-    /// The writer could not write, and says so if nobody has for a while.
+    /// The writer could not write, and reports it unless a message has in the last while.
     pub fn trouble(&self, error: &io::Error) {
         self.write_errors.add(1);
         *self.last_error() = Some(error.to_string());

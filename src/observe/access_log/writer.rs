@@ -21,7 +21,7 @@ const EXIT: Duration = Duration::from_millis(limits::ACCESS_LOG_EXIT_MS);
 pub(super) enum Message {
     /// Records to write.
     Batch(Batch),
-    /// Look at what was asked for: a reopening, the end.
+    /// Look at the requests for a reopening and for the end.
     Wake,
 }
 
@@ -33,16 +33,16 @@ pub(super) struct Writer {
     pub back: Vec<SyncSender<Batch>>,
     pub renderer: Renderer,
     pub file: LogFile,
-    /// Lines that wait to be written…
+    /// Lines to be written.
     pub lines: Vec<u8>,
-    /// …how many of their bytes have been…
+    /// Bytes of `lines` that have been written.
     pub written: usize,
-    /// …and how many lines there are.
+    /// Number of lines in `lines`.
     pub count: u64,
 }
 
 impl Writer {
-    /// Writes until the end is asked for, and then what is left, as long as that makes progress
+    /// Writes until the log is being ended, and then what is left, as long as that makes progress
     /// or [`limits::ACCESS_LOG_EXIT_MS`] have not passed.
     pub fn run(mut self) {
         let mut looked = Instant::now();
@@ -181,7 +181,7 @@ impl Writer {
         }
     }
 
-    /// Opens the file by its name again. A line that was written in part begins anew.
+    /// Opens the file by its name again. A line that was written in part is written again, whole.
     fn reopen(&mut self) {
         match self.file.reopen() {
             Ok(true) => self.written = self.line_start(),

@@ -35,6 +35,20 @@ impl Scratch {
     }
 }
 
+impl Structures {
+    /// Makes `message` one of the bytes of `bufs`, which must live as long as the operation.
+    #[inline]
+    fn gather(&mut self, bufs: &[SendBuf]) {
+        let mut count = 0;
+        for (part, from) in self.parts.iter_mut().zip(parts_of(bufs)) {
+            *part = from;
+            count += 1;
+        }
+        self.message.msg_iov = self.parts.as_mut_ptr();
+        self.message.msg_iovlen = count;
+    }
+}
+
 fn fd(handle: &Handle) -> types::Fd {
     types::Fd(handle.as_fd().as_raw_fd())
 }
@@ -84,13 +98,7 @@ pub(super) fn build(tracked: &mut TrackedOperation) -> squeue::Entry {
         }
         Op::SendVectored { socket, bufs, more } => {
             let Scratch(scratch) = tracked.scratch.get_or_insert_with(Scratch::new);
-            let mut count = 0;
-            for (part, from) in scratch.parts.iter_mut().zip(parts_of(bufs)) {
-                *part = from;
-                count += 1;
-            }
-            scratch.message.msg_iov = scratch.parts.as_mut_ptr();
-            scratch.message.msg_iovlen = count;
+            scratch.gather(bufs);
             let flags = libc::MSG_NOSIGNAL | more_flag(*more);
             opcode::SendMsg::new(fd(socket), &raw const scratch.message)
                 .flags(flags as u32)
@@ -121,16 +129,20 @@ pub(super) fn build(tracked: &mut TrackedOperation) -> squeue::Entry {
             fd: target,
             interest,
         } => {
-            let events = match interest {
-                Interest::Readable => libc::POLLIN,
-                Interest::Writable => libc::POLLOUT,
-                Interest::PeerEnd => libc::POLLRDHUP,
-            };
-            opcode::PollAdd::new(fd(target), events as u32).build()
+            let events = poll_events(*interest) as u32;
+            opcode::PollAdd::new(fd(target), events).build()
         }
         Op::Connect { socket, address } => {
             opcode::Connect::new(fd(socket), address.as_ptr().cast(), address.len()).build()
         }
+    }
+}
+
+fn poll_events(interest: Interest) -> i16 {
+    match interest {
+        Interest::Readable => libc::POLLIN,
+        Interest::Writable => libc::POLLOUT,
+        Interest::PeerEnd => libc::POLLRDHUP,
     }
 }
 

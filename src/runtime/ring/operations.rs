@@ -42,7 +42,7 @@ pub(super) struct TrackedOperation {
     listed: bool,
 }
 
-/// A late completion of an operation that nobody waits for.
+/// A late completion of an operation whose future was dropped.
 pub(super) struct Orphan {
     pub op: ResultKind,
     pub completed: Completed,
@@ -194,7 +194,7 @@ impl OperationTable {
             .flat_map(|tracked| tracked.completed.iter_mut())
     }
 
-    /// The completion just filed, if nobody waits for it.
+    /// The completion just filed, if the operation's future was dropped.
     pub fn take_orphan(&mut self, key: Key) -> Option<Orphan> {
         let tracked = self.get(key).filter(|s| s.orphan)?;
         let op = ResultKind::of(tracked.op.as_ref()?);

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::{RingDriver, RingOptions};
 use crate::limits;
-use crate::runtime::driver::{Driver, Handle, MultishotEvent, Op, Wait};
+use crate::runtime::driver::{Driver, MultishotEvent, Op, Wait};
 
 /// Why there is no ring, in one sentence with what to do about it.
 #[derive(Debug)]
@@ -164,34 +165,57 @@ fn probe(ring: &IoUring) -> Result<(), RingError> {
 /// Bytes of a send that finds room for only a part.
 const TOO_MANY_BYTES: usize = 256 * 1024;
 
+/// How long one turn of a trial waits.
+const TRIAL_WAIT: Wait = Wait {
+    timeout: Some(Duration::from_secs(1)),
+    batch: 1,
+    batch_wait: Duration::ZERO,
+};
+
+fn misbehaves(how: &'static str) -> RingError {
+    RingError {
+        what: "trying the ring out",
+        cause: Cause::Misbehaves(how),
+    }
+}
+
+fn socket_pair() -> Result<(UnixStream, UnixStream), RingError> {
+    UnixStream::pair().map_err(|e| RingError::from_io("making a socket pair", e))
+}
+
+fn turn(driver: &mut RingDriver, what: &'static str) -> Result<(), RingError> {
+    driver
+        .turn(TRIAL_WAIT, &mut Vec::new())
+        .map_err(|e| RingError::from_io(what, e))?;
+    Ok(())
+}
+
 /// Tries the behaviours that version numbers don't vouch for: a multishot receive out of
 /// provided buffers, and a send whose success, and nothing but its success, is silent.
 pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
-    let misbehaves = |how| RingError {
-        what: "trying the ring out",
-        cause: Cause::Misbehaves(how),
-    };
-    let pair = std::os::unix::net::UnixStream::pair();
-    let (near, far) = pair.map_err(|e| RingError::from_io("making a socket pair", e))?;
-    let (near, far): (Handle, Handle) = (Rc::new(near), Rc::new(far));
+    try_receive(driver)?;
+    try_short_send(driver)?;
+    while driver.in_flight() > 0 {
+        turn(driver, "cancelling a receive")?;
+    }
+    Ok(())
+}
+
+/// Sends to a multishot receive with a send whose success is silent.
+fn try_receive(driver: &mut RingDriver) -> Result<(), RingError> {
+    let (near, far) = socket_pair()?;
     let mut cx = Context::from_waker(Waker::noop());
-    let wait = Wait {
-        timeout: Some(Duration::from_secs(1)),
-        batch: 1,
-        batch_wait: Duration::ZERO,
-    };
-    let receive = driver.start(Op::Receive { socket: near });
+    let receive = driver.start(Op::Receive {
+        socket: Rc::new(near),
+    });
     let send = driver.start(Op::SendNow {
-        socket: far,
+        socket: Rc::new(far),
         buf: "ok".into(),
         more: false,
     });
-    let mut wakers = Vec::new();
     let mut received = false;
     for _ in 0..3 {
-        driver
-            .turn(wait, &mut wakers)
-            .map_err(|e| RingError::from_io("waiting on the ring", e))?;
+        turn(driver, "waiting on the ring")?;
         match driver.poll_event(receive, &mut cx) {
             Poll::Ready(MultishotEvent::Received(buf)) => received = &*buf == b"ok",
             Poll::Ready(MultishotEvent::Failed(e)) => {
@@ -209,8 +233,12 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
         return Err(misbehaves("a successful send was not silent"));
     }
     driver.abandon(receive);
-    let pair = std::os::unix::net::UnixStream::pair();
-    let (near, _far) = pair.map_err(|e| RingError::from_io("making a socket pair", e))?;
+    Ok(())
+}
+
+/// Sends more than a socket takes: the send must report that it was cut short.
+fn try_short_send(driver: &mut RingDriver) -> Result<(), RingError> {
+    let (near, _far) = socket_pair()?;
     // Where it stays larger, the send is a dearer one, no more.
     let _ = socket2::SockRef::from(&near).set_send_buffer_size(4096);
     let send = driver.start(Op::SendNow {
@@ -218,23 +246,17 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
         buf: vec![0; TOO_MANY_BYTES].into(),
         more: false,
     });
-    driver
-        .turn(wait, &mut wakers)
-        .map_err(|e| RingError::from_io("waiting on the ring", e))?;
-    let told = match driver.poll(send, &mut cx) {
+    turn(driver, "waiting on the ring")?;
+    let mut cx = Context::from_waker(Waker::noop());
+    let reported = match driver.poll(send, &mut cx) {
         Poll::Ready(Some(outcome)) => match outcome.result {
             Ok(sent) => (sent as usize) < TOO_MANY_BYTES,
             Err(e) => e.kind() == io::ErrorKind::WouldBlock,
         },
         _ => false,
     };
-    if !told {
-        return Err(misbehaves("a send that was cut short passed for a success"));
+    match reported {
+        true => Ok(()),
+        false => Err(misbehaves("a send that was cut short passed for a success")),
     }
-    while driver.in_flight() > 0 {
-        driver
-            .turn(wait, &mut wakers)
-            .map_err(|e| RingError::from_io("cancelling a receive", e))?;
-    }
-    Ok(())
 }

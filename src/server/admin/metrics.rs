@@ -18,6 +18,7 @@ pub(super) fn text(sources: &Sources, exposition: Exposition) -> String {
     families.extend(sources.observation.watches.iter().flat_map(|w| watches(w)));
     families.extend(shards(sources));
     families.extend(tasks(&sources.tasks));
+    families.extend(task_distributions(&sources.tasks));
     families.extend(sources.access_log.iter().flat_map(access_log));
     exposition.write(families)
 }
@@ -178,7 +179,6 @@ fn shards(sources: &Sources) -> Vec<Family> {
 fn tasks(pool: &Handle) -> Vec<Family> {
     let snapshot = pool.snapshot();
     let live = pool.live_tasks(Duration::ZERO, 0);
-    let distributions = pool.distributions();
     let mut states = Family::gauge("headwater_tasks", "Live tasks by state");
     for state in TaskState::ALL {
         states = states.value(&[("state", &state.name())], live.in_state(state) as u64);
@@ -226,6 +226,13 @@ fn tasks(pool: &Handle) -> Vec<Family> {
             "Times another thread took the place of a held worker",
         )
         .value(&[], snapshot.hand_offs),
+    ]
+}
+
+/// How the pool's times and queue lengths are distributed.
+fn task_distributions(pool: &Handle) -> Vec<Family> {
+    let distributions = pool.distributions();
+    vec![
         Family::histogram(
             "headwater_tasks_scheduling_latency",
             "From runnable to running",
@@ -272,8 +279,8 @@ fn access_log(log: &AccessLog) -> Vec<Family> {
     ]
 }
 
-/// As a page tells them: since the start, and exact where buckets are coarse. The label is not
-/// `quantile`, which is a summary's own.
+/// The percentiles that the admin pages show: since the start, and exact where buckets are coarse.
+/// The label is not `quantile`, which is reserved for summaries.
 fn percentiles(name: &'static str, total: &Total) -> Family {
     let mut family = Family::gauge(name, "Percentiles since the start").seconds();
     for (quantile, ns) in total.quantiles() {

@@ -8,7 +8,7 @@ use crate::http::Head;
 pub(super) struct Query {
     /// `seconds=2`: how far back.
     pub seconds: Option<Duration>,
-    /// `age=10`: only tasks older than so many seconds.
+    /// `age=10`: only tasks older than 10 seconds.
     pub age: Option<Duration>,
     /// `format=json`.
     pub json: bool,

@@ -204,9 +204,9 @@ struct Patience<'c> {
     bytes_per_s_min: u64,
     /// When the wait under way began.
     since_ms: Option<u64>,
-    /// Time spent waiting in this period…
+    /// Time spent waiting in this period, in milliseconds.
     waited_ms: u64,
-    /// …and bytes received in it.
+    /// Bytes received in this period.
     bytes: u64,
     /// The time-out is for all of the rest, not for each piece.
     whole: bool,

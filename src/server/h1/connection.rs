@@ -67,7 +67,8 @@ enum Step {
     Over(NextState),
     /// Its answer's body is to be sent.
     Send(Rest, Exchange),
-    /// The service wants to wait, or the body; the head has so many bytes.
+    /// The service or the reading of the body has to wait. The first value is the head's length in
+    /// bytes.
     Call(usize, Exchange),
 }
 
@@ -483,7 +484,7 @@ impl<S: Service> Connection<S> {
         NextState::Linger
     }
 
-    /// The last response of a connection whose requests can't be told apart any more.
+    /// The last response of a connection on which the next request's beginning is not known.
     fn put_last(&mut self, response: Response, cut: Cut) {
         let exchange = Exchange {
             version: Version::Http11,

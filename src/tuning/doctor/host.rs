@@ -21,7 +21,7 @@ pub struct Asked {
     pub profile: String,
 }
 
-/// What only a system call tells of a network card. `None`: it could not be read.
+/// The facts of a network card that only a system call reports. `None`: it could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nic {
     pub name: String,

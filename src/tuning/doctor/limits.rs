@@ -4,7 +4,7 @@ use super::{Finding, Host, Severity};
 use crate::limits::{DESCRIPTORS_RESERVED, RING_LOCKED_BYTES};
 
 const AREA: &str = "limits";
-/// Below this a hard limit is one that nobody has thought about.
+/// A lower hard limit on descriptors is a distribution's default rather than a choice.
 const DESCRIPTORS_FEW: u64 = 65_536;
 const PIPE_BYTES_LITTLE: u64 = 1 << 20;
 
@@ -47,8 +47,8 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
     found
 }
 
-/// What is to be said of at most `most` bytes of locked memory for so many shards. Twice of what
-/// they need is wanted, since a server that is started anew overlaps with the old one.
+/// The finding about a limit of `most` bytes of locked memory for `shards` shards. Twice of what
+/// they need is wanted, since a restarted server overlaps with the old one.
 fn locked_memory(most: u64, shards: u64) -> Option<Finding> {
     let needed = shards * RING_LOCKED_BYTES;
     if most >= 2 * needed {

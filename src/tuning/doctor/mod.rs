@@ -1,7 +1,8 @@
-//! What keeps a server on this host from its best: one check for each area, worst first.
+//! Checks of the host for what slows a server down or limits it: one for each area. Findings are
+//! sorted, worst first.
 //!
 //! A check is a function of a [`Host`]: a tree with `/proc` and `/sys` in it, and the few facts
-//! that only a system call tells. It changes nothing.
+//! that only a system call reports. It changes nothing.
 
 mod backlog;
 mod clock;

@@ -1,4 +1,4 @@
-//! io_uring: whether a ring is to be had, and which of its features work.
+//! io_uring: whether a ring can be created, and which of its features work.
 
 use super::{Finding, Host, Severity};
 use crate::sys::probe::KernelVersion;

@@ -5,7 +5,7 @@ use crate::tuning::sysctl::{Machine, Plan, ProcSys, Profile, Verdict, unsafe_now
 
 const AREA: &str = "sysctl";
 
-/// Values that nobody should have, whatever the profile.
+/// Values that are unsafe under every profile.
 pub(super) fn check_unsafe(host: &Host) -> Vec<Finding> {
     let settings = ProcSys::new(host.path("/proc/sys"));
     unsafe_now(&settings)

@@ -1,4 +1,4 @@
-//! Carrying a plan out, and taking it back.
+//! Applies a plan, and reverts it.
 
 use std::fmt;
 use std::io;
@@ -239,7 +239,7 @@ pub enum BackFrom {
     /// It was as it had been all along.
     Unchanged,
     Ours(String),
-    /// Neither the old value nor what was asked for: somebody else changed it since, or the
+    /// Neither the old value nor the applied one: another program changed it since, or the
     /// kernel altered it.
     Other(String),
 }
@@ -256,7 +256,7 @@ pub enum Reverted {
 
 /// Puts every setting of the snapshot back, last first, and removes the snapshot once all read
 /// back as they were. May be run again after it was interrupted, or after an apply was. With
-/// `dry_run` it tells what it would do.
+/// `dry_run` it only reports what it would do.
 ///
 /// # Errors
 /// A snapshot that is damaged or can't be read.

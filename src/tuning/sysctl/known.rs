@@ -1,12 +1,12 @@
-//! What is known of settings that no profile can say: which direction is better, whom they
-//! touch, and which are better left alone.
+//! Facts about settings that a profile does not state: which direction is better, what they
+//! touch, and which are better not changed.
 
 use std::fmt;
 
 /// In which direction a setting is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// A larger number is; of several numbers, each by itself.
+    /// A larger number is; of several numbers, each is compared separately.
     Higher,
     /// A smaller number is.
     Lower,
@@ -35,10 +35,10 @@ impl fmt::Display for Better {
     }
 }
 
-/// Whom a setting touches.
+/// What a setting applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The network namespace of who writes it.
+    /// The network namespace of the process that writes it.
     Namespace,
     /// The whole host.
     Global,

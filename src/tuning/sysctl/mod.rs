@@ -1,4 +1,4 @@
-//! The kernel's settings: profiles of them, what they are now, changing them and taking it back.
+//! The kernel's settings: profiles, comparing them with the present values, applying, reverting.
 //!
 //! A profile is text in the form of sysctl.d(5). A plan compares it with what the kernel has;
 //! applying a plan writes a snapshot first, reads every value back, and undoes all when one

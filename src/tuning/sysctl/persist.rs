@@ -1,4 +1,4 @@
-//! Keeping a profile over a restart of the host.
+//! Makes a profile's settings persist over a restart of the host.
 
 use std::fmt;
 use std::fs;

@@ -156,7 +156,7 @@ fn row(setting: &Setting, settings: &impl Settings, allow_lower: bool) -> Row {
 pub struct Unsafe {
     pub key: &'static str,
     pub now: String,
-    /// What the kernel would have by itself.
+    /// The kernel's default.
     pub default: &'static str,
     pub reason: &'static str,
 }

@@ -189,7 +189,7 @@ fn setting(line: &str, number: usize, notes: Notes, machine: Machine) -> Result<
             .map_err(|problem| format!("cannot compute {key}: {problem}"))?,
         None => value.trim().to_owned(),
     };
-    // A file that says nothing of a key is told what our own profiles say of it.
+    // Where a file does not say it, what our own profiles say of the key holds.
     let known = match (notes.better, notes.scope) {
         (Some(_), Some(_)) => (None, None),
         _ => known(&key),

@@ -229,7 +229,7 @@ impl State {
     }
 }
 
-/// Why a snapshot can't be had or kept.
+/// Why a snapshot can't be read or written.
 #[derive(Debug)]
 pub enum SnapshotError {
     Io { path: PathBuf, error: io::Error },

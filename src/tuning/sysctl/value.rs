@@ -6,7 +6,7 @@ use super::known::Better;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Same,
-    /// What it is now is better than what is wanted.
+    /// The present value is better than the wanted one.
     Better,
     /// This is to be written: the better of both, number by number.
     Change(String),

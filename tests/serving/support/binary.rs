@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::{Client, PATIENCE};
 
-/// The program, without the settings of whoever runs the tests.
+/// The program, without the settings of the user who runs the tests.
 pub fn headwater() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_headwater")))
 }

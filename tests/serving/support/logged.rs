@@ -59,7 +59,7 @@ impl Logged {
         fs::read_to_string(self.path()).unwrap_or_default()
     }
 
-    /// The first lines, once there are so many.
+    /// The first lines, once there are this many.
     #[track_caller]
     pub fn lines(&self, count: usize) -> Vec<String> {
         eventually("enough lines", || self.text().lines().count() >= count);

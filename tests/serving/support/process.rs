@@ -1,4 +1,4 @@
-//! What `/proc` tells of a process (proc(5)).
+//! Facts of a process from `/proc` (proc(5)).
 
 use std::fs;
 use std::time::Duration;
