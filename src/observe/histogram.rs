@@ -87,6 +87,7 @@ impl Histogram {
 /// Histograms of several threads as one.
 #[derive(Clone, Debug)]
 pub struct Total {
+    /// How often each value was counted: to within 1.6%, and at most 2^40.
     pub distribution: Distribution,
     /// Of all values, exactly.
     pub sum: u64,
@@ -113,6 +114,7 @@ impl Total {
         total
     }
 
+    /// How many values were counted.
     pub fn count(&self) -> u64 {
         self.distribution.len()
     }

@@ -81,9 +81,13 @@ impl Event {
 pub struct Record {
     /// By `CLOCK_MONOTONIC`, in ns.
     pub at_ns: u64,
+    /// What happened; it defines what the next three fields hold.
     pub event: Event,
+    /// Where a task was spawned, or an operation's kind; otherwise [`CallSite::UNKNOWN`].
     pub site: CallSite,
+    /// A task, operation, worker, call site or count, as [`Event`] says.
     pub id: u64,
+    /// A duration in ns, a count or a result, as [`Event`] says.
     pub value: u64,
 }
 
@@ -189,6 +193,7 @@ impl Writer {
         }
     }
 
+    /// Whether records go to a track, rather than nowhere.
     pub fn is_on(&self) -> bool {
         self.track.is_some()
     }
@@ -287,6 +292,7 @@ impl Recorder {
         Self::new(0)
     }
 
+    /// Whether the writers of [`track`](Self::track) record, rather than do nothing.
     pub fn is_on(&self) -> bool {
         self.0.capacity > 0
     }

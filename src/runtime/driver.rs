@@ -44,46 +44,75 @@ pub struct OpenFlags {
 /// An operation.
 pub enum Op {
     /// Accepts connections, as non-blocking sockets, until it fails or is cancelled (multishot).
-    Accept { listener: Handle },
+    Accept {
+        /// A listening socket.
+        listener: Handle,
+    },
     /// Receives into the driver's buffers until end of stream, error or cancellation (multishot).
-    Receive { socket: Handle },
+    Receive {
+        /// A connected socket.
+        socket: Handle,
+    },
     /// Sends `buf`; may complete short.
     Send {
+        /// A connected socket.
         socket: Handle,
+        /// The bytes to send.
         buf: SendBuf,
+        /// More bytes follow at once (MSG_MORE of send(2)).
         more: bool,
     },
     /// Sends all of `buf` at once or completes short or with EAGAIN, never waiting. Its success
     /// is silent: the operation is forgotten as soon as the kernel has taken every byte.
     SendNow {
+        /// A connected socket.
         socket: Handle,
+        /// The bytes to send.
         buf: SendBuf,
+        /// More bytes follow at once (MSG_MORE of send(2)).
         more: bool,
     },
     /// Sends the concatenation of `bufs`; may complete short.
     SendVectored {
+        /// A connected socket.
         socket: Handle,
+        /// The parts, in order; empty ones are skipped.
         bufs: Vec<SendBuf>,
+        /// More bytes follow at once (MSG_MORE of sendmsg(2)).
         more: bool,
     },
     /// Reads up to `buf`'s capacity at `offset`; with `blocking`, on a worker, never on the shard.
     ReadAt {
+        /// The file to read.
         file: Handle,
+        /// Its content is replaced; its length becomes the number of bytes read.
         buf: Vec<u8>,
+        /// Where to begin in the file, in bytes.
         offset: u64,
+        /// A kernel worker reads from the beginning (IOSQE_ASYNC).
         blocking: bool,
     },
     /// Opens `path` below `dir`.
     Open {
+        /// The folder where a relative path begins (`dirfd` of openat2(2)).
         dir: Handle,
+        /// The path to open.
         path: CString,
+        /// How to open it (`struct open_how`).
         how: OpenFlags,
     },
     /// Waits until the descriptor is ready.
-    Poll { fd: Handle, interest: Interest },
+    Poll {
+        /// The descriptor to poll.
+        fd: Handle,
+        /// The event that it waits for.
+        interest: Interest,
+    },
     /// Connects a socket.
     Connect {
+        /// A socket that is not connected yet.
         socket: Handle,
+        /// The address of the peer (`addr` and `addrlen` of connect(2)).
         address: Box<socket2::SockAddr>,
     },
 }
@@ -127,7 +156,9 @@ pub struct Key {
 
 /// The end of a single operation: what it owned, and its result as the kernel gives it.
 pub struct Outcome {
+    /// The operation, with its buffers and descriptors.
     pub op: Op,
+    /// What the kernel gives: a count of bytes, the poll(2) events that are ready, 0; or its errno.
     pub result: io::Result<u32>,
 }
 
@@ -135,12 +166,14 @@ pub struct Outcome {
 pub enum MultishotEvent {
     /// A new descriptor: a connection, or an opened file.
     Accepted(OwnedFd),
+    /// Bytes from the peer, at least one.
     Received(ReceiveBuf),
     /// End of stream.
     End,
     /// The operation is over and must be started again to go on: the driver
     /// ended it without an error, or after one that passes (no buffer, too many unread).
     Stopped(StopReason),
+    /// The operation is over with this error.
     Failed(io::Error),
 }
 
@@ -247,6 +280,7 @@ pub trait Driver {
     /// The pool that [`Op::Receive`] fills.
     fn receive_pool(&self) -> Rc<ReceivePool>;
 
+    /// The driver's counters so far.
     fn stats(&self) -> DriverStats;
 
     /// One word for banners and metrics.

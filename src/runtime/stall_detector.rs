@@ -40,6 +40,7 @@ pub struct StallCause {
     pub task: CallSite,
     /// The operation that the task had announced.
     pub doing: CallSite,
+    /// How many stalls there were, each counted once.
     pub count: u64,
     /// Duration of the longest; a stall that still lasts counts up to its detection.
     pub longest: Duration,

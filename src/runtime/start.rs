@@ -26,9 +26,13 @@ use crate::sys;
 pub enum RuntimeError {
     /// No CPU was given, or too many.
     Cores(usize),
+    /// A shard's ring can't be set up, or lacks what the driver needs.
     Ring(RingError),
+    /// The start of a shard or its loop failed.
     Io {
+        /// What failed, as the message names it: `starting a thread`.
         what: &'static str,
+        /// The system's error.
         error: io::Error,
     },
     /// A shard's thread panicked.

@@ -9,10 +9,14 @@ use crate::tasks::PoolError;
 /// Why a server could not start, as one sentence for the operator.
 #[derive(Debug)]
 pub enum ServeError {
+    /// An address can't be listened on.
     Listen(ListenError),
+    /// The shards could not be started, or one of them failed.
     Runtime(RuntimeError),
+    /// The pool of tasks could not be started.
     Tasks(PoolError),
-    /// A shard's service could not be made.
+    /// Anything else, in a sentence: the descriptors' limit, inherited sockets, response rules, the
+    /// access log, a shard's service.
     Service(String),
 }
 

@@ -48,16 +48,22 @@ impl Service for FileService {
 /// An address to listen on, with its keepalive policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
+    /// Where to accept connections.
     pub address: ListenAddr,
+    /// What to do about silent peers of the connections accepted there.
     pub keepalive: Policy,
 }
 
 /// Where a server listens and which CPUs it uses, resolved from the configuration's texts.
 #[derive(Clone, Debug)]
 pub struct Placement {
+    /// Addresses to bind; not bound where the service manager passes sockets (sd_listen_fds(3)).
     pub listen: Vec<Listen>,
+    /// Address of the admin pages; `None`: there are none.
     pub admin: Option<ListenAddr>,
+    /// CPUs of the shards, by number; each gets one pinned shard.
     pub cpus: Vec<usize>,
+    /// CPUs that every thread of the task pool may use; one worker each if `tasks.workers` is 0.
     pub task_cpus: Vec<usize>,
 }
 

@@ -26,7 +26,9 @@ pub trait Service: 'static {
 
 /// A request with its body still to be read.
 pub struct Request<'a> {
+    /// Request line and headers, parsed.
     pub head: Head<'a>,
+    /// The body, of which nothing is read yet.
     pub body: Incoming<'a>,
 }
 

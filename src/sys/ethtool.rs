@@ -36,7 +36,9 @@ impl Switch {
 /// Queues of a card: as many as are in use, and as many as it could have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Channels {
+    /// Combined queues that are set up; receive queues where the card can't have combined ones.
     pub used: u32,
+    /// The most that can be set up: the larger of `max_combined` and `max_rx`.
     pub max: u32,
 }
 

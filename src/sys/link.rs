@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 /// One interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
+    /// Its name (`IFLA_IFNAME`), such as `eth0`.
     pub name: String,
     /// The packet scheduler at its root.
     pub qdisc: Option<String>,

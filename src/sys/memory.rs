@@ -17,8 +17,11 @@ const BOUND_BYTES_MAX: u64 = 1 << 62;
 /// The files of a group that has a bound on memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
+    /// The bound in bytes: `memory.max`, or `memory.limit_in_bytes` of version 1.
     pub max: PathBuf,
+    /// Used bytes, caches included: `memory.current`, or `memory.usage_in_bytes` of version 1.
     pub current: PathBuf,
+    /// Used bytes by kind: `memory.stat`.
     pub stat: PathBuf,
 }
 

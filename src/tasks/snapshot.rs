@@ -58,6 +58,7 @@ impl TaskState {
 pub struct TaskSnapshot {
     /// A number that no other live task of the process has.
     pub id: u64,
+    /// What it is doing.
     pub state: TaskState,
     /// Where it was spawned.
     pub site: &'static Location<'static>,
@@ -91,6 +92,7 @@ pub struct WorkerSnapshot {
     pub number: u32,
     /// Its processor; `None` for a thread that has none at the moment.
     pub processor: Option<usize>,
+    /// What it is doing.
     pub state: WorkerState,
     /// Tasks in its queue and LIFO slot.
     pub queued: usize,
@@ -109,7 +111,9 @@ pub struct WorkerSnapshot {
 /// A class of work at one moment.
 #[derive(Clone, Debug)]
 pub struct ClassSnapshot {
+    /// Its name in reports and metrics.
     pub name: String,
+    /// Whether its tasks run before those of other classes or after.
     pub priority: Priority,
     /// Tasks that may be unfinished at one time.
     pub limit: usize,
@@ -144,6 +148,7 @@ pub struct Snapshot {
     pub hand_offs: u64,
     /// The threads that have a processor or a task, by number.
     pub threads_by_number: Vec<WorkerSnapshot>,
+    /// The classes that are open or have unfinished tasks.
     pub classes: Vec<ClassSnapshot>,
 }
 
@@ -151,6 +156,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Default)]
 pub struct LiveTasks {
     counts: [usize; TaskState::ALL.len()],
+    /// The oldest first, as many as were asked for.
     pub oldest: Vec<TaskSnapshot>,
 }
 

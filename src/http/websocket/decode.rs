@@ -29,6 +29,7 @@ impl Default for Limits {
 pub enum Kind {
     /// UTF-8, which has been checked; a piece may end within a letter.
     Text,
+    /// Any bytes.
     Binary,
 }
 
@@ -37,6 +38,7 @@ pub enum Kind {
 pub struct Close<'a> {
     /// `None`: it gave no code (1005).
     pub code: Option<u16>,
+    /// At most 123 bytes; empty where the peer gave none.
     pub reason: &'a str,
 }
 
@@ -45,13 +47,16 @@ pub struct Close<'a> {
 pub enum Event<'a> {
     /// The next piece of a message, unmasked; empty only with `last`.
     Data {
+        /// Whether the message is text or binary.
         kind: Kind,
+        /// Unmasked payload, borrowed from the input.
         bytes: &'a [u8],
         /// The message ends with it.
         last: bool,
     },
     /// To be answered by a Pong with the same payload.
     Ping(&'a [u8]),
+    /// Payload of a Pong, which a Ping need not have asked for (RFC 6455 section 5.5.3).
     Pong(&'a [u8]),
     /// Nothing may follow it; to be answered by a Close.
     Close(Close<'a>),

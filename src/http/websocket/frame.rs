@@ -20,11 +20,17 @@ pub enum Role {
 /// What a frame is.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Opcode {
+    /// 0x0: a further fragment of a message.
     Continuation,
+    /// 0x1: the first or only frame of a UTF-8 message.
     Text,
+    /// 0x2: the first or only frame of a binary message.
     Binary,
+    /// 0x8: begins or answers the closing handshake (RFC 6455 section 5.5.1).
     Close,
+    /// 0x9: asks for a Pong (RFC 6455 section 5.5.2).
     Ping,
+    /// 0xa: answers a Ping, or comes unasked (RFC 6455 section 5.5.3).
     Pong,
 }
 
@@ -63,6 +69,7 @@ impl Opcode {
 pub struct Header {
     /// The message ends with this frame.
     pub fin: bool,
+    /// What the frame is; four bits of the first byte.
     pub opcode: Opcode,
     /// `None`: not masked.
     pub mask: Option<Key>,

@@ -14,6 +14,7 @@ use crate::observe::Writer;
 /// A feature, and whether it worked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feature {
+    /// What reports call it, such as `multishot accept`.
     pub name: &'static str,
     /// Which kernel has it first.
     pub since: &'static str,

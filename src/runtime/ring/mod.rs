@@ -47,10 +47,15 @@ const CANCELLATION: u64 = u64::MAX;
 /// Sizes of a shard's ring.
 #[derive(Clone, Copy, Debug)]
 pub struct RingOptions {
+    /// Entries of the submission queue (`sq_entries`), rounded up to a power of two.
     pub submissions: u32,
+    /// Entries of the completion queue (`cq_entries`), rounded up to a power of two.
     pub completions: u32,
+    /// Buffers to receive into (IORING_REGISTER_PBUF_RING): a power of two, at most 32,768.
     pub receive_buffers: u16,
+    /// Bytes of each of these buffers, at most [`limits::RECV_BUFFER_BYTES_CEILING`].
     pub receive_buffer_bytes: usize,
+    /// Most kernel workers of each kind, bounded and unbounded (IORING_REGISTER_IOWQ_MAX_WORKERS).
     pub blocking_workers: u32,
 }
 

@@ -29,8 +29,11 @@ impl fmt::Display for Severity {
 /// What a check has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// How bad it is.
     pub severity: Severity,
+    /// The check that found it, such as `network card` or `sysctl`.
     pub area: &'static str,
+    /// What is so on this host, such as `governor performance`.
     pub what: String,
     /// What it costs; empty where nothing is.
     pub cost: String,

@@ -24,13 +24,19 @@ pub struct Asked {
 /// The facts of a network card that only a system call reports. `None`: it could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nic {
+    /// Name of the interface, such as `eth0`.
     pub name: String,
+    /// Queues in use and possible (`ethtool -l`).
     pub channels: Option<Channels>,
     /// The switches that could be read, by the name that ethtool -K has for them.
     pub switches: Vec<(&'static str, bool)>,
+    /// The packet scheduler at its root, such as `fq` (`IFLA_QDISC`).
     pub qdisc: Option<String>,
+    /// The largest packet that TCP over IPv6 hands down, in bytes (`IFLA_GSO_MAX_SIZE`).
     pub gso_max_bytes: Option<u32>,
+    /// The largest packet that received ones are joined to, in bytes (`IFLA_GRO_MAX_SIZE`).
     pub gro_max_bytes: Option<u32>,
+    /// The largest packet that the card itself cuts up, in bytes (`IFLA_TSO_MAX_SIZE`).
     pub tso_max_bytes: Option<u32>,
 }
 
@@ -38,6 +44,7 @@ pub struct Nic {
 #[derive(Debug)]
 pub struct Host {
     root: PathBuf,
+    /// The server that the host is examined for.
     pub asked: Asked,
     /// The ring's features, or why there is no ring; `None`: not tried.
     pub ring: Option<Result<Vec<Feature>, String>>,

@@ -23,9 +23,13 @@ pub enum Outcome {
 /// A setting that was written.
 #[derive(Clone, Debug)]
 pub struct Applied {
+    /// The setting's name.
     pub key: Key,
+    /// Its value before, as the plan read it.
     pub was: String,
+    /// The value that was asked of the kernel.
     pub asked: String,
+    /// What the kernel made of it.
     pub outcome: Outcome,
 }
 
@@ -151,22 +155,33 @@ fn told(error: &io::Error) -> String {
 /// A setting that keeps a plan from being carried out whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
+    /// The setting's name.
     pub key: Key,
+    /// Its line in the profile, from 1.
     pub line: usize,
+    /// Why it can't be set: `Refused`, `Missing` or `NotPermitted`.
     pub verdict: Verdict,
 }
 
 /// Why nothing was applied.
 #[derive(Debug)]
 pub enum ApplyError {
+    /// Settings of the plan can't be set; none was written.
     Obstacles {
+        /// The profile's name.
         profile: String,
+        /// These settings, in the profile's order.
         obstacles: Vec<Obstacle>,
     },
+    /// The old values can't be kept, or what was kept can't be read.
     Snapshot(SnapshotError),
+    /// A value could not be written or read back; earlier ones were put back, except `stuck`.
     Refused {
+        /// The setting's name.
         key: Key,
+        /// The value that was asked of the kernel.
         value: String,
+        /// What the kernel's error means.
         error: String,
         /// Those that could not be put back; the snapshot is still there for `revert`.
         stuck: Vec<Key>,
@@ -228,8 +243,11 @@ impl std::error::Error for ApplyError {}
 /// A setting that was put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Back {
+    /// The setting's name.
     pub key: Key,
+    /// The value of the snapshot, to which it goes back.
     pub was: String,
+    /// What it was before (in a dry run: is now), or why it was not put back.
     pub outcome: Result<BackFrom, String>,
 }
 
@@ -238,6 +256,7 @@ pub struct Back {
 pub enum BackFrom {
     /// It was as it had been all along.
     Unchanged,
+    /// It had the value that was asked for; this is it.
     Ours(String),
     /// Neither the old value nor the applied one: another program changed it since, or the
     /// kernel altered it.
@@ -251,6 +270,7 @@ pub enum Reverted {
     Nothing,
     /// The snapshot was of an earlier boot; it is removed.
     EarlierBoot,
+    /// The settings of the snapshot, last first.
     Back(Vec<Back>),
 }
 

@@ -43,6 +43,7 @@ impl Key {
         parts.map(|part| part.replace('/', ".")).collect()
     }
 
+    /// The name with dots between its parts; a `/` in a part stands for a dot (sysctl.d(5)).
     pub fn as_str(&self) -> &str {
         &self.0
     }

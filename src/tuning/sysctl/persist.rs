@@ -90,9 +90,22 @@ fn ours_or_none(path: &Path) -> Result<bool, PersistError> {
 /// Why nothing was written.
 #[derive(Debug)]
 pub enum PersistError {
-    Refused { key: String, reason: &'static str },
+    /// The profile has a setting that it should not ask for.
+    Refused {
+        /// The setting's name.
+        key: String,
+        /// Why it is refused.
+        reason: &'static str,
+    },
+    /// The file at this path was not written by headwater.
     NotOurs(PathBuf),
-    Io { path: PathBuf, error: io::Error },
+    /// The file can't be read, written or removed.
+    Io {
+        /// The file's path.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for PersistError {

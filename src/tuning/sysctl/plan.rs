@@ -42,9 +42,11 @@ impl Verdict {
 /// One setting of a plan.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// The setting as the profile has it.
     pub setting: Setting,
     /// `None` where it can't be read.
     pub now: Option<String>,
+    /// What comes of it.
     pub verdict: Verdict,
 }
 
@@ -95,7 +97,9 @@ impl Row {
 /// A profile beside what the kernel has.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The profile, its values computed for this host.
     pub profile: Profile,
+    /// One row for each setting, in the profile's order.
     pub rows: Vec<Row>,
 }
 
@@ -154,10 +158,13 @@ fn row(setting: &Setting, settings: &impl Settings, allow_lower: bool) -> Row {
 /// A value that the host has and should not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsafe {
+    /// The setting's name.
     pub key: &'static str,
+    /// Its value on this host.
     pub now: String,
     /// The kernel's default.
     pub default: &'static str,
+    /// Why that value is unsafe.
     pub reason: &'static str,
 }
 

@@ -38,11 +38,13 @@ pub const BUILT_IN: [(&str, &str); 6] = [
 /// One setting of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
+    /// Its name.
     pub key: Key,
     /// The value wanted on this host: the computed one where there is a `#@ compute` line.
     pub value: String,
     /// A `-` before it: whatever keeps it from being set is no failure.
     pub optional: bool,
+    /// In which direction it is better, by `#@ better` or a built-in profile; `Exact` by default.
     pub better: Better,
     /// `None` where nothing says so.
     pub scope: Option<Scope>,
@@ -55,7 +57,9 @@ pub struct Setting {
 pub struct Profile {
     /// The built-in's name, or the file's path.
     pub name: String,
+    /// The text that was read.
     pub text: String,
+    /// In the text's order, each key once: its last line counts.
     pub settings: Vec<Setting>,
 }
 
@@ -221,14 +225,22 @@ fn known(key: &Key) -> (Option<Better>, Option<Scope>) {
 /// Why there is no profile.
 #[derive(Debug)]
 pub enum ProfileError {
+    /// No built-in profile has this name, and it does not have the form of a path.
     Unknown(String),
+    /// The file can't be read.
     File {
+        /// Its path, as it was given.
         path: String,
+        /// The error; `InvalidData` if it is too large or not UTF-8.
         error: io::Error,
     },
+    /// A line can't be understood, or its value can't be computed.
     Line {
+        /// The built-in's name, or the file's path.
         profile: String,
+        /// The line's number, from 1.
         line: usize,
+        /// What is wrong with it.
         problem: String,
     },
 }

@@ -25,10 +25,12 @@ impl ProcSys {
     /// Where the kernel has it.
     pub const ROOT: &'static str = "/proc/sys";
 
+    /// Settings below `root`; on a host that is [`ROOT`](Self::ROOT).
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self(root.into())
     }
 
+    /// The folder that the settings are below.
     pub fn root(&self) -> &Path {
         &self.0
     }

@@ -232,8 +232,16 @@ impl State {
 /// Why a snapshot can't be read or written.
 #[derive(Debug)]
 pub enum SnapshotError {
-    Io { path: PathBuf, error: io::Error },
+    /// The state folder or the snapshot in it can't be made, locked, read, written or removed.
+    Io {
+        /// The folder for its creation and lock, otherwise the snapshot.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The snapshot at this path is too large, or its checksum or form is wrong.
     Damaged(PathBuf),
+    /// Another process holds the lock of the state folder (flock(2)).
     Busy,
 }
 
