@@ -12,7 +12,9 @@ use crate::runtime::Stream;
 /// The address of a server: TCP, or the path of a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
+    /// An IP address and TCP port.
     Tcp(SocketAddr),
+    /// The path of a Unix socket (unix(7)).
     Unix(PathBuf),
 }
 

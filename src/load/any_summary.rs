@@ -10,8 +10,11 @@ use super::verdict::Verdict;
 /// What a load has found.
 #[derive(Clone, Debug)]
 pub enum AnySummary {
+    /// Of a load of requests.
     Requests(Box<Summary>),
+    /// Of a load of rooms.
     Rooms(Box<RoomsSummary>),
+    /// Of a load of live readers.
     Live(Box<LiveSummary>),
 }
 
@@ -44,6 +47,7 @@ impl AnySummary {
         }
     }
 
+    /// The verdict on the load.
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Requests(summary) => summary.verdict,

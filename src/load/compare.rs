@@ -16,6 +16,7 @@ const STANDARD_ERRORS: f64 = 2.0;
 /// A figure of all runs.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// What the figure is, such as `response P99`.
     pub name: &'static str,
     /// One for each run, in their order; `None` where a run has none.
     pub figures: Vec<Option<Figure>>,
@@ -27,6 +28,7 @@ pub struct Row {
 /// A figure, and how its seconds differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figure {
+    /// In the unit of its row: per second, microseconds, a share from 0 to 1, or a count.
     pub value: f64,
     /// Standard deviation over the seconds of the run; `None` where it has none.
     pub spread: Option<f64>,
@@ -37,6 +39,7 @@ pub struct Figure {
 pub enum Judgement {
     /// Larger than what the seconds of both runs differ by.
     Different,
+    /// Not larger than what the seconds of both runs differ by.
     WithinNoise,
     /// One figure on each side says nothing of the noise.
     NoSpread,
@@ -47,6 +50,7 @@ pub enum Judgement {
 pub struct Comparison<'a> {
     /// Each with its name; the others are compared with the first.
     pub(super) runs: Vec<(&'a str, &'a AnySummary)>,
+    /// The figures, without those that no run has.
     pub rows: Vec<Row>,
 }
 
@@ -57,8 +61,11 @@ pub enum CompareError {
     Number(usize),
     /// They are loads of different kinds.
     Kinds {
+        /// Kind of the first run, as [`AnySummary::kind`] names it.
         first: &'static str,
+        /// Kind of the first run that differs from it.
         other: &'static str,
+        /// Name of that run.
         name: String,
     },
 }

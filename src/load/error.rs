@@ -13,7 +13,9 @@ use crate::runtime::RuntimeError;
 /// Why a request or a connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
+    /// Nothing listens at the address (ECONNREFUSED).
     ConnectRefused,
+    /// No connection within the load's time-out, or the kernel's (ETIMEDOUT).
     ConnectTimeout,
     /// Any other reason for which a connection can't be made.
     ConnectFailed,
@@ -27,6 +29,7 @@ pub enum ErrorClass {
     Closed,
     /// The connection ended in the middle of an answer.
     Truncated,
+    /// No whole answer or handshake, or a message not sent, within the load's time-out.
     Timeout,
     /// The answer is no HTTP/1.1.
     BadResponse,
@@ -34,7 +37,9 @@ pub enum ErrorClass {
     /// [`RESPONSE_HEAD_BYTES_MAX`](crate::limits::RESPONSE_HEAD_BYTES_MAX) and
     /// [`RESPONSE_HEADERS_MAX`](crate::limits::RESPONSE_HEADERS_MAX) allow.
     ResponseHeadTooLarge,
+    /// The answer is a client error (4xx, RFC 9110 section 15.5).
     Status4xx,
+    /// The answer is a server error (5xx, RFC 9110 section 15.6).
     Status5xx,
     /// The answer's body is another than the first one's.
     BodyMismatch,
@@ -47,6 +52,7 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Every class, at the index that `as usize` gives it.
     pub const ALL: [Self; 17] = [
         Self::ConnectRefused,
         Self::ConnectTimeout,
@@ -123,50 +129,73 @@ fn sys_error(error: &io::Error) -> Option<nix::errno::Errno> {
 pub enum LoadError {
     /// The host's name stands for no address.
     Resolve {
+        /// The name, without a port.
         host: String,
+        /// The resolver's error.
         error: io::Error,
     },
     /// Not one connection could be made.
     Connect {
+        /// The address of the first attempt that failed.
         address: Address,
+        /// The error of that attempt.
         error: io::Error,
     },
     /// No WebSocket connection could be made.
     Upgrade {
+        /// Host, port and path, or socket and path, without a scheme.
         url: String,
+        /// How the first attempt failed.
         class: ErrorClass,
+        /// What is wrong with the answer; `None` where no whole answer came.
         why: Option<HandshakeError>,
     },
     /// RLIMIT_NOFILE is too low.
     Descriptors {
+        /// Descriptors for all connections and for the process itself.
         needed: u64,
+        /// The soft limit, after it was raised as far as the hard one allows.
         limit: u64,
     },
     /// net.ipv4.ip_local_port_range is too narrow.
     Ports {
+        /// Connections to one address; each takes a local port.
         connections: usize,
+        /// The first port of the range.
         first: u16,
+        /// The last port of the range.
         last: u16,
     },
     /// What answers with `status` can't be asked for in ranges.
     NoRanges {
+        /// Path and query of the request.
         path: String,
+        /// Status of the answer to a request for the first byte.
         status: u16,
     },
     /// An object is too large for pieces so small.
     Pieces {
+        /// Path and query of the request.
         path: String,
+        /// Bytes of the object.
         size: u64,
+        /// Bytes of a piece.
         piece_bytes: u64,
     },
     /// What readers are to read can't be written.
     Write {
+        /// The file that the writer appends to.
         path: PathBuf,
+        /// The error of opening, emptying or writing it.
         error: io::Error,
     },
+    /// The shards could not be started, or one of them failed.
     Runtime(RuntimeError),
+    /// Any other step failed.
     Io {
+        /// The step, as the subject of a sentence: "listening on loopback".
         what: &'static str,
+        /// The error of that step.
         error: io::Error,
     },
 }

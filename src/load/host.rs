@@ -9,8 +9,11 @@ use crate::sys;
 /// The host that a load was run on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Host {
+    /// Host name (`kernel.hostname`).
     pub name: String,
+    /// Kernel release (`kernel.osrelease`).
     pub kernel: String,
+    /// The first `model name` of /proc/cpuinfo; empty where that has none.
     pub cpu_model: String,
     /// CPUs that the process could run on.
     pub cpus: usize,
@@ -18,6 +21,7 @@ pub struct Host {
     pub open_files_max: u64,
     /// net.ipv4.ip_local_port_range
     pub local_ports: String,
+    /// TCP congestion control of new connections (`net.ipv4.tcp_congestion_control`).
     pub congestion_control: String,
 }
 

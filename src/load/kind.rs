@@ -14,6 +14,7 @@ const SHORT_S: f64 = 0.25;
 pub struct Progress<'a> {
     /// From the beginning of the measured time to this second's end.
     pub at_s: f64,
+    /// Length of this interval in seconds: about one, or less at the end.
     pub length_s: f64,
     /// The figures of the second as text for a terminal; `None` of what is left at the end and too short for
     /// a rate.

@@ -11,9 +11,13 @@ const RATE_MAX: f64 = 1e8;
 /// A load at one rate, and whether it stayed within the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KneeStep {
+    /// The rate that was tried, in requests per second.
     pub asked_rate_per_s: f64,
+    /// Requests answered per second.
     pub rate_per_s: f64,
+    /// P99 of the response time, in microseconds.
     pub response_p99_us: f64,
+    /// The verdict was `OK`, and that P99 within the bound.
     pub good: bool,
 }
 

@@ -17,6 +17,7 @@ pub struct Plan {
     pub addresses: Vec<Address>,
     /// The requests, each with its weight.
     pub requests: Vec<(Prepared, f64)>,
+    /// Connections that may be open at once, over all shards.
     pub connections: usize,
     /// Shards; never more than connections.
     pub threads: usize,
@@ -24,11 +25,13 @@ pub struct Plan {
     pub cpus: Option<Vec<usize>>,
     /// Requests that may be under way on one connection.
     pub pipeline: usize,
+    /// Sends each request on a connection of its own.
     pub connection_per_request: bool,
     /// `None`: until `requests_max` or until stopped.
     pub duration_ns: Option<u64>,
     /// Sent as the rest and not counted.
     pub warmup_ns: u64,
+    /// Requests to send in all, the warm-up's included; `None`: until `duration_ns` or until stopped.
     pub requests_max: Option<u64>,
     /// From the send to the whole answer.
     pub timeout_ms: u64,
@@ -39,6 +42,7 @@ pub struct Plan {
     /// Asks for pieces, of requests without a body. Players pace themselves: with them there is no
     /// rate, no pipelining, and no connection per request.
     pub ranges: Option<Ranges>,
+    /// Seed of Poisson arrivals, of the order of requests and pieces, and of players' seeks.
     pub seed: u64,
     /// Compares each body, by length and CRC-32, with the first one that the same request got with
     /// the same status.

@@ -13,6 +13,7 @@ use crate::load::limits;
 pub enum RangePattern {
     /// Each connection goes from an object's beginning to its end.
     Sequential,
+    /// Each request asks for any piece of any object.
     Random,
     /// Each connection is a video player.
     Player,
@@ -21,7 +22,9 @@ pub enum RangePattern {
 /// A pattern as written: `sequential:1MB`, `random:256KiB`, `player`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RangeSpec {
+    /// In which order pieces are asked for.
     pub pattern: RangePattern,
+    /// Bytes of a piece; the last piece of an object may have fewer.
     pub piece_bytes: u64,
 }
 
@@ -112,10 +115,12 @@ pub(super) const WHOLE: Piece = Piece::MAX;
 /// How a load asks for ranges.
 #[derive(Clone, Debug)]
 pub struct Ranges {
+    /// Order and size of the pieces.
     pub spec: RangeSpec,
     /// The size of what each of [`Plan::requests`](super::Plan::requests) asks for, in bytes; none is
     /// empty, and none has [`u32::MAX`] pieces or more.
     pub sizes: Vec<u64>,
+    /// How players behave; only [`RangePattern::Player`] uses it.
     pub player: PlayerOptions,
 }
 

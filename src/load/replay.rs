@@ -388,12 +388,19 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 /// Why a log can't be replayed; reads on after its name.
 #[derive(Debug)]
 pub enum LogError {
+    /// It can't be read.
     Io(io::Error),
+    /// It has more than [`limits::REPLAY_MAX`] requests to replay.
     TooLong,
+    /// It has more than [`limits::URLS_MAX`] different requests.
     TooManyUrls,
+    /// It has no request that can be replayed.
     Nothing {
+        /// Lines that ask for something that is neither GET nor HEAD, or for nothing.
         others: u64,
+        /// Lines in none of the formats; empty ones do not count.
         malformed: u64,
+        /// Number of the first of those lines, from 1; 0 when there is none.
         malformed_first: u64,
     },
 }

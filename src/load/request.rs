@@ -17,6 +17,7 @@ pub struct RequestSpec {
     pub method: Option<String>,
     /// As curl's `-H`: `Name: value`; `Name:` leaves out a field that would be sent.
     pub headers: Vec<String>,
+    /// The body, sent in chunks if `headers` have `Transfer-Encoding: chunked`; `None`: no body.
     pub body: Option<Vec<u8>>,
     /// Asks the server to close the connection with its answer.
     pub close: bool,
@@ -142,7 +143,9 @@ fn split(header: &str) -> Result<(&str, &str), RequestError> {
 /// Why a request can't be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestError {
+    /// The method is no token (RFC 9110 section 5.6.2), or CONNECT.
     Method(String),
+    /// The line is not `Name: value`, or has bytes that a field can't have.
     Header(String),
 }
 

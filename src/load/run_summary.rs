@@ -12,6 +12,7 @@ use super::verdict::Verdict;
 
 /// A summary: a table for a terminal, JSON, and a page.
 pub trait RunSummary: Display + Serialize {
+    /// The verdict on the load.
     fn verdict(&self) -> Verdict;
 
     /// It was stopped before its time.

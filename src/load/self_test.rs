@@ -30,6 +30,7 @@ const SHARE_MIN: f64 = 0.95;
 /// What the self-test saw.
 #[derive(Clone, Debug)]
 pub struct SelfTest {
+    /// What the load found.
     pub summary: Summary,
     /// How long the server stood still.
     pub stop_s: f64,

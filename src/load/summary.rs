@@ -15,6 +15,7 @@ use super::verdict::{self, Verdict, VerdictInput};
 pub struct Summary {
     /// The command line, as given.
     pub command: String,
+    /// Version of headwater that ran the load.
     pub version: String,
     /// When it was started, in seconds since the epoch.
     pub started_unix_s: u64,
@@ -27,21 +28,29 @@ pub struct Summary {
     pub model: String,
     /// The rate as written, with ramps and steps.
     pub rate: Option<String>,
+    /// Seed of Poisson arrivals, of the order of requests and pieces, and of players' seeks.
     pub seed: u64,
+    /// Connections that could be open at once, over all threads.
     pub connections: usize,
+    /// Threads that shared the connections.
     pub threads: usize,
+    /// Requests that could be under way at once on one connection.
     pub pipeline: usize,
+    /// Each request was sent on a connection of its own.
     pub connection_per_request: bool,
     /// The pattern of the requested ranges.
     #[serde(default)]
     pub ranges: Option<String>,
+    /// Seconds before the measured time, whose requests do not count.
     pub warmup_s: f64,
+    /// Seconds that a connection could take, and a request from the send to its whole answer.
     pub timeout_s: f64,
 
     /// Requests that were answered, whatever their status.
     pub requests: u64,
     /// From the beginning of the measured time to its end, or to the last answer where that came later.
     pub seconds: f64,
+    /// Requests answered per second: `requests` / `seconds`.
     pub rate_per_s: f64,
     /// The mean of the requested rate; `null` in a closed loop.
     pub asked_rate_per_s: Option<f64>,
@@ -49,6 +58,7 @@ pub struct Summary {
     pub bytes: u64,
     /// By class, each with its count, also where that is zero.
     pub errors: BTreeMap<String, u64>,
+    /// Errors of all classes.
     pub errors_total: u64,
     /// Answers by class of status: `2xx` and so on.
     pub status: BTreeMap<String, u64>,
@@ -56,10 +66,13 @@ pub struct Summary {
     pub unanswered: u64,
     /// Requests that were due and never sent. The time that they had waited is in the response times.
     pub unsent: u64,
+    /// From when a request was due to its whole answer, or how long one without an answer has waited.
     pub response_time_us: Times,
+    /// From when a request was sent to its whole answer, or how long one without an answer has waited.
     pub service_time_us: Times,
     /// By how much the generator itself was late; open loop only.
     pub generator_lag_us: Option<Times>,
+    /// Time to make each connection, also before the measured time; failed attempts have no part in it.
     pub connect_time_us: Times,
     /// Connections made.
     pub connects: u64,
@@ -73,9 +86,11 @@ pub struct Summary {
     pub client_busy: f64,
     /// It was stopped before its time.
     pub interrupted: bool,
+    /// Whether requests were answered at the asked rate, and whether the generator was the limit.
     pub verdict: Verdict,
     /// What a reader should know before believing the figures.
     pub notes: Vec<String>,
+    /// Host that the generator ran on.
     pub host: Host,
     /// The P99 that the knee was to keep.
     pub knee_p99_limit_us: Option<f64>,
@@ -87,6 +102,7 @@ pub struct Summary {
     /// The results of video players, if the connections were players.
     #[serde(default)]
     pub players: Option<Players>,
+    /// Figures of each second; the last may be shorter, and a rest below 0.25 s has no entry.
     pub timeline: Vec<Second>,
     /// (percentile, response time in us, service time in us), for plots.
     pub percentiles: Vec<(f64, f64, f64)>,
@@ -147,10 +163,15 @@ impl Summary {
 pub struct ByUrl {
     /// `None`: all that have no line of their own.
     pub url: Option<String>,
+    /// Requests that were answered, whatever their status.
     pub requests: u64,
+    /// Errors of these requests, of all classes.
     pub errors: u64,
+    /// Median response time of the answered ones, in microseconds, to two digits.
     pub response_p50_us: f64,
+    /// P99 of the same.
     pub response_p99_us: f64,
+    /// The longest of the same.
     pub response_max_us: f64,
 }
 
@@ -163,6 +184,7 @@ pub struct Players {
     pub started: u64,
     /// From opening a file until it plays.
     pub startup_time_us: Times,
+    /// Seeks, each to a random piece.
     pub seeks: u64,
     /// From a seek until it plays again.
     pub seek_time_us: Times,
@@ -185,12 +207,19 @@ pub struct Players {
 pub struct Second {
     /// From the beginning of the measured time to this one's end.
     pub at_s: f64,
+    /// Requests answered per second.
     pub rate_per_s: f64,
+    /// Requests per second that were asked for in this second; `None` in a closed loop.
     pub asked_rate_per_s: Option<f64>,
+    /// Errors of all classes.
     pub errors: u64,
+    /// Median response time, in microseconds.
     pub response_p50_us: f64,
+    /// P99 of the response time, in microseconds.
     pub response_p99_us: f64,
+    /// Longest response time, in microseconds.
     pub response_max_us: f64,
+    /// P99 of the service time, in microseconds.
     pub service_p99_us: f64,
 }
 

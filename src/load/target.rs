@@ -15,6 +15,7 @@ const DEFAULT_PORT: u16 = 80;
 pub struct Origin {
     /// As written, with brackets around an IPv6 address; `localhost` of a Unix socket.
     pub host: String,
+    /// TCP port: 80 where none is written, and of a Unix socket.
     pub port: u16,
     /// The Unix socket, which is connected to in place of host and port.
     pub socket: Option<PathBuf>,
@@ -153,6 +154,7 @@ fn is_in_host(c: char) -> bool {
 /// A URL: an origin, and a request target in origin form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// The server that the URL names.
     pub origin: Origin,
     /// Begins with a slash; with the query.
     pub path: String,

@@ -6,16 +6,27 @@ use serde::{Deserialize, Serialize};
 /// A distribution of times, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Times {
+    /// How many times were recorded; all else is 0 when there are none.
     pub count: u64,
+    /// The shortest time.
     pub min: f64,
+    /// The arithmetic mean.
     pub mean: f64,
+    /// The standard deviation.
     pub stdev: f64,
+    /// The median.
     pub p50: f64,
+    /// The 75th percentile.
     pub p75: f64,
+    /// The 90th percentile.
     pub p90: f64,
+    /// The 99th percentile.
     pub p99: f64,
+    /// The 99.9th percentile.
     pub p999: f64,
+    /// The 99.99th percentile.
     pub p9999: f64,
+    /// The longest time.
     pub max: f64,
 }
 

@@ -11,6 +11,7 @@ use crate::load::limits;
 pub struct ListedUrl {
     /// `None`: the load's own.
     pub method: Option<String>,
+    /// What is asked for; a path alone has the origin of the command line's server.
     pub target: Target,
     /// How often it is requested, relative to the others.
     pub weight: f64,
@@ -103,21 +104,41 @@ fn read_weight(word: &str) -> Result<f64, Problem> {
 /// Why a list of URLs can't be used; reads on after its name.
 #[derive(Debug)]
 pub enum UrlsError {
+    /// It can't be read.
     Io(io::Error),
+    /// It has more than [`limits::URLS_BYTES_MAX`] bytes.
     TooLarge,
+    /// It has more than [`limits::URLS_MAX`] URLs.
     TooMany,
+    /// It has no URL.
     None,
-    Line { line: usize, problem: Problem },
+    /// A line can't be used.
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: Problem,
+    },
 }
 
 /// What is wrong with a line.
 #[derive(Debug)]
 pub enum Problem {
+    /// It is not `[METHOD] URL [WEIGHT]`, or not UTF-8.
     Form,
+    /// Its URL can't be used.
     Url(TargetError),
+    /// This weight is not a number above 0 and up to 1e9.
     Weight(String),
+    /// It has a path alone, and the command line names no server.
     NoServer,
-    Server { first: Origin, other: Origin },
+    /// Its URL is of another server than those before.
+    Server {
+        /// The command line's server, or that of the first URL.
+        first: Origin,
+        /// The server of this line.
+        other: Origin,
+    },
 }
 
 impl From<io::Error> for UrlsError {

@@ -10,19 +10,28 @@ pub enum WriteTo {
     /// Appended to this file, which a server serves.
     File(PathBuf),
     /// The body, in chunks, of one request that lasts as long as the load.
-    Upload { route: Route, method: String },
+    Upload {
+        /// Where the request is sent to.
+        route: Route,
+        /// Its method, such as `PUT`.
+        method: String,
+    },
 }
 
 /// A load of live readers, ready to run.
 #[derive(Clone, Debug)]
 pub struct LivePlan {
+    /// Where readers ask for the object.
     pub read: Route,
+    /// Where the writer writes it.
     pub write_to: WriteTo,
     /// Header lines for every request, as curl's `-H`.
     pub headers: Vec<String>,
+    /// Readers, each with a connection of its own.
     pub readers: usize,
     /// Bytes of a piece; one is due every `interval_ns`.
     pub piece_bytes: usize,
+    /// Time from when one piece is due to when the next is, in nanoseconds.
     pub interval_ns: u64,
     /// How often a reader asks for what is new.
     pub poll_ns: u64,
@@ -32,7 +41,9 @@ pub struct LivePlan {
     pub from_start: bool,
     /// Readers come within this time, evenly or at random.
     pub join_ns: u64,
+    /// Each reader joins at a random moment of that time; otherwise they are evenly spaced.
     pub join_at_random: bool,
+    /// Seed of those random moments.
     pub seed: u64,
     /// Nothing new for longer than this is a stall.
     pub stall_ns: u64,
@@ -40,6 +51,7 @@ pub struct LivePlan {
     pub threads: usize,
     /// CPUs to pin the shards to, one each; `None` leaves that to the kernel.
     pub cpus: Option<Vec<usize>>,
+    /// Length of the load from when the first piece is due, in nanoseconds; `grace_ms` follows.
     pub duration_ns: u64,
     /// For a connection, and for an answer or, of one that grows, its head.
     pub timeout_ms: u64,

@@ -19,45 +19,63 @@ use super::writer::Written;
 pub struct LiveSummary {
     /// The command line, as given.
     pub command: String,
+    /// Version of headwater that ran the load.
     pub version: String,
     /// When it was started, in seconds since the epoch.
     pub started_unix_s: u64,
+    /// URL that readers asked for, as given.
     pub url: String,
     /// A file's path, or an upload's method and URL.
     pub written_to: String,
     /// One answer that grows, and not requests for what is new.
     pub follow: bool,
+    /// Readers began where the object does, and not at its end.
     pub from_start: bool,
+    /// Seed of the moments at which readers joined, with `--join-at-random`.
     pub seed: u64,
+    /// Readers that were to join, each with a connection of its own.
     pub readers: usize,
+    /// Threads that shared the readers; the writer had another.
     pub threads: usize,
+    /// Bytes of a piece.
     pub piece_bytes: usize,
+    /// Seconds from when one piece was due to when the next was.
     pub interval_s: f64,
-    /// `null` with `follow`.
+    /// Seconds from one of a reader's requests to its next; `null` with `follow`.
     pub poll_s: Option<f64>,
+    /// Seconds within which readers were to join.
     pub join_s: f64,
+    /// Seconds with nothing new, though it was written, that count as a stall when exceeded.
     pub stall_s: f64,
+    /// Seconds that a connection could take, and an answer or, with `follow`, its head.
     pub timeout_s: f64,
+    /// Seconds that readers had for what was left when the last piece was written.
     pub grace_s: f64,
 
     /// From when the first piece was due to the end of the time, or to the last piece read where
     /// that came later.
     pub seconds: f64,
-    /// Pieces written.
+    /// Pieces written, by the one writer.
     pub written: u64,
+    /// Pieces written per second, up to the end of the time or the last write, the later of them.
     pub write_rate_per_s: f64,
+    /// Pieces due per second: 1 / `interval_s`.
     pub asked_write_rate_per_s: f64,
-    /// Bits written per second.
+    /// Bits written per second of the same time.
     pub write_bits_per_s: f64,
+    /// Bits due per second: 8 * `piece_bytes` / `interval_s`.
     pub asked_write_bits_per_s: f64,
     /// Pieces that were due and not written.
     pub unwritten: u64,
     /// Whole pieces, each read by one reader.
     pub pieces: u64,
+    /// Pieces read per second by all readers together: `pieces` / `seconds`.
     pub piece_rate_per_s: f64,
     /// Bytes received, heads and all.
     pub bytes: u64,
+    /// Bytes received per second by all readers together: `bytes` / `seconds`.
     pub bytes_per_s: f64,
+    /// Requests that readers sent, those that failed included.
     pub requests: u64,
     /// Answers without new bytes (416).
     pub nothing_new: u64,
@@ -69,12 +87,14 @@ pub struct LiveSummary {
     pub stalls: u64,
     /// Time in stalls, of all readers together.
     pub stalled_s: f64,
-    /// Connections made, and those of them by readers that had one before.
+    /// Connections that readers made.
     pub connects: u64,
+    /// Connections made by readers that had one before.
     pub reconnects: u64,
     /// By class, each with its count, also where that is zero; `gap`, `repeated`, `damaged`,
     /// `foreign` and `unread` count pieces.
     pub errors: BTreeMap<String, u64>,
+    /// Errors of all classes, those of pieces included.
     pub errors_total: u64,
     /// From when a piece was due to when a reader had all of it.
     pub behind_us: Times,
@@ -88,22 +108,27 @@ pub struct LiveSummary {
     pub writer_lag_us: Times,
     /// By how much readers were late to send their requests.
     pub reader_lag_us: Times,
+    /// Time to make each connection; failed attempts have no part in it.
     pub connect_time_us: Times,
     /// CPU time of this process, kernel's and writer's included, for each whole piece read.
     pub client_cpu_us_per_piece: f64,
     /// The same CPU time for each second of a reader.
     pub client_cpu_us_per_reader_s: f64,
-    /// CPU time of the processes named by `--pid` and their children.
+    /// CPU time of the processes named by `--pid` and their children, for each whole piece read.
     pub server_cpu_us_per_piece: Option<f64>,
+    /// CPU time of the same processes for each second of a reader.
     pub server_cpu_us_per_reader_s: Option<f64>,
     /// Share of the time that the busiest thread of readers worked, from 0 to 1.
     pub client_busy: f64,
     /// It was stopped before its time.
     pub interrupted: bool,
+    /// Whether readers got all pieces at the asked rate, and whether the generator was the limit.
     pub verdict: Verdict,
     /// What a reader of this should know before believing the figures.
     pub notes: Vec<String>,
+    /// Host that the generator ran on.
     pub host: Host,
+    /// Figures of each second; the last may be shorter, and a rest below 0.25 s has no entry.
     pub timeline: Vec<LiveSecond>,
     /// Percentile, time behind from due and from written, in microseconds.
     #[serde(default)]
@@ -115,13 +140,19 @@ pub struct LiveSummary {
 pub struct LiveSecond {
     /// From the beginning to this one's end.
     pub at_s: f64,
+    /// Whole pieces read per second, by all readers together.
     pub pieces_per_s: f64,
+    /// Bytes received per second, heads and all.
     pub bytes_per_s: f64,
+    /// Stalls that ended in this second, with a piece or with the load.
     pub stalls: u64,
+    /// Readers' errors in this second, and pieces that were passed over, repeated, damaged or foreign.
     pub errors: u64,
-    /// From when pieces were due.
+    /// Median time from when a piece was due to when a reader had all of it, in microseconds.
     pub behind_p50_us: f64,
+    /// P99 of the same.
     pub behind_p99_us: f64,
+    /// The longest of the same.
     pub behind_max_us: f64,
 }
 

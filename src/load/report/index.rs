@@ -11,6 +11,7 @@ use crate::load::{AnySummary, Times, grouped, per_second, timed};
 pub struct IndexedRun {
     /// Of its files, without what follows the dot.
     pub name: String,
+    /// Its summary, read from its JSON.
     pub load: AnySummary,
     /// The endings of its files, such as `html`.
     pub files: Vec<String>,
@@ -18,7 +19,9 @@ pub struct IndexedRun {
 
 /// What a folder of loads holds.
 pub struct Index {
+    /// Title of the page: the folder's name.
     pub title: String,
+    /// The loads of the folder, each a row of its kind's table.
     pub entries: Vec<IndexedRun>,
     /// Other files, and of those that are text what they say.
     pub others: Vec<(String, Option<String>)>,

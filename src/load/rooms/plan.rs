@@ -35,24 +35,31 @@ pub enum PublishBy {
 /// A load of rooms, ready to run.
 #[derive(Clone, Debug)]
 pub struct RoomsPlan {
+    /// Where subscribers connect to, over WebSocket.
     pub subscribe: Route,
+    /// Where publishers connect to.
     pub publish: Route,
+    /// How publishers send their messages.
     pub publish_by: PublishBy,
     /// Header lines for every request, as curl's `-H`.
     pub headers: Vec<String>,
+    /// Subscribers of all rooms together.
     pub subscribers: usize,
     /// At least as many as rooms.
     pub publishers: usize,
+    /// Rooms, numbered from 0; subscribers and publishers are spread over them evenly.
     pub rooms: usize,
     /// Bytes of a message.
     pub size: usize,
     /// Messages a second of all publishers.
     pub rate: Rate,
+    /// How messages are spaced at that rate.
     pub spacing: Spacing,
     /// Shards, which share subscribers and publishers.
     pub threads: usize,
     /// CPUs to pin the shards to, one each; `None` leaves that to the kernel.
     pub cpus: Option<Vec<usize>>,
+    /// Length of the measured time, after the warm-up, in nanoseconds.
     pub duration_ns: u64,
     /// Published as the rest and not counted.
     pub warmup_ns: u64,
@@ -60,6 +67,7 @@ pub struct RoomsPlan {
     pub timeout_ms: u64,
     /// How long deliveries are waited for when the last message is published.
     pub grace_ms: u64,
+    /// Seed of the moments at which messages are due, with Poisson spacing.
     pub seed: u64,
 }
 

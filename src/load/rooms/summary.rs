@@ -19,10 +19,13 @@ use super::record::{Record, ShardEnd};
 pub struct RoomsSummary {
     /// The command line, as given.
     pub command: String,
+    /// Version of headwater that ran the load.
     pub version: String,
     /// When it was started, in seconds since the epoch.
     pub started_unix_s: u64,
+    /// URL that subscribers connected to, as given, with `{room}` for a room's number.
     pub sub_url: String,
+    /// URL that publishers connected to, as given, with `{room}` for a room's number.
     pub pub_url: String,
     /// How messages were published: a request's method, or `WebSocket`.
     pub pub_method: String,
@@ -30,21 +33,30 @@ pub struct RoomsSummary {
     pub model: String,
     /// The rate as written, with ramps and steps.
     pub rate: String,
+    /// Seed of the moments at which messages were due, with `--poisson`.
     pub seed: u64,
+    /// Subscribers of all rooms together, each with a WebSocket connection.
     pub subscribers: usize,
+    /// Publishers of all rooms together, each with a connection.
     pub publishers: usize,
+    /// Rooms, over which subscribers and publishers were spread evenly.
     pub rooms: usize,
     /// Bytes of a message.
     pub size: usize,
+    /// Threads that shared subscribers and publishers.
     pub threads: usize,
+    /// Seconds before the measured time, whose messages do not count.
     pub warmup_s: f64,
+    /// Seconds that a connection, a handshake, and the publishing of a message could each take.
     pub timeout_s: f64,
+    /// Seconds for which deliveries were waited for after the last message.
     pub grace_s: f64,
 
     /// From the beginning of the measured time to its end, or to the last delivery where that came later.
     pub seconds: f64,
     /// Messages that the server took.
     pub published: u64,
+    /// Messages that the server took per second: `published` / `seconds`.
     pub publish_rate_per_s: f64,
     /// The mean of the requested rate.
     pub asked_publish_rate_per_s: f64,
@@ -52,11 +64,13 @@ pub struct RoomsSummary {
     pub unsent: u64,
     /// Messages delivered, each to one subscriber, without duplicates.
     pub deliveries: u64,
+    /// Deliveries per second to all subscribers together: `deliveries` / `seconds`.
     pub delivery_rate_per_s: f64,
     /// What was published, times the subscribers of its room.
     pub expected_deliveries: u64,
     /// Deliveries that never came.
     pub lost: u64,
+    /// Messages that a subscriber got again.
     pub duplicates: u64,
     /// Deliveries before which came a later one of the same publisher.
     pub out_of_order: u64,
@@ -70,6 +84,7 @@ pub struct RoomsSummary {
     pub websocket_messages: u64,
     /// WebSocket messages received without a tag.
     pub untagged: u64,
+    /// `deliveries` for each WebSocket message with a tag: more than one where a server gathers messages.
     pub deliveries_per_websocket_message: f64,
     /// Bytes that subscribers received, frame headers and all.
     pub bytes: u64,
@@ -81,6 +96,7 @@ pub struct RoomsSummary {
     pub connects: u64,
     /// By class, each with its count, also where that is zero.
     pub errors: BTreeMap<String, u64>,
+    /// Errors of all classes.
     pub errors_total: u64,
     /// From when a message was due to its delivery.
     pub delivery_time_us: Times,
@@ -100,10 +116,13 @@ pub struct RoomsSummary {
     pub client_busy: f64,
     /// It was stopped before its time.
     pub interrupted: bool,
+    /// Whether each message arrived once, at the asked rate, and whether the generator was the limit.
     pub verdict: Verdict,
     /// What a reader should know before believing the figures.
     pub notes: Vec<String>,
+    /// Host that the generator ran on.
     pub host: Host,
+    /// Figures of each second; the last may be shorter, and a rest below 0.25 s has no entry.
     pub timeline: Vec<RoomsSecond>,
     /// Percentile, delivery time and transit time, in microseconds.
     pub percentiles: Vec<(f64, f64, f64)>,
@@ -114,11 +133,17 @@ pub struct RoomsSummary {
 pub struct RoomsSecond {
     /// From the beginning of the measured time to this one's end.
     pub at_s: f64,
+    /// Messages that the server took per second.
     pub published_per_s: f64,
+    /// Deliveries per second to all subscribers together, without duplicates.
     pub deliveries_per_s: f64,
+    /// Errors of all classes, and messages doubled, out of order, damaged or misrouted; not the lost.
     pub errors: u64,
+    /// Median delivery time, in microseconds.
     pub delivery_p50_us: f64,
+    /// P99 of the delivery time, in microseconds.
     pub delivery_p99_us: f64,
+    /// Longest delivery time, in microseconds.
     pub delivery_max_us: f64,
 }
 
