@@ -57,7 +57,7 @@ pub struct Comparison<'a> {
 /// Why runs can't be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompareError {
-    /// There are fewer than two or more than [`limits::COMPARED_RUNS_MAX`].
+    /// There are fewer than two or more than `limits::COMPARED_RUNS_MAX`.
     Number(usize),
     /// They are loads of different kinds.
     Kinds {

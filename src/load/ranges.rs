@@ -32,7 +32,7 @@ pub struct RangeSpec {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlayerOptions {
     /// Bits of media per second; `None`: the file's size over the duration that its `mvhd` states, or
-    /// [`limits::PLAYER_BITS_PER_S`].
+    /// `limits::PLAYER_BITS_PER_S`.
     pub bits_per_s: Option<f64>,
     /// The mean time between seeks, which are independent events; `None`: it does not seek.
     pub seek_ms: Option<u64>,

@@ -390,9 +390,9 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 pub enum LogError {
     /// It can't be read.
     Io(io::Error),
-    /// It has more than [`limits::REPLAY_MAX`] requests to replay.
+    /// It has more than `limits::REPLAY_MAX` requests to replay.
     TooLong,
-    /// It has more than [`limits::URLS_MAX`] different requests.
+    /// It has more than `limits::URLS_MAX` different requests.
     TooManyUrls,
     /// It has no request that can be replayed.
     Nothing {

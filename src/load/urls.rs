@@ -106,9 +106,9 @@ fn read_weight(word: &str) -> Result<f64, Problem> {
 pub enum UrlsError {
     /// It can't be read.
     Io(io::Error),
-    /// It has more than [`limits::URLS_BYTES_MAX`] bytes.
+    /// It has more than `limits::URLS_BYTES_MAX` bytes.
     TooLarge,
-    /// It has more than [`limits::URLS_MAX`] URLs.
+    /// It has more than `limits::URLS_MAX` URLs.
     TooMany,
     /// It has no URL.
     None,

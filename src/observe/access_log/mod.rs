@@ -2,16 +2,16 @@
 //!
 //! A shard copies what a line contains into a batch ([`ShardLog`]); it takes no lock and makes no
 //! system call for it. Full batches, and after at most two ticks others, go to one thread for all
-//! shards, which formats, escapes and redacts them and writes whole lines ([`writer`]). Each shard
-//! has [`limits::ACCESS_LOG_BATCHES`] batches and no more: while the writer has all of them,
+//! shards, which formats, escapes and redacts them and writes whole lines (`writer`). Each shard
+//! has `limits::ACCESS_LOG_BATCHES` batches and no more: while the writer has all of them,
 //! because the disk is full or no process reads a FIFO, records are counted and dropped
 //! (docs/decisions/070-access-log-records.md).
 //!
-//! - [`record`]: what is noted of a request;
-//! - [`format`](mod@format), [`render`]: what a line is made of, and how one is made;
-//! - [`text`], [`redact`], [`moment`]: escaping, secrets in URLs, times and numbers;
-//! - [`log_file`]: opening, reopening, rotation;
-//! - [`log`]: the whole, from its start to its end.
+//! - `record`: what is noted of a request;
+//! - `format`, `render`: what a line is made of, and how one is made;
+//! - `text`, `redact`, `moment`: escaping, secrets in URLs, times and numbers;
+//! - `log_file`: opening, reopening, rotation;
+//! - `log`: the whole, from its start to its end.
 
 mod format;
 mod log;

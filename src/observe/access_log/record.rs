@@ -70,7 +70,7 @@ pub struct Record {
     pub peer: Option<SocketAddr>,
     /// When the first byte of the request was received.
     pub started_ms: u64,
-    /// From there to the answer's first byte handed to the kernel; [`NO_BYTE`]: there was none.
+    /// From there to the answer's first byte handed to the kernel; `NO_BYTE`: there was none.
     pub first_byte_ms: u32,
     /// From there to the last byte handed to the kernel, or to the cut.
     pub duration_ms: u32,

@@ -191,7 +191,8 @@ proptest! {
         let fields: &[(&str, &[u8])] = &[("user-agent", &agent)];
         let text = line("json", QueryRule::Keep, &record(), Some(&request), fields);
         let json: Value = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(json["user_agent.original"].as_str(), Some(&*String::from_utf8_lossy(&agent)));
+        let shown_agent = String::from_utf8_lossy(&agent);
+        prop_assert_eq!(json["user_agent.original"].as_str(), Some(&*shown_agent));
         let shown = match json.get("url.original") {
             Some(target) => format!(
                 "{} {} HTTP/{}",
