@@ -36,7 +36,7 @@ export LLVM_PROFILE_FILE=$out/%p-%m.profraw
 
 programs() {
   cargo test --lib --test http --no-run --message-format=json 2>"$out/build" |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+    sed -n 's/.*"executable":"\([^"]*\/deps\/[^"]*\)".*/\1/p'
 }
 list=$(programs) || { cat "$out/build" >&2; exit 1; }
 mapfile -t executables <<<"$list"
