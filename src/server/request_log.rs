@@ -391,7 +391,62 @@ pub(super) fn cut_of(error: &io::Error) -> Cut {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::observe::access_log::{AccessLog, Format, Options, QueryRule, Rotation};
+
+    #[test]
+    fn an_answer_behind_one_that_is_held_back_is_cut_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let options = Options {
+            destination: path.clone().into(),
+            format: Format::parse("$request $bytes_sent").unwrap(),
+            query: QueryRule::Keep,
+            rotation: Rotation::default(),
+        };
+        let report = Arc::new(|_: fmt::Arguments<'_>| {});
+        let log = AccessLog::start(options, 1, report).unwrap();
+        let mut connection = ConnectionLog {
+            log: Rc::new(RequestLog::new(log.of_shard(0).unwrap())),
+            connection: 1,
+            peer: None,
+            queued: 0,
+            pending: 0,
+            sent: Rc::default(),
+            current: None,
+            held_back: Vec::new(),
+            held_end: 0,
+        };
+        let answer = |connection: &mut ConnectionLog, line: &str, body_bytes| {
+            let request = LoggedRequest {
+                cut: None,
+                ..LoggedRequest::unread(line.as_bytes(), 0, 0, Cut::Malformed)
+            };
+            let put = PutAnswer {
+                status: 200,
+                head_bytes: 100,
+                body_bytes,
+                whole: true,
+            };
+            connection.answered(request, put, 0);
+        };
+        answer(&mut connection, "GET /a HTTP/1.1", 900);
+        connection.handed_over(1000);
+        connection.settled(800);
+        // More of the first leaves, and the second waits behind it.
+        connection.sent.set(700);
+        answer(&mut connection, "GET /b HTTP/1.1", 300);
+        connection.cut(Cut::SlowClient, 0);
+        drop(connection);
+        assert_eq!(log.finish(), 0);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort();
+        assert_eq!(lines, ["GET /a HTTP/1.1 700", "GET /b HTTP/1.1 0"]);
+    }
 
     #[test]
     fn the_first_line_ends_at_any_line_end() {

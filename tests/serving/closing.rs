@@ -156,7 +156,11 @@ fn a_client_that_is_let_go_for_slowness_leaves_no_buffer_behind() {
     let large = vec![7; 8 * 1024 * 1024];
     // The last is small enough to be in the socket's buffer as a whole.
     let site = Site::with(
-        &[("large.bin", &large), ("fits.bin", &large[..400_000])],
+        &[
+            ("large.bin", &large),
+            ("fits.bin", &large[..400_000]),
+            ("small.bin", &large[..60_000]),
+        ],
         |config| {
             config.timeouts.send_period_ms = 300;
             config.timeouts.send_rate_bytes_per_s = 1_000_000;
@@ -170,6 +174,8 @@ fn a_client_that_is_let_go_for_slowness_leaves_no_buffer_behind() {
         close("/large.bin"),
         keep("/fits.bin"),
         close("/fits.bin"),
+        keep("/small.bin").repeat(6),
+        keep("/small.bin").repeat(5) + &close("/small.bin"),
     ] {
         let clients: Vec<_> = (0..4).map(|_| stalled(&site, &request)).collect();
         eventually("they are served", || site.connections() > 0);

@@ -1,7 +1,9 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -130,6 +132,51 @@ fn what_was_not_sent_is_taken_back() {
         lines,
         ["1 second 70", "1 third 0", "2 second 100", "2 third 100"]
     );
+}
+
+#[test]
+fn a_batch_whose_records_are_all_taken_back_is_used_again() {
+    let dir = folder();
+    let path = dir.path().join("log");
+    let (log, _) = start(&path, Rotation::default());
+    let shard = log.of_shard(0).unwrap();
+    for number in 0..2 * limits::ACCESS_LOG_BATCHES {
+        note(&shard, 1, "a");
+        if number % 2 == 0 {
+            assert!(shard.tick());
+        }
+        assert_eq!(shard.take_back(1, 100).len(), 1);
+        assert!(!shard.tick());
+    }
+    note(&shard, 2, "b");
+    hand_over(&shard);
+    eventually("a line", || lines(&path) == ["2 b 100"]);
+    assert_eq!(log.stats().shed, [0, 0]);
+    drop(shard);
+    assert_eq!(log.finish(), 0);
+}
+
+#[test]
+fn a_record_after_one_that_was_taken_back_wakes_the_tick() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let dir = folder();
+    let (log, _) = start(&dir.path().join("log"), Rotation::default());
+    let shard = log.of_shard(0).unwrap();
+    note(&shard, 1, "a");
+    assert_eq!(shard.take_back(1, 100).len(), 1);
+    assert!(!shard.tick());
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    assert!(shard.poll_any(&mut cx).is_pending());
+    note(&shard, 1, "b");
+    assert!(woken.0.load(Ordering::Relaxed));
+    assert!(shard.poll_any(&mut cx).is_ready());
 }
 
 #[test]
