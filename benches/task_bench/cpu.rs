@@ -7,7 +7,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use crate::shapes::spin;
 
 /// CPU time of all threads so far.
-pub fn used() -> Duration {
+pub(crate) fn used() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the kernel counts");
     let [user, system] = [usage.user_time(), usage.system_time()]
         .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000));
@@ -16,7 +16,7 @@ pub fn used() -> Duration {
 
 /// Puts this thread, and none that it starts, in front of others; gives `false`
 /// where the kernel doesn't let it (CAP_SYS_NICE, sched(7)).
-pub fn in_front() -> bool {
+pub(crate) fn in_front() -> bool {
     let priority = libc::sched_param { sched_priority: 1 };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: the structure lives during the call, and 0 is this thread.
@@ -26,7 +26,7 @@ pub fn in_front() -> bool {
     changed
 }
 
-pub fn sleep_until(time: Instant) {
+pub(crate) fn sleep_until(time: Instant) {
     while let Some(left) = time.checked_duration_since(Instant::now()) {
         if left.is_zero() {
             return;
@@ -36,7 +36,7 @@ pub fn sleep_until(time: Instant) {
 }
 
 /// Rounds of [`spin`] in a microsecond, with as many threads busy as will be.
-pub fn spins_per_us(threads: usize) -> f64 {
+pub(crate) fn spins_per_us(threads: usize) -> f64 {
     const ROUNDS: u64 = 200_000;
     let measure = || {
         let mut times: Vec<Duration> = (0..60)

@@ -16,13 +16,13 @@ use crate::latency::{histogram, record};
 use crate::offload::{Length, Offload};
 use crate::random::Random;
 
-pub const POSTS: u64 = 100_000;
+pub(crate) const POSTS: u64 = 100_000;
 const GATHERED: usize = 50;
 const WARM_UP: Duration = Duration::from_millis(200);
 
 /// Where a request's memory comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Buffers {
+pub(crate) enum Buffers {
     /// a pool that all requests share
     Pooled,
     /// the worker that runs it, which uses them again
@@ -38,7 +38,7 @@ struct Post {
     text: String,
 }
 
-pub struct Store {
+pub(crate) struct Store {
     posts: HashMap<u64, Post>,
     pool: Mutex<Vec<Scratch>>,
 }
@@ -54,7 +54,7 @@ thread_local! {
 }
 
 impl Store {
-    pub fn new(posts: u64) -> Store {
+    pub(crate) fn new(posts: u64) -> Store {
         let mut random = Random::new(1);
         let post = |id| {
             let words = 5 + random.below(10);
@@ -135,7 +135,7 @@ impl Post {
     }
 }
 
-pub struct Figures {
+pub(crate) struct Figures {
     pub requests: u64,
     pub refused: u64,
     pub seconds: f64,
@@ -144,7 +144,7 @@ pub struct Figures {
 }
 
 /// Lets `clients` ask for as long as told.
-pub fn ask(
+pub(crate) fn ask(
     pool: &Offload,
     store: &Arc<Store>,
     buffers: Buffers,

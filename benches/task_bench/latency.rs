@@ -29,7 +29,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// For the tasks that are left at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Load {
+pub(crate) struct Load {
     /// Offered work per worker, 0 to 1.
     pub utilisation: f64,
     pub workers: usize,
@@ -46,7 +46,7 @@ struct Turn {
     tasks: Vec<Length>,
 }
 
-pub struct Figures {
+pub(crate) struct Figures {
     pub tasks: u64,
     pub refused: u64,
     pub cpu_busy: f64,
@@ -88,7 +88,7 @@ impl Load {
     }
 
     /// Offers this load to a pool and waits until all of it has begun.
-    pub fn offer(&self, pool: &Offload) -> Figures {
+    pub(crate) fn offer(&self, pool: &Offload) -> Figures {
         let turns = self.turns();
         let count = turns.iter().map(|turn| turn.tasks.len()).sum();
         // When each task began, in nanoseconds from the start, and 0 before that.
@@ -183,17 +183,17 @@ impl Figures {
         }
     }
 
-    pub fn all(&self) -> Histogram<u64> {
+    pub(crate) fn all(&self) -> Histogram<u64> {
         let mut all = self.short.clone();
         all.add(&self.long).expect("both have the same bounds");
         all
     }
 }
 
-pub fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).expect("three digits are allowed")
 }
 
-pub fn record(histogram: &mut Histogram<u64>, time: Duration) {
+pub(crate) fn record(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(time.as_nanos() as u64);
 }

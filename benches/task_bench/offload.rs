@@ -15,17 +15,17 @@ const QUEUE_LIMIT: usize = 1 << 20;
 /// Less than the usual 2 MiB, as a server with a thread per request would set.
 const STACK_BYTES: usize = 256 * 1024;
 
-pub type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// What a pool that knows classes of work is told of a job.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Length {
+pub(crate) enum Length {
     Short,
     Long,
 }
 
 /// Where jobs go.
-pub enum Offload {
+pub(crate) enum Offload {
     Headwater {
         /// Stops when it is dropped.
         _pool: Pool,
@@ -41,7 +41,7 @@ pub enum Offload {
 impl Offload {
     /// `no_hints`: headwater knows no more of the jobs than the others: long ones have the same
     /// priority, and no checkpoints.
-    pub fn start(name: Name, workers: usize, no_hints: bool) -> Offload {
+    pub(crate) fn start(name: Name, workers: usize, no_hints: bool) -> Offload {
         match name {
             Name::Headwater | Name::Recorded => {
                 let recorder = match name {
@@ -87,7 +87,7 @@ impl Offload {
     }
 
     /// Hands a job over; gives `false` when it is refused.
-    pub fn submit(&self, length: Length, job: Job) -> bool {
+    pub(crate) fn submit(&self, length: Length, job: Job) -> bool {
         match self {
             Offload::Headwater { short, long, .. } => {
                 let class = if length == Length::Short { short } else { long };
@@ -101,7 +101,7 @@ impl Offload {
     }
 
     /// What a long job calls now and then to let others run.
-    pub fn checkpoint(&self) -> fn() {
+    pub(crate) fn checkpoint(&self) -> fn() {
         match self {
             Offload::Headwater { checkpoint, .. } => *checkpoint,
             // They have no such thing.

@@ -9,7 +9,7 @@ use crate::config::{Config, FIELDS, Field, FieldKind, FlagValue, Unit};
 
 /// The fields that the command line sets.
 #[derive(Debug, Default)]
-pub struct FieldFlags {
+pub(crate) struct FieldFlags {
     /// Those that were given, in the order of the table.
     pub given: Vec<FlagValue>,
 }
@@ -38,14 +38,14 @@ impl FromArgMatches for FieldFlags {
 }
 
 /// The flags of those fields that are `wanted`.
-pub fn arguments(wanted: fn(&Field) -> bool) -> impl Iterator<Item = Arg> {
+pub(crate) fn arguments(wanted: fn(&Field) -> bool) -> impl Iterator<Item = Arg> {
     let defaults = Config::default();
     let wanted = FIELDS.iter().filter(move |field| wanted(field));
     wanted.map(move |field| argument(field, &defaults))
 }
 
 /// Those of the `wanted` that were given, in the order of the table.
-pub fn given(matches: &ArgMatches, wanted: fn(&Field) -> bool) -> Vec<FlagValue> {
+pub(crate) fn given(matches: &ArgMatches, wanted: fn(&Field) -> bool) -> Vec<FlagValue> {
     let wanted = FIELDS.iter().filter(|field| wanted(field));
     let given = wanted.filter_map(|field| {
         let values = matches.get_many::<OsString>(field.flag)?;

@@ -18,7 +18,7 @@ const IDLE_TIMEOUT: &str = "idle-timeout";
 ///
 /// # Errors
 /// The part that can't be read, and what would be right.
-pub fn listen(text: &str, policy: Policy) -> Result<Listen, ListenError> {
+pub(crate) fn listen(text: &str, policy: Policy) -> Result<Listen, ListenError> {
     let mut address = text.trim();
     let mut given: Vec<(&str, &str)> = Vec::new();
     // From the end, since the path of a Unix socket may have spaces.
@@ -103,7 +103,7 @@ fn bad(name: &'static str, text: impl Into<String>) -> ListenError {
 
 /// Text that isn't an address with parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenError {
+pub(crate) enum ListenError {
     Address(ListenAddrError),
     Unknown(String),
     Twice(String),

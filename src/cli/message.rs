@@ -24,7 +24,7 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Writes a message of one or more lines to standard error, or drops it when that takes longer
 /// than [`limits::MESSAGE_WAIT_MS`] or fails. The next message reports how many were dropped.
-pub fn say(message: Arguments<'_>) {
+pub(crate) fn say(message: Arguments<'_>) {
     let lost = LOST.swap(0, Ordering::Relaxed);
     let text = match lost {
         0 => format!("{message}\n"),
@@ -36,7 +36,7 @@ pub fn say(message: Arguments<'_>) {
 }
 
 /// Shows a line on a terminal that the next one takes the place of; nothing elsewhere.
-pub fn show_progress(line: Arguments<'_>) {
+pub(crate) fn show_progress(line: Arguments<'_>) {
     if io::stderr().is_terminal() {
         // Another one follows in a second.
         let _ = write_message(&format!("\r\x1b[K{line}"));
@@ -44,7 +44,7 @@ pub fn show_progress(line: Arguments<'_>) {
 }
 
 /// Takes such a line away.
-pub fn clear_progress() {
+pub(crate) fn clear_progress() {
     show_progress(format_args!(""));
 }
 
@@ -60,7 +60,7 @@ fn write_message(text: &str) -> io::Result<()> {
 }
 
 /// Says in one sentence why the command failed.
-pub fn fail(error: &impl Display, status: u8) -> ExitCode {
+pub(crate) fn fail(error: &impl Display, status: u8) -> ExitCode {
     say(format_args!("headwater: {error}"));
     ExitCode::from(status)
 }
@@ -69,14 +69,14 @@ pub fn fail(error: &impl Display, status: u8) -> ExitCode {
 ///
 /// # Errors
 /// When it can't be written, up to its last byte.
-pub fn write_report(text: &str) -> io::Result<()> {
+pub(crate) fn write_report(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
 }
 
 /// Writes a report to standard output; the status says whether it could be written.
-pub fn print(text: &str) -> ExitCode {
+pub(crate) fn print(text: &str) -> ExitCode {
     match write_report(text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report_failed(&error),
@@ -84,7 +84,7 @@ pub fn print(text: &str) -> ExitCode {
 }
 
 /// Writes a report for programs.
-pub fn print_json(value: &impl Serialize) -> ExitCode {
+pub(crate) fn print_json(value: &impl Serialize) -> ExitCode {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&(text + "\n")),
         Err(error) => fail(&format_args!("cannot write JSON: {error}"), 1),
@@ -93,7 +93,7 @@ pub fn print_json(value: &impl Serialize) -> ExitCode {
 
 /// The end of a command whose report could not be written. A pipe whose reader has
 /// ended (`| head`) is not reported.
-pub fn report_failed(error: &io::Error) -> ExitCode {
+pub(crate) fn report_failed(error: &io::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::BrokenPipe => ExitCode::from(BROKEN_PIPE),
         _ => fail(&format_args!("cannot write to standard output: {error}"), 1),

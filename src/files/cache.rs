@@ -13,7 +13,7 @@ use crate::http::Coding;
 
 /// Files by their path below the root; the least recently used is evicted first.
 #[derive(Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     files: RefCell<LruCache<Box<[u8]>, Rc<CachedFile>>>,
     held: Cell<Weight>,
     most: Weight,
@@ -21,7 +21,7 @@ pub struct Cache {
 
 impl Cache {
     /// Keeps at most `files_max` files, and of their bodies at most `memory_bytes_max` bytes.
-    pub fn new(files_max: usize, memory_bytes_max: usize) -> Cache {
+    pub(crate) fn new(files_max: usize, memory_bytes_max: usize) -> Cache {
         Cache {
             files: RefCell::new(LruCache::unbounded()),
             held: Cell::default(),
@@ -33,24 +33,24 @@ impl Cache {
     }
 
     /// Whether a file that takes this much memory would be kept.
-    pub fn takes(&self, memory_bytes: usize) -> bool {
+    pub(crate) fn takes(&self, memory_bytes: usize) -> bool {
         self.most.files > 0 && memory_bytes <= self.most.bytes
     }
 
     /// The file at a path, which becomes the most recently used.
     #[inline]
-    pub fn get(&self, path: &[u8]) -> Option<Rc<CachedFile>> {
+    pub(crate) fn get(&self, path: &[u8]) -> Option<Rc<CachedFile>> {
         self.files.borrow_mut().get(path).map(Rc::clone)
     }
 
     /// Whether this very file is kept; it becomes the most recently used.
-    pub fn keeps(&self, cached: &Rc<CachedFile>) -> bool {
+    pub(crate) fn keeps(&self, cached: &Rc<CachedFile>) -> bool {
         self.get(cached.path.as_bytes())
             .is_some_and(|kept| Rc::ptr_eq(&kept, cached))
     }
 
     /// Adds a file. It replaces one with the same path, and evicts others if there is no space.
-    pub fn insert(&self, cached: Rc<CachedFile>) {
+    pub(crate) fn insert(&self, cached: Rc<CachedFile>) {
         let path = cached.path.as_bytes();
         self.remove(path);
         if !self.takes(cached.weight().bytes) {
@@ -63,7 +63,7 @@ impl Cache {
 
     /// Has `change` alter the coded forms of a file, and evicts others if there is no space for
     /// the result.
-    pub fn adjust(&self, cached: &Rc<CachedFile>, change: impl FnOnce()) {
+    pub(crate) fn adjust(&self, cached: &Rc<CachedFile>, change: impl FnOnce()) {
         let keeps = self.keeps(cached);
         let before = cached.weight();
         change();
@@ -75,7 +75,7 @@ impl Cache {
     }
 
     /// Removes the file at a path.
-    pub fn remove(&self, path: &[u8]) {
+    pub(crate) fn remove(&self, path: &[u8]) {
         let removed = self.files.borrow_mut().pop(path);
         if let Some(cached) = removed {
             self.held.set(self.held.get() - cached.weight());
@@ -83,7 +83,7 @@ impl Cache {
     }
 
     /// Forgets the file at a path, also as a coded form of the file that it lies beside.
-    pub fn forget(&self, path: &[u8]) {
+    pub(crate) fn forget(&self, path: &[u8]) {
         self.remove(path);
         if let Some((plain, coding)) = codings::sibling_of(path) {
             self.forget_sibling(plain, coding);
@@ -91,7 +91,7 @@ impl Cache {
     }
 
     /// Forgets the coded form that lies beside the file at a path, so that it is looked for again.
-    pub fn forget_sibling(&self, path: &[u8], coding: Coding) {
+    pub(crate) fn forget_sibling(&self, path: &[u8], coding: Coding) {
         let cached = self.files.borrow().peek(path).map(Rc::clone);
         if let Some(cached) = cached
             && let Some(codings) = &cached.codings
@@ -103,14 +103,14 @@ impl Cache {
     }
 
     /// Has every cached file looked at again when it is next asked for.
-    pub fn recheck(&self) {
+    pub(crate) fn recheck(&self) {
         for (_, cached) in self.files.borrow().iter() {
             cached.recheck();
         }
     }
 
     /// Removes all files whose descriptors, or those of their coded forms, are held.
-    pub fn close_all(&self) {
+    pub(crate) fn close_all(&self) {
         let files = self.files.borrow();
         let open = files.iter().filter(|(_, cached)| cached.holds_descriptor());
         let open: Vec<Box<[u8]>> = open.map(|(path, _)| path.clone()).collect();
@@ -120,7 +120,7 @@ impl Cache {
 
     /// Whether a descriptor of the file at a path is held, also as a coded form of the file that
     /// it lies beside.
-    pub fn holds_descriptor(&self, path: &[u8]) -> bool {
+    pub(crate) fn holds_descriptor(&self, path: &[u8]) -> bool {
         let files = self.files.borrow();
         let holds = |form: &Representation| form.holds_descriptor();
         let by_sibling = || {
@@ -135,7 +135,7 @@ impl Cache {
 
     /// Evicts the least recently used file whose descriptor is not in use, which closes it;
     /// `false` if there is none.
-    pub fn close_one(&self) -> bool {
+    pub(crate) fn close_one(&self) -> bool {
         let idle = self
             .files
             .borrow()
@@ -150,7 +150,7 @@ impl Cache {
     }
 
     /// Removes everything.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.files.borrow_mut().clear();
         self.held.set(Weight::default());
     }

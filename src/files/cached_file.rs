@@ -17,7 +17,7 @@ use crate::sys::file::Stamp;
 
 /// A file as it was found, with all forms that it can be sent in.
 #[derive(Debug)]
-pub struct CachedFile {
+pub(crate) struct CachedFile {
     /// Its path below the root.
     pub path: CString,
     /// The file as it is.
@@ -35,7 +35,7 @@ pub struct CachedFile {
 }
 
 /// Where a new cached file comes from.
-pub struct Found<'a> {
+pub(crate) struct Found<'a> {
     /// Its path below the root.
     pub path: CString,
     /// The stamp that it was read or opened with.
@@ -50,7 +50,7 @@ pub struct Found<'a> {
 
 impl CachedFile {
     /// A file that was found with this content.
-    pub fn new(found: Found<'_>, content: Content) -> CachedFile {
+    pub(crate) fn new(found: Found<'_>, content: Content) -> CachedFile {
         let Found {
             path,
             stamp,
@@ -89,25 +89,25 @@ impl CachedFile {
 
     /// Whether it may be used without a look at the file system.
     #[inline]
-    pub fn is_fresh(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_fresh(&self, now_ms: u64) -> bool {
         now_ms < self.fresh_until_ms.get()
     }
 
     /// Whether it still holds, found with the same stamp: whether its validators do. They are
     /// made again once a change would show in the stamp, and when the clock has come past the
     /// file's date or was set back before it.
-    pub fn is_valid(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_valid(&self, now_ms: u64) -> bool {
         now_ms < self.renew_at_ms && self.plain.is_date_past(sys::time::realtime().0)
     }
 
     /// Notes that at `now_ms` its path led to it. It counts as fresh for `period_ms`.
-    pub fn note_checked(&self, now_ms: u64, period_ms: u64) {
+    pub(crate) fn note_checked(&self, now_ms: u64, period_ms: u64) {
         let until_ms = now_ms.saturating_add(period_ms).min(self.renew_at_ms);
         self.fresh_until_ms.set(until_ms);
     }
 
     /// Has it, and what lies beside it, looked at again before it is used.
-    pub fn recheck(&self) {
+    pub(crate) fn recheck(&self) {
         self.fresh_until_ms.set(0);
         if let Some(codings) = &self.codings {
             codings.recheck();
@@ -115,24 +115,24 @@ impl CachedFile {
     }
 
     /// What it was found as.
-    pub fn stamp(&self) -> &Stamp {
+    pub(crate) fn stamp(&self) -> &Stamp {
         &self.plain.identity.stamp
     }
 
     /// Whether it or a coded form of it is behind a descriptor.
-    pub fn holds_descriptor(&self) -> bool {
+    pub(crate) fn holds_descriptor(&self) -> bool {
         let of_codings = |codings: &Codings| codings.holds_descriptor();
         self.plain.holds_descriptor() || self.codings.as_deref().is_some_and(of_codings)
     }
 
     /// Whether it has a descriptor that the cache alone holds, so that evicting it closes one.
-    pub fn holds_idle_descriptor(&self) -> bool {
+    pub(crate) fn holds_idle_descriptor(&self) -> bool {
         let of_codings = |codings: &Codings| codings.holds_idle_descriptor();
         self.plain.holds_idle_descriptor() || self.codings.as_deref().is_some_and(of_codings)
     }
 
     /// Its share of the cache: its own, and those of its coded forms.
-    pub fn weight(&self) -> Weight {
+    pub(crate) fn weight(&self) -> Weight {
         let own = Weight {
             bytes: self.plain.weight().bytes,
             ..Weight::DESCRIPTOR

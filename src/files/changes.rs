@@ -22,10 +22,10 @@ use crate::sys::inotify::WatchId;
 
 mod follow;
 
-pub use follow::{follow, sweep};
+pub(crate) use follow::{follow, sweep};
 
 /// The changes of one shard's files.
-pub struct Changes {
+pub(crate) struct Changes {
     pub(super) watches: Arc<Watches>,
     pub(super) subscriber: Arc<Subscriber>,
     cache: Rc<Cache>,
@@ -40,7 +40,7 @@ impl Drop for Changes {
 
 impl Changes {
     /// Of the files in this cache.
-    pub fn new(watches: &Arc<Watches>, cache: &Rc<Cache>) -> Changes {
+    pub(crate) fn new(watches: &Arc<Watches>, cache: &Rc<Cache>) -> Changes {
         Changes {
             watches: Arc::clone(watches),
             subscriber: watches.subscribe(),
@@ -50,12 +50,12 @@ impl Changes {
     }
 
     /// The watches of all shards.
-    pub fn watches(&self) -> &Watches {
+    pub(crate) fn watches(&self) -> &Watches {
         &self.watches
     }
 
     /// Watches for changes of the file at `path`, in this folder if it is watched.
-    pub fn watch(&self, path: &CStr, folder: Option<Arc<Folder>>) -> Rc<FileWatch> {
+    pub(crate) fn watch(&self, path: &CStr, folder: Option<Arc<Folder>>) -> Rc<FileWatch> {
         if folder.is_none() {
             self.watches.note_unwatched();
         }
@@ -63,7 +63,7 @@ impl Changes {
     }
 
     /// Drops from the cache what these changes concern.
-    pub fn apply(&self, changes: &[Change]) {
+    pub(crate) fn apply(&self, changes: &[Change]) {
         for change in changes {
             match change {
                 Change::File {

@@ -20,7 +20,7 @@ type Each<T> = [T; Coding::ALL.len()];
 
 /// The coded forms of one file.
 #[derive(Debug)]
-pub struct Codings {
+pub(crate) struct Codings {
     sibling_paths: Each<CString>,
     siblings: RefCell<Each<Sibling>>,
     siblings_checked_ms: Cell<Option<u64>>,
@@ -32,7 +32,7 @@ pub struct Codings {
 
 /// What lies beside a file under its name with a coding's extension.
 #[derive(Clone, Default, Debug)]
-pub enum Sibling {
+pub(crate) enum Sibling {
     /// Nothing that could be sent.
     #[default]
     Absent,
@@ -65,7 +65,7 @@ impl Sibling {
 
 impl Codings {
     /// Of the file at `path`, with nothing found or made yet.
-    pub fn new(path: &CStr) -> Codings {
+    pub(crate) fn new(path: &CStr) -> Codings {
         let sibling_path = |coding: Coding| {
             let bytes = [path.to_bytes(), b".", coding.extension().as_bytes()].concat();
             // No part of it has a NUL.
@@ -82,48 +82,48 @@ impl Codings {
     }
 
     /// Where the file's form in this coding would lie.
-    pub fn sibling_path(&self, coding: Coding) -> &CStr {
+    pub(crate) fn sibling_path(&self, coding: Coding) -> &CStr {
         &self.sibling_paths[coding as usize]
     }
 
     /// What was last found there.
-    pub fn sibling(&self, coding: Coding) -> Sibling {
+    pub(crate) fn sibling(&self, coding: Coding) -> Sibling {
         self.siblings.borrow()[coding as usize].clone()
     }
 
     /// Notes what lies there.
-    pub fn set_sibling(&self, coding: Coding, found: Sibling) {
+    pub(crate) fn set_sibling(&self, coding: Coding, found: Sibling) {
         self.siblings.borrow_mut()[coding as usize] = found;
     }
 
     /// How often the siblings were to be looked for again, for [`Codings::set_checked`].
-    pub fn rechecks(&self) -> u64 {
+    pub(crate) fn rechecks(&self) -> u64 {
         self.rechecks.get()
     }
 
     /// Notes that all siblings were looked for by a look that began at `at_ms`, when `rechecks` was
     /// as given. One that was reported as changed meanwhile may have been looked at before that.
-    pub fn set_checked(&self, at_ms: u64, rechecks: u64) {
+    pub(crate) fn set_checked(&self, at_ms: u64, rechecks: u64) {
         if self.rechecks.get() == rechecks {
             self.siblings_checked_ms.set(Some(at_ms));
         }
     }
 
     /// Has all siblings looked for again.
-    pub fn recheck(&self) {
+    pub(crate) fn recheck(&self) {
         self.siblings_checked_ms.set(None);
         self.rechecks.set(self.rechecks.get() + 1);
     }
 
     /// Forgets what lies there in this coding.
-    pub fn forget_sibling(&self, coding: Coding) {
+    pub(crate) fn forget_sibling(&self, coding: Coding) {
         self.set_sibling(coding, Sibling::Absent);
         self.recheck();
     }
 
     /// Whether what is known of the siblings still holds, by a look that needs no waiting;
     /// none is taken within `period_ms` of the last one.
-    pub fn siblings_are_current(&self, root: &Root, now_ms: u64, period_ms: u64) -> bool {
+    pub(crate) fn siblings_are_current(&self, root: &Root, now_ms: u64, period_ms: u64) -> bool {
         let Some(checked_ms) = self.siblings_checked_ms.get() else {
             return false;
         };
@@ -153,7 +153,7 @@ impl Codings {
     }
 
     /// What can be sent: what lies there, and then what can be made.
-    pub fn offers(&self, can_make: impl Fn(Coding) -> bool) -> Offers {
+    pub(crate) fn offers(&self, can_make: impl Fn(Coding) -> bool) -> Offers {
         let siblings = self.siblings.borrow();
         Coding::ALL.map(|coding| match siblings[coding as usize] {
             Sibling::Fresh(_) => Some(0),
@@ -163,13 +163,13 @@ impl Codings {
     }
 
     /// What can be sent at once.
-    pub fn ready_offers(&self) -> Offers {
+    pub(crate) fn ready_offers(&self) -> Offers {
         Coding::ALL.map(|coding| self.form(coding).map(|_| 0))
     }
 
     /// The form in this coding, if it is there.
     #[inline]
-    pub fn form(&self, coding: Coding) -> Option<Rc<Representation>> {
+    pub(crate) fn form(&self, coding: Coding) -> Option<Rc<Representation>> {
         if let Sibling::Fresh(form) = &self.siblings.borrow()[coding as usize] {
             return Some(Rc::clone(form));
         }
@@ -180,7 +180,7 @@ impl Codings {
     }
 
     /// Notes that a task of this shard waits for it; `false` if one did already.
-    pub fn begin(&self, coding: Coding) -> bool {
+    pub(crate) fn begin(&self, coding: Coding) -> bool {
         let made = &mut self.made.borrow_mut()[coding as usize];
         let is_new = matches!(made, Made::Nothing);
         if is_new {
@@ -190,22 +190,22 @@ impl Codings {
     }
 
     /// Notes that it was not made after all.
-    pub fn give_up(&self, coding: Coding) {
+    pub(crate) fn give_up(&self, coding: Coding) {
         self.made.borrow_mut()[coding as usize] = Made::Nothing;
     }
 
     /// Notes that no coding makes the file smaller.
-    pub fn set_hopeless(&self) {
+    pub(crate) fn set_hopeless(&self) {
         self.is_hopeless.set(true);
     }
 
     /// Keeps what was made.
-    pub fn keep(&self, coding: Coding, form: Rc<Representation>, job: Arc<Job<Compressed>>) {
+    pub(crate) fn keep(&self, coding: Coding, form: Rc<Representation>, job: Arc<Job<Compressed>>) {
         self.made.borrow_mut()[coding as usize] = Made::Ready(form, job);
     }
 
     /// What the forms take of the cache.
-    pub fn weight(&self) -> Weight {
+    pub(crate) fn weight(&self) -> Weight {
         let mut weight = Weight::default();
         for sibling in self.siblings.borrow().iter() {
             if let Sibling::Fresh(form) = sibling {
@@ -221,12 +221,12 @@ impl Codings {
     }
 
     /// Whether one of them is behind a descriptor.
-    pub fn holds_descriptor(&self) -> bool {
+    pub(crate) fn holds_descriptor(&self) -> bool {
         self.has_sibling(Representation::holds_descriptor)
     }
 
     /// Whether they have a descriptor that the cache alone holds.
-    pub fn holds_idle_descriptor(&self) -> bool {
+    pub(crate) fn holds_idle_descriptor(&self) -> bool {
         self.has_sibling(Representation::holds_idle_descriptor)
     }
 
@@ -240,7 +240,7 @@ impl Codings {
 }
 
 /// The path of the file that a path could be a coded form of, by its extension.
-pub fn sibling_of(path: &[u8]) -> Option<(&[u8], Coding)> {
+pub(crate) fn sibling_of(path: &[u8]) -> Option<(&[u8], Coding)> {
     Coding::ALL.iter().find_map(|&coding| {
         let plain = path.strip_suffix(coding.extension().as_bytes())?;
         Some((plain.strip_suffix(b".")?, coding))

@@ -15,7 +15,7 @@ use crate::limits;
 
 /// The result of compressing.
 #[derive(Clone, Debug)]
-pub enum Compressed {
+pub(crate) enum Compressed {
     /// The compressed bytes.
     Smaller(Bytes),
     /// It would hardly become smaller, in this or another coding.
@@ -23,14 +23,14 @@ pub enum Compressed {
 }
 
 /// A level for each coding by its own scale, in the order of [`Coding::ALL`]; 0: not made.
-pub type Levels = [usize; Coding::ALL.len()];
+pub(crate) type Levels = [usize; Coding::ALL.len()];
 
 /// Compresses all of `source`, which has `size` bytes. The result is the same for the same bytes,
 /// level and version of this program.
 ///
 /// # Errors
 /// Those of reading the source.
-pub fn compress(
+pub(crate) fn compress(
     source: &Source,
     size: u64,
     coding: Coding,

@@ -9,7 +9,7 @@ use crate::sys::file::File;
 
 /// Where a representation's bytes are.
 #[derive(Debug)]
-pub enum Content {
+pub(crate) enum Content {
     /// All in memory; no descriptor is held. The second is there if it is cached.
     Memory(Bytes, Option<Rc<Prepared>>),
     /// Behind a descriptor.

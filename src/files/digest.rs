@@ -19,7 +19,7 @@ use crate::sys;
 use crate::sys::sync::lock;
 
 /// Known digests, shared by all shards, and those being computed.
-pub struct Digests {
+pub(crate) struct Digests {
     known: Arc<Mutex<LruCache<Identity, Sha256>>>,
     jobs: SingleFlight<Identity, Sha256>,
 }
@@ -36,7 +36,7 @@ impl Default for Digests {
 
 /// The digest of a representation; `None` if it is not there within `patience`. It is computed all
 /// the same, unless too many are already, and the next request may find it.
-pub async fn digest(
+pub(crate) async fn digest(
     shard: &Shard,
     digests: &Digests,
     offload: &Offload,

@@ -31,7 +31,7 @@ use crate::sys::open::{open_how_path, open_how_read};
 use crate::sys::transfer::pread_nowait;
 
 /// The result of looking a path up.
-pub enum Fetched {
+pub(crate) enum Fetched {
     /// The cached file is still current.
     Known(Rc<CachedFile>),
     /// A file that may be cached.
@@ -42,7 +42,7 @@ pub enum Fetched {
 
 /// Looks files up for one shard.
 #[derive(Copy, Clone)]
-pub struct Fetch<'a> {
+pub(crate) struct Fetch<'a> {
     /// The shard that does it.
     pub shard: &'a Shard,
     /// The folder that paths are resolved beneath.
@@ -81,7 +81,7 @@ impl Fetch<'_> {
     ///
     /// The file is found first and opened afterwards, so that no device and no
     /// FIFO is ever opened, which may have effects of its own.
-    pub async fn file(
+    pub(crate) async fn file(
         &self,
         path: &CStr,
         known: Option<Rc<CachedFile>>,

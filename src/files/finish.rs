@@ -14,10 +14,10 @@ use crate::http::{
 };
 
 /// The methods that files answer to.
-pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+pub(crate) const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// The rules as one shard applies them to its answers.
-pub struct Finish {
+pub(crate) struct Finish {
     rules: Arc<ResponseRules>,
     /// Header lines for each origin that may read what is served.
     origin_lines: OriginLines,
@@ -25,7 +25,7 @@ pub struct Finish {
 
 impl Finish {
     /// Prepares what depends on the request's origin.
-    pub fn new(rules: &Arc<ResponseRules>) -> Finish {
+    pub(crate) fn new(rules: &Arc<ResponseRules>) -> Finish {
         Finish {
             rules: Arc::clone(rules),
             origin_lines: rules
@@ -38,7 +38,7 @@ impl Finish {
 
     /// The path of the file that is the body of answers with this status, if there is one.
     #[inline]
-    pub fn page(&self, status: Status) -> Option<&str> {
+    pub(crate) fn page(&self, status: Status) -> Option<&str> {
         match is_of_file(status) {
             true => None,
             false => self.rules.error_page(status),
@@ -47,7 +47,7 @@ impl Finish {
 
     /// The last step of an answer; `page` is its error page, where there is one.
     #[inline]
-    pub fn finish(
+    pub(crate) fn finish(
         &self,
         head: &Head<'_>,
         response: Response,
@@ -64,7 +64,7 @@ impl Finish {
     }
 
     /// The answer to OPTIONS, and to a preflight from an origin that may read what is served.
-    pub fn options(&self, head: &Head<'_>) -> Response {
+    pub(crate) fn options(&self, head: &Head<'_>) -> Response {
         let response = Response::new(Status::NO_CONTENT).with("allow", ALLOW);
         let allows = |cors: &Cors| cors.allows(head);
         match is_preflight(head) && self.rules.cors.as_ref().is_some_and(allows) {
@@ -76,7 +76,7 @@ impl Finish {
     /// The path of the file that answers this request if there is none at its own path. It is a
     /// page, so a script, style or picture that is missing must not get it. A browser that opens
     /// a page names HTML; a client that takes anything gets it for names without an extension.
-    pub fn fallback(&self, head: &Head<'_>, target: &Target<'_>) -> Option<&str> {
+    pub(crate) fn fallback(&self, head: &Head<'_>, target: &Target<'_>) -> Option<&str> {
         let fallback = self.rules.fallback.as_deref()?;
         let name = target.path.rsplit(|byte| *byte == b'/').next();
         let accepted = match HtmlAccepted::of(head.headers.get_all(Known::Accept)) {
@@ -88,7 +88,7 @@ impl Finish {
     }
 
     /// The edits of a listing, which has the statuses of a file but no lines that are ready.
-    pub fn edit_listing(&self, head: &Head<'_>, mut response: Response) -> Response {
+    pub(crate) fn edit_listing(&self, head: &Head<'_>, mut response: Response) -> Response {
         if is_of_file(response.status) {
             let edits = self.rules.edits(&asked_path(head), response.status);
             response.headers = edits.apply(response.headers);
@@ -131,7 +131,7 @@ fn with_page(response: Response, page: &Representation) -> Response {
 }
 
 /// Adds lines to those that depend on the request.
-pub fn append(response: &mut Response, lines: HeaderBlock) {
+pub(crate) fn append(response: &mut Response, lines: HeaderBlock) {
     response.appended = Some(match response.appended.take() {
         None => lines,
         Some(before) => before.followed_by(&lines),

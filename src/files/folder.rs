@@ -42,7 +42,7 @@ const FORMS: [&str; 2] = ["text/html", "application/json"];
 /// The listing of the folder `path`, as HTML or as JSON, whichever the client prefers.
 ///
 /// See [`super::listing_cache`] for how current it is.
-pub async fn list(
+pub(crate) async fn list(
     shard: &Shard,
     served: &ServedRoot,
     shared: &SharedWork,

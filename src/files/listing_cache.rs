@@ -35,7 +35,7 @@ use crate::sys::file::Stamp;
 
 /// What makes a listing the same for two requests, but for the folder's content.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Key {
+pub(crate) struct Key {
     /// Device and inode of the root, which links are followed beneath.
     pub root: (u64, u64),
     /// Device and inode of the folder.
@@ -54,7 +54,7 @@ pub struct Key {
 
 /// A listing as it is sent.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub(crate) struct Made {
     /// The page or array, coded.
     pub body: Bytes,
     /// Its entity tag, a digest of the uncoded body, with quotes.
@@ -89,7 +89,7 @@ struct Flight {
 }
 
 /// A request for a listing.
-pub struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// The shard that asks.
     pub shard: &'a Shard,
     /// What is asked for.
@@ -119,7 +119,7 @@ impl Ask<'_> {
 type Start = Box<dyn FnOnce() + Send>;
 
 /// The listings of one server.
-pub struct Listings {
+pub(crate) struct Listings {
     table: Mutex<Table>,
     /// The bodies that exist.
     pub bodies: Arc<BodyBudget>,
@@ -161,7 +161,7 @@ impl Listings {
     ///
     /// # Errors
     /// Those of `make`; [`RequestError::Exhausted`] when the listing is not there in time.
-    pub async fn get<M>(
+    pub(crate) async fn get<M>(
         self: &Arc<Self>,
         ask: Ask<'_>,
         start: impl Fn(Start) + Clone + Send + 'static,
@@ -327,7 +327,7 @@ impl Drop for Landing {
 /// Large ones have a share of their own, so that slow readers of a large folder do not keep
 /// others from small ones.
 #[derive(Debug, Default)]
-pub struct BodyBudget {
+pub(crate) struct BodyBudget {
     small_bytes: AtomicUsize,
     large_bytes: AtomicUsize,
 }
@@ -341,7 +341,7 @@ struct CountedBody {
 impl BodyBudget {
     /// Counts a body until its last clone is gone; `None` if it does not fit. A large one fits in
     /// any case while there is no other.
-    pub fn hold(self: &Arc<Self>, body: Vec<u8>) -> Option<Bytes> {
+    pub(crate) fn hold(self: &Arc<Self>, body: Vec<u8>) -> Option<Bytes> {
         let (share, bytes_max) = self.share(body.len());
         let is_large = body.len() > limits::LISTING_LARGE_BYTES;
         let add = |held: usize| {

@@ -18,7 +18,7 @@ use crate::sys::open::{OpenHow, open_how_link, openat2};
 /// Opens `path` beneath the served folder without making the shard wait.
 ///
 /// Errors: as [`openat2`]; `EAGAIN` when renames kept racing the lookup.
-pub async fn open(
+pub(crate) async fn open(
     shard: &Shard,
     served: &ServedRoot,
     path: &CStr,

@@ -47,7 +47,7 @@ pub use options::FilesOptions;
 pub use root::FilesError;
 pub use shared_work::SharedWork;
 pub use validators::EtagMode;
-pub use watch::{WatchStats, Watches};
+pub(crate) use watch::Watches;
 
 use cache::Cache;
 use cached_file::CachedFile;

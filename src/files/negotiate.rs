@@ -41,7 +41,7 @@ use crate::sys::file::{self, Kind};
 use crate::sys::open::open_how_path;
 
 /// What a request gets.
-pub enum Selected {
+pub(crate) enum Selected {
     /// The file as it is.
     Plain,
     /// A coded form.
@@ -55,7 +55,7 @@ pub enum Selected {
 }
 
 /// The selection of a form of one file on one shard.
-pub struct Negotiation<'a> {
+pub(crate) struct Negotiation<'a> {
     pub shard: &'a Shard,
     pub served: &'a Rc<ServedRoot>,
     pub cache: &'a Rc<Cache>,
@@ -65,7 +65,7 @@ pub struct Negotiation<'a> {
 }
 
 /// What can be said without waiting: what the request gets; `None` if that has to be found or made.
-pub fn at_once(
+pub(crate) fn at_once(
     head: &Head<'_>,
     served: &ServedRoot,
     options: &FilesOptions,
@@ -120,7 +120,7 @@ fn choose(
 
 impl Negotiation<'_> {
     /// What the request gets. Looks for siblings and has a form made if it must.
-    pub async fn select(&self, head: &Head<'_>, cached: &Rc<CachedFile>) -> Selected {
+    pub(crate) async fn select(&self, head: &Head<'_>, cached: &Rc<CachedFile>) -> Selected {
         let (Some(codings), Some(accepted)) = (&cached.codings, wanted(head)) else {
             return Selected::Plain;
         };

@@ -14,7 +14,7 @@ use crate::http::{
 };
 
 /// The answer to a GET or HEAD of this form of a file (RFC 9110 sections 13 and 14).
-pub fn represent(head: &Head<'_>, form: &Representation) -> Response {
+pub(crate) fn represent(head: &Head<'_>, form: &Representation) -> Response {
     let validators = match head.headers.has(Known::IfRange) {
         true => form.range_validators(),
         false => form.validators(),
@@ -70,7 +70,7 @@ fn whole(method: Method, form: &Representation) -> Response {
 
 /// All bytes of the form.
 #[inline]
-pub fn whole_body(form: &Representation) -> Body {
+pub(crate) fn whole_body(form: &Representation) -> Body {
     match &form.content {
         Content::Memory(bytes, _) => Body::Bytes(bytes.clone()),
         Content::Open(file) => Body::File(FileSlice {

@@ -16,7 +16,7 @@ use crate::sys::file::Stamp;
 
 /// Identifies the bytes of a representation.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The file that they are, or are made of.
     pub stamp: Stamp,
     /// The coding that they were compressed with here.
@@ -25,7 +25,7 @@ pub struct Identity {
 
 /// One form of a file as it is sent (RFC 9110 section 3.2).
 #[derive(Debug)]
-pub struct Representation {
+pub(crate) struct Representation {
     /// Identifies its bytes.
     pub identity: Identity,
     /// Where its bytes are.
@@ -56,7 +56,7 @@ impl Representation {
     /// A file as it is.
     ///
     /// `varies`: there may be coded forms of it. `edits`: what the rules make of its lines.
-    pub fn plain(
+    pub(crate) fn plain(
         stamp: Stamp,
         content: Content,
         content_type: Cow<'static, str>,
@@ -90,7 +90,7 @@ impl Representation {
     }
 
     /// A coded form of `self`. Ranges of it are not served, so Accept-Ranges is left out.
-    pub fn coded(
+    pub(crate) fn coded(
         &self,
         coding: Coding,
         etag: String,
@@ -123,13 +123,13 @@ impl Representation {
     }
 
     /// What conditional requests are evaluated against.
-    pub fn validators(&self) -> Validators<'_> {
+    pub(crate) fn validators(&self) -> Validators<'_> {
         self.validators_with(&self.etag)
     }
 
     /// The same for a request with If-Range, for which a date must be strong (RFC 9110 section
     /// 8.8.2.2): its second is over, and nothing but a change of the content has set it.
-    pub fn range_validators(&self) -> Validators<'_> {
+    pub(crate) fn range_validators(&self) -> Validators<'_> {
         let now_s = sys::time::realtime().0;
         Validators {
             is_date_strong: self.is_date_of_change && self.modified_s.is_some_and(|s| s < now_s),
@@ -138,12 +138,12 @@ impl Representation {
     }
 
     /// Whether its Last-Modified, if it has one, is not in the future.
-    pub fn is_date_past(&self, now_s: u64) -> bool {
+    pub(crate) fn is_date_past(&self, now_s: u64) -> bool {
         self.modified_s.is_none_or(|modified_s| modified_s <= now_s)
     }
 
     /// The same for a form with this tag.
-    pub fn validators_with<'a>(&self, etag: &'a str) -> Validators<'a> {
+    pub(crate) fn validators_with<'a>(&self, etag: &'a str) -> Validators<'a> {
         Validators {
             etag: Some(etag.as_bytes()),
             modified_s: self.modified_s,
@@ -152,7 +152,7 @@ impl Representation {
     }
 
     /// The lines of a 304 for a coded form with this tag.
-    pub fn validator_lines_with(&self, etag: &str) -> HeaderBlock {
+    pub(crate) fn validator_lines_with(&self, etag: &str) -> HeaderBlock {
         let lines = validator_lines(etag, self.modified_s, true);
         self.edits.not_modified.apply(lines)
     }
@@ -160,7 +160,7 @@ impl Representation {
     /// Whether the open file is still as it was found; content in memory is.
     /// Costs an `fstat(2)` for an open file, and so catches an edit in place,
     /// and also its removal (which changes the time of the inode), at once.
-    pub fn is_intact(&self) -> bool {
+    pub(crate) fn is_intact(&self) -> bool {
         match &self.content {
             Content::Memory(..) => true,
             Content::Open(file) => {
@@ -171,18 +171,18 @@ impl Representation {
     }
 
     /// Whether it is behind a descriptor.
-    pub fn holds_descriptor(&self) -> bool {
+    pub(crate) fn holds_descriptor(&self) -> bool {
         matches!(&self.content, Content::Open(_))
     }
 
     /// Whether it has a descriptor that the cache alone holds.
-    pub fn holds_idle_descriptor(&self) -> bool {
+    pub(crate) fn holds_idle_descriptor(&self) -> bool {
         matches!(&self.content, Content::Open(file) if Rc::strong_count(file) == 1)
     }
 
     /// Its share of the cache: the body, twice if there is a prepared response with a copy of it;
     /// or a descriptor.
-    pub fn weight(&self) -> Weight {
+    pub(crate) fn weight(&self) -> Weight {
         match &self.content {
             Content::Memory(body, None) => Weight::of_bytes(body.len()),
             Content::Memory(body, Some(_)) => Weight::of_bytes(body.len().saturating_mul(2)),

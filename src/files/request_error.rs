@@ -11,7 +11,7 @@ const RETRY_AFTER_S: &str = "1";
 
 /// Why a path is not answered with a file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum RequestError {
+pub(crate) enum RequestError {
     /// There is nothing at the path, or nothing that is ever shown.
     NotFound,
     /// It exists and may not be shown.
@@ -47,7 +47,7 @@ impl From<io::Error> for RequestError {
 
 impl RequestError {
     /// The response. It shows no path of the server.
-    pub fn response(self) -> Response {
+    pub(crate) fn response(self) -> Response {
         match self {
             RequestError::NotFound => Response::error(
                 Status::NOT_FOUND,

@@ -58,7 +58,7 @@ impl std::error::Error for FilesError {
 
 /// What a look at the root's path came to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Look {
+pub(crate) enum Look {
     /// The path leads to the same folder as before, or nothing can be said.
     Same,
     /// It leads to another folder, or to none: what was cached is void.
@@ -66,7 +66,7 @@ pub enum Look {
 }
 
 /// The root's path and the folder that it was last found to lead to.
-pub struct RootWatch {
+pub(crate) struct RootWatch {
     path: CString,
     served: RefCell<Rc<ServedRoot>>,
     gone: Cell<bool>,
@@ -81,7 +81,7 @@ impl RootWatch {
     ///
     /// # Errors
     /// See [`FilesError`].
-    pub fn new(
+    pub(crate) fn new(
         path: &Path,
         follow_links: bool,
         period_ms: u64,
@@ -108,18 +108,18 @@ impl RootWatch {
 
     /// Whether it is time to look at the path again.
     #[inline]
-    pub fn is_due(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_due(&self, now_ms: u64) -> bool {
         now_ms.saturating_sub(self.checked_ms.get()) >= self.period_ms
     }
 
     /// The folder; `None` while the path leads to none.
     #[inline]
-    pub fn served(&self) -> Option<Rc<ServedRoot>> {
+    pub(crate) fn served(&self) -> Option<Rc<ServedRoot>> {
         (!self.gone.get()).then(|| Rc::clone(&self.served.borrow()))
     }
 
     /// Looks at the path if that needs no waiting; `None` if it does.
-    pub fn look_now(&self, now_ms: u64) -> Option<Look> {
+    pub(crate) fn look_now(&self, now_ms: u64) -> Option<Look> {
         let how = open_how_root().cached();
         let found = openat2(self.served.borrow().root.as_fd(), &self.path, &how);
         match found {
@@ -129,7 +129,7 @@ impl RootWatch {
     }
 
     /// Looks at the path, waiting for the disk if it must.
-    pub async fn look(&self, shard: &Shard, now_ms: u64) -> Look {
+    pub(crate) async fn look(&self, shard: &Shard, now_ms: u64) -> Look {
         let served = Rc::clone(&self.served.borrow());
         let found = lookup::open(shard, &served, &self.path, open_how_root()).await;
         self.note(found, now_ms)

@@ -10,7 +10,7 @@ use crate::sys::file;
 use crate::sys::open::Root;
 
 /// The served folder, opened.
-pub struct ServedRoot {
+pub(crate) struct ServedRoot {
     /// What paths are resolved beneath; shared with threads that list folders.
     pub root: Arc<Root>,
     /// The same folder, for operations of the driver.
@@ -23,7 +23,7 @@ impl ServedRoot {
     ///
     /// # Errors
     /// Those of fstat(2).
-    pub fn new(root: Root) -> io::Result<Rc<ServedRoot>> {
+    pub(crate) fn new(root: Root) -> io::Result<Rc<ServedRoot>> {
         let device_and_inode = identity(root.as_fd())?;
         let root = Arc::new(root);
         Ok(Rc::new(ServedRoot {
@@ -34,13 +34,13 @@ impl ServedRoot {
     }
 
     /// Device and inode number, which identify the folder when its path is looked up again.
-    pub fn device_and_inode(&self) -> (u64, u64) {
+    pub(crate) fn device_and_inode(&self) -> (u64, u64) {
         self.device_and_inode
     }
 }
 
 /// Device and inode number of an open folder.
-pub fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+pub(crate) fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     let (_, stamp) = file::stamp(fd)?;
     Ok((stamp.dev, stamp.ino))
 }

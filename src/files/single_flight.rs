@@ -10,11 +10,11 @@ use crate::limits;
 use crate::sys::sync::lock;
 
 /// Jobs by key: those under way, and finished ones for as long as something holds them.
-pub struct SingleFlight<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
+pub(crate) struct SingleFlight<K, V>(Mutex<HashMap<K, Weak<Job<V>>>>);
 
 /// A piece of work and, later, its result.
 #[derive(Debug)]
-pub struct Job<V> {
+pub(crate) struct Job<V> {
     result: OnceLock<Option<V>>,
     waiting: Mutex<Vec<Waker>>,
     /// When it was first asked for, on the shards' clock, in milliseconds.
@@ -22,7 +22,7 @@ pub struct Job<V> {
 }
 
 /// The obligation to give a job its result. Dropped without one, it ends the job without a result.
-pub struct Promise<V>(Arc<Job<V>>);
+pub(crate) struct Promise<V>(Arc<Job<V>>);
 
 impl<K, V> Default for SingleFlight<K, V> {
     fn default() -> Self {
@@ -36,7 +36,7 @@ impl<K: Eq + Hash, V> SingleFlight<K, V> {
     ///
     /// # Errors
     /// Those of `start`.
-    pub fn join<E>(
+    pub(crate) fn join<E>(
         &self,
         key: K,
         now_ms: u64,
@@ -59,7 +59,7 @@ impl<K: Eq + Hash, V> SingleFlight<K, V> {
 }
 
 /// A piece of work that was requested at `asked_ms`, and what produces its result.
-pub fn promised<V>(asked_ms: u64) -> (Arc<Job<V>>, Promise<V>) {
+pub(crate) fn promised<V>(asked_ms: u64) -> (Arc<Job<V>>, Promise<V>) {
     let job = Arc::new(Job {
         result: OnceLock::new(),
         waiting: Mutex::default(),
@@ -70,12 +70,12 @@ pub fn promised<V>(asked_ms: u64) -> (Arc<Job<V>>, Promise<V>) {
 
 impl<V> Job<V> {
     /// Whether it is over.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.result.get().is_some()
     }
 
     /// The result, if it is there.
-    pub fn result(&self) -> Option<&V> {
+    pub(crate) fn result(&self) -> Option<&V> {
         self.result.get()?.as_ref()
     }
 
@@ -84,7 +84,7 @@ impl<V> Job<V> {
     }
 
     /// Waits for the end; `None` if there is no result.
-    pub async fn done(&self) -> Option<&V> {
+    pub(crate) async fn done(&self) -> Option<&V> {
         poll_fn(|cx| {
             if self.is_done() {
                 return Poll::Ready(());
@@ -115,7 +115,7 @@ impl<V> Job<V> {
 
 impl<V> Promise<V> {
     /// Gives the job its result and wakes all that wait for it.
-    pub fn keep(self, result: V) {
+    pub(crate) fn keep(self, result: V) {
         self.0.end(Some(result));
     }
 }

@@ -15,7 +15,7 @@ use crate::sys::file::{self, Stamp};
 use crate::sys::transfer::pread_nowait;
 
 /// Bytes that may be read from any thread.
-pub enum Source {
+pub(crate) enum Source {
     /// In memory.
     Memory(Bytes),
     /// Behind a descriptor of its own, with the stamp that the file must still have at the end.
@@ -27,7 +27,7 @@ impl Source {
     ///
     /// # Errors
     /// When no descriptor can be opened.
-    pub fn of(content: &Content, stamp: &Stamp) -> io::Result<Source> {
+    pub(crate) fn of(content: &Content, stamp: &Stamp) -> io::Result<Source> {
         Ok(match content {
             Content::Memory(bytes, _) => Source::Memory(bytes.clone()),
             Content::Open(file) => Source::File(file.fd.try_clone()?.into(), *stamp),
@@ -39,7 +39,7 @@ impl Source {
     /// # Errors
     /// Those of `each` and of reading; also when the file has changed, and then what `each`
     /// was given is worth nothing.
-    pub fn read(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn read(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let (open, stamp) = match self {
             Source::Memory(bytes) => {
                 return bytes
@@ -75,7 +75,7 @@ impl Source {
 }
 
 /// Whether a read that must not wait could not be done without.
-pub fn needs_the_disk(error: &io::Error) -> bool {
+pub(crate) fn needs_the_disk(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported

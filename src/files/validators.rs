@@ -26,7 +26,7 @@ pub enum EtagMode {
 
 /// The validators of a file as it was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FileValidators {
+pub(crate) struct FileValidators {
     /// The opaque part of the entity tag, without quotes.
     opaque: String,
     /// Whether the content may be another although the tag is the same.
@@ -48,7 +48,7 @@ impl FileValidators {
     /// other look at the file gives. No date is given that is not the file's own: none before
     /// 1970, which HTTP recipients need not take, and none in the future, which RFC 9110 section
     /// 8.8.2.1 forbids.
-    pub fn of(stamp: &Stamp, mode: EtagMode, now: (u64, u32)) -> FileValidators {
+    pub(crate) fn of(stamp: &Stamp, mode: EtagMode, now: (u64, u32)) -> FileValidators {
         let now_ns = i64::try_from(now.0)
             .unwrap_or(i64::MAX)
             .saturating_mul(NS_PER_S)
@@ -80,18 +80,18 @@ impl FileValidators {
     }
 
     /// The entity tag of the file as it is.
-    pub fn etag(&self) -> String {
+    pub(crate) fn etag(&self) -> String {
         self.with_suffix("")
     }
 
     /// The entity tag of a form that is compressed here: it differs by coding and level, since so
     /// do the bytes.
-    pub fn made_etag(&self, coding: Coding, level: usize) -> String {
+    pub(crate) fn made_etag(&self, coding: Coding, level: usize) -> String {
         self.with_suffix(&format!("-{}{level}", coding.extension()))
     }
 
     /// The entity tag of a form that lies beside a file, whose own validators these are.
-    pub fn sibling_etag(&self, coding: Coding) -> String {
+    pub(crate) fn sibling_etag(&self, coding: Coding) -> String {
         self.with_suffix(&format!("-{}", coding.extension()))
     }
 
@@ -102,7 +102,7 @@ impl FileValidators {
 }
 
 /// Whether another change would show in the file's times, at `now` by the wall clock.
-pub fn is_settled(stamp: &Stamp, now: (u64, u32)) -> bool {
+pub(crate) fn is_settled(stamp: &Stamp, now: (u64, u32)) -> bool {
     let now_ns = i64::try_from(now.0)
         .unwrap_or(i64::MAX)
         .saturating_mul(NS_PER_S)

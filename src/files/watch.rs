@@ -3,5 +3,5 @@
 mod file_watch;
 mod watches;
 
-pub use file_watch::{FileWatch, FileWatches};
-pub use watches::{Change, FileChange, Folder, News, Subscriber, WatchStats, Watches};
+pub(crate) use file_watch::{FileWatch, FileWatches};
+pub(crate) use watches::{Change, FileChange, Folder, News, Subscriber, Watches};

@@ -4,7 +4,7 @@ use std::ops::{Add, Sub};
 
 /// A share of the cache.
 #[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
-pub struct Weight {
+pub(crate) struct Weight {
     /// One for each file, and one for each further descriptor.
     pub files: usize,
     /// Bytes of bodies in memory.
@@ -13,10 +13,10 @@ pub struct Weight {
 
 impl Weight {
     /// One descriptor.
-    pub const DESCRIPTOR: Weight = Weight { files: 1, bytes: 0 };
+    pub(crate) const DESCRIPTOR: Weight = Weight { files: 1, bytes: 0 };
 
     /// A weight of this many bytes of memory.
-    pub fn of_bytes(bytes: usize) -> Weight {
+    pub(crate) fn of_bytes(bytes: usize) -> Weight {
         Weight { files: 0, bytes }
     }
 }
@@ -44,6 +44,6 @@ impl Sub for Weight {
 }
 
 /// Memory that a cached body of `body_bytes` takes: the body, and the prepared response with its copy.
-pub fn prepared_and_body_bytes(body_bytes: usize) -> usize {
+pub(crate) fn prepared_and_body_bytes(body_bytes: usize) -> usize {
     body_bytes.saturating_mul(2)
 }

@@ -238,7 +238,7 @@ impl Rate {
 
 impl Arrivals {
     /// A share of the arrivals at a rate, for `seconds` or without end, at most `requests_max`.
-    pub fn at_rate(
+    pub(crate) fn at_rate(
         (rate, spacing): (&Rate, Spacing),
         seconds: Option<f64>,
         start_ns: u64,
@@ -251,7 +251,7 @@ impl Arrivals {
     }
 
     /// A share of listed moments, in nanoseconds after `start_ns`, up to `duration_ns`.
-    pub fn at_moments(
+    pub(crate) fn at_moments(
         moments_ns: &Arc<[u64]>,
         duration_ns: Option<u64>,
         start_ns: u64,
@@ -274,12 +274,12 @@ impl Arrivals {
     }
 
     /// The next moment, in nanoseconds of the clock of `start_ns`; `None` when all are over.
-    pub fn peek(&self) -> Option<u64> {
+    pub(crate) fn peek(&self) -> Option<u64> {
         self.next_ns
     }
 
     /// Takes the next moment if it is not after `now_ns`.
-    pub fn take_due(&mut self, now_ns: u64) -> Option<u64> {
+    pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<u64> {
         let due = self.next_ns.filter(|&next| next <= now_ns)?;
         match &mut self.source {
             Source::Rate(paced) => paced.count += paced.gap(),
@@ -290,12 +290,12 @@ impl Arrivals {
     }
 
     /// Whether the number of requests has ended it, and not the time.
-    pub fn are_counted_out(&self) -> bool {
+    pub(crate) fn are_counted_out(&self) -> bool {
         self.next_ns.is_none() && self.left == Some(0)
     }
 
     /// How many are due at `now_ns` and were not taken; takes them.
-    pub fn drain_due(&mut self, now_ns: u64, mut each: impl FnMut(u64)) {
+    pub(crate) fn drain_due(&mut self, now_ns: u64, mut each: impl FnMut(u64)) {
         while let Some(due) = self.take_due(now_ns) {
             each(due);
         }

@@ -18,7 +18,7 @@ pub(super) enum Choice {
 }
 
 impl Choice {
-    pub fn new(plan: &Plan, share: Share, seed: u64) -> Self {
+    pub(crate) fn new(plan: &Plan, share: Share, seed: u64) -> Self {
         match &plan.replay {
             Some(replay) => Self::Ordered {
                 requests: Arc::clone(&replay.requests),
@@ -38,7 +38,7 @@ impl Choice {
 
     /// Index of [`Plan::requests`].
     #[inline]
-    pub fn next(&mut self) -> u32 {
+    pub(crate) fn next(&mut self) -> u32 {
         match self {
             Self::One => 0,
             Self::Weighted(weighted, random) => weighted.pick(random),

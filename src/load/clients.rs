@@ -19,7 +19,7 @@ pub(super) struct Clients {
 impl Clients {
     /// Starts `all` tasks by their numbers, [`limits::CONNECTING_MAX`] at a time: listeners have
     /// short backlogs. Ready when each has tried to connect.
-    pub fn poll_all_tried(
+    pub(crate) fn poll_all_tried(
         &self,
         cx: &mut Context<'_>,
         all: usize,
@@ -39,29 +39,29 @@ impl Clients {
     }
 
     /// A task has tried to connect for the first time.
-    pub fn tried(&self) {
+    pub(crate) fn tried(&self) {
         self.tried.set(self.tried.get() + 1);
         self.wake();
     }
 
     /// A task begins that [`poll_all_tried`](Self::poll_all_tried) has not started.
-    pub fn begins(&self) {
+    pub(crate) fn begins(&self) {
         self.running.set(self.running.get() + 1);
     }
 
     /// A task has ended.
-    pub fn ends(&self) {
+    pub(crate) fn ends(&self) {
         self.running.set(self.running.get() - 1);
         self.wake();
     }
 
     /// Tasks that run.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.get()
     }
 
     /// Ready when no task runs.
-    pub fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.running.get() {
             0 => Poll::Ready(()),
             _ => self.wait(cx),

@@ -24,7 +24,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Connects to one of `addresses`, each within `timeout_ms`; gives the connection and how long
     /// it took in nanoseconds. Once an address has accepted a connection only that one is tried.
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         addresses: &[Address],
         timeout_ms: u64,
@@ -72,7 +72,7 @@ impl Connector {
     }
 
     /// The first error, when none of at least `attempts` attempts made a connection.
-    pub fn require_one(&self, attempts: u64) -> Result<(), LoadError> {
+    pub(crate) fn require_one(&self, attempts: u64) -> Result<(), LoadError> {
         match self.made.get() == 0 && self.failed.get() >= attempts {
             true => self.first_error.take().map_or(Ok(()), Err),
             false => Ok(()),

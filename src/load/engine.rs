@@ -69,14 +69,14 @@ pub(super) struct ConnectionState {
 
 impl ConnectionState {
     /// Whether a request was assigned and not sent.
-    pub fn is_assigned(&self) -> bool {
+    pub(crate) fn is_assigned(&self) -> bool {
         let assigned = self.assigned.take();
         self.assigned.set(assigned);
         assigned.is_some()
     }
 
     /// A request that was assigned and not sent.
-    pub fn take_assigned(&self) -> Option<Due> {
+    pub(crate) fn take_assigned(&self) -> Option<Due> {
         self.assigned.take()
     }
 }
@@ -118,7 +118,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub fn new(shard: Shard, plan: Arc<Plan>, share: Share) -> Rc<Self> {
+    pub(crate) fn new(shard: Shard, plan: Arc<Plan>, share: Share) -> Rc<Self> {
         let seed = plan.seed ^ (share.index as u64 + 1) << 32;
         Rc::new(Self {
             shard,
@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// This shard's part of a number that all shards divide among them.
-    pub fn part_of(&self, all: u64) -> u64 {
+    pub(crate) fn part_of(&self, all: u64) -> u64 {
         let (index, of) = (self.share.index as u64, self.share.of as u64);
         all / of + u64::from(index < all % of)
     }
@@ -155,7 +155,7 @@ impl Engine {
     // ---- the run ----------------------------------------------------------------
 
     /// Lets the connections send from now on.
-    pub fn begin(&self, start_ns: u64) {
+    pub(crate) fn begin(&self, start_ns: u64) {
         let plan = &self.plan;
         let requests_max = plan.requests_max.map(|all| self.part_of(all));
         let warm_and_measured = plan.duration_ns.map(|ns| ns + plan.warmup_ns);
@@ -172,13 +172,13 @@ impl Engine {
     }
 
     /// Sends nothing more; what was due by now and is not sent stays unsent.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.end_ns.set(self.end_ns.get().min(monotonic_ns()));
         self.drain();
     }
 
     /// The time is over: answers are waited for, and nothing more is sent.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         if self.phase.get() == Phase::Sending {
             self.phase.set(Phase::Draining);
             self.shard.wake_all();
@@ -186,32 +186,32 @@ impl Engine {
     }
 
     /// Ends all connections; what they had under way counts as unanswered, what was due as unsent.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.phase.set(Phase::Over);
         self.shard.wake_all();
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.phase.get() == Phase::Over
     }
 
     /// When the measured time begins.
-    pub fn measure_ns(&self) -> u64 {
+    pub(crate) fn measure_ns(&self) -> u64 {
         self.measure_ns.get()
     }
 
     /// When the last request is due, if that is known.
-    pub fn end_ns(&self) -> u64 {
+    pub(crate) fn end_ns(&self) -> u64 {
         self.end_ns.get()
     }
 
     /// When the last answer came that counts.
-    pub fn last_answer_ns(&self) -> u64 {
+    pub(crate) fn last_answer_ns(&self) -> u64 {
         self.last_answer_ns.get()
     }
 
     /// Counts what was due and is not sent. Ends the arrivals.
-    pub fn count_unsent(&self) {
+    pub(crate) fn count_unsent(&self) {
         let Some(mut arrivals) = self.arrivals.take() else {
             return;
         };
@@ -227,7 +227,7 @@ impl Engine {
 
     /// Lets a closed loop of many connections gather answers, for a small share of what they take:
     /// a wake-up for each costs this CPU and the server's.
-    pub fn pace(&self) {
+    pub(crate) fn pace(&self) {
         let (served, served_ns) = (self.served.take(), self.served_ns.take());
         if self.plan.is_open() {
             return;
@@ -240,7 +240,7 @@ impl Engine {
     }
 
     /// Connects to the server.
-    pub async fn connect(&self) -> io::Result<Stream> {
+    pub(crate) async fn connect(&self) -> io::Result<Stream> {
         let addresses = &self.plan.addresses;
         let (stream, took_ns) = self
             .connector
@@ -253,7 +253,7 @@ impl Engine {
     }
 
     /// A connection has ended and will not be made again.
-    pub fn connection_ends(&self, state: &ConnectionState) {
+    pub(crate) fn connection_ends(&self, state: &ConnectionState) {
         let now_ns = monotonic_ns().min(self.end_ns.get());
         self.with_player(state, now_ns, |player, _, record| {
             player.finish(now_ns, record)
@@ -262,7 +262,7 @@ impl Engine {
     }
 
     /// Gives up on a future when the load is over.
-    pub async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
+    pub(crate) async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -276,7 +276,12 @@ impl Engine {
 
     /// What a connection that can send a request should do now.
     #[inline]
-    pub fn next(&self, state: &Rc<ConnectionState>, now_ns: u64, cx: &mut Context<'_>) -> Next {
+    pub(crate) fn next(
+        &self,
+        state: &Rc<ConnectionState>,
+        now_ns: u64,
+        cx: &mut Context<'_>,
+    ) -> Next {
         if let Some(due) = state.assigned.take() {
             self.lag(due.due_ns, now_ns);
             return Next::Send(due);
@@ -339,7 +344,7 @@ impl Engine {
     }
 
     /// Whether nothing will be due any more, so that a connection that is down need not be made again.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         let now_ns = monotonic_ns();
         match (self.phase.get(), &*self.arrivals.borrow()) {
             (Phase::Preparing, _) => false,
@@ -350,7 +355,7 @@ impl Engine {
     }
 
     /// Takes a connection that is down out of the idle queue.
-    pub fn leave_idle_queue(&self, state: &Rc<ConnectionState>) {
+    pub(crate) fn leave_idle_queue(&self, state: &Rc<ConnectionState>) {
         if state.is_queued.replace(false) {
             let mut idle = self.idle.borrow_mut();
             idle.retain(|(other, _)| !Rc::ptr_eq(other, state));
@@ -370,7 +375,7 @@ impl Engine {
     }
 
     /// The state of a new connection.
-    pub fn connection_state(&self) -> Rc<ConnectionState> {
+    pub(crate) fn connection_state(&self) -> Rc<ConnectionState> {
         let player = || RefCell::new(Player::new(self.random.borrow_mut().u64(..)));
         Rc::new(ConnectionState {
             is_queued: Cell::new(false),
@@ -388,7 +393,7 @@ impl Engine {
     }
 
     /// Assigns requests that fall due to idle connections, the longest idle first.
-    pub async fn dispatch(self: Rc<Self>) {
+    pub(crate) async fn dispatch(self: Rc<Self>) {
         loop {
             poll_fn(|cx| {
                 if self.idle.borrow().is_empty() {
@@ -431,7 +436,7 @@ impl Engine {
 
     // ---- results -------------------------------------------------------------
 
-    pub fn sent(&self, count: u64) {
+    pub(crate) fn sent(&self, count: u64) {
         let in_flight = self.in_flight.get() + count;
         self.in_flight.set(in_flight);
         let mut record = self.record.borrow_mut();
@@ -439,12 +444,12 @@ impl Engine {
     }
 
     /// Requests that are not under way any more without an end of their own.
-    pub fn unsend(&self, count: u64) {
+    pub(crate) fn unsend(&self, count: u64) {
         self.in_flight.set(self.in_flight.get() - count);
     }
 
     #[inline]
-    pub fn answered(&self, due: Due, sent_ns: u64, now_ns: u64, status: u16) {
+    pub(crate) fn answered(&self, due: Due, sent_ns: u64, now_ns: u64, status: u16) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.served_ns
             .set(self.served_ns.get() + (now_ns - sent_ns));
@@ -469,7 +474,7 @@ impl Engine {
     }
 
     /// Counts an error of a request that counts.
-    pub fn error(&self, due: Due, class: ErrorClass) {
+    pub(crate) fn error(&self, due: Due, class: ErrorClass) {
         self.record.borrow_mut().tally.error(class);
         if let Some(by_url) = &self.by_url {
             UrlRecord::at(&mut by_url.borrow_mut(), due.request).errors += 1;
@@ -477,12 +482,12 @@ impl Engine {
     }
 
     /// What came of each request, at the end.
-    pub fn take_by_url(&self) -> Vec<UrlRecord> {
+    pub(crate) fn take_by_url(&self) -> Vec<UrlRecord> {
         self.by_url.as_ref().map_or_else(Vec::new, RefCell::take)
     }
 
     /// Compares a body with the first of that request, piece and status.
-    pub fn check(&self, due: Due, body: Body) {
+    pub(crate) fn check(&self, due: Due, body: Body) {
         let mut firsts = self.bodies.borrow_mut();
         let key = (due.request, due.piece, body.0);
         let is_full = firsts.len() >= limits::BODIES_MAX;
@@ -496,14 +501,14 @@ impl Engine {
         }
     }
 
-    pub fn received(&self, bytes: usize, now_ns: u64) {
+    pub(crate) fn received(&self, bytes: usize, now_ns: u64) {
         if now_ns >= self.measure_ns.get() {
             self.record.borrow_mut().tally.bytes += bytes as u64;
         }
     }
 
     /// A request failed. One that timed out enters the times with what it has waited.
-    pub fn failed(&self, due: Due, sent_ns: Option<u64>, class: ErrorClass) {
+    pub(crate) fn failed(&self, due: Due, sent_ns: Option<u64>, class: ErrorClass) {
         if sent_ns.is_some() {
             self.unsend(1);
         }
@@ -519,7 +524,7 @@ impl Engine {
     }
 
     /// A request was under way at the end, or about to be sent again.
-    pub fn unanswered(&self, due: Due, sent_ns: Option<u64>) {
+    pub(crate) fn unanswered(&self, due: Due, sent_ns: Option<u64>) {
         if sent_ns.is_some() {
             self.unsend(1);
         }
@@ -536,7 +541,7 @@ impl Engine {
     }
 
     /// A connection failed that had nothing to send.
-    pub fn connection_failed(&self, class: ErrorClass) {
+    pub(crate) fn connection_failed(&self, class: ErrorClass) {
         if monotonic_ns() >= self.measure_ns.get() {
             self.record.borrow_mut().tally.error(class);
         }

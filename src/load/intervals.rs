@@ -42,14 +42,14 @@ pub(super) struct Merged<R> {
 
 impl<R> Merged<R> {
     /// A count of this interval as a rate per second.
-    pub fn per_s(&self, count: u64) -> f64 {
+    pub(crate) fn per_s(&self, count: u64) -> f64 {
         count as f64 / self.length_s.max(1e-9)
     }
 }
 
 impl<R: Recorded> Intervals<R> {
     /// Of `threads` shards.
-    pub fn of(threads: usize) -> Self {
+    pub(crate) fn of(threads: usize) -> Self {
         Self {
             threads,
             open: VecDeque::new(),
@@ -59,7 +59,7 @@ impl<R: Recorded> Intervals<R> {
     }
 
     /// Takes a shard's interval; gives that of all shards when it was the last one's.
-    pub fn add(&mut self, interval: Interval<R>) -> Option<Merged<R>> {
+    pub(crate) fn add(&mut self, interval: Interval<R>) -> Option<Merged<R>> {
         let at = interval.number.checked_sub(self.merged)?;
         if self.open.len() <= at {
             self.open.resize_with(at + 1, || None);
@@ -86,7 +86,7 @@ impl<R: Recorded> Intervals<R> {
     }
 
     /// At the end: the next of those that not all shards have reported.
-    pub fn rest(&mut self) -> Option<Merged<R>> {
+    pub(crate) fn rest(&mut self) -> Option<Merged<R>> {
         loop {
             self.merged += 1;
             if let Some(PartialInterval {

@@ -49,7 +49,7 @@ pub(super) struct MessageTag {
 
 impl MessageTag {
     /// Fills `out`, of `size` bytes.
-    pub fn write(&self, out: &mut [u8]) {
+    pub(crate) fn write(&self, out: &mut [u8]) {
         let mut at = 0;
         let mut put = |bytes: &[u8]| {
             out[at..at + bytes.len()].copy_from_slice(bytes);
@@ -161,7 +161,7 @@ impl Default for Scanner {
 impl Scanner {
     /// Goes through the next piece; gives how many bytes of it belonged to tags.
     #[inline]
-    pub fn scan(&mut self, bytes: &[u8], mut each: impl FnMut(Found)) -> usize {
+    pub(crate) fn scan(&mut self, bytes: &[u8], mut each: impl FnMut(Found)) -> usize {
         let (mut at, mut of_tags) = (0, 0);
         while at < bytes.len() {
             let rest = &bytes[at..];
@@ -204,12 +204,12 @@ impl Scanner {
     }
 
     /// Whether a tag has begun and not ended.
-    pub fn is_within(&self) -> bool {
+    pub(crate) fn is_within(&self) -> bool {
         self.inside.is_some()
     }
 
     /// The text ends, and another begins: a tag does not go on in it.
-    pub fn end(&mut self, mut each: impl FnMut(Found)) {
+    pub(crate) fn end(&mut self, mut each: impl FnMut(Found)) {
         self.held_len = 0;
         if self.inside.take().is_some() {
             each(Found::Damaged);

@@ -51,7 +51,7 @@ struct Header {
 }
 
 impl Walker {
-    pub fn new(file_bytes: u64) -> Self {
+    pub(crate) fn new(file_bytes: u64) -> Self {
         Self {
             file_bytes,
             at: 0,
@@ -65,7 +65,7 @@ impl Walker {
     }
 
     /// The offset of the next byte that is needed; `None` when the movie box has come, or there is none.
-    pub fn wanted(&self) -> Option<u64> {
+    pub(crate) fn wanted(&self) -> Option<u64> {
         match self.stage {
             Stage::Files => Some(self.at + self.have as u64).filter(|at| *at < self.file_bytes),
             Stage::Movie { end, seen, .. } => (seen < end).then_some(seen),
@@ -74,12 +74,12 @@ impl Walker {
     }
 
     /// Whether the movie box has come.
-    pub fn found(&self) -> bool {
+    pub(crate) fn found(&self) -> bool {
         matches!(self.stage, Stage::Movie { end, seen, .. } if seen >= end)
     }
 
     /// Where the media begin: the first `mdat`, or what follows the movie box.
-    pub fn media(&self) -> Option<u64> {
+    pub(crate) fn media(&self) -> Option<u64> {
         match self.stage {
             Stage::Movie { end, .. } => Some(self.media.unwrap_or(end)),
             Stage::Files | Stage::Lost => None,
@@ -87,12 +87,12 @@ impl Walker {
     }
 
     /// The duration that `mvhd` states, unless that is none, as in a fragmented file.
-    pub fn duration_s(&self) -> Option<f64> {
+    pub(crate) fn duration_s(&self) -> Option<f64> {
         self.duration_s
     }
 
     /// Takes in bytes of the file from `offset` on. What is not wanted is passed over.
-    pub fn feed(&mut self, offset: u64, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;
         loop {
             let looks = match self.stage {

@@ -9,7 +9,7 @@ use crate::http::h1::response::Answer;
 
 impl Engine {
     /// What comes next for a connection, and which piece of it.
-    pub fn pick_piece(&self, state: &ConnectionState, ranges: &Ranges) -> (u32, Piece) {
+    pub(crate) fn pick_piece(&self, state: &ConnectionState, ranges: &Ranges) -> (u32, Piece) {
         if ranges.spec.pattern == RangePattern::Random {
             let request = self.choice.borrow_mut().next();
             let piece = self.random.borrow_mut().u32(..ranges.pieces(request));
@@ -24,7 +24,7 @@ impl Engine {
     }
 
     /// Whether an answer is the range that was asked for; a success that is not is an error.
-    pub fn check_range(&self, due: Due, answer: Answer, head: &[u8]) -> bool {
+    pub(crate) fn check_range(&self, due: Due, answer: Answer, head: &[u8]) -> bool {
         let Some(ranges) = &self.plan.ranges else {
             return true;
         };
@@ -37,14 +37,18 @@ impl Engine {
     }
 
     /// What a player does now.
-    pub fn player_action(&self, state: &ConnectionState, now_ns: u64) -> Option<PlayerAction> {
+    pub(crate) fn player_action(
+        &self,
+        state: &ConnectionState,
+        now_ns: u64,
+    ) -> Option<PlayerAction> {
         self.with_player(state, now_ns, |player, ranges, record| {
             player.next(now_ns, ranges, record, || self.choice.borrow_mut().next())
         })
     }
 
     /// A player has its answer.
-    pub fn player_has(&self, state: &ConnectionState, good: bool, now_ns: u64) {
+    pub(crate) fn player_has(&self, state: &ConnectionState, good: bool, now_ns: u64) {
         let now_ns = now_ns.min(self.end_ns());
         self.with_player(state, now_ns, |player, ranges, record| {
             player.came(good, now_ns, ranges, record);
@@ -53,7 +57,7 @@ impl Engine {
 
     /// Runs `each` with a connection's player, if it is one. What players recorded in the warm-up is
     /// dropped when that is over.
-    pub fn with_player<T>(
+    pub(crate) fn with_player<T>(
         &self,
         state: &ConnectionState,
         now_ns: u64,
@@ -70,7 +74,7 @@ impl Engine {
     }
 
     /// What the players have recorded.
-    pub fn take_players(&self) -> Option<PlayerRecord> {
+    pub(crate) fn take_players(&self) -> Option<PlayerRecord> {
         let players = self.players.as_ref()?;
         Some(players.replace(PlayerRecord::new()))
     }

@@ -86,7 +86,7 @@ enum Why {
 }
 
 impl Player {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
             object: None,
@@ -98,7 +98,7 @@ impl Player {
 
     /// What to do now; a piece that was under way and has not [`come`](Self::came) was lost and is
     /// asked for again. `choose` gives another object.
-    pub fn next(
+    pub(crate) fn next(
         &mut self,
         now_ns: u64,
         ranges: &Ranges,
@@ -165,7 +165,7 @@ impl Player {
     }
 
     /// Takes in what comes of the piece that is under way.
-    pub fn data(&mut self, bytes: &[u8], ranges: &Ranges) {
+    pub(crate) fn data(&mut self, bytes: &[u8], ranges: &Ranges) {
         let at = self.got;
         self.got += bytes.len() as u64;
         if let (Some(piece), Some(object)) = (self.asked, &mut self.object)
@@ -178,7 +178,13 @@ impl Player {
     }
 
     /// The answer is complete; `good` if it has the requested bytes.
-    pub fn came(&mut self, good: bool, now_ns: u64, ranges: &Ranges, record: &mut PlayerRecord) {
+    pub(crate) fn came(
+        &mut self,
+        good: bool,
+        now_ns: u64,
+        ranges: &Ranges,
+        record: &mut PlayerRecord,
+    ) {
         if !good {
             // The same piece is requested again after a pause.
             self.not_before_ns = now_ns + limits::PLAYER_RETRY_MS * 1_000_000;
@@ -217,7 +223,7 @@ impl Player {
     }
 
     /// The load ends: what is on the screen is counted up to now.
-    pub fn finish(&mut self, now_ns: u64, record: &mut PlayerRecord) {
+    pub(crate) fn finish(&mut self, now_ns: u64, record: &mut PlayerRecord) {
         if let Some(object) = &mut self.object
             && let Stage::Playing(playback) = &mut object.stage
         {

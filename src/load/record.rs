@@ -25,7 +25,7 @@ pub(super) struct UrlRecord {
 impl UrlRecord {
     /// One for each of the first requests of a plan, and one for all others; `None` when there is
     /// one request only, which the whole record describes.
-    pub fn of(requests: usize) -> Option<Vec<Self>> {
+    pub(crate) fn of(requests: usize) -> Option<Vec<Self>> {
         let kinds = requests.min(limits::URLS_LISTED_MAX + 1);
         (kinds > 1).then(|| vec![Self::new(); kinds])
     }
@@ -42,17 +42,17 @@ impl UrlRecord {
     }
 
     /// The one of a request.
-    pub fn at(records: &mut [Self], request: u32) -> &mut Self {
+    pub(crate) fn at(records: &mut [Self], request: u32) -> &mut Self {
         let last = records.len() - 1;
         &mut records[last.min(request as usize)]
     }
 
-    pub fn answered(&mut self, response_ns: u64) {
+    pub(crate) fn answered(&mut self, response_ns: u64) {
         self.requests += 1;
         self.response.saturating_record(response_ns);
     }
 
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.errors += other.errors;
         self.response += &other.response;
@@ -82,7 +82,7 @@ pub(super) struct PlayerRecord {
 }
 
 impl PlayerRecord {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             measured: false,
             opened: 0,
@@ -97,20 +97,20 @@ impl PlayerRecord {
         }
     }
 
-    pub fn started(&mut self, waited_ns: u64) {
+    pub(crate) fn started(&mut self, waited_ns: u64) {
         self.startup.saturating_record(waited_ns);
     }
 
-    pub fn found(&mut self, waited_ns: u64) {
+    pub(crate) fn found(&mut self, waited_ns: u64) {
         self.seek.saturating_record(waited_ns);
     }
 
-    pub fn stalled(&mut self, waited_ns: u64) {
+    pub(crate) fn stalled(&mut self, waited_ns: u64) {
         self.stalls += 1;
         self.stalled_ns += waited_ns;
     }
 
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.opened += other.opened;
         self.startup += &other.startup;
         self.seeks += other.seeks;
@@ -144,15 +144,15 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub fn error(&mut self, class: ErrorClass) {
+    pub(crate) fn error(&mut self, class: ErrorClass) {
         self.errors[class as usize] += 1;
     }
 
-    pub fn errors_total(&self) -> u64 {
+    pub(crate) fn errors_total(&self) -> u64 {
         self.errors.iter().sum()
     }
 
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         let add = |to: &mut [u64], from: &[u64]| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         };
@@ -183,7 +183,7 @@ pub(super) struct Record {
 
 impl Record {
     /// A request's two times.
-    pub fn times(&mut self, response_ns: u64, service_ns: u64) {
+    pub(crate) fn times(&mut self, response_ns: u64, service_ns: u64) {
         self.response.saturating_record(response_ns);
         self.service.saturating_record(service_ns);
     }

@@ -106,7 +106,7 @@ pub(super) struct Finished<E> {
 impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
     /// Starts `threads` shards, on these CPUs if they are named, each of which runs `part`. The
     /// processes `server_pids`, with their children, have their CPU time measured.
-    pub fn start<F: Future<Output = Result<E, LoadError>> + 'static>(
+    pub(crate) fn start<F: Future<Output = Result<E, LoadError>> + 'static>(
         threads: usize,
         cpus: Option<&[usize]>,
         server_pids: Vec<u32>,
@@ -154,7 +154,10 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
     ///
     /// # Errors
     /// When there was nothing to measure, or a shard failed.
-    pub fn finish(self, mut each: impl FnMut(Interval<R>)) -> Result<Finished<E>, LoadError> {
+    pub(crate) fn finish(
+        self,
+        mut each: impl FnMut(Interval<R>),
+    ) -> Result<Finished<E>, LoadError> {
         let mut ends = Vec::new();
         let mut failed = None;
         let mut cpu_before = None;
@@ -197,7 +200,7 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
     }
 
     /// How many there are.
-    pub fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.threads
     }
 
@@ -272,7 +275,7 @@ pub(super) struct StartBarrier {
 
 impl StartBarrier {
     /// One of `parties` is ready; the last one sets the moment.
-    pub fn arrive(&self, parties: usize) {
+    pub(crate) fn arrive(&self, parties: usize) {
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == parties {
             let start_ns = monotonic_ns() + limits::START_LEAD_MS * 1_000_000;
             self.start_ns.store(start_ns, Ordering::Release);
@@ -280,12 +283,12 @@ impl StartBarrier {
     }
 
     /// The moment, once it is known.
-    pub fn start_ns(&self) -> Option<u64> {
+    pub(crate) fn start_ns(&self) -> Option<u64> {
         Some(self.start_ns.load(Ordering::Acquire)).filter(|&ns| ns > 0)
     }
 
     /// Waits for the moment; `None` when the load is stopped before.
-    pub async fn wait(&self, stop: &StopHandle) -> Option<u64> {
+    pub(crate) async fn wait(&self, stop: &StopHandle) -> Option<u64> {
         loop {
             if let Some(start_ns) = self.start_ns() {
                 return Some(start_ns);
@@ -323,7 +326,7 @@ pub(super) struct Reporter<'a, P: ShardEngine, E> {
 }
 
 impl<'a, P: ShardEngine, E> Reporter<'a, P, E> {
-    pub fn new(part: &'a P, events: &'a EventSender<P::Record, E>) -> Self {
+    pub(crate) fn new(part: &'a P, events: &'a EventSender<P::Record, E>) -> Self {
         Self {
             part,
             events,
@@ -339,7 +342,7 @@ impl<'a, P: ShardEngine, E> Reporter<'a, P, E> {
     }
 
     /// Reports, if it is due.
-    pub fn report_if_due(&mut self, now_ns: u64) {
+    pub(crate) fn report_if_due(&mut self, now_ns: u64) {
         if now_ns < self.next_ns {
             return;
         }
@@ -369,7 +372,7 @@ impl<'a, P: ShardEngine, E> Reporter<'a, P, E> {
     }
 
     /// Reports what is left, and gives the share of the measured time that this thread worked.
-    pub fn finish(mut self) -> f64 {
+    pub(crate) fn finish(mut self) -> f64 {
         let now_ns = monotonic_ns();
         let measured_ns = now_ns.saturating_sub(self.part.measure_ns()).max(1);
         let worked_ns = self.worked_ns().saturating_sub(self.idle_ns);

@@ -97,11 +97,11 @@ impl VerdictInput {
     }
 
     /// Whether the rate was not reached, and that not because of the generator.
-    pub fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.falls_short() && !self.is_busy()
     }
 
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         if self.is_busy() || self.late().is_some() {
             Verdict::SaturatedClient
         } else if self.failed {
@@ -114,7 +114,7 @@ impl VerdictInput {
     }
 
     /// What explains SATURATED CLIENT.
-    pub fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.is_busy() {
             notes.push(format!(

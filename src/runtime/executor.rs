@@ -33,7 +33,7 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub fn new(shard: usize) -> Self {
+    pub(crate) fn new(shard: usize) -> Self {
         Self {
             shard,
             entries: Slab::new(),
@@ -46,7 +46,7 @@ impl Executor {
     ///
     /// # Errors
     /// The task itself, with more than 16 million tasks on one shard.
-    pub fn spawn(&mut self, site: CallSite, task: Task) -> Result<TaskId, Task> {
+    pub(crate) fn spawn(&mut self, site: CallSite, task: Task) -> Result<TaskId, Task> {
         let entry = self.entries.vacant_entry();
         if entry.key() > INDEX_MAX as usize {
             return Err(task);
@@ -70,7 +70,7 @@ impl Executor {
     }
 
     /// Puts a task on the ready queue, once.
-    pub fn make_ready(&mut self, id: TaskId) {
+    pub(crate) fn make_ready(&mut self, id: TaskId) {
         if let Some(entry) = self.get(id)
             && !std::mem::replace(&mut entry.ready, true)
         {
@@ -78,7 +78,7 @@ impl Executor {
         }
     }
 
-    pub fn make_all_ready(&mut self) {
+    pub(crate) fn make_all_ready(&mut self) {
         for (index, entry) in &mut self.entries {
             if !std::mem::replace(&mut entry.ready, true) {
                 let id = TaskId::new(self.shard, index as u32, entry.generation);
@@ -88,7 +88,7 @@ impl Executor {
     }
 
     /// Takes the next ready task out.
-    pub fn next(&mut self) -> Option<(TaskId, CallSite, Task)> {
+    pub(crate) fn next(&mut self) -> Option<(TaskId, CallSite, Task)> {
         while let Some(id) = self.ready.pop_front() {
             let Some(entry) = self.get(id) else {
                 continue;
@@ -102,28 +102,28 @@ impl Executor {
     }
 
     /// Puts a pending task back.
-    pub fn put_back(&mut self, id: TaskId, task: Task) {
+    pub(crate) fn put_back(&mut self, id: TaskId, task: Task) {
         if let Some(entry) = self.get(id) {
             entry.task = Some(task);
         }
     }
 
     /// A task has ended; its id becomes stale.
-    pub fn finished(&mut self, id: TaskId) {
+    pub(crate) fn finished(&mut self, id: TaskId) {
         self.entries.try_remove(id.index() as usize);
     }
 
-    pub fn has_ready(&self) -> bool {
+    pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
     /// Tasks that have not ended.
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.entries.len()
     }
 
     /// Takes every task out, to be dropped by the caller.
-    pub fn clear(&mut self) -> Vec<Task> {
+    pub(crate) fn clear(&mut self) -> Vec<Task> {
         self.ready.clear();
         let tasks = self.entries.drain().filter_map(|entry| entry.task);
         tasks.collect()

@@ -75,7 +75,7 @@ struct Queue {
 }
 
 impl Mailbox {
-    pub fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self::with(EventFd::new()?, limits::MAILBOX_MESSAGES_MAX))
     }
 }
@@ -95,7 +95,7 @@ impl<N: Notify> Mailbox<N> {
     }
 
     /// Queues a message and wakes the reader if no sender has since it last took the messages.
-    pub fn send(&self, message: Message) -> Result<(), MailboxError> {
+    pub(crate) fn send(&self, message: Message) -> Result<(), MailboxError> {
         {
             let mut queue = self.lock();
             if queue.closed {
@@ -117,12 +117,12 @@ impl<N: Notify> Mailbox<N> {
     }
 
     /// Makes a task of this mailbox's shard ready; nothing happens when the shard has ended.
-    pub fn wake_task(&self, task: TaskId) {
+    pub(crate) fn wake_task(&self, task: TaskId) {
         let _ = self.send(Message::Wake(task));
     }
 
     /// Takes all messages into `out`; true if all tasks are to be woken as well.
-    pub fn take(&self, out: &mut VecDeque<Message>) -> bool {
+    pub(crate) fn take(&self, out: &mut VecDeque<Message>) -> bool {
         // Exchanged rather than stored, which orders it against every sender's exchange.
         self.notified.swap(false, Ordering::AcqRel);
         let mut queue = self.lock();
@@ -131,7 +131,7 @@ impl<N: Notify> Mailbox<N> {
     }
 
     /// Refuses messages from now on and drops what waits; returns how many destructors panicked.
-    pub fn close(&self) -> usize {
+    pub(crate) fn close(&self) -> usize {
         let dropped = {
             let mut queue = self.lock();
             queue.closed = true;
@@ -152,11 +152,11 @@ impl AsFd for Mailbox {
 pub(super) struct Reader(Arc<Mailbox>);
 
 impl Reader {
-    pub fn new(mailbox: Arc<Mailbox>) -> Self {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
         Self(mailbox)
     }
 
-    pub fn mailbox(&self) -> &Arc<Mailbox> {
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.0
     }
 }

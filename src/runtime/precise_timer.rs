@@ -27,7 +27,7 @@ pub(super) struct PreciseTimers {
 
 impl PreciseTimers {
     /// Limits a turn's wait to the time left until spinning for the next deadline begins.
-    pub fn shorten(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn shorten(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let Some(&(deadline_ns, _)) = self.waiting.keys().next() else {
             return timeout;
         };
@@ -42,7 +42,7 @@ impl PreciseTimers {
     }
 
     /// Gathers the wakers of the timers that are due.
-    pub fn take_due(&mut self, wakers: &mut Vec<Waker>) {
+    pub(crate) fn take_due(&mut self, wakers: &mut Vec<Waker>) {
         if self.waiting.is_empty() {
             self.spins_since = None;
             return;
@@ -61,7 +61,7 @@ impl PreciseTimers {
         }
     }
 
-    pub fn spun_ns(&self) -> u64 {
+    pub(crate) fn spun_ns(&self) -> u64 {
         self.spun_ns
     }
 

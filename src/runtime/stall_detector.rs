@@ -107,14 +107,14 @@ impl Activity {
     }
 
     /// Stalls by their causes, the most frequent first.
-    pub fn causes(&self) -> Vec<StallCause> {
+    pub(crate) fn causes(&self) -> Vec<StallCause> {
         let mut causes: Vec<StallCause> = self.stalls().causes.values().copied().collect();
         causes.sort_by_key(|cause| (std::cmp::Reverse(cause.count), cause.task, cause.doing));
         causes
     }
 
     /// How many stalls there were, and how long those lasted that are over.
-    pub fn stalled(&self) -> (u64, Duration) {
+    pub(crate) fn stalled(&self) -> (u64, Duration) {
         let stalls = self.stalls();
         (stalls.count, stalls.total)
     }
@@ -134,7 +134,7 @@ pub(super) struct StallDetector {
 
 impl StallDetector {
     /// Without a limit no turn is a stall.
-    pub fn new(
+    pub(crate) fn new(
         shard: usize,
         limit: Option<Duration>,
         activity: Arc<Activity>,
@@ -154,21 +154,21 @@ impl StallDetector {
     }
 
     /// Reads the clock.
-    pub fn tick(&self) -> u64 {
+    pub(crate) fn tick(&self) -> u64 {
         self.writer.tick()
     }
 
     /// The clock as last read, which was at the end of the last poll or wait.
-    pub fn now_ns(&self) -> u64 {
+    pub(crate) fn now_ns(&self) -> u64 {
         self.writer.now_ns()
     }
 
-    pub fn turn(&self) -> u64 {
+    pub(crate) fn turn(&self) -> u64 {
         self.turn.get()
     }
 
     /// The shard's wait has ended, with this many completions.
-    pub fn turn_begins(&self, now_ns: u64, completions: u64) {
+    pub(crate) fn turn_begins(&self, now_ns: u64, completions: u64) {
         let parked_ns = self.parked_ns.get();
         if parked_ns > 0 {
             let waited_ns = now_ns.saturating_sub(parked_ns);
@@ -189,16 +189,16 @@ impl StallDetector {
         activity.since_ns.store(now_ns, Ordering::Release);
     }
 
-    pub fn poll_begins(&self, task: CallSite) {
+    pub(crate) fn poll_begins(&self, task: CallSite) {
         self.activity.task.store(task.number(), Ordering::Relaxed);
         self.activity.doing.store(0, Ordering::Relaxed);
     }
 
-    pub fn doing(&self, what: CallSite) {
+    pub(crate) fn doing(&self, what: CallSite) {
         self.activity.doing.store(what.number(), Ordering::Relaxed);
     }
 
-    pub fn poll_ends(&self, id: u64, task: CallSite) {
+    pub(crate) fn poll_ends(&self, id: u64, task: CallSite) {
         // What lies between two polls is little, and counts as the later one's.
         let began_ns = self.writer.now_ns();
         let took_ns = self.writer.tick() - began_ns;
@@ -210,7 +210,7 @@ impl StallDetector {
     }
 
     /// The shard is about to wait.
-    pub fn turn_ends(&self) {
+    pub(crate) fn turn_ends(&self) {
         self.activity.since_ns.store(0, Ordering::Release);
         let (now_ns, since_ns) = (self.writer.now_ns(), self.turn_began_ns.get());
         self.parked_ns.set(now_ns);

@@ -41,7 +41,7 @@ fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl SharedStats {
-    pub fn store_driver(&self, driver: DriverStats, tasks: usize) {
+    pub(crate) fn store_driver(&self, driver: DriverStats, tasks: usize) {
         self.enters.store(driver.enters, Ordering::Relaxed);
         self.submissions
             .store(driver.submissions, Ordering::Relaxed);
@@ -51,15 +51,15 @@ impl SharedStats {
         self.tasks.store(tasks as u64, Ordering::Relaxed);
     }
 
-    pub fn count_poll(&self) {
+    pub(crate) fn count_poll(&self) {
         add(&self.polls, 1);
     }
 
-    pub fn count_panics(&self, count: usize) {
+    pub(crate) fn count_panics(&self, count: usize) {
         add(&self.panics, count as u64);
     }
 
-    pub fn load(&self) -> ShardStats {
+    pub(crate) fn load(&self) -> ShardStats {
         ShardStats {
             enters: self.enters.load(Ordering::Relaxed),
             submissions: self.submissions.load(Ordering::Relaxed),

@@ -58,7 +58,7 @@ pub(super) struct Wheel {
 }
 
 impl Wheel {
-    pub fn new(now_ms: u64) -> Self {
+    pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             now_ms,
             heads: [[NONE; BUCKETS]; LEVELS],
@@ -69,7 +69,7 @@ impl Wheel {
     }
 
     /// Arms a timer; a deadline that has passed fires at the next [`advance`](Self::advance).
-    pub fn insert(&mut self, deadline_ms: u64) -> TimerId {
+    pub(crate) fn insert(&mut self, deadline_ms: u64) -> TimerId {
         let index = self.entries.insert(TimerEntry {
             deadline_ms,
             waker: None,
@@ -82,7 +82,7 @@ impl Wheel {
     }
 
     /// Whether the timer has fired; if not, `waker` is woken when it does.
-    pub fn poll(&mut self, id: TimerId, waker: &Waker) -> TimerPoll {
+    pub(crate) fn poll(&mut self, id: TimerId, waker: &Waker) -> TimerPoll {
         let entry = &mut self.entries[id.0 as usize];
         let elapsed = entry.bucket.is_none();
         let replaced = match &mut entry.waker {
@@ -94,7 +94,7 @@ impl Wheel {
     }
 
     /// Moves the deadline; a timer that has fired is armed again.
-    pub fn reset(&mut self, id: TimerId, deadline_ms: u64) {
+    pub(crate) fn reset(&mut self, id: TimerId, deadline_ms: u64) {
         let entry = &mut self.entries[id.0 as usize];
         let later = deadline_ms >= entry.deadline_ms;
         entry.deadline_ms = deadline_ms;
@@ -109,7 +109,7 @@ impl Wheel {
     }
 
     /// Moves the deadline to now; a timer that has fired, or is gone, stays as it is.
-    pub fn expire(&mut self, id: TimerId) {
+    pub(crate) fn expire(&mut self, id: TimerId) {
         let armed = |entry: &TimerEntry| entry.bucket.is_some();
         if self.entries.get(id.0 as usize).is_some_and(armed) {
             self.unlink(id.0);
@@ -119,7 +119,7 @@ impl Wheel {
     }
 
     /// Removes a timer and gives its waker, to be dropped when the wheel is not borrowed.
-    pub fn remove(&mut self, id: TimerId) -> Option<Waker> {
+    pub(crate) fn remove(&mut self, id: TimerId) -> Option<Waker> {
         if self.entries[id.0 as usize].bucket.is_some() {
             self.unlink(id.0);
         }
@@ -128,7 +128,7 @@ impl Wheel {
 
     /// Milliseconds until a bucket comes up, which is never later than the next
     /// deadline; `None` without timers.
-    pub fn next_ms(&self, now_ms: u64) -> Option<u64> {
+    pub(crate) fn next_ms(&self, now_ms: u64) -> Option<u64> {
         if self.armed == 0 {
             return None;
         }
@@ -152,7 +152,7 @@ impl Wheel {
     }
 
     /// Moves the clock on and gathers the wakers of the timers that fired.
-    pub fn advance(&mut self, now_ms: u64, wakers: &mut Vec<Waker>) {
+    pub(crate) fn advance(&mut self, now_ms: u64, wakers: &mut Vec<Waker>) {
         while self.armed > 0 && self.now_ms <= now_ms {
             self.fire(0, self.bucket_now(0), wakers);
             if self.now_ms == now_ms {

@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<usize>() == 8, "headwater needs a 64-bit machine
 const _: () = assert!(crate::limits::SHARDS_MAX <= REGISTERED_SHARDS_MAX);
 
 impl TaskId {
-    pub fn new(shard: usize, index: u32, generation: u32) -> Self {
+    pub(crate) fn new(shard: usize, index: u32, generation: u32) -> Self {
         debug_assert!(
             shard < REGISTERED_SHARDS_MAX && index <= INDEX_MAX && generation <= GENERATION_MASK
         );
@@ -37,25 +37,25 @@ impl TaskId {
         )
     }
 
-    pub fn index(self) -> u32 {
+    pub(crate) fn index(self) -> u32 {
         self.0 as u32 & INDEX_MAX
     }
 
-    pub fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> INDEX_BITS) as u32 & GENERATION_MASK
     }
 
-    pub fn shard(self) -> usize {
+    pub(crate) fn shard(self) -> usize {
         self.0 >> (INDEX_BITS + GENERATION_BITS)
     }
 
     /// A number that no other task of this shard has had.
-    pub fn number(self) -> u64 {
+    pub(crate) fn number(self) -> u64 {
         self.0 as u64 & ((1 << (INDEX_BITS + GENERATION_BITS)) - 1)
     }
 
     /// A waker for this task.
-    pub fn waker(self) -> Waker {
+    pub(crate) fn waker(self) -> Waker {
         word_waker::<Self>(self.0)
     }
 }
@@ -89,7 +89,7 @@ pub(super) struct ShardRegistration(usize);
 
 impl ShardRegistration {
     /// Registers a shard's mailbox; `None` when the process has too many shards.
-    pub fn enter(mailbox: Arc<Mailbox>) -> Option<Self> {
+    pub(crate) fn enter(mailbox: Arc<Mailbox>) -> Option<Self> {
         let mut all = sync::write(&MAILBOXES);
         let shard = all.iter().position(Option::is_none).unwrap_or(all.len());
         if shard >= REGISTERED_SHARDS_MAX {
@@ -102,7 +102,7 @@ impl ShardRegistration {
         Some(Self(shard))
     }
 
-    pub fn number(&self) -> usize {
+    pub(crate) fn number(&self) -> usize {
         self.0
     }
 }

@@ -11,7 +11,7 @@ pub(super) struct ActivityNames {
 }
 
 impl ActivityNames {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             answer: CallSite::named("answer"),
             send_file: CallSite::named("sendfile"),

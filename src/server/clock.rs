@@ -13,7 +13,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             date: Cell::new(DateValue::from_unix(0)),
             stale_at_ms: Cell::new(0),
@@ -21,7 +21,7 @@ impl Clock {
     }
 
     /// The date now, where `now_ms` is the monotonic clock.
-    pub fn date(&self, now_ms: u64) -> DateValue {
+    pub(crate) fn date(&self, now_ms: u64) -> DateValue {
         if now_ms >= self.stale_at_ms.get() {
             let (seconds, nanoseconds) = sys::time::realtime();
             self.date.set(DateValue::from_unix(seconds));

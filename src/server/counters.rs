@@ -30,17 +30,17 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub fn count_cut(&self, phase: Phase) {
+    pub(crate) fn count_cut(&self, phase: Phase) {
         if let Some(counter) = self.cut.get(phase as usize) {
             counter.add(1);
         }
     }
 
-    pub fn cut(&self) -> CutConnections {
+    pub(crate) fn cut(&self) -> CutConnections {
         CutConnections::new(|phase| self.cut.get(phase as usize).map_or(0, Counter::get))
     }
 
-    pub fn count_response(&self, status: Status) {
+    pub(crate) fn count_response(&self, status: Status) {
         let class = usize::from(status.code() / 100);
         if let Some(counter) = self.responses.get(class.wrapping_sub(1)) {
             counter.add(1);
@@ -53,12 +53,12 @@ impl Counters {
 pub(super) struct Counter(AtomicU64);
 
 impl Counter {
-    pub fn add(&self, count: u64) {
+    pub(crate) fn add(&self, count: u64) {
         let sum = self.0.load(Ordering::Relaxed).wrapping_add(count);
         self.0.store(sum, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

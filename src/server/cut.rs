@@ -21,7 +21,7 @@ pub(super) enum Phase {
 
 impl Phase {
     /// How many phases there are in which a connection can be cut: all but the last.
-    pub const OPEN: usize = Self::Closed as usize;
+    pub(crate) const OPEN: usize = Self::Closed as usize;
 }
 
 /// Connections that were cut, by what they were in the middle of.

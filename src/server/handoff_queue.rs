@@ -36,12 +36,12 @@ impl HandoffQueue {
     }
 
     /// Connections that wait here; no shard counts them as its own yet.
-    pub fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Adds a connection; gives it back when too many wait or the queue is closed.
-    pub fn put(&self, accepted: AcceptedConnection) -> Option<AcceptedConnection> {
+    pub(crate) fn put(&self, accepted: AcceptedConnection) -> Option<AcceptedConnection> {
         let mut state = self.lock();
         if state.closed || state.waiting.len() >= limits::HAND_OVERS_WAITING_MAX {
             return Some(accepted);
@@ -54,7 +54,7 @@ impl HandoffQueue {
         None
     }
 
-    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<AcceptedConnection> {
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<AcceptedConnection> {
         let mut state = self.lock();
         match state.waiting.pop_front() {
             Some(accepted) => {
@@ -69,7 +69,7 @@ impl HandoffQueue {
     }
 
     /// Takes no connections from now on; gives those that wait.
-    pub fn close(&self) -> VecDeque<AcceptedConnection> {
+    pub(crate) fn close(&self) -> VecDeque<AcceptedConnection> {
         let mut state = self.lock();
         state.closed = true;
         self.count.store(0, Ordering::Relaxed);

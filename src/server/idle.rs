@@ -35,7 +35,7 @@ struct Order {
 }
 
 impl Idle {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             order: RefCell::new(Order {
                 nodes: Vec::new(),
@@ -47,7 +47,7 @@ impl Idle {
     }
 
     /// Puts a connection at the end of the order, from wherever it was: idle from now on.
-    pub fn enter(&self, timer: TimerId, now_ms: u64) {
+    pub(crate) fn enter(&self, timer: TimerId, now_ms: u64) {
         let mut order = self.order.borrow_mut();
         let was_empty = order.first == NONE;
         order.put_last(timer.index(), now_ms as u32);
@@ -57,13 +57,13 @@ impl Idle {
     }
 
     /// Takes a connection out of the order: it has work, or is gone.
-    pub fn leave(&self, timer: TimerId) {
+    pub(crate) fn leave(&self, timer: TimerId) {
         self.order.borrow_mut().unlink(timer.index());
     }
 
     /// Closes up to `count` connections that have been idle for `age_ms` or longer, the longest
     /// idle first, and returns how many. A request that has just come is still answered.
-    pub fn shed(&self, shard: &Shard, count: u64, age_ms: u64) -> u64 {
+    pub(crate) fn shed(&self, shard: &Shard, count: u64, age_ms: u64) -> u64 {
         let mut closed = 0;
         while closed < count {
             let Some(index) = self
@@ -80,7 +80,7 @@ impl Idle {
     }
 
     /// Ready once a connection is idle.
-    pub fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.order.borrow().first != NONE {
             return Poll::Ready(());
         }

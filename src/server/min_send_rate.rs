@@ -31,7 +31,7 @@ pub(super) struct MinimumSendRate {
 }
 
 impl MinimumSendRate {
-    pub fn new(shard: &Shard, options: &ServerOptions) -> Self {
+    pub(crate) fn new(shard: &Shard, options: &ServerOptions) -> Self {
         let (period_ms, bytes_per_s_min) =
             (options.send_period_ms, options.send_rate_bytes_per_s_min);
         Self {
@@ -45,13 +45,13 @@ impl MinimumSendRate {
     }
 
     /// Counts all that the socket is given in `sent`, too.
-    pub fn counting(mut self, sent: Option<Rc<Cell<u64>>>) -> Self {
+    pub(crate) fn counting(mut self, sent: Option<Rc<Cell<u64>>>) -> Self {
         self.sent = sent;
         self
     }
 
     /// Counts bytes that were given to the socket.
-    pub fn moved(&mut self, bytes: u64) {
+    pub(crate) fn moved(&mut self, bytes: u64) {
         self.moved = self.moved.saturating_add(bytes);
         if let Some(sent) = &self.sent {
             sent.set(sent.get() + bytes);
@@ -59,7 +59,7 @@ impl MinimumSendRate {
     }
 
     /// Begins a new period at the next wait: what was waited for until now was not the client.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.queued = None;
     }
 
@@ -67,7 +67,7 @@ impl MinimumSendRate {
     ///
     /// # Errors
     /// Of the step itself, or TimedOut when the client is too slow.
-    pub async fn step<T>(
+    pub(crate) async fn step<T>(
         &mut self,
         stream: &Stream,
         step: impl Future<Output = io::Result<T>>,
@@ -85,7 +85,7 @@ impl MinimumSendRate {
 
     /// Ready when the client has taken too little in the period that is over. To be polled while
     /// the client is waited for.
-    pub fn poll_too_slow(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_too_slow(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(queued_before) = self.queued else {
                 self.begin_period(unacknowledged_bytes(stream));

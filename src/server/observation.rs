@@ -50,7 +50,7 @@ pub(super) struct StallReporter {
 }
 
 impl StallReporter {
-    pub fn new(observation: Observation) -> Self {
+    pub(crate) fn new(observation: Observation) -> Self {
         Self {
             observation,
             next_ns: 0,
@@ -58,7 +58,7 @@ impl StallReporter {
     }
 
     /// A shard has stalled, or stalls, at `now_ns` by `CLOCK_MONOTONIC`.
-    pub fn report(&mut self, stall: Stall, now_ns: u64) {
+    pub(crate) fn report(&mut self, stall: Stall, now_ns: u64) {
         let observation = &self.observation;
         let Some(dir) = observation.trace_dir.clone() else {
             return;

@@ -39,7 +39,7 @@ impl LoggedField {
 }
 
 impl RequestLog {
-    pub fn new(log: ShardLog) -> Self {
+    pub(crate) fn new(log: ShardLog) -> Self {
         let field = |name: &String| match Known::of(name.as_bytes()) {
             Some(known) => LoggedField::Known(known),
             None => LoggedField::Other(name.clone()),
@@ -48,12 +48,12 @@ impl RequestLog {
         Self { log, fields }
     }
 
-    pub fn shard_log(&self) -> &ShardLog {
+    pub(crate) fn shard_log(&self) -> &ShardLog {
         &self.log
     }
 
     /// The log of a connection that was admitted.
-    pub fn connection(self: &Rc<Self>, stream: &Stream) -> Box<ConnectionLog> {
+    pub(crate) fn connection(self: &Rc<Self>, stream: &Stream) -> Box<ConnectionLog> {
         Box::new(ConnectionLog {
             log: Rc::clone(self),
             connection: self.log.next_connection(),
@@ -68,7 +68,13 @@ impl RequestLog {
     }
 
     /// A connection was refused with an answer of `sent_bytes`, of which the head has `head_bytes`.
-    pub fn refused(&self, stream: &Stream, status: u16, head_bytes: usize, sent_bytes: usize) {
+    pub(crate) fn refused(
+        &self,
+        stream: &Stream,
+        status: u16,
+        head_bytes: usize,
+        sent_bytes: usize,
+    ) {
         let now_ms = stream.shard().now_ms();
         let mut record = Record::new(self.log.next_connection(), 0, peer(stream), now_ms);
         record.status = status;
@@ -114,7 +120,7 @@ pub(super) struct LoggedRequest<'a> {
 
 impl<'a> LoggedRequest<'a> {
     /// One whose head could not be read to its end, after `before` others on its connection.
-    pub fn unread(bytes: &'a [u8], before: u64, started_ms: u64, cut: Cut) -> Self {
+    pub(crate) fn unread(bytes: &'a [u8], before: u64, started_ms: u64, cut: Cut) -> Self {
         Self {
             number: before + 1,
             started_ms,
@@ -169,12 +175,12 @@ struct Answer {
 
 impl ConnectionLog {
     /// What counts the bytes that the kernel takes of an answer being sent.
-    pub fn sent(&self) -> Rc<Cell<u64>> {
+    pub(crate) fn sent(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.sent)
     }
 
     /// A request is going to take time.
-    pub fn begin(&mut self, request: LoggedRequest<'_>) {
+    pub(crate) fn begin(&mut self, request: LoggedRequest<'_>) {
         let unfinished = self
             .log
             .log
@@ -187,7 +193,7 @@ impl ConnectionLog {
 
     /// The answer to a request was put, with nothing between the two.
     #[inline]
-    pub fn answered(&mut self, request: LoggedRequest<'_>, put: PutAnswer, now_ms: u64) {
+    pub(crate) fn answered(&mut self, request: LoggedRequest<'_>, put: PutAnswer, now_ms: u64) {
         if !put.whole {
             self.begin(request);
             return self.answer_begun(put, now_ms);
@@ -205,7 +211,7 @@ impl ConnectionLog {
 
     /// The answer to the request that took time was put, whole or in part. `cut` says what went
     /// wrong with the request, if something did.
-    pub fn answer_put(&mut self, put: PutAnswer, cut: Option<Cut>, now_ms: u64) {
+    pub(crate) fn answer_put(&mut self, put: PutAnswer, cut: Option<Cut>, now_ms: u64) {
         if let Some(current) = &mut self.current {
             current.unfinished.record.cut = cut;
         }
@@ -235,7 +241,7 @@ impl ConnectionLog {
     }
 
     /// The rest of the current answer was sent.
-    pub fn answer_sent(&mut self, now_ms: u64) {
+    pub(crate) fn answer_sent(&mut self, now_ms: u64) {
         self.release(now_ms);
         self.end_current(None, now_ms);
         // Whatever the answer's framing has added is both queued and sent.
@@ -243,19 +249,19 @@ impl ConnectionLog {
     }
 
     /// Bytes were put into the output that are no answer of their own.
-    pub fn put_bytes(&mut self, bytes: usize) {
+    pub(crate) fn put_bytes(&mut self, bytes: usize) {
         self.queued += bytes as u64;
     }
 
     /// `bytes` of the output were handed over with the next submission.
     #[inline]
-    pub fn handed_over(&mut self, bytes: usize) {
+    pub(crate) fn handed_over(&mut self, bytes: usize) {
         self.pending = bytes as u64;
     }
 
     /// What was handed over is settled: but for `left` bytes the kernel has taken it.
     #[inline]
-    pub fn settled(&mut self, left: usize) {
+    pub(crate) fn settled(&mut self, left: usize) {
         let taken = std::mem::take(&mut self.pending).saturating_sub(left as u64);
         self.sent.set(self.sent.get() + taken);
         if left > 0 {
@@ -289,7 +295,7 @@ impl ConnectionLog {
     }
 
     /// All that was put before the current answer has been taken by the kernel.
-    pub fn release(&mut self, now_ms: u64) {
+    pub(crate) fn release(&mut self, now_ms: u64) {
         for held in self.held_back.drain(..) {
             let mut unfinished = held.unfinished;
             unfinished.record.end(now_ms);
@@ -298,7 +304,7 @@ impl ConnectionLog {
     }
 
     /// The connection ends in the middle of something, by `cut`.
-    pub fn cut(&mut self, cut: Cut, now_ms: u64) {
+    pub(crate) fn cut(&mut self, cut: Cut, now_ms: u64) {
         self.hold_back();
         let mut unsent = self.unsent();
         for held in self.held_back.iter_mut().rev() {
@@ -317,7 +323,7 @@ impl ConnectionLog {
     }
 
     /// Whether something would be cut by the connection's end.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.current.is_some() || !self.held_back.is_empty() || self.unsent() > 0
     }
 
@@ -337,7 +343,7 @@ impl ConnectionLog {
     }
 
     /// A request of which no more will come and that was not answered.
-    pub fn unanswered(&mut self, request: LoggedRequest<'_>, now_ms: u64) {
+    pub(crate) fn unanswered(&mut self, request: LoggedRequest<'_>, now_ms: u64) {
         let mut record = self.record(&request);
         record.end(now_ms);
         self.log.log.record(&record, self.texts(&request));

@@ -21,7 +21,7 @@ struct Seen {
 const _: () = assert!(limits::RESIDENCY_ENTRIES.is_power_of_two());
 
 impl Residency {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(RefCell::new(
             vec![Seen::default(); limits::RESIDENCY_ENTRIES].into(),
         ))
@@ -39,7 +39,7 @@ impl Residency {
     }
 
     /// Whether the piece of the file that holds `offset` was seen a moment ago.
-    pub fn is_known(&self, file: &File, offset: u64, now_ms: u64) -> bool {
+    pub(crate) fn is_known(&self, file: &File, offset: u64, now_ms: u64) -> bool {
         let (slot, piece) = Self::slot(file, offset);
         let seen = self.0.borrow()[slot];
         let same = (seen.dev, seen.ino, seen.piece) == (file.stamp.dev, file.stamp.ino, piece);
@@ -47,7 +47,7 @@ impl Residency {
     }
 
     /// The piece that holds `offset`, whole from there on, is in the page cache.
-    pub fn note(&self, file: &File, offset: u64, now_ms: u64) {
+    pub(crate) fn note(&self, file: &File, offset: u64, now_ms: u64) {
         if !offset.is_multiple_of(limits::RESIDENCY_PIECE_BYTES) {
             return;
         }

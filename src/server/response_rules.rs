@@ -78,7 +78,7 @@ impl Error for RuleError {}
 ///
 /// # Errors
 /// The first text that can't be used.
-pub fn response_rules(texts: &Responses) -> Result<ResponseRules, RuleError> {
+pub(crate) fn response_rules(texts: &Responses) -> Result<ResponseRules, RuleError> {
     let mut rules = ResponseRules::default();
     for name in &texts.presets {
         let Some(preset) = Preset::of(name) else {

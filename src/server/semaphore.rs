@@ -15,7 +15,7 @@ pub(super) struct Semaphore {
 pub(super) struct Permit<'s>(&'s Semaphore);
 
 impl Semaphore {
-    pub fn new(permits: usize) -> Self {
+    pub(crate) fn new(permits: usize) -> Self {
         Self {
             free: Cell::new(permits),
             queue: WaitQueue::default(),
@@ -23,7 +23,7 @@ impl Semaphore {
     }
 
     /// Waits for a permit.
-    pub async fn acquire(&self) -> Permit<'_> {
+    pub(crate) async fn acquire(&self) -> Permit<'_> {
         let mut acquiring = Acquiring(self, self.queue.waiter());
         poll_fn(|cx| acquiring.1.poll_leave(self.free.get() > 0, cx)).await;
         self.free.set(self.free.get() - 1);

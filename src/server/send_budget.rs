@@ -21,7 +21,7 @@ pub(super) struct SendBudget {
 }
 
 impl SendBudget {
-    pub fn new(shard: &Shard) -> Self {
+    pub(crate) fn new(shard: &Shard) -> Self {
         Self {
             shard: shard.clone(),
             turn: Cell::new(0),
@@ -32,7 +32,7 @@ impl SendBudget {
 
     /// Waits for the right to send one piece. The caller must call [`spend`](Self::spend) before
     /// it waits for anything else.
-    pub async fn acquire(&self) {
+    pub(crate) async fn acquire(&self) {
         let mut acquiring = Acquiring(self, self.queue.waiter());
         poll_fn(|cx| {
             let poll = acquiring.1.poll_leave(self.has_budget(), cx);
@@ -46,7 +46,7 @@ impl SendBudget {
 
     /// Takes what was sent off the turn's budget and wakes the next download, now or in the
     /// next turn.
-    pub fn spend(&self, bytes: usize) {
+    pub(crate) fn spend(&self, bytes: usize) {
         let left = self.left_bytes.get().saturating_sub(bytes);
         self.left_bytes.set(left);
         self.wake_first();

@@ -53,7 +53,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(
+    pub(crate) fn new(
         options: ServerOptions,
         kind: CallSite,
         shards: usize,
@@ -79,12 +79,12 @@ impl Shared {
     }
 
     /// Open connections of all shards.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
     /// How much of what connections need is used, at `now_ms` of the shards' clock.
-    pub fn utilisation(&self, now_ms: u64) -> Utilisation {
+    pub(crate) fn utilisation(&self, now_ms: u64) -> Utilisation {
         let refused_ms = self.refused_ms.load(Ordering::Relaxed);
         Utilisation {
             open: self.connections() as u64,
@@ -94,37 +94,37 @@ impl Shared {
         }
     }
 
-    pub fn note_memory(&self, used_permille: u64) {
+    pub(crate) fn note_memory(&self, used_permille: u64) {
         self.memory_permille.store(used_permille, Ordering::Relaxed);
     }
 
-    pub fn note_refusal(&self, now_ms: u64) {
+    pub(crate) fn note_refusal(&self, now_ms: u64) {
         self.refused_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    pub fn note_idle_timeout(&self, ms: u64) {
+    pub(crate) fn note_idle_timeout(&self, ms: u64) {
         self.idle_timeout_now_ms.store(ms, Ordering::Relaxed);
     }
 
     /// How long a connection may be idle at the moment.
-    pub fn idle_timeout_now_ms(&self) -> u64 {
+    pub(crate) fn idle_timeout_now_ms(&self) -> u64 {
         self.idle_timeout_now_ms.load(Ordering::Relaxed)
     }
 
     /// Idle connections closed early since the start.
-    pub fn sheds(&self) -> u64 {
+    pub(crate) fn sheds(&self) -> u64 {
         let sheds = self.sheds.iter().map(|count| count.load(Ordering::Relaxed));
         sheds.sum()
     }
 
     /// Connections that were cut in the middle, since the start.
-    pub fn cut(&self) -> CutConnections {
+    pub(crate) fn cut(&self) -> CutConnections {
         let all = self.counters.iter().map(|counters| counters.cut());
         all.fold(CutConnections::default(), CutConnections::plus)
     }
 
     /// What each shard has served, and its open connections.
-    pub fn by_shard(&self) -> impl Iterator<Item = (&Counters, u32)> {
+    pub(crate) fn by_shard(&self) -> impl Iterator<Item = (&Counters, u32)> {
         let counts = self
             .shard_connections
             .iter()
@@ -161,7 +161,11 @@ pub(super) enum AdmitError {
 }
 
 impl ShardState {
-    pub fn new(shard: &Shard, shared: Arc<Shared>, access_log: Option<ShardLog>) -> Rc<Self> {
+    pub(crate) fn new(
+        shard: &Shard,
+        shared: Arc<Shared>,
+        access_log: Option<ShardLog>,
+    ) -> Rc<Self> {
         let counters = shared
             .counters
             .get(shard.index())
@@ -185,12 +189,12 @@ impl ShardState {
         })
     }
 
-    pub fn options(&self) -> &ServerOptions {
+    pub(crate) fn options(&self) -> &ServerOptions {
         &self.shared.options
     }
 
     /// Counts a connection in for as long as the guard lives.
-    pub fn admit(self: &Rc<Self>, stream: &Stream) -> Result<ConnectionGuard, AdmitError> {
+    pub(crate) fn admit(self: &Rc<Self>, stream: &Stream) -> Result<ConnectionGuard, AdmitError> {
         let total = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         self.set_connections(self.connections.get() + 1);
         let mut guard = ConnectionGuard {
@@ -219,7 +223,7 @@ impl ShardState {
 
     /// Closes up to `count` connections of this shard that have been idle for `age_ms`, and returns
     /// how many; none where that is switched off.
-    pub fn shed(&self, count: u64, age_ms: u64) -> u64 {
+    pub(crate) fn shed(&self, count: u64, age_ms: u64) -> u64 {
         if !self.options().adaptive_idle {
             return 0;
         }
@@ -242,7 +246,7 @@ impl ShardState {
 
     /// The shard that should serve an accepted connection instead of this one. Connections in a
     /// shard's hand-off queue count: a burst is over before that shard has looked.
-    pub fn better_shard(&self, handoff_queues: &[HandoffQueue]) -> Option<usize> {
+    pub(crate) fn better_shard(&self, handoff_queues: &[HandoffQueue]) -> Option<usize> {
         if handoff_queues.len() < 2 {
             return None;
         }
@@ -256,7 +260,7 @@ impl ShardState {
 
     /// Admits one more refused connection to a lingering close; `None` when there are
     /// [`limits::REFUSED_LINGERING_MAX`].
-    pub fn linger_refused(self: &Rc<Self>) -> Option<LingeringRefused> {
+    pub(crate) fn linger_refused(self: &Rc<Self>) -> Option<LingeringRefused> {
         let count = self.refused_lingering.get();
         (count < limits::REFUSED_LINGERING_MAX).then(|| {
             self.refused_lingering.set(count + 1);
@@ -265,22 +269,22 @@ impl ShardState {
     }
 
     /// Open connections of this shard.
-    pub fn connections(&self) -> u32 {
+    pub(crate) fn connections(&self) -> u32 {
         self.connections.get()
     }
 
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
     /// Begins the drain and wakes every task, since each looks at the flag when it is polled.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.shard.wake_all();
     }
 
     /// Waits until fewer than `since` connections are open.
-    pub fn poll_departure(&self, since: u32, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_departure(&self, since: u32, cx: &mut Context<'_>) -> Poll<()> {
         if self.connections.get() < since {
             return Poll::Ready(());
         }

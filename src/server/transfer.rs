@@ -33,7 +33,7 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    pub fn new(shard: &Shard, doing: Rc<ActivityNames>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(shard: &Shard, doing: Rc<ActivityNames>, counters: Arc<Counters>) -> Self {
         Self {
             residency: Residency::new(),
             send_budget: SendBudget::new(shard),
@@ -52,7 +52,7 @@ impl Transfers {
     /// Besides the socket's: InvalidData when bytes that were promised are gone or may have been
     /// rewritten. The response can't be completed then, and closing the connection is the only
     /// way to say so.
-    pub async fn send_file(
+    pub(crate) async fn send_file(
         &self,
         stream: &Stream,
         slice: &FileSlice,

@@ -30,13 +30,13 @@ struct Node {
 
 impl WaitQueue {
     /// The waker of the task at the head of the queue.
-    pub fn first(&self) -> Option<Waker> {
+    pub(crate) fn first(&self) -> Option<Waker> {
         let list = self.0.borrow();
         list.first.map(|first| list.nodes[first].waker.clone())
     }
 
     /// A waiter of this queue. It joins the queue at the first poll that has to wait.
-    pub fn waiter(&self) -> Waiter<'_> {
+    pub(crate) fn waiter(&self) -> Waiter<'_> {
         Waiter {
             queue: self,
             node: None,
@@ -52,14 +52,14 @@ pub(super) struct Waiter<'q> {
 
 impl Waiter<'_> {
     /// Whether no other task is ahead of this one.
-    pub fn is_first(&self) -> bool {
+    pub(crate) fn is_first(&self) -> bool {
         let first = self.queue.0.borrow().first;
         first.is_none() || first == self.node
     }
 
     /// Ready, and out of the queue, when this task is first and `open`; otherwise the task
     /// waits in the queue.
-    pub fn poll_leave(&mut self, open: bool, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_leave(&mut self, open: bool, cx: &mut Context<'_>) -> Poll<()> {
         if open && self.is_first() {
             self.leave();
             return Poll::Ready(());
@@ -73,7 +73,7 @@ impl Waiter<'_> {
     }
 
     /// Leaves the queue; returns whether this task was in it.
-    pub fn leave(&mut self) -> bool {
+    pub(crate) fn leave(&mut self) -> bool {
         match self.node.take() {
             Some(node) => {
                 self.queue.0.borrow_mut().remove(node);

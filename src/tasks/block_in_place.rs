@@ -11,7 +11,7 @@ use crate::sys::time;
 
 impl Local {
     /// Runs `wait`, which blocks this thread, while another thread has its processor.
-    pub fn block_in_place<T>(&self, wait: impl FnOnce() -> T) -> T {
+    pub(crate) fn block_in_place<T>(&self, wait: impl FnOnce() -> T) -> T {
         let (shared, me) = (&*self.shared, &*self.me);
         let before = me.state();
         self.return_reserved();
@@ -32,7 +32,7 @@ impl Local {
     }
 
     /// Whether the current task has run for long enough to let others go first, and others wait.
-    pub fn should_give_way(&self) -> bool {
+    pub(crate) fn should_give_way(&self) -> bool {
         if self.me.yield_wanted.load(Ordering::Relaxed) {
             return true;
         }
@@ -48,7 +48,7 @@ impl Local {
 
     /// Leaves the processor to another thread and queues for one.
     #[cold]
-    pub fn give_way(&self) {
+    pub(crate) fn give_way(&self) {
         let (shared, me) = (&*self.shared, &*self.me);
         me.yield_wanted.store(false, Ordering::Relaxed);
         // Each task that has given way keeps a thread, so their number is bounded.

@@ -123,7 +123,7 @@ pub(super) struct ResultHandle<T> {
 
 impl TaskCell {
     /// A vacant cell, with this index in the arena.
-    pub fn new(index: u32) -> Self {
+    pub(crate) fn new(index: u32) -> Self {
         Self {
             state: AtomicU64::new(VACANT),
             vtable: UnsafeCell::new(&EMPTY_VTABLE),
@@ -134,13 +134,13 @@ impl TaskCell {
     }
 
     /// The id of the task that lives here now.
-    pub fn id(&self) -> TaskId {
+    pub(crate) fn id(&self) -> TaskId {
         let generation = self.state.load(Ordering::Acquire) >> GENERATION_SHIFT;
         TaskId::new(self.meta.index, generation as u32)
     }
 
     /// The id and what the task was doing when this was read.
-    pub fn stage(&self) -> (TaskId, Stage) {
+    pub(crate) fn stage(&self) -> (TaskId, Stage) {
         let state = self.state.load(Ordering::Acquire);
         let stage = match state {
             _ if state & VACANT != 0 => Stage::Vacant,
@@ -155,12 +155,12 @@ impl TaskCell {
 
     /// The right to run the scheduled task of this generation; `None` if it is not scheduled, runs
     /// already, or is over.
-    pub fn claim(&'static self, generation: u32) -> Option<RunningTask> {
+    pub(crate) fn claim(&'static self, generation: u32) -> Option<RunningTask> {
         self.claim_if(generation, SCHEDULED | RUNNING | DONE | VACANT, SCHEDULED)
     }
 
     /// The right to stop the task of this generation, which waits or is scheduled.
-    pub fn claim_unfinished(&'static self, generation: u32) -> Option<RunningTask> {
+    pub(crate) fn claim_unfinished(&'static self, generation: u32) -> Option<RunningTask> {
         self.claim_if(generation, RUNNING | DONE | VACANT, 0)
     }
 
@@ -183,7 +183,7 @@ impl TaskCell {
 
     /// Wakes the task of this generation. True if the caller must queue it: it is not queued yet,
     /// nor will the worker that runs it queue it.
-    pub fn wake(&self, generation: u32) -> bool {
+    pub(crate) fn wake(&self, generation: u32) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if (state >> GENERATION_SHIFT) as u32 != generation || state & (DONE | VACANT) != 0 {
@@ -251,7 +251,7 @@ impl VacantCell {
     /// # Panics
     ///
     /// If the cell was used before: each has one such right in its life.
-    pub fn first(cell: &'static TaskCell) -> Self {
+    pub(crate) fn first(cell: &'static TaskCell) -> Self {
         let first = cell.state.compare_exchange(
             VACANT,
             VACANT | GENERATION_ONE,
@@ -262,12 +262,12 @@ impl VacantCell {
         Self(cell)
     }
 
-    pub fn meta(&self) -> &'static Meta {
+    pub(crate) fn meta(&self) -> &'static Meta {
         &self.0.meta
     }
 
     /// Puts work in. The task is scheduled then, and the caller queues it.
-    pub fn fill<F>(self, work: F) -> (TaskId, ResultHandle<F::Output>)
+    pub(crate) fn fill<F>(self, work: F) -> (TaskId, ResultHandle<F::Output>)
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -300,7 +300,7 @@ impl VacantCell {
 
 impl RunningTask {
     /// Polls the work once. If that ends the task, calls `before_done` before others can see it.
-    pub fn poll(self, cx: &mut Context<'_>, before_done: impl FnOnce()) -> Polled {
+    pub(crate) fn poll(self, cx: &mut Context<'_>, before_done: impl FnOnce()) -> Polled {
         let cell = self.0;
         let poll = cell.vtable().poll;
         // SAFETY: `self` is the one right to the storage while RUNNING stands, and the storage
@@ -322,7 +322,7 @@ impl RunningTask {
     }
 
     /// Drops the work; the handle gets [`TaskError::Stopped`].
-    pub fn stop(self) -> Option<VacantCell> {
+    pub(crate) fn stop(self) -> Option<VacantCell> {
         let stop = self.0.vtable().stop;
         // SAFETY: as in `poll`.
         self.0.storage.with_mut(|storage| unsafe { stop(storage) });
@@ -358,12 +358,12 @@ impl RunningTask {
 
 impl<T> ResultHandle<T> {
     /// The cell, until the right to its result was used.
-    pub fn cell(&self) -> Option<&'static TaskCell> {
+    pub(crate) fn cell(&self) -> Option<&'static TaskCell> {
         self.cell
     }
 
     /// Takes the result, if the task is done, and the cell, which has no other user then.
-    pub fn take(&mut self) -> Option<(Result<T, TaskError>, VacantCell)> {
+    pub(crate) fn take(&mut self) -> Option<(Result<T, TaskError>, VacantCell)> {
         let cell = self.cell?;
         if cell.state.load(Ordering::Acquire) & DONE == 0 {
             return None;
@@ -379,7 +379,7 @@ impl<T> ResultHandle<T> {
     }
 
     /// Leaves a waker for the end of the task; false if it is done already.
-    pub fn wait(&self, waker: &Waker) -> bool {
+    pub(crate) fn wait(&self, waker: &Waker) -> bool {
         let Some(cell) = self.cell else {
             return false;
         };
@@ -395,7 +395,7 @@ impl<T> ResultHandle<T> {
     }
 
     /// Gives the right up; with the cell if the task is done.
-    pub fn detach(&mut self) -> Option<VacantCell> {
+    pub(crate) fn detach(&mut self) -> Option<VacantCell> {
         let cell = self.cell.take()?;
         let before = cell.state.fetch_and(!HANDLE, Ordering::AcqRel);
         // SAFETY: DONE, and the handle, which we were, is gone: the cell has no other user, and

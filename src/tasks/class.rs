@@ -68,27 +68,27 @@ impl ClassState {
         }
     }
 
-    pub fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
     /// Whether a task with this owner is of this class.
-    pub fn owns(&self, owner: Owner) -> bool {
+    pub(crate) fn owns(&self, owner: Owner) -> bool {
         self.index == owner.class && self.serial == owner.serial
     }
 
     /// Unfinished tasks, and permits that awake workers have reserved.
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
 
     /// Tasks that were refused since the start.
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
     /// Takes this many permits, or none.
-    pub fn acquire(&self, permits: usize) -> bool {
+    pub(crate) fn acquire(&self, permits: usize) -> bool {
         if self.taken.fetch_add(permits, Ordering::AcqRel) + permits <= self.limit {
             return true;
         }
@@ -96,12 +96,12 @@ impl ClassState {
         false
     }
 
-    pub fn release(&self, permits: usize) {
+    pub(crate) fn release(&self, permits: usize) {
         self.taken.fetch_sub(permits, Ordering::AcqRel);
     }
 
     #[cold]
-    pub fn refuse(&self) -> Saturated {
+    pub(crate) fn refuse(&self) -> Saturated {
         self.refused.fetch_add(1, Ordering::Relaxed);
         Saturated {
             class: self.name.clone(),
@@ -132,7 +132,7 @@ pub(super) struct ClassTable {
 
 impl ClassTable {
     /// Enters a class; `None` if there are [`TASK_CLASSES_MAX`].
-    pub fn enter(&self, options: ClassOptions, workers: usize) -> Option<Arc<ClassState>> {
+    pub(crate) fn enter(&self, options: ClassOptions, workers: usize) -> Option<Arc<ClassState>> {
         let mut classes = self.current();
         let free = classes.iter().position(Option::is_none);
         let index = free.unwrap_or(classes.len());
@@ -155,12 +155,12 @@ impl ClassTable {
     }
 
     /// The class at this index.
-    pub fn get(&self, index: u8) -> Option<Arc<ClassState>> {
+    pub(crate) fn get(&self, index: u8) -> Option<Arc<ClassState>> {
         lock(&self.classes).get(usize::from(index))?.clone()
     }
 
     /// All classes, by index.
-    pub fn all(&self) -> Vec<Arc<ClassState>> {
+    pub(crate) fn all(&self) -> Vec<Arc<ClassState>> {
         self.current().iter().flatten().cloned().collect()
     }
 
@@ -191,7 +191,7 @@ pub(super) struct LocalClass {
 
 impl LocalClasses {
     /// The class at this index. `None` only if no unfinished task and no [`Class`] belongs to it.
-    pub fn get(&mut self, table: &ClassTable, index: u8) -> Option<&mut LocalClass> {
+    pub(crate) fn get(&mut self, table: &ClassTable, index: u8) -> Option<&mut LocalClass> {
         let version = table.version.load(Ordering::Acquire);
         if self.version != version {
             self.version = version;
@@ -227,7 +227,7 @@ impl LocalClasses {
     }
 
     /// Returns all reserved permits.
-    pub fn return_reserved(&mut self) {
+    pub(crate) fn return_reserved(&mut self) {
         for local in self.classes.iter_mut().flatten() {
             local.release_all();
         }
@@ -236,7 +236,7 @@ impl LocalClasses {
 
 impl LocalClass {
     /// Takes a permit for a new task, of the reserved ones if there are any.
-    pub fn take_permit(&mut self) -> bool {
+    pub(crate) fn take_permit(&mut self) -> bool {
         if self.reserved == 0 {
             let batch = self.class.reserve_batch;
             if batch == 1 || !self.class.acquire(batch) {
@@ -249,7 +249,7 @@ impl LocalClass {
     }
 
     /// A task of the class is over.
-    pub fn return_permit(&mut self) {
+    pub(crate) fn return_permit(&mut self) {
         self.reserved += 1;
         let batch = self.class.reserve_batch;
         if batch == 1 || self.class.is_retired() {

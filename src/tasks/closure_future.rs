@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 pub(super) struct ClosureFuture<F>(Option<F>);
 
 impl<F> ClosureFuture<F> {
-    pub fn new(run: F) -> Self {
+    pub(crate) fn new(run: F) -> Self {
         Self(Some(run))
     }
 }

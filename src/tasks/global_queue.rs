@@ -40,15 +40,15 @@ impl GlobalQueue {
         }
     }
 
-    pub fn len(&self, priority: Priority) -> usize {
+    pub(crate) fn len(&self, priority: Priority) -> usize {
         self.lane(priority).len.load(Ordering::Acquire)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len(Priority::Interactive) + self.len(Priority::Background) == 0
     }
 
-    pub fn push(&self, priority: Priority, task: TaskId) {
+    pub(crate) fn push(&self, priority: Priority, task: TaskId) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         tasks.push_back(Work::Task(task));
@@ -57,7 +57,7 @@ impl GlobalQueue {
 
     /// Queues a worker that has given way: behind all interactive tasks that wait, or before all
     /// background ones, since it gave way to interactive ones only.
-    pub fn push_resume(&self, priority: Priority, thread: u32) {
+    pub(crate) fn push_resume(&self, priority: Priority, thread: u32) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         match priority {
@@ -68,7 +68,7 @@ impl GlobalQueue {
     }
 
     /// Takes a worker out of the lane again; false if its turn has come.
-    pub fn take_back(&self, priority: Priority, thread: u32) -> bool {
+    pub(crate) fn take_back(&self, priority: Priority, thread: u32) -> bool {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         let own = |entry: &Work| matches!(entry, Work::Resume(other) if *other == thread);
@@ -79,7 +79,7 @@ impl GlobalQueue {
     }
 
     /// Adds the tasks that a worker has too many of.
-    pub fn push_all(&self, priority: Priority, all: &[TaskId]) {
+    pub(crate) fn push_all(&self, priority: Priority, all: &[TaskId]) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         tasks.extend(all.iter().copied().map(Work::Task));
@@ -87,7 +87,7 @@ impl GlobalQueue {
     }
 
     /// Adds the tasks that waited behind a held one at the front: they have waited longest.
-    pub fn push_front(&self, priority: Priority, all: &[TaskId]) {
+    pub(crate) fn push_front(&self, priority: Priority, all: &[TaskId]) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
         for task in all.iter().rev() {
@@ -97,7 +97,7 @@ impl GlobalQueue {
     }
 
     /// Takes the oldest entry. Up to `more(waiting)` tasks right behind it go to `keep`.
-    pub fn pop(
+    pub(crate) fn pop(
         &self,
         priority: Priority,
         more: impl FnOnce(usize) -> usize,

@@ -40,7 +40,7 @@ pub(super) struct Idle {
 
 impl Idle {
     /// All of `processors` are awake, and none searches.
-    pub fn new(processors: usize) -> Self {
+    pub(crate) fn new(processors: usize) -> Self {
         Self {
             word: AtomicUsize::new(processors << AWAKE_SHIFT),
             parked: Mutex::new(Vec::with_capacity(processors)),
@@ -48,16 +48,16 @@ impl Idle {
         }
     }
 
-    pub fn awake(&self) -> usize {
+    pub(crate) fn awake(&self) -> usize {
         self.word.load(Ordering::Relaxed) >> AWAKE_SHIFT
     }
 
-    pub fn searching(&self) -> usize {
+    pub(crate) fn searching(&self) -> usize {
         self.word.load(Ordering::Relaxed) & SEARCHING
     }
 
     /// After a push: the processor to wake for it, if any. It is awake and searching from now on.
-    pub fn processor_to_wake(&self) -> Option<u32> {
+    pub(crate) fn processor_to_wake(&self) -> Option<u32> {
         fence(Ordering::SeqCst);
         if !self.may_wake() {
             return None;
@@ -77,7 +77,7 @@ impl Idle {
     }
 
     /// Begins to search, unless half of the awake ones do already.
-    pub fn start_search(&self) -> bool {
+    pub(crate) fn start_search(&self) -> bool {
         let word = self.word.load(Ordering::SeqCst);
         if 2 * (word & SEARCHING) >= (word >> AWAKE_SHIFT) {
             return false;
@@ -87,13 +87,13 @@ impl Idle {
     }
 
     /// Ends a search that found something. True if none searches now: wake another.
-    pub fn end_search(&self) -> bool {
+    pub(crate) fn end_search(&self) -> bool {
         self.word.fetch_sub(1, Ordering::SeqCst) & SEARCHING == 1
     }
 
     /// Parks a processor, if `still` agrees once the list is locked. `None` if not; else whether
     /// none searches now: then the caller must look at all queues once more.
-    pub fn park(
+    pub(crate) fn park(
         &self,
         processor: u32,
         searched: bool,
@@ -113,7 +113,7 @@ impl Idle {
 
     /// Takes a parked processor for which `fits` off the list, because its worker is awake.
     /// `searches`: it counts as searching.
-    pub fn unpark(&self, searches: bool, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(crate) fn unpark(&self, searches: bool, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut parked = lock(&self.parked);
         let at = parked.iter().rposition(|processor| fits(*processor))?;
         let processor = parked.remove(at);
@@ -123,7 +123,7 @@ impl Idle {
     }
 
     /// Runs `change` while no processor parks or is woken.
-    pub fn locked<T>(&self, change: impl FnOnce() -> T) -> T {
+    pub(crate) fn locked<T>(&self, change: impl FnOnce() -> T) -> T {
         let _parked = lock(&self.parked);
         change()
     }
@@ -131,7 +131,7 @@ impl Idle {
     /// Parks a processor again that [`processor_to_wake`](Self::processor_to_wake) chose and that
     /// no thread could take. The caller must look at all queues once more: meanwhile pushers
     /// relied on it as a searcher.
-    pub fn put_back(&self, processor: u32) {
+    pub(crate) fn put_back(&self, processor: u32) {
         let mut parked = lock(&self.parked);
         parked.insert(0, processor);
         self.word.fetch_sub(AWAKE_ONE | 1, Ordering::SeqCst);

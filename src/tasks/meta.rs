@@ -58,17 +58,17 @@ const WEIGHTS: [u32; 3] = [0, 1, limits::TASK_SAMPLE];
 
 impl Stamp {
     /// Of a task whose latency is not taken.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self(0)
     }
 
     /// Of a task that stands for itself.
-    pub fn of_one(now_ns: u64) -> Self {
+    pub(crate) fn of_one(now_ns: u64) -> Self {
         Self(Self::units(now_ns) << 2 | 1)
     }
 
     /// Of a task that stands for [`limits::TASK_SAMPLE`].
-    pub fn of_sample(now_ns: u64) -> Self {
+    pub(crate) fn of_sample(now_ns: u64) -> Self {
         Self(Self::units(now_ns) << 2 | 2)
     }
 
@@ -77,12 +77,12 @@ impl Stamp {
     }
 
     /// How many tasks the latency of this one counts for.
-    pub fn stands_for(self) -> u32 {
+    pub(crate) fn stands_for(self) -> u32 {
         WEIGHTS.get((self.0 & 3) as usize).copied().unwrap_or(0)
     }
 
     /// How long ago that was, in ns.
-    pub fn waited_ns(self, now_ns: u64) -> u64 {
+    pub(crate) fn waited_ns(self, now_ns: u64) -> u64 {
         let passed = (Self::units(now_ns) << 2).wrapping_sub(self.0 & !3) >> 2;
         // The clock may have been read a little earlier than the stamp's.
         let passed = if passed > u32::MAX >> 3 { 0 } else { passed };
@@ -91,7 +91,7 @@ impl Stamp {
 }
 
 impl Meta {
-    pub fn new(index: u32) -> Self {
+    pub(crate) fn new(index: u32) -> Self {
         Self {
             site: AtomicRef::empty(),
             spawned: AtomicU32::new(0),
@@ -102,7 +102,13 @@ impl Meta {
     }
 
     /// `now_ns` may be some milliseconds old.
-    pub fn set(&self, site: &'static Location<'static>, owner: Owner, now_ns: u64, stamp: Stamp) {
+    pub(crate) fn set(
+        &self,
+        site: &'static Location<'static>,
+        owner: Owner,
+        now_ns: u64,
+        stamp: Stamp,
+    ) {
         self.site.store(Some(site), Ordering::Relaxed);
         self.spawned
             .store((now_ns / AGE_UNIT_NS) as u32, Ordering::Relaxed);
@@ -119,12 +125,12 @@ impl Meta {
     }
 
     /// Where it was spawned; `None` before its cell was first used.
-    pub fn site(&self) -> Option<&'static Location<'static>> {
+    pub(crate) fn site(&self) -> Option<&'static Location<'static>> {
         self.site.load(Ordering::Relaxed)
     }
 
     /// How long ago it was spawned.
-    pub fn age(&self, now_ns: u64) -> Duration {
+    pub(crate) fn age(&self, now_ns: u64) -> Duration {
         let now = (now_ns / AGE_UNIT_NS) as u32;
         let passed = now.wrapping_sub(self.spawned.load(Ordering::Relaxed));
         // Spawned after the reader took the time.
@@ -132,15 +138,15 @@ impl Meta {
         Duration::from_nanos(u64::from(passed) * AGE_UNIT_NS)
     }
 
-    pub fn runnable(&self) -> Stamp {
+    pub(crate) fn runnable(&self) -> Stamp {
         Stamp(self.runnable.load(Ordering::Relaxed))
     }
 
-    pub fn set_runnable(&self, stamp: Stamp) {
+    pub(crate) fn set_runnable(&self, stamp: Stamp) {
         self.runnable.store(stamp.0, Ordering::Relaxed);
     }
 
-    pub fn owner(&self) -> Owner {
+    pub(crate) fn owner(&self) -> Owner {
         let owner = self.owner.load(Ordering::Relaxed);
         Owner {
             pool: (owner >> 22) as u16,
@@ -154,11 +160,11 @@ impl Meta {
     }
 
     /// Marks the task as an overrun; true the first time.
-    pub fn mark_overrun(&self) -> bool {
+    pub(crate) fn mark_overrun(&self) -> bool {
         self.owner.fetch_or(OVERRUN, Ordering::Relaxed) & OVERRUN == 0
     }
 
-    pub fn overrun(&self) -> bool {
+    pub(crate) fn overrun(&self) -> bool {
         self.owner.load(Ordering::Relaxed) & OVERRUN != 0
     }
 }

@@ -52,17 +52,17 @@ impl Default for MonitorSleep {
 
 impl MonitorSleep {
     /// Makes the calling thread the one that sleeps.
-    pub fn enter(&self) {
+    pub(crate) fn enter(&self) {
         self.thread.get_or_init(thread::current);
     }
 
     /// Whether the monitor sleeps, for a worker that counts as awake now.
-    pub fn sleeps(&self) -> bool {
+    pub(crate) fn sleeps(&self) -> bool {
         fence(Ordering::SeqCst);
         self.sleeps.load(Ordering::SeqCst)
     }
 
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.sleeps.store(false, Ordering::SeqCst);
         if let Some(thread) = self.thread.get() {
             thread.unpark();
@@ -70,7 +70,7 @@ impl MonitorSleep {
     }
 
     /// Sleeps for `time`, or without end if `None`, unless a look after the note says otherwise.
-    pub fn sleep(&self, time: Option<Duration>, idle: impl FnOnce() -> bool) {
+    pub(crate) fn sleep(&self, time: Option<Duration>, idle: impl FnOnce() -> bool) {
         self.sleeps.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if idle() && !self.call_all.load(Ordering::SeqCst) {
@@ -82,13 +82,13 @@ impl MonitorSleep {
         self.sleeps.store(false, Ordering::SeqCst);
     }
 
-    pub fn watch(&self, call: Box<dyn FnMut(u64) -> Option<Duration> + Send>) {
+    pub(crate) fn watch(&self, call: Box<dyn FnMut(u64) -> Option<Duration> + Send>) {
         let due_ns = Some(0);
         lock(&self.watches).push(Watch { call, due_ns });
         self.wake();
     }
 
-    pub fn call_all(&self) {
+    pub(crate) fn call_all(&self) {
         self.call_all.store(true, Ordering::SeqCst);
         self.wake();
     }

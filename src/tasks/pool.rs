@@ -157,7 +157,7 @@ impl Drop for Pool {
 pub(super) struct WeakHandle(Weak<Shared>);
 
 impl WeakHandle {
-    pub fn upgrade(&self) -> Option<Handle> {
+    pub(crate) fn upgrade(&self) -> Option<Handle> {
         self.0.upgrade().map(|shared| Handle { shared })
     }
 }

@@ -74,7 +74,7 @@ struct Threads {
 
 impl Processors {
     /// All processors are awake and without a worker. There may be this many threads.
-    pub fn new(processors: usize, threads: usize) -> Self {
+    pub(crate) fn new(processors: usize, threads: usize) -> Self {
         Self {
             idle: Idle::new(processors),
             workers: (0..processors).map(|_| AtomicU32::new(NONE)).collect(),
@@ -86,24 +86,24 @@ impl Processors {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.workers.len()
     }
 
     /// The worker of a processor, or [`NONE`].
-    pub fn worker(&self, processor: usize) -> u32 {
+    pub(crate) fn worker(&self, processor: usize) -> u32 {
         self.workers[processor].load(Ordering::Acquire)
     }
 
     /// The workers that have a processor.
-    pub fn workers(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn workers(&self) -> impl Iterator<Item = u32> {
         let all = self.workers.iter();
         all.map(|worker| worker.load(Ordering::Acquire))
             .filter(|worker| *worker != NONE)
     }
 
     /// Threads that exist, and how many of them are spares.
-    pub fn thread_counts(&self) -> (usize, usize) {
+    pub(crate) fn thread_counts(&self) -> (usize, usize) {
         let threads = lock(&self.threads);
         (threads.most - threads.unused.len(), threads.spare.len())
     }
@@ -111,7 +111,7 @@ impl Processors {
     // ---- waking ---------------------------------------------------------------------------
 
     /// After a push: wakes a processor, if one is parked and none searches already.
-    pub fn wake_one(&self, pool: &impl Workers) {
+    pub(crate) fn wake_one(&self, pool: &impl Workers) {
         if let Some(processor) = self.idle.processor_to_wake() {
             self.wake(pool, processor);
         }
@@ -153,7 +153,7 @@ impl Processors {
     ///
     /// # Errors
     /// When there are as many threads as there may be, or none can be started.
-    pub fn assign(
+    pub(crate) fn assign(
         &self,
         pool: &impl Workers,
         processor: u32,
@@ -183,7 +183,7 @@ impl Processors {
     }
 
     /// Gives a processor without a worker to this worker.
-    pub fn acquire(&self, pool: &impl Workers, worker: u32, processor: u32) {
+    pub(crate) fn acquire(&self, pool: &impl Workers, worker: u32, processor: u32) {
         self.idle.locked(|| {
             pool.set_processor(worker, processor);
             self.workers[processor as usize].store(worker, Ordering::Release);
@@ -192,7 +192,7 @@ impl Processors {
 
     /// Gives a processor that was parked without a worker to this one, which is awake. False if
     /// there is none.
-    pub fn acquire_parked(&self, pool: &impl Workers, worker: u32) -> bool {
+    pub(crate) fn acquire_parked(&self, pool: &impl Workers, worker: u32) -> bool {
         let free = |processor: u32| self.worker(processor as usize) == NONE;
         let taken = self.idle.unpark(false, free);
         if let Some(processor) = taken {
@@ -202,12 +202,12 @@ impl Processors {
     }
 
     /// Takes the processor from a worker; `None` if it has none.
-    pub fn release(&self, pool: &impl Workers, worker: u32) -> Option<u32> {
+    pub(crate) fn release(&self, pool: &impl Workers, worker: u32) -> Option<u32> {
         self.release_if(pool, worker, || true)
     }
 
     /// As [`release`](Self::release), if `may` agrees while no processor changes hands.
-    pub fn release_if(
+    pub(crate) fn release_if(
         &self,
         pool: &impl Workers,
         worker: u32,
@@ -228,7 +228,7 @@ impl Processors {
 
     /// Gives a processor that a worker has left to another thread; parks it if there is none.
     /// True if another thread has it.
-    pub fn hand_over(&self, pool: &impl Workers, processor: u32) -> bool {
+    pub(crate) fn hand_over(&self, pool: &impl Workers, processor: u32) -> bool {
         let given = self.assign(pool, processor, Signal::Run).is_ok();
         if given {
             // That thread begins with one task; there may be more.
@@ -240,7 +240,7 @@ impl Processors {
     }
 
     /// As [`hand_over`](Self::hand_over), but only if there is work for it.
-    pub fn hand_over_if_needed(&self, pool: &impl Workers, processor: u32) {
+    pub(crate) fn hand_over_if_needed(&self, pool: &impl Workers, processor: u32) {
         if pool.work_waits() {
             self.hand_over(pool, processor);
         } else {
@@ -249,7 +249,7 @@ impl Processors {
     }
 
     /// Parks a processor that has no worker.
-    pub fn park(&self, pool: &impl Workers, processor: u32) {
+    pub(crate) fn park(&self, pool: &impl Workers, processor: u32) {
         // A thread that became spare before this found no processor to wake.
         if self.idle.park(processor, false, || true) == Some(true) && pool.work_waits() {
             self.wake_one(pool);
@@ -259,20 +259,20 @@ impl Processors {
     // ---- spare threads --------------------------------------------------------------------
 
     /// A worker without a processor and without a task now waits for a processor.
-    pub fn enter_spares(&self, pool: &impl Workers, worker: u32) {
+    pub(crate) fn enter_spares(&self, pool: &impl Workers, worker: u32) {
         lock(&self.threads).spare.push(worker);
         self.look_for_work(pool);
     }
 
     /// A spare worker stops waiting. False if another thread is about to wake it.
-    pub fn leave_spares(&self, worker: u32) -> bool {
+    pub(crate) fn leave_spares(&self, worker: u32) -> bool {
         let spare = &mut lock(&self.threads).spare;
         let at = spare.iter().position(|number| *number == worker);
         at.map(|at| spare.swap_remove(at)).is_some()
     }
 
     /// The thread of a worker ends; another may have its number.
-    pub fn end_thread(&self, pool: &impl Workers, worker: u32) {
+    pub(crate) fn end_thread(&self, pool: &impl Workers, worker: u32) {
         lock(&self.threads).unused.push(worker);
         self.look_for_work(pool);
     }

@@ -37,7 +37,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             head: Aligned(AtomicU32::new(0)),
             tail: Aligned(AtomicU32::new(0)),
@@ -48,14 +48,14 @@ impl Queue {
     }
 
     /// Tasks that wait here. Exact for the owner, a moment old for others.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let head = self.head.0.load(Ordering::Acquire);
         let tail = self.tail.0.load(Ordering::Acquire);
         // `take_back` moves `tail` below `head` for a moment.
         (tail.wrapping_sub(head) as i32).clamp(0, CAPACITY as i32) as usize
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -65,7 +65,7 @@ impl Queue {
 
     /// Owner: adds a task. When there is no room, half of the queue and the task go to
     /// `overflow`, oldest first.
-    pub fn push(&self, task: TaskId, overflow: impl FnOnce(&[TaskId])) {
+    pub(crate) fn push(&self, task: TaskId, overflow: impl FnOnce(&[TaskId])) {
         let mut overflow = Some(overflow);
         let tail = self.tail.0.load(Ordering::Relaxed);
         loop {
@@ -94,7 +94,7 @@ impl Queue {
     }
 
     /// Owner: takes the oldest.
-    pub fn pop(&self) -> Option<TaskId> {
+    pub(crate) fn pop(&self) -> Option<TaskId> {
         let tail = self.tail.0.load(Ordering::Relaxed);
         loop {
             let head = self.head.0.load(Ordering::Acquire);
@@ -114,7 +114,7 @@ impl Queue {
     /// two, as in `pop`. When there are more, `tail` goes back first. Both sides write, fence and
     /// read, so either the thieves see the new `tail`, or the owner sees here that they have come
     /// close. After Chase and Lev's deque.
-    pub fn take_back(&self, task: TaskId) -> bool {
+    pub(crate) fn take_back(&self, task: TaskId) -> bool {
         let tail = self.tail.0.load(Ordering::Relaxed);
         let newest = tail.wrapping_sub(1);
         let mut head = self.head.0.load(Ordering::Acquire);
@@ -136,7 +136,7 @@ impl Queue {
 
     /// Moves the older half into `into`, the caller's own queue, which must be at most half full,
     /// but for the oldest, which it returns.
-    pub fn steal_into(&self, into: &Queue) -> Option<TaskId> {
+    pub(crate) fn steal_into(&self, into: &Queue) -> Option<TaskId> {
         let free = into.tail.0.load(Ordering::Relaxed);
         loop {
             let (head, count) = self.older_half()?;
@@ -155,7 +155,7 @@ impl Queue {
     }
 
     /// Takes the oldest, on any thread.
-    pub fn steal_one(&self) -> Option<TaskId> {
+    pub(crate) fn steal_one(&self) -> Option<TaskId> {
         loop {
             let (head, _) = self.older_half()?;
             let first = self.at(head);
@@ -166,7 +166,7 @@ impl Queue {
     }
 
     /// Takes everything, oldest first, on any thread.
-    pub fn take_all(&self) -> Vec<TaskId> {
+    pub(crate) fn take_all(&self) -> Vec<TaskId> {
         let mut all = Vec::new();
         while let Some((head, count)) = self.older_half() {
             let taken = all.len();
@@ -212,16 +212,16 @@ impl Queue {
 pub(super) struct LifoSlot(AtomicU64);
 
 impl LifoSlot {
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self(AtomicU64::new(TaskId::NONE))
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.load(Ordering::Acquire) == TaskId::NONE
     }
 
     /// Owner: puts a task in and returns the one that it displaces.
-    pub fn put(&self, task: TaskId) -> Option<TaskId> {
+    pub(crate) fn put(&self, task: TaskId) -> Option<TaskId> {
         // Others only empty it, so an empty slot needs no exchange.
         if self.0.load(Ordering::Relaxed) == TaskId::NONE {
             self.0.store(task.word(), Ordering::Release);
@@ -231,7 +231,7 @@ impl LifoSlot {
     }
 
     /// Takes the task, on any thread.
-    pub fn take(&self) -> Option<TaskId> {
+    pub(crate) fn take(&self) -> Option<TaskId> {
         if self.0.load(Ordering::Relaxed) == TaskId::NONE {
             return None;
         }

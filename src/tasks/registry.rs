@@ -18,7 +18,7 @@ pub(super) struct PoolId(u16);
 
 impl PoolId {
     /// Makes a pool with a number of its own; `None` if the process has too many.
-    pub fn enter(make: impl FnOnce(PoolId) -> Shared) -> Option<Arc<Shared>> {
+    pub(crate) fn enter(make: impl FnOnce(PoolId) -> Shared) -> Option<Arc<Shared>> {
         let mut pools = sync::write(&POOLS);
         let number = pools
             .iter()
@@ -35,12 +35,12 @@ impl PoolId {
         Some(pool)
     }
 
-    pub fn number(&self) -> u16 {
+    pub(crate) fn number(&self) -> u16 {
         self.0
     }
 
     /// The pool that has this number.
-    pub fn pool(&self) -> Option<Arc<Shared>> {
+    pub(crate) fn pool(&self) -> Option<Arc<Shared>> {
         find(self.0)
     }
 }

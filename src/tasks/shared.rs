@@ -91,28 +91,28 @@ impl Worker {
     }
 
     /// Tasks in its queue and LIFO slot.
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.queue.len() + usize::from(!self.lifo_slot.is_empty())
     }
 
-    pub fn processor(&self) -> u32 {
+    pub(crate) fn processor(&self) -> u32 {
         self.processor.load(Ordering::Relaxed)
     }
 
-    pub fn state(&self) -> WorkerState {
+    pub(crate) fn state(&self) -> WorkerState {
         STATES[usize::from(self.state.load(Ordering::Relaxed))]
     }
 
-    pub fn set_state(&self, state: WorkerState) {
+    pub(crate) fn set_state(&self, state: WorkerState) {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
-    pub fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         !self.queue.is_empty() || !self.lifo_slot.is_empty()
     }
 
     /// Leaves a signal and wakes the thread. Of several, the strongest counts.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.signal.fetch_max(signal as u8, Ordering::AcqRel);
         if let Some(thread) = &*lock(&self.thread) {
             thread.unpark();
@@ -120,7 +120,7 @@ impl Worker {
     }
 
     /// Takes the signal that was left since the last call.
-    pub fn take_signal(&self) -> Signal {
+    pub(crate) fn take_signal(&self) -> Signal {
         match self.signal.swap(Signal::Nothing as u8, Ordering::AcqRel) {
             0 => Signal::Nothing,
             1 => Signal::Search,
@@ -130,7 +130,7 @@ impl Worker {
     }
 
     /// Makes the calling thread the one that signals wake.
-    pub fn enter(&self) {
+    pub(crate) fn enter(&self) {
         *lock(&self.thread) = Some(thread::current());
     }
 }
@@ -162,7 +162,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(id: PoolId, options: Options) -> Self {
+    pub(crate) fn new(id: PoolId, options: Options) -> Self {
         let processors = options.workers;
         let threads = processors + limits::TASK_SPARES_MAX;
         Self {
@@ -185,40 +185,40 @@ impl Shared {
         }
     }
 
-    pub fn id(&self) -> u16 {
+    pub(crate) fn id(&self) -> u16 {
         self.id.number()
     }
 
-    pub fn closed(&self) -> bool {
+    pub(crate) fn closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    pub fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 
     /// The pool's time, as of the monitor's last look.
-    pub fn now_ns(&self) -> u64 {
+    pub(crate) fn now_ns(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed)
     }
 
-    pub fn set_now_ns(&self, now: u64) {
+    pub(crate) fn set_now_ns(&self, now: u64) {
         self.now_ns.store(now, Ordering::Relaxed);
     }
 
     // ---- work -----------------------------------------------------------------------------
 
     /// After a push: wakes a processor, if one is parked and none searches already.
-    pub fn wake_one(&self) {
+    pub(crate) fn wake_one(&self) {
         self.processors.wake_one(self);
     }
 
     /// Queues a task of this pool that was woken outside it.
-    pub fn schedule(&self, id: TaskId, priority: Priority) {
+    pub(crate) fn schedule(&self, id: TaskId, priority: Priority) {
         if let Some(cell) = id.cell() {
             cell.meta.set_runnable(stats::stamp_outside(self));
         }
@@ -232,7 +232,7 @@ impl Shared {
     ///
     /// The push came first, then a fence (in `wake_one`). `end` fences as well before it looks for
     /// unfinished tasks, so one of the two sides sees what the other did.
-    pub fn stop_if_ended(&self, id: TaskId) {
+    pub(crate) fn stop_if_ended(&self, id: TaskId) {
         fence(Ordering::SeqCst);
         if self.ended() {
             self.stop_task(id);
@@ -257,7 +257,7 @@ impl Shared {
     }
 
     /// Stops all tasks of this pool that wait or are queued.
-    pub fn stop_unfinished(&self) {
+    pub(crate) fn stop_unfinished(&self) {
         for cell in arena::cells() {
             let (id, stage) = cell.stage();
             if matches!(stage, Stage::Runnable | Stage::Waiting)
@@ -269,7 +269,7 @@ impl Shared {
     }
 
     /// Counts one more task that lets others go first, unless as many as there are processors do.
-    pub fn may_give_way(&self) -> bool {
+    pub(crate) fn may_give_way(&self) -> bool {
         let may = self.given_way.fetch_add(1, Ordering::Relaxed) < self.processors.len();
         if !may {
             self.has_given_way();
@@ -278,23 +278,23 @@ impl Shared {
     }
 
     /// Such a task goes on.
-    pub fn has_given_way(&self) {
+    pub(crate) fn has_given_way(&self) {
         self.given_way.fetch_sub(1, Ordering::Relaxed);
     }
 
     // ---- threads --------------------------------------------------------------------------
 
-    pub fn worker(&self, number: u32) -> Option<&Arc<Worker>> {
+    pub(crate) fn worker(&self, number: u32) -> Option<&Arc<Worker>> {
         self.workers.get(number as usize)?.get()
     }
 
     /// Every worker that ever ran, with a processor or without.
-    pub fn all_workers(&self) -> impl Iterator<Item = &Arc<Worker>> {
+    pub(crate) fn all_workers(&self) -> impl Iterator<Item = &Arc<Worker>> {
         self.workers.iter().filter_map(OnceLock::get)
     }
 
     /// Waits as a spare thread for a processor. `None`: the thread ends.
-    pub fn wait_as_spare(&self, worker: &Worker) -> Option<Signal> {
+    pub(crate) fn wait_as_spare(&self, worker: &Worker) -> Option<Signal> {
         worker.set_state(WorkerState::Spare);
         self.processors.enter_spares(self, worker.number);
         let until = Instant::now() + Duration::from_millis(limits::TASK_SPARE_IDLE_MS);
@@ -316,7 +316,7 @@ impl Shared {
     }
 
     /// The thread of a worker ends.
-    pub fn end_thread(&self, worker: &Worker) {
+    pub(crate) fn end_thread(&self, worker: &Worker) {
         *lock(&worker.thread) = None;
         self.processors.end_thread(self, worker.number);
     }
@@ -324,7 +324,7 @@ impl Shared {
     // ---- the end --------------------------------------------------------------------------
 
     /// Ends the pool: a thread ends when the task that it runs is over.
-    pub fn end(&self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn end(&self) -> Vec<JoinHandle<()>> {
         self.close();
         self.ended.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);

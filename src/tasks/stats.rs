@@ -140,7 +140,7 @@ pub(super) fn handed_off(worker: u32, tasks: usize) {
 }
 
 impl WorkerStats {
-    pub fn new(shared: &Shared, me: &Worker) -> Self {
+    pub(crate) fn new(shared: &Shared, me: &Worker) -> Self {
         let options = &shared.options;
         let name = format!("{}-{}", options.name, me.number);
         let writer = Rc::new(options.recorder.track(name));
@@ -163,7 +163,7 @@ impl WorkerStats {
 
     /// The stamp of a task that becomes runnable on this thread. After [`limits::TASK_STAMPS`] in a
     /// row it is a sample: a task that makes many others runnable takes little time for each.
-    pub fn stamp(&self) -> Stamp {
+    pub(crate) fn stamp(&self) -> Stamp {
         if self.are_short() || self.stamps.get() >= limits::TASK_STAMPS {
             return sample(&self.stamps);
         }
@@ -172,7 +172,7 @@ impl WorkerStats {
     }
 
     /// A task was spawned on this thread.
-    pub fn spawned(&self, id: TaskId, stamp: Stamp, site: &'static Location<'static>) {
+    pub(crate) fn spawned(&self, id: TaskId, stamp: Stamp, site: &'static Location<'static>) {
         // Of short tasks, only those whose latency is taken are recorded.
         if self.writer.is_on() && stamp.stands_for() > 0 {
             let now_ns = time::monotonic_ns();
@@ -182,7 +182,7 @@ impl WorkerStats {
     }
 
     /// A task is about to run.
-    pub fn begins(&self, me: &Worker, id: TaskId, meta: &Meta) {
+    pub(crate) fn begins(&self, me: &Worker, id: TaskId, meta: &Meta) {
         let stamp = meta.runnable();
         if stamp.stands_for() > 0 {
             let waited_ns = stamp.waited_ns(self.close(me, false));
@@ -198,7 +198,7 @@ impl WorkerStats {
     }
 
     /// The task has run. `long`: the pool's time has moved on meanwhile.
-    pub fn ends(&self, shared: &Shared, me: &Worker, long: bool) {
+    pub(crate) fn ends(&self, shared: &Shared, me: &Worker, long: bool) {
         let tasks = self.tasks.get() + 1;
         self.tasks.set(tasks);
         if tasks < self.quota.get() && !long {
@@ -212,7 +212,7 @@ impl WorkerStats {
     }
 
     /// Runs other tasks in the middle of one, whose time before and after that counts as two runs.
-    pub fn nested<T>(&self, me: &Worker, others: impl FnOnce() -> T) -> T {
+    pub(crate) fn nested<T>(&self, me: &Worker, others: impl FnOnce() -> T) -> T {
         let outer = self.last.get();
         self.tasks.set(self.tasks.get() + 1);
         self.close(me, false);
@@ -224,7 +224,7 @@ impl WorkerStats {
     }
 
     /// No task runs from now on.
-    pub fn pause(&self, me: &Worker) {
+    pub(crate) fn pause(&self, me: &Worker) {
         if self.tasks.get() > 0 {
             self.close(me, false);
         }
@@ -270,7 +270,7 @@ impl WorkerStats {
     }
 
     /// Took tasks from another worker.
-    pub fn stole(&self, from: u32, tasks: usize) {
+    pub(crate) fn stole(&self, from: u32, tasks: usize) {
         if self.writer.is_on() {
             self.writer.record(
                 time::monotonic_ns(),
@@ -283,7 +283,7 @@ impl WorkerStats {
     }
 
     /// Runs `wait`, in which the worker is parked.
-    pub fn park<T>(&self, wait: impl FnOnce() -> T) -> T {
+    pub(crate) fn park<T>(&self, wait: impl FnOnce() -> T) -> T {
         if !self.writer.is_on() {
             return wait();
         }

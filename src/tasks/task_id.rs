@@ -21,38 +21,38 @@ const _: () = assert!(limits::TASKS_LIVE_MAX <= u32::MAX as usize, "NONE");
 
 impl TaskId {
     /// The word of no task: its index is beyond all cells.
-    pub const NONE: u64 = u64::MAX;
+    pub(crate) const NONE: u64 = u64::MAX;
 
-    pub fn new(index: u32, generation: u32) -> Self {
+    pub(crate) fn new(index: u32, generation: u32) -> Self {
         Self(u64::from(generation) << 32 | u64::from(index))
     }
 
     /// The id in a word; `None` if that is [`NONE`](Self::NONE).
-    pub fn from_word(word: u64) -> Option<Self> {
+    pub(crate) fn from_word(word: u64) -> Option<Self> {
         (word != Self::NONE).then_some(Self(word))
     }
 
     /// A number that no other task of the process has at the same time.
-    pub fn word(self) -> u64 {
+    pub(crate) fn word(self) -> u64 {
         self.0
     }
 
-    pub fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
     /// The cell that the task lives or lived in.
-    pub fn cell(self) -> Option<&'static TaskCell> {
+    pub(crate) fn cell(self) -> Option<&'static TaskCell> {
         arena::cell(self.0 as u32)
     }
 
     /// The right to run the task, if it is scheduled and not over.
-    pub fn claim(self) -> Option<(&'static TaskCell, RunningTask)> {
+    pub(crate) fn claim(self) -> Option<(&'static TaskCell, RunningTask)> {
         let cell = self.cell()?;
         Some((cell, cell.claim(self.generation())?))
     }
 
-    pub fn waker(self) -> Waker {
+    pub(crate) fn waker(self) -> Waker {
         word_waker::<Self>(self.0 as usize)
     }
 }

@@ -40,7 +40,7 @@ impl Count {
         self.0.store(value + n, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -89,12 +89,12 @@ pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
 }
 
 impl Local {
-    pub fn is_of(&self, shared: &Arc<Shared>) -> bool {
+    pub(crate) fn is_of(&self, shared: &Arc<Shared>) -> bool {
         Arc::ptr_eq(&self.shared, shared)
     }
 
     /// The index of the class of the task that runs here.
-    pub fn class(&self) -> Option<u8> {
+    pub(crate) fn class(&self) -> Option<u8> {
         let cell = self.me.current.load(Ordering::Relaxed)?;
         Some(cell.meta.owner().class)
     }
@@ -319,7 +319,7 @@ impl Local {
     // ---- new tasks ------------------------------------------------------------------------
 
     /// Spawns a task of the class at this index from inside the pool.
-    pub fn submit<F>(
+    pub(crate) fn submit<F>(
         &self,
         class: u8,
         work: F,
@@ -351,7 +351,7 @@ impl Local {
     /// The monitor may take the processor away right after the look at it here, and empty the
     /// queue before the push. A fence that excludes that would cost every spawn. Instead the
     /// monitor goes on looking after workers without a processor (`Shared::rescue`).
-    pub fn queue(&self, id: TaskId, priority: Priority, to_lifo_slot: bool) {
+    pub(crate) fn queue(&self, id: TaskId, priority: Priority, to_lifo_slot: bool) {
         let me = &*self.me;
         // Others don't steal from a worker without a processor.
         if priority == Priority::Background || me.processor() == NONE {
@@ -375,7 +375,7 @@ impl Local {
     // ---- halves of a join -----------------------------------------------------------------
 
     /// Whether a half should be offered to others: nothing else can be stolen here.
-    pub fn offers(&self) -> bool {
+    pub(crate) fn offers(&self) -> bool {
         match self.me.processor() {
             NONE => self.shared.global_queue.len(Priority::Interactive) == 0,
             _ => self.me.queue.is_empty(),
@@ -384,7 +384,7 @@ impl Local {
 
     /// Offers half of the running task as a task of its own. `None` if the class has no room, the
     /// pool is closed, or no task runs here.
-    pub fn offer(
+    pub(crate) fn offer(
         &self,
         half: impl FnOnce() + Send + 'static,
         site: &'static Location<'static>,
@@ -410,7 +410,7 @@ impl Local {
     }
 
     /// Takes an offered half back. False if a worker has begun it.
-    pub fn take_back(&self, id: TaskId) -> bool {
+    pub(crate) fn take_back(&self, id: TaskId) -> bool {
         let Some((cell, running)) = id.claim() else {
             return false;
         };
@@ -425,7 +425,7 @@ impl Local {
     }
 
     /// Runs another task in the middle of one that waits. False if there is none.
-    pub fn help(&self) -> bool {
+    pub(crate) fn help(&self) -> bool {
         let Some(id) = self.pop_own().or_else(|| self.steal(true)) else {
             return false;
         };

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 const BODY_BYTES_MAX: u64 = 1 << 24;
 
 /// Runs a test on a shard.
-pub fn on_shard<F: Future<Output = ()> + 'static>(
+pub(crate) fn on_shard<F: Future<Output = ()> + 'static>(
     test: impl Fn(Shard) -> F + Send + Sync + 'static,
 ) {
     let cpu = cpu::allowed().unwrap()[0];
@@ -34,7 +34,7 @@ pub fn on_shard<F: Future<Output = ()> + 'static>(
 }
 
 /// Options that have every cached file looked at again at every request.
-pub fn always_look() -> FilesOptions {
+pub(crate) fn always_look() -> FilesOptions {
     FilesOptions {
         revalidate_ms: 0,
         ..FilesOptions::default()
@@ -42,14 +42,14 @@ pub fn always_look() -> FilesOptions {
 }
 
 /// A served folder.
-pub struct Site {
+pub(crate) struct Site {
     folder: Rc<TempDir>,
     pub files: Files,
     _pool: Pool,
 }
 
 /// A pool for a site's work, and the work.
-pub fn shared_work() -> (Pool, Arc<SharedWork>) {
+pub(crate) fn shared_work() -> (Pool, Arc<SharedWork>) {
     let options = Options {
         workers: 2,
         ..Options::default()
@@ -60,14 +60,14 @@ pub fn shared_work() -> (Pool, Arc<SharedWork>) {
 }
 
 impl Site {
-    pub fn new(shard: &Shard, options: FilesOptions) -> Site {
+    pub(crate) fn new(shard: &Shard, options: FilesOptions) -> Site {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("www")).unwrap();
         Site::of(shard, Rc::new(folder), options)
     }
 
     /// The same folder, served by somebody who knows nothing of it yet.
-    pub fn another(&self, shard: &Shard, options: FilesOptions) -> Site {
+    pub(crate) fn another(&self, shard: &Shard, options: FilesOptions) -> Site {
         Site::of(shard, Rc::clone(&self.folder), options)
     }
 
@@ -82,23 +82,23 @@ impl Site {
     }
 
     /// A path outside of what is served.
-    pub fn outside(&self, path: &str) -> PathBuf {
+    pub(crate) fn outside(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
     /// A path of what is served.
-    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join("www").join(path)
     }
 
-    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
     /// Asks as a server does: at once if possible, else waiting.
-    pub async fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let head = head(method, path, fields);
         let parsed = parse_request(&head, &ParseLimits::default())
             .unwrap()
@@ -112,7 +112,7 @@ impl Site {
     }
 
     /// The response to a GET, with its body as it is.
-    pub async fn respond(&self, path: &str) -> Response {
+    pub(crate) async fn respond(&self, path: &str) -> Response {
         let head = head("GET", path, &[]);
         let parsed = parse_request(&head, &ParseLimits::default())
             .unwrap()
@@ -120,16 +120,16 @@ impl Site {
         self.files.respond(&parsed.head).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[]).await
     }
 
-    pub async fn get_with(&self, path: &str, name: &str, value: &str) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, name: &str, value: &str) -> Answer {
         self.ask("GET", path, &[(name, value)]).await
     }
 
     /// Asks for a settled file in a coding until that comes at once.
-    pub async fn warm_coded(&self, path: &str, coding: &str) -> Answer {
+    pub(crate) async fn warm_coded(&self, path: &str, coding: &str) -> Answer {
         self.warm(path).await;
         let fields = [("accept-encoding", coding)];
         self.ask("GET", path, &fields).await;
@@ -140,12 +140,12 @@ impl Site {
     }
 
     /// Lets so much time pass that another change must show in a file's times.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         sleep(Duration::from_nanos(2 * limits::FILE_SETTLED_NS)).await;
     }
 
     /// Asks for a settled file until it is cached.
-    pub async fn warm(&self, path: &str) {
+    pub(crate) async fn warm(&self, path: &str) {
         self.settle().await;
         self.get(path).await;
         assert!(self.get(path).await.at_once, "{path} was not cached");
@@ -153,7 +153,7 @@ impl Site {
 }
 
 /// A request head on the wire.
-pub fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\n");
     for (name, value) in fields {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -164,7 +164,7 @@ pub fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
 
 /// A response, with its body read.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
     pub len: u64,
@@ -214,7 +214,7 @@ impl Answer {
     }
 
     /// The value of the only field called `name`; empty if there is none.
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         let lines = std::str::from_utf8(&self.lines).unwrap();
         let mut values = lines
             .split_terminator("\r\n")
@@ -226,16 +226,16 @@ impl Answer {
     }
 
     /// All header lines.
-    pub fn lines(&self) -> &str {
+    pub(crate) fn lines(&self) -> &str {
         std::str::from_utf8(&self.lines).unwrap()
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
     /// Status and body in one, for short assertions.
-    pub fn brief(&self) -> (u16, &str) {
+    pub(crate) fn brief(&self) -> (u16, &str) {
         (self.status, self.text())
     }
 }
@@ -252,7 +252,7 @@ fn read_slice(slice: &FileSlice, into: &mut Vec<u8>) {
 }
 
 /// Undoes a content coding, by its name.
-pub fn expand(coded: &[u8], coding: &str) -> Vec<u8> {
+pub(crate) fn expand(coded: &[u8], coding: &str) -> Vec<u8> {
     let mut out = Vec::new();
     match coding {
         "br" => brotli::Decompressor::new(coded, 4096).read_to_end(&mut out),

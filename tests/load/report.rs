@@ -14,7 +14,7 @@ use crate::{run, sentence};
 
 /// Parses a page, which must be whole as XML too.
 #[track_caller]
-pub fn parsed(page: &str) -> Document<'_> {
+pub(crate) fn parsed(page: &str) -> Document<'_> {
     let options = ParsingOptions {
         allow_dtd: true,
         ..ParsingOptions::default()
@@ -93,7 +93,7 @@ fn readable(document: &Document<'_>) {
     assert_eq!(named("h1").count(), 1);
 }
 
-pub fn all_text(document: &Document<'_>) -> String {
+pub(crate) fn all_text(document: &Document<'_>) -> String {
     let texts = document.descendants().filter(|node| node.is_text());
     texts
         .filter(|node| {
@@ -105,7 +105,7 @@ pub fn all_text(document: &Document<'_>) -> String {
         .collect()
 }
 
-pub fn plots(document: &Document<'_>) -> Vec<String> {
+pub(crate) fn plots(document: &Document<'_>) -> Vec<String> {
     let titles = document.descendants().filter(|node| {
         node.has_tag_name("title")
             && node
@@ -118,7 +118,7 @@ pub fn plots(document: &Document<'_>) -> Vec<String> {
         .collect()
 }
 
-pub fn times(us: f64) -> Times {
+pub(crate) fn times(us: f64) -> Times {
     Times {
         count: 1000,
         min: us / 10.0,

@@ -13,7 +13,7 @@ use tungstenite::protocol::{Message, Role, WebSocket};
 /// What every subscriber is sent for a message.
 type Relay = Box<dyn FnMut(String) -> Vec<String> + Send>;
 
-pub struct RoomServer {
+pub(crate) struct RoomServer {
     address: SocketAddr,
     over: Arc<AtomicBool>,
 }
@@ -28,17 +28,17 @@ struct Room {
 }
 
 impl RoomServer {
-    pub fn new(relay: impl FnMut(String) -> Vec<String> + Send + 'static) -> Self {
+    pub(crate) fn new(relay: impl FnMut(String) -> Vec<String> + Send + 'static) -> Self {
         Self::with(b"", 0, relay)
     }
 
     /// One whose subscribers are first sent these bytes.
-    pub fn sending(raw: &'static [u8]) -> Self {
+    pub(crate) fn sending(raw: &'static [u8]) -> Self {
         Self::with(raw, 0, |text| vec![text])
     }
 
     /// One that refuses the handshakes of this many publishers before it takes any.
-    pub fn refusing(publishers: usize) -> Self {
+    pub(crate) fn refusing(publishers: usize) -> Self {
         Self::with(b"", publishers, |text| vec![text])
     }
 
@@ -69,11 +69,11 @@ impl RoomServer {
         Self { address, over }
     }
 
-    pub fn sub(&self) -> String {
+    pub(crate) fn sub(&self) -> String {
         format!("ws://{}/sub", self.address)
     }
 
-    pub fn publish(&self, scheme: &str) -> String {
+    pub(crate) fn publish(&self, scheme: &str) -> String {
         format!("{scheme}://{}/pub", self.address)
     }
 }

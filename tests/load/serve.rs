@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// `headwater serve` on a folder.
-pub struct Serve {
+pub(crate) struct Serve {
     process: Child,
     pub url: String,
     /// Kept open, so that the server can still speak.
@@ -13,7 +13,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let cpu = headwater::sys::cpu::allowed().expect("affinity")[0].to_string();
         let mut process = Command::new(env!("CARGO_BIN_EXE_headwater"))
             .args(["serve", "--cores", &cpu, "--admin", "off"])

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 /// What follows an answer.
-pub enum Then {
+pub(crate) enum Then {
     /// The next request.
     Next,
     Close,
@@ -18,7 +18,7 @@ pub enum Then {
 }
 
 /// [`Then::Next`], unless the client has gone.
-pub fn next_if(sent: std::io::Result<()>) -> Then {
+pub(crate) fn next_if(sent: std::io::Result<()>) -> Then {
     match sent {
         Ok(()) => Then::Next,
         Err(_) => Then::Reset,
@@ -26,7 +26,7 @@ pub fn next_if(sent: std::io::Result<()>) -> Then {
 }
 
 /// A listener whose connections are each given to a function.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
@@ -34,12 +34,14 @@ pub struct Server {
 
 impl Server {
     /// `each` gets a connection whenever a request's head has come.
-    pub fn new(each: impl Fn(&mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(each: impl Fn(&mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
         Self::reading(move |_, connection| each(connection))
     }
 
     /// `each` gets a request's head, and the connection.
-    pub fn reading(each: impl Fn(&str, &mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
+    pub(crate) fn reading(
+        each: impl Fn(&str, &mut TcpStream) -> Then + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let address = listener.local_addr().expect("an address");
         let over = Arc::new(AtomicBool::new(false));
@@ -62,29 +64,29 @@ impl Server {
     }
 
     /// Answers everything with `answer`, byte for byte.
-    pub fn answering(answer: impl Into<String>) -> Self {
+    pub(crate) fn answering(answer: impl Into<String>) -> Self {
         let answer = answer.into();
         Self::new(move |connection| next_if(connection.write_all(answer.as_bytes())))
     }
 
     /// Answers with `answer` and closes.
-    pub fn answering_once(answer: &'static str) -> Self {
+    pub(crate) fn answering_once(answer: &'static str) -> Self {
         Self::new(move |connection| {
             let _ = connection.write_all(answer.as_bytes());
             Then::Close
         })
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
     /// Waits until this many requests have come.
-    pub fn wait_for_requests(&self, count: usize) {
+    pub(crate) fn wait_for_requests(&self, count: usize) {
         let patience = Instant::now() + Duration::from_secs(60);
         while self.requests() < count {
             assert!(

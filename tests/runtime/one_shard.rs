@@ -6,7 +6,7 @@ use std::time::Duration;
 use headwater::runtime::{RingOptions, Runtime, Shard, timeout};
 
 /// Fails when the test takes longer than 20 s.
-pub fn on_shard<F, Fut>(ring: RingOptions, root: F)
+pub(crate) fn on_shard<F, Fut>(ring: RingOptions, root: F)
 where
     F: Fn(Shard) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + 'static,

@@ -240,7 +240,7 @@ mod mapped {
     use std::fs::File;
     use std::os::fd::AsRawFd;
 
-    pub fn write_last(file: &File, len: usize, byte: u8) {
+    pub(super) fn write_last(file: &File, len: usize, byte: u8) {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping of a file that has `len` bytes, at an address of the kernel's
         // choice; the one write lies within it, and it is unmapped before the call ends.

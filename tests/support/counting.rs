@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Calls its function before it allocates.
-pub struct Counting(pub fn());
+pub(crate) struct Counting(pub fn());
 
 // SAFETY: every call is passed on unchanged to the system's allocator; what is called before that
 // is to allocate nothing.

@@ -2,7 +2,7 @@
 
 use headwater::tasks::{Class, ClassOptions, Options, Pool};
 
-pub fn pool(workers: usize) -> (Pool, Class) {
+pub(crate) fn pool(workers: usize) -> (Pool, Class) {
     let pool = Pool::start(Options {
         workers,
         ..Options::default()

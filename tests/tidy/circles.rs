@@ -20,7 +20,7 @@ struct Module {
 }
 
 /// Every circle of imports among these files (path below the repository, source).
-pub fn circles(files: &[(String, String)]) -> Vec<Violation> {
+pub(crate) fn circles(files: &[(String, String)]) -> Vec<Violation> {
     let modules: BTreeMap<Path, Module> = files
         .iter()
         .filter(|(file, _)| !file.ends_with("/tests.rs") && file != "src/main.rs")

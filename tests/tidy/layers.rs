@@ -1,7 +1,7 @@
 //! Which module of `src` may use which.
 
 /// The modules from top to bottom; modules of one layer are neighbours.
-pub const LAYERS: &[&[&str]] = &[
+pub(crate) const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["server"],
     &["files"],
@@ -35,7 +35,7 @@ const ONLY: &[(&str, &str, &str)] = &[("http", "sys", "file")];
 const ENTRY: (&str, &str) = ("main", "cli");
 
 /// Whether `src` may hold a file or a folder of this name.
-pub fn is_module(name: &str) -> bool {
+pub(crate) fn is_module(name: &str) -> bool {
     name == ENTRY.0 || layer(name).is_some()
 }
 
@@ -44,7 +44,7 @@ fn layer(module: &str) -> Option<usize> {
 }
 
 /// Why `module` must not use `path` (segments after `crate`), if so.
-pub fn objection(module: &str, path: &[String]) -> Option<String> {
+pub(crate) fn objection(module: &str, path: &[String]) -> Option<String> {
     let used = path.first()?.as_str();
     if used == module {
         return None;
@@ -74,7 +74,7 @@ pub fn objection(module: &str, path: &[String]) -> Option<String> {
 /// Every path in `code` that starts at the crate's root, without that root.
 ///
 /// `module` is the file's own module path, against which `super` is resolved.
-pub fn paths(code: &str, module: &[String]) -> Vec<(usize, Vec<String>)> {
+pub(crate) fn paths(code: &str, module: &[String]) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     for (root, is_super) in [("crate", false), ("headwater", false), ("super", true)] {
         for (at, _) in code.match_indices(root) {

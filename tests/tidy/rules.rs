@@ -6,12 +6,12 @@ use crate::{
 };
 
 /// Lines of one file, tests included.
-pub const LINES_MAX: usize = 900;
+pub(crate) const LINES_MAX: usize = 900;
 /// Lines of one function, from its `fn` to its closing brace.
-pub const FUNCTION_LINES_MAX: usize = 70;
+pub(crate) const FUNCTION_LINES_MAX: usize = 70;
 
 /// Folders, and one file, that may hold `unsafe` and `libc`.
-pub const UNSAFE_PLACES: &[&str] = &[
+pub(crate) const UNSAFE_PLACES: &[&str] = &[
     "src/sys",
     "src/runtime/ring",
     "src/buffers",
@@ -26,7 +26,7 @@ const PRINTING: &[&str] = &["println!", "eprintln!", "print!", "eprint!"];
 
 /// One broken rule.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Violation {
+pub(crate) struct Violation {
     pub file: String,
     pub line: usize,
     pub what: String,
@@ -41,7 +41,7 @@ struct File<'a> {
 }
 
 /// All that is wrong with one file of `src`.
-pub fn check(path: &str, source: &str) -> Vec<Violation> {
+pub(crate) fn check(path: &str, source: &str) -> Vec<Violation> {
     let file = File {
         path,
         lines: scan(source),
@@ -64,7 +64,7 @@ pub fn check(path: &str, source: &str) -> Vec<Violation> {
 }
 
 /// What also holds for the files of `tests` and `benches`.
-pub fn check_test_file(path: &str, source: &str) -> Vec<Violation> {
+pub(crate) fn check_test_file(path: &str, source: &str) -> Vec<Violation> {
     let file = File {
         path,
         lines: scan(source),
@@ -89,7 +89,11 @@ fn report(file: File<'_>, rules: &[fn(&File<'_>, &mut Found)]) -> Vec<Violation>
 }
 
 /// The paths below `src/` that a document names and that `exists` denies.
-pub fn dead_paths(document: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Violation> {
+pub(crate) fn dead_paths(
+    document: &str,
+    text: &str,
+    exists: impl Fn(&str) -> bool,
+) -> Vec<Violation> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
         for (at, _) in line.match_indices("src/") {

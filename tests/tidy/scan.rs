@@ -2,7 +2,7 @@
 
 /// One line of a source file.
 #[derive(Debug, Default)]
-pub struct Line {
+pub(crate) struct Line {
     /// What is left when comments are cut and literals are emptied.
     pub code: String,
     /// The text of the line's comments, with their `//` or `/*`.
@@ -20,7 +20,7 @@ enum State {
 }
 
 /// Scans Rust source text.
-pub fn scan(source: &str) -> Vec<Line> {
+pub(crate) fn scan(source: &str) -> Vec<Line> {
     let chars: Vec<char> = source.chars().collect();
     let mut lines = vec![Line::default()];
     let mut state = State::Code;

@@ -42,7 +42,7 @@ const NAMES: &[&str] = &[
 const SKIPPED: &[&str] = &["target", ".git", "corpus", "artifacts"];
 
 /// Everything that is wrong with the files below `root`.
-pub fn check(root: &Path) -> Vec<Violation> {
+pub(crate) fn check(root: &Path) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -73,7 +73,7 @@ pub fn check(root: &Path) -> Vec<Violation> {
 }
 
 /// What is wrong with one file, with the line.
-pub fn objections(file: &str, bytes: &[u8]) -> impl Iterator<Item = (usize, String)> {
+pub(crate) fn objections(file: &str, bytes: &[u8]) -> impl Iterator<Item = (usize, String)> {
     let ending = file.rsplit_once('.').map(|(_, ending)| ending);
     let known = NAMES.contains(&file) || ending.is_some_and(|ending| ENDINGS.contains(&ending));
     let large = bytes.len() as u64 > FILE_BYTES_MAX && !MAY_BE_LARGE.contains(&file);

@@ -13,14 +13,14 @@ use super::{
 const QUEUE_LIMIT: usize = 1 << 20;
 const ROOM: &str = "the queue has room for all of them";
 
-pub struct Headwater {
+pub(super) struct Headwater {
     /// Stops when it is dropped.
     _pool: Pool,
     class: Class,
 }
 
 impl Headwater {
-    pub fn start(workers: usize, recorder: Recorder) -> Headwater {
+    pub(super) fn start(workers: usize, recorder: Recorder) -> Headwater {
         let options = Options {
             workers,
             recorder,

@@ -14,13 +14,13 @@ use ::headwater::observe::Recorder;
 use clap::ValueEnum;
 
 /// A scheduler that is ready to work.
-pub trait Contender {
+pub(crate) trait Contender {
     /// How long `tasks` tasks of this shape take; `None` if it has no such shape.
     fn time(&self, shape: Shape, tasks: u64) -> Option<Duration>;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Name {
+pub(crate) enum Name {
     /// headwater::tasks, a closure or a future per task
     Headwater,
     /// the same with its flight recorder on
@@ -33,7 +33,7 @@ pub enum Name {
     Threads,
 }
 
-pub fn start(name: Name, workers: usize) -> Box<dyn Contender> {
+pub(crate) fn start(name: Name, workers: usize) -> Box<dyn Contender> {
     match name {
         Name::Headwater => Box::new(headwater::Headwater::start(workers, Recorder::off())),
         Name::Recorded => Box::new(headwater::Headwater::start(workers, recorder())),
@@ -44,13 +44,13 @@ pub fn start(name: Name, workers: usize) -> Box<dyn Contender> {
 }
 
 /// A flight recorder of the size that the server uses.
-pub fn recorder() -> Recorder {
+pub(crate) fn recorder() -> Recorder {
     Recorder::new(::headwater::limits::RECORDER_BYTES)
 }
 
 /// Six are those of tokio's scheduler benchmark, rayon's joins, and uneven load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// each task spawns the next one
     Chained,
     /// pairs of tasks that send each other a message
@@ -68,19 +68,19 @@ pub enum Shape {
 }
 
 /// Tasks in flight at most, where a shape spawns without waiting.
-pub const BATCH: u64 = 10_000;
+pub(crate) const BATCH: u64 = 10_000;
 /// Pairs of [`Shape::PingPong`] at one time.
-pub const PAIRS: u64 = 1_000;
+pub(crate) const PAIRS: u64 = 1_000;
 /// Tasks of [`Shape::Yield`].
-pub const YIELDERS: u64 = 200;
+pub(crate) const YIELDERS: u64 = 200;
 /// Work of a leaf of [`Shape::ForkJoin`]: about 8 ns.
-pub const LEAF_SPINS: u64 = 5;
+pub(crate) const LEAF_SPINS: u64 = 5;
 /// Work of a task of [`Shape::Skewed`]: about 1 us.
-pub const SKEWED_SPINS: u64 = 500;
+pub(crate) const SKEWED_SPINS: u64 = 500;
 
 /// Does `batch` for all tasks, at most `most` at a time, and times it. Each
 /// batch is given what its tasks are to end, once each.
-pub fn in_batches(tasks: u64, most: u64, batch: impl Fn(u64, Arc<Countdown>)) -> Duration {
+pub(crate) fn in_batches(tasks: u64, most: u64, batch: impl Fn(u64, Arc<Countdown>)) -> Duration {
     let start = Instant::now();
     let mut left = tasks;
     while left > 0 {
@@ -98,22 +98,22 @@ pub fn in_batches(tasks: u64, most: u64, batch: impl Fn(u64, Arc<Countdown>)) ->
 }
 
 /// Counts the tasks of a batch that are left, and signals the timing thread at the end.
-pub struct Countdown {
+pub(crate) struct Countdown {
     left: AtomicU64,
     done: mpsc::SyncSender<()>,
 }
 
 impl Countdown {
     /// One task less.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.end_many(1);
     }
 
-    pub fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.left.load(Ordering::Relaxed)
     }
 
-    pub fn end_many(&self, tasks: u64) {
+    pub(crate) fn end_many(&self, tasks: u64) {
         if self.left.fetch_sub(tasks, Ordering::AcqRel) == tasks {
             let _ = self.done.send(());
         }
@@ -122,7 +122,7 @@ impl Countdown {
 
 /// Work that takes the same number of instructions everywhere: rounds of xorshift.
 #[inline(never)]
-pub fn spin(rounds: u64) {
+pub(crate) fn spin(rounds: u64) {
     let mut x = std::hint::black_box(0x9e37_79b9_7f4a_7c15_u64);
     for _ in 0..rounds {
         x ^= x << 13;

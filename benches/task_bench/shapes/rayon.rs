@@ -5,12 +5,12 @@ use ::rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{BATCH, Contender, Countdown, LEAF_SPINS, SKEWED_SPINS, Shape, in_batches, spin};
 
-pub struct Rayon {
+pub(super) struct Rayon {
     pool: ThreadPool,
 }
 
 impl Rayon {
-    pub fn start(workers: usize) -> Rayon {
+    pub(super) fn start(workers: usize) -> Rayon {
         let pool = ThreadPoolBuilder::new().num_threads(workers).build();
         Rayon {
             pool: pool.expect("threads can be started"),

@@ -11,7 +11,7 @@ const THREADS_MAX: u64 = 2_000;
 const STACK_BYTES: usize = 256 * 1024;
 
 /// A thread for every task.
-pub struct Threads;
+pub(super) struct Threads;
 
 impl Contender for Threads {
     fn time(&self, shape: Shape, tasks: u64) -> Option<Duration> {

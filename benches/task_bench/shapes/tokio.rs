@@ -10,12 +10,12 @@ use super::{
     BATCH, Contender, Countdown, LEAF_SPINS, PAIRS, SKEWED_SPINS, Shape, YIELDERS, in_batches, spin,
 };
 
-pub struct Tokio {
+pub(super) struct Tokio {
     runtime: Runtime,
 }
 
 impl Tokio {
-    pub fn start(workers: usize) -> Tokio {
+    pub(super) fn start(workers: usize) -> Tokio {
         let runtime = Builder::new_multi_thread().worker_threads(workers).build();
         Tokio {
             runtime: runtime.expect("threads can be started"),

@@ -30,7 +30,7 @@ command line is mistyped.";
 /// When a dead peer is noticed in each situation, by which clock, and what the probes cost
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Read this TOML file [env: HEADWATER_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -91,7 +91,7 @@ struct Explained {
 }
 
 /// Runs the command.
-pub fn run(args: &ExplainArgs) -> ExitCode {
+pub(crate) fn run(args: &ExplainArgs) -> ExitCode {
     let env = |name: &str| std::env::var_os(name);
     let effective = config::read(&args.fields.0, env, args.config.as_deref())
         .and_then(|effective| Ok((policies(&effective)?, effective)));

@@ -32,7 +32,7 @@ are shown: run this as its user (with kernel.yama.ptrace_scope at 0) or as root 
 /// The keepalive options and timers that live connections really have
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// Process whose connections are shown
     #[arg(
         value_name = "PID",
@@ -55,7 +55,7 @@ pub struct ShowArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &ShowArgs) -> ExitCode {
+pub(crate) fn run(args: &ShowArgs) -> ExitCode {
     let found = match find(args) {
         Ok(Some(found)) => found,
         Ok(None) => {

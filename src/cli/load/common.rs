@@ -66,14 +66,14 @@ pub(super) struct CommonArgs {
 
 impl CommonArgs {
     /// The CPUs of `--cores`, after a look at the flags that all loads have.
-    pub fn check(&self) -> Result<Option<Vec<usize>>, CommandError> {
+    pub(crate) fn check(&self) -> Result<Option<Vec<usize>>, CommandError> {
         within("threads", self.threads, SHARDS_MAX)?;
         processes(&self.pid)?;
         self.cores.as_deref().map(cpus).transpose()
     }
 
     /// The addresses of a server, by `--connect-to` where that names it.
-    pub fn addresses(&self, origin: &Origin) -> Result<Vec<Address>, CommandError> {
+    pub(crate) fn addresses(&self, origin: &Origin) -> Result<Vec<Address>, CommandError> {
         let to = ConnectTo::apply(&self.connect_to, origin);
         let addresses = to.resolve().map_err(|error| LoadError::Resolve {
             host: to.host.clone(),
@@ -83,13 +83,13 @@ impl CommonArgs {
     }
 
     /// A server's path with the addresses that it has.
-    pub fn route(&self, target: Target) -> Result<Route, CommandError> {
+    pub(crate) fn route(&self, target: Target) -> Result<Route, CommandError> {
         let addresses = self.addresses(&target.origin)?;
         Ok(Route { addresses, target })
     }
 
     /// Whether a header line writes that field.
-    pub fn writes_field(&self, name: &str) -> bool {
+    pub(crate) fn writes_field(&self, name: &str) -> bool {
         let names = self
             .headers
             .iter()
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// Runs a load to its end.
-    pub fn run<S>(&mut self, load: Load<S>) -> Result<S, LoadError> {
+    pub(crate) fn run<S>(&mut self, load: Load<S>) -> Result<S, LoadError> {
         self.signals.stop(load.stopper());
         let summary = load.finish(|progress| {
             show(progress);

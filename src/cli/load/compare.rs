@@ -14,7 +14,7 @@ use crate::load::{self, AnySummary, ComparisonReport, limits};
 /// The noise is what the seconds of each run differ by. The files are what --json has written: of
 /// requests, of rooms, or of live readers, all of one kind.
 #[derive(Debug, Args)]
-pub struct CompareArgs {
+pub(crate) struct CompareArgs {
     /// The run to compare with, and the runs to compare
     #[arg(value_name = "RUN.json", num_args = 2.., required = true)]
     runs: Vec<PathBuf>,

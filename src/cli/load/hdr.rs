@@ -26,7 +26,7 @@ pub(super) struct HdrLog {
 
 impl HdrLog {
     /// Creates the file.
-    pub fn create(path: &Path) -> Result<Self, String> {
+    pub(crate) fn create(path: &Path) -> Result<Self, String> {
         let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -39,7 +39,12 @@ impl HdrLog {
     }
 
     /// Adds the times of a second that ended at `at_s`. A failure is kept for [`finish`](Self::finish).
-    pub fn write(&mut self, at_s: f64, length_s: f64, histograms: &[(&str, &Histogram<u64>)]) {
+    pub(crate) fn write(
+        &mut self,
+        at_s: f64,
+        length_s: f64,
+        histograms: &[(&str, &Histogram<u64>)],
+    ) {
         if self.failed.is_none() {
             self.failed = self.try_write(at_s, length_s, histograms).err();
         }
@@ -78,7 +83,7 @@ impl HdrLog {
     }
 
     /// Ends the file; the first failure since its beginning.
-    pub fn finish(mut self) -> Result<(), String> {
+    pub(crate) fn finish(mut self) -> Result<(), String> {
         match self.failed {
             Some(failed) => Err(failed),
             None => self

@@ -22,7 +22,7 @@ const TEXTS: [&str; 2] = ["txt", "tsv"];
 /// A load is a file that --json has written into the folder; files of the same name with other endings
 /// belong to it. Other text files are shown whole.
 #[derive(Debug, Args)]
-pub struct IndexArgs {
+pub(crate) struct IndexArgs {
     /// The folder
     #[arg(value_name = "DIR")]
     folder: PathBuf,

@@ -39,7 +39,7 @@ EXIT STATUS:
 /// Read along with an object that grows, and measure how far readers are behind its writer
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
-pub struct LiveArgs {
+pub(crate) struct LiveArgs {
     /// Where the object is read
     #[arg(value_name = "URL")]
     url: String,

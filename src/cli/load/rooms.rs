@@ -39,7 +39,7 @@ EXIT STATUS:
 /// For servers with WebSocket rooms, such as nginx with nchan; headwater serve has none yet.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
-pub struct RoomsArgs {
+pub(crate) struct RoomsArgs {
     /// Where subscribers listen: ws://host[:port]/path; {room} in it stands for a room's number
     #[arg(long, value_name = "URL")]
     sub_url: String,

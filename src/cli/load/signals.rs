@@ -12,7 +12,7 @@ pub(super) struct Signals(Arc<Mutex<Option<StopHandle>>>);
 
 impl Signals {
     /// Takes over the signals: before the first thread, so that all of them leave them to one.
-    pub fn take() -> Result<Self, LoadError> {
+    pub(crate) fn take() -> Result<Self, LoadError> {
         signal::block().map_err(|error| LoadError::Io {
             what: "taking over the signals",
             error,
@@ -24,7 +24,7 @@ impl Signals {
     }
 
     /// A signal ends this load from now on.
-    pub fn stop(&self, stop: StopHandle) {
+    pub(crate) fn stop(&self, stop: StopHandle) {
         *lock(&self.0) = Some(stop);
     }
 }

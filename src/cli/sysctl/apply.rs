@@ -28,7 +28,7 @@ EXAMPLES:
 /// Change the host's settings to a profile's
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     #[command(flatten)]
     wanted: Wanted,
     /// Do it

@@ -25,7 +25,7 @@ EXAMPLES:
 /// Say by the exit status whether the host is as a profile wants it
 #[derive(Debug, Args)]
 #[command(after_help = STATUS)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     #[command(flatten)]
     wanted: Wanted,
     /// Print JSON: status, profile, settings, dangers

@@ -26,7 +26,7 @@ EXAMPLES:
 /// Compare a profile with what the host has; changes nothing
 #[derive(Debug, Args)]
 #[command(after_help = VERDICTS)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     #[command(flatten)]
     wanted: Wanted,
     /// Print JSON: an array with an object for each setting

@@ -10,7 +10,7 @@ use crate::tuning::sysctl::BUILT_IN;
 
 /// List the profiles
 #[derive(Debug, Args)]
-pub struct ListArgs {}
+pub(crate) struct ListArgs {}
 
 pub(super) fn run(_: &ListArgs) -> ExitCode {
     let mut out = String::new();

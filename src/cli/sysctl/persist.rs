@@ -23,7 +23,7 @@ EXAMPLES:
 /// Set a profile at every start of the host
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
-pub struct PersistArgs {
+pub(crate) struct PersistArgs {
     /// A profile's name (see headwater sysctl list) or the path of a file
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
     profile: Option<String>,

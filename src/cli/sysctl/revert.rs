@@ -19,7 +19,7 @@ EXAMPLES:
 /// Put back what apply has changed
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
-pub struct RevertArgs {
+pub(crate) struct RevertArgs {
     /// Show what would be put back; change nothing
     #[arg(long)]
     dry_run: bool,

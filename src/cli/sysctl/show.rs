@@ -16,7 +16,7 @@ EXAMPLES:
 /// Print a profile, each setting with its reason and its risk
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// A profile's name (see headwater sysctl list) or the path of a file
     profile: String,
     /// As it is, with the lines that tell how values are computed

@@ -22,7 +22,7 @@ use crate::sys::file;
 use crate::sys::open::open_how_path;
 
 /// Applies changes as they are reported, until the subscription ends.
-pub async fn follow(shard: Shard, changes: Weak<Changes>) {
+pub(crate) async fn follow(shard: Shard, changes: Weak<Changes>) {
     let Some((watches, subscriber)) = changes.upgrade().map(|changes| {
         (
             Arc::clone(&changes.watches),
@@ -87,7 +87,12 @@ async fn apply_until_readable(
 /// Looks for files that are gone and were not reported as such, every `period_ms`, so that the
 /// cache lets go of their descriptors also when nobody asks for them. Looks at the root's path
 /// and at files whose folders are not watched.
-pub async fn sweep(shard: Shard, changes: Weak<Changes>, root: Weak<RootWatch>, period_ms: u64) {
+pub(crate) async fn sweep(
+    shard: Shard,
+    changes: Weak<Changes>,
+    root: Weak<RootWatch>,
+    period_ms: u64,
+) {
     loop {
         sleep(Duration::from_millis(period_ms)).await;
         let (Some(changes), Some(root)) = (changes.upgrade(), root.upgrade()) else {

@@ -13,7 +13,7 @@ use crate::sys::inotify::WatchId;
 
 /// What is known of changes to one file since just before it was opened. Kept by what is cached
 /// of the file and by the open file itself, for as long as that is sent.
-pub struct FileWatch {
+pub(crate) struct FileWatch {
     id: u64,
     path: CString,
     folder: Option<Arc<Folder>>,
@@ -34,7 +34,7 @@ type ByName = HashMap<Box<[u8]>, Vec<Weak<FileWatch>>>;
 /// they were made.
 /// What is found in it is held while it is used, since a drop changes the tables.
 #[derive(Default)]
-pub struct FileWatches {
+pub(crate) struct FileWatches {
     by_folder: RefCell<HashMap<WatchId, ByName>>,
     unwatched: RefCell<BTreeMap<u64, Weak<FileWatch>>>,
     next_id: Cell<u64>,
@@ -42,33 +42,33 @@ pub struct FileWatches {
 
 impl FileWatch {
     /// The file's path below the root.
-    pub fn path(&self) -> &CStr {
+    pub(crate) fn path(&self) -> &CStr {
         &self.path
     }
 
     /// Notes which file was opened.
-    pub fn note_opened(&self, stamp: &Stamp) {
+    pub(crate) fn note_opened(&self, stamp: &Stamp) {
         self.file.set(Some((stamp.dev, stamp.ino)));
         self.is_blind.set(self.is_blind.get() || stamp.links > 1);
     }
 
     /// Whether it is not the file that was opened.
-    pub fn is_other(&self, stamp: &Stamp) -> bool {
+    pub(crate) fn is_other(&self, stamp: &Stamp) -> bool {
         self.file.get() != Some((stamp.dev, stamp.ino))
     }
 
     /// Whether a change was reported since before the file was opened.
-    pub fn has_changed(&self) -> bool {
+    pub(crate) fn has_changed(&self) -> bool {
         self.has_changed.get()
     }
 
     /// Whether changes are reported.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.folder.as_ref().is_some_and(|folder| !folder.is_over())
     }
 
     /// Notes that a change was reported.
-    pub fn note_change(&self, change: FileChange) {
+    pub(crate) fn note_change(&self, change: FileChange) {
         self.has_changed.set(true);
         match change {
             FileChange::Written => self.was_written.set(true),
@@ -78,12 +78,12 @@ impl FileWatch {
     }
 
     /// Notes that writes may go unreported.
-    pub fn note_loss(&self) {
+    pub(crate) fn note_loss(&self) {
         self.note_change(FileChange::Name);
     }
 
     /// Its place in the order in which file watches were made.
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
@@ -143,7 +143,11 @@ impl Drop for FileWatch {
 
 impl FileWatches {
     /// Watches the file at `path`, which is in this folder; `None`: nothing is reported of it.
-    pub fn watch(all: &Rc<FileWatches>, path: &CStr, folder: Option<Arc<Folder>>) -> Rc<FileWatch> {
+    pub(crate) fn watch(
+        all: &Rc<FileWatches>,
+        path: &CStr,
+        folder: Option<Arc<Folder>>,
+    ) -> Rc<FileWatch> {
         let id = all.next_id.get();
         all.next_id.set(id + 1);
         let watch = Rc::new(FileWatch {
@@ -172,7 +176,7 @@ impl FileWatches {
     }
 
     /// Those of the files of this name in a watched folder.
-    pub fn of_name(&self, folder: WatchId, name: &[u8]) -> Vec<Rc<FileWatch>> {
+    pub(crate) fn of_name(&self, folder: WatchId, name: &[u8]) -> Vec<Rc<FileWatch>> {
         let by_folder = self.by_folder.borrow();
         let watches = by_folder.get(&folder).and_then(|by_name| by_name.get(name));
         watches
@@ -183,7 +187,7 @@ impl FileWatches {
     }
 
     /// Those of all files in a watched folder.
-    pub fn of_folder(&self, folder: WatchId) -> Vec<Rc<FileWatch>> {
+    pub(crate) fn of_folder(&self, folder: WatchId) -> Vec<Rc<FileWatch>> {
         let by_folder = self.by_folder.borrow();
         let by_name = by_folder.get(&folder).into_iter().flatten();
         by_name
@@ -193,7 +197,7 @@ impl FileWatches {
     }
 
     /// Those of all watched files.
-    pub fn watched(&self) -> Vec<Rc<FileWatch>> {
+    pub(crate) fn watched(&self) -> Vec<Rc<FileWatch>> {
         let by_folder = self.by_folder.borrow();
         by_folder
             .values()
@@ -204,7 +208,7 @@ impl FileWatches {
     }
 
     /// Up to `count` of files that are not watched, made after that with the id `after`.
-    pub fn unwatched(&self, after: Option<u64>, count: usize) -> Vec<Rc<FileWatch>> {
+    pub(crate) fn unwatched(&self, after: Option<u64>, count: usize) -> Vec<Rc<FileWatch>> {
         let from = after.map_or(0, |id| id + 1);
         let unwatched = self.unwatched.borrow();
         unwatched

@@ -11,7 +11,7 @@ pub(super) struct Utf8 {
 impl Utf8 {
     /// Whether the text is well-formed so far.
     #[inline]
-    pub fn push(&mut self, mut bytes: &[u8]) -> bool {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> bool {
         while self.len > 0 {
             let Some((&byte, rest)) = bytes.split_first() else {
                 return true;
@@ -39,7 +39,7 @@ impl Utf8 {
     }
 
     /// Whether the text may end here; the next one begins.
-    pub fn end(&mut self) -> bool {
+    pub(crate) fn end(&mut self) -> bool {
         std::mem::take(&mut self.len) == 0
     }
 }

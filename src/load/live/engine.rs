@@ -34,7 +34,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             run: fastrand::u32(..),
             start: StartBarrier::default(),
@@ -45,12 +45,12 @@ impl Shared {
 
     /// A shard has reached the server, or the writer has opened its file or upload. The load starts
     /// when all have, so that no reader reads what was there before.
-    pub fn is_ready(&self, plan: &LivePlan) {
+    pub(crate) fn is_ready(&self, plan: &LivePlan) {
         self.start.arrive(plan.threads + 1);
     }
 
     /// The object as it is now.
-    pub fn object(&self, plan: &LivePlan) -> Object {
+    pub(crate) fn object(&self, plan: &LivePlan) -> Object {
         Object {
             run: self.run,
             start_ns: self.start.start_ns().unwrap_or(0),
@@ -62,7 +62,7 @@ impl Shared {
     }
 
     /// Whether there will be no other piece; if so, what was issued is final.
-    pub fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
 }
@@ -87,7 +87,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub fn new(
+    pub(crate) fn new(
         shard: Shard,
         plan: Arc<LivePlan>,
         shared: Arc<Shared>,
@@ -111,30 +111,30 @@ impl Engine {
         })
     }
 
-    pub fn begin(&self, start_ns: u64) {
+    pub(crate) fn begin(&self, start_ns: u64) {
         self.start_ns.set(start_ns);
     }
 
-    pub fn start_ns(&self) -> u64 {
+    pub(crate) fn start_ns(&self) -> u64 {
         self.start_ns.get()
     }
 
     /// Ends it and wakes every task.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.over.set(true);
         self.shard.wake_all();
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over.get()
     }
 
-    pub fn object(&self) -> Object {
+    pub(crate) fn object(&self) -> Object {
         self.shared.object(&self.plan)
     }
 
     /// Gives up on a future when the load is over.
-    pub async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
+    pub(crate) async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -145,7 +145,7 @@ impl Engine {
     }
 
     /// Connects to one of the server's addresses.
-    pub async fn connect(&self) -> io::Result<Stream> {
+    pub(crate) async fn connect(&self) -> io::Result<Stream> {
         let addresses = &self.plan.read.addresses;
         let (stream, took_ns) = self
             .connector
@@ -157,12 +157,12 @@ impl Engine {
         Ok(stream)
     }
 
-    pub fn error(&self, class: ErrorClass) {
+    pub(crate) fn error(&self, class: ErrorClass) {
         self.record.borrow_mut().tally.error(class);
     }
 
     /// When reader `number`, of all, joins: not before the first piece.
-    pub fn join_ns(&self, number: usize) -> u64 {
+    pub(crate) fn join_ns(&self, number: usize) -> u64 {
         let plan = &self.plan;
         let within_ns = match plan.join_at_random {
             true => {

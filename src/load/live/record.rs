@@ -35,12 +35,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub fn error(&mut self, class: ErrorClass) {
+    pub(crate) fn error(&mut self, class: ErrorClass) {
         self.errors[class as usize] += 1;
     }
 
     /// All that went wrong and is known before the end.
-    pub fn wrong(&self) -> u64 {
+    pub(crate) fn wrong(&self) -> u64 {
         let of_tags = self.gap + self.repeated + self.damaged + self.foreign;
         of_tags + self.errors.iter().sum::<u64>()
     }

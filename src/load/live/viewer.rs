@@ -17,12 +17,12 @@ pub(super) struct Object {
 
 impl Object {
     /// When a piece is due.
-    pub fn due_ns(&self, sequence: u64) -> u64 {
+    pub(crate) fn due_ns(&self, sequence: u64) -> u64 {
         self.start_ns + sequence * self.interval_ns
     }
 
     /// The tag of a piece.
-    pub fn tag(&self, sequence: u64, sent_ns: u64) -> MessageTag {
+    pub(crate) fn tag(&self, sequence: u64, sent_ns: u64) -> MessageTag {
         MessageTag {
             run: self.run,
             room: 0,
@@ -63,7 +63,7 @@ struct Seen {
 
 impl Viewer {
     /// One that first asked at `asked_ns`.
-    pub fn new(from_start: bool, asked_ns: u64) -> Self {
+    pub(crate) fn new(from_start: bool, asked_ns: u64) -> Self {
         Self {
             scanner: Scanner::default(),
             seen: Seen {
@@ -79,7 +79,7 @@ impl Viewer {
 
     /// The next bytes of the object have come.
     #[inline]
-    pub fn take(&mut self, bytes: &[u8], now_ns: u64, object: &Object, record: &mut Record) {
+    pub(crate) fn take(&mut self, bytes: &[u8], now_ns: u64, object: &Object, record: &mut Record) {
         let Self { scanner, seen } = self;
         scanner.scan(bytes, |found| match found {
             Found::Tag(tag) => {
@@ -98,7 +98,7 @@ impl Viewer {
     }
 
     /// The bytes that follow are not those after the last: another answer begins.
-    pub fn begin_again(&mut self) {
+    pub(crate) fn begin_again(&mut self) {
         self.scanner = Scanner::default();
         self.seen.again = true;
         // A piece that was cut off by the end of its answer is still to come.
@@ -108,17 +108,17 @@ impl Viewer {
     }
 
     /// Whether it has all that was written.
-    pub fn has_all(&self, object: &Object) -> bool {
+    pub(crate) fn has_all(&self, object: &Object) -> bool {
         self.seen.open.is_none() && self.seen.next.is_some_and(|next| next >= object.issued)
     }
 
     /// Whether it has had a whole piece.
-    pub fn has_started(&self) -> bool {
+    pub(crate) fn has_started(&self) -> bool {
         self.seen.started
     }
 
     /// Pieces that it has not read; notes that it still waits for them.
-    pub fn unread(&self, now_ns: u64, object: &Object, record: &mut Record) -> u64 {
+    pub(crate) fn unread(&self, now_ns: u64, object: &Object, record: &mut Record) -> u64 {
         let seen = &self.seen;
         let open = seen.open.map(|tag| tag.sequence);
         let unread_from = open.or(seen.next).unwrap_or(object.issued);

@@ -57,7 +57,7 @@ impl Writer {
     ///
     /// # Errors
     /// When there is nothing to write to.
-    pub fn open(
+    pub(crate) fn open(
         plan: Arc<LivePlan>,
         shared: Arc<Shared>,
         stop: StopHandle,
@@ -97,7 +97,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the file can't be written to.
-    pub fn run(mut self) -> Result<Written, LoadError> {
+    pub(crate) fn run(mut self) -> Result<Written, LoadError> {
         let _ = set_timer_slack_ns(1);
         let result = self.write_all();
         self.shared.ending.store(true, Ordering::Release);

@@ -26,7 +26,7 @@ pub(super) struct Series<'a> {
 }
 
 impl<'a> Series<'a> {
-    pub fn new(name: String, class: &'static str, run: &'a AnySummary) -> Self {
+    pub(crate) fn new(name: String, class: &'static str, run: &'a AnySummary) -> Self {
         Self {
             name,
             class,

@@ -24,7 +24,7 @@ pub(super) struct Nines {
 impl Nines {
     /// An axis that has a place for every percentile (the first value of each point) and for the
     /// slowest of `count` values.
-    pub fn of(points: &[(f64, f64, f64)], count: u64) -> Self {
+    pub(crate) fn of(points: &[(f64, f64, f64)], count: u64) -> Self {
         let places = points.iter().map(|point| Self::place(point.0));
         // The slowest of N is what one in N is.
         let most = (count.max(1) as f64).log10();
@@ -34,7 +34,7 @@ impl Nines {
     }
 
     /// The place of the slowest.
-    pub fn end(&self) -> f64 {
+    pub(crate) fn end(&self) -> f64 {
         self.end
     }
 
@@ -42,14 +42,14 @@ impl Nines {
         -(1.0 - percentile / 100.0).log10()
     }
 
-    pub fn x(&self, percentile: f64) -> f64 {
+    pub(crate) fn x(&self, percentile: f64) -> f64 {
         match Self::place(percentile) {
             x if x.is_finite() => x,
             _ => self.end,
         }
     }
 
-    pub fn axis(&self) -> Axis {
+    pub(crate) fn axis(&self) -> Axis {
         let mut ticks = vec![(0.0, "0".to_owned()), (2_f64.log10(), "50".to_owned())];
         for nines in 1..=self.end as usize {
             let label = match nines {

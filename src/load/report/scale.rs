@@ -16,7 +16,7 @@ pub(super) struct Scale {
 
 impl Scale {
     /// From 0 to a round number that is not below `max`.
-    pub fn from_zero(max: f64) -> Self {
+    pub(crate) fn from_zero(max: f64) -> Self {
         let exact = Self::up_to(max);
         let step = exact.step(5);
         Self {
@@ -26,7 +26,7 @@ impl Scale {
     }
 
     /// From 0 to `max` itself; to 1 where that is nothing.
-    pub fn up_to(max: f64) -> Self {
+    pub(crate) fn up_to(max: f64) -> Self {
         let some = max.is_finite() && max > f64::MIN_POSITIVE;
         Self {
             from: 0.0,
@@ -36,7 +36,7 @@ impl Scale {
     }
 
     /// By the logarithm, between round numbers around `values`, of which only those above 0 count.
-    pub fn log(values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn log(values: impl Iterator<Item = f64>) -> Self {
         let values = values.filter(|value| value.is_finite() && *value > 0.0);
         let (min, max) = values.fold((f64::MAX, 0.0_f64), |(min, max), value| {
             (min.min(value), max.max(value))
@@ -58,7 +58,7 @@ impl Scale {
     }
 
     /// Where `value` lies between the ends, from 0 to 1; what lies beyond is at the end.
-    pub fn share(&self, value: f64) -> f64 {
+    pub(crate) fn share(&self, value: f64) -> f64 {
         let share = match self.log {
             true => (value.max(self.from) / self.from).log10() / (self.to / self.from).log10(),
             false => (value - self.from) / (self.to - self.from),
@@ -68,7 +68,7 @@ impl Scale {
     }
 
     /// Round numbers between the ends, at most `max` of them or a few more.
-    pub fn ticks(&self, max: usize) -> Vec<f64> {
+    pub(crate) fn ticks(&self, max: usize) -> Vec<f64> {
         match self.log {
             true => self.log_ticks(max),
             false => {

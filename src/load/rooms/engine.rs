@@ -55,7 +55,7 @@ pub(super) struct Published {
 }
 
 impl Shared {
-    pub fn new(plan: &RoomsPlan) -> Self {
+    pub(crate) fn new(plan: &RoomsPlan) -> Self {
         Self {
             run: fastrand::u32(..),
             publishers: (0..plan.publishers).map(|_| Published::default()).collect(),
@@ -67,7 +67,7 @@ impl Shared {
     }
 
     /// Messages that the server took of a room's publishers.
-    pub fn accepted_of(&self, plan: &RoomsPlan, room: usize) -> u64 {
+    pub(crate) fn accepted_of(&self, plan: &RoomsPlan, room: usize) -> u64 {
         let of_room = self.publishers.iter().skip(room).step_by(plan.rooms);
         of_room.map(|p| p.accepted.load(Ordering::Acquire)).sum()
     }
@@ -109,7 +109,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub fn new(shard: Shard, plan: Arc<RoomsPlan>, shared: Arc<Shared>, share: Share) -> Rc<Self> {
+    pub(crate) fn new(
+        shard: Shard,
+        plan: Arc<RoomsPlan>,
+        shared: Arc<Shared>,
+        share: Share,
+    ) -> Rc<Self> {
         Rc::new(Self {
             shard,
             shared,
@@ -133,33 +138,33 @@ impl Engine {
 
     // ---- the run ----------------------------------------------------------------
 
-    pub fn begin(&self, start_ns: u64) {
+    pub(crate) fn begin(&self, start_ns: u64) {
         self.start_ns.set(start_ns);
         self.set(Phase::Publishing);
     }
 
     /// Enters a later phase and wakes every task.
-    pub fn set(&self, phase: Phase) {
+    pub(crate) fn set(&self, phase: Phase) {
         if self.phase.get() < phase {
             self.phase.set(phase);
             self.shard.wake_all();
         }
     }
 
-    pub fn is(&self, phase: Phase) -> bool {
+    pub(crate) fn is(&self, phase: Phase) -> bool {
         self.phase.get() >= phase
     }
 
-    pub fn start_ns(&self) -> u64 {
+    pub(crate) fn start_ns(&self) -> u64 {
         self.start_ns.get()
     }
 
-    pub fn end_ns(&self) -> u64 {
+    pub(crate) fn end_ns(&self) -> u64 {
         ShardEngine::measure_ns(self) + self.plan.duration_ns
     }
 
     /// Gives up on a future when that phase comes.
-    pub async fn until<F: Future>(&self, phase: Phase, future: F) -> Option<F::Output> {
+    pub(crate) async fn until<F: Future>(&self, phase: Phase, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -170,7 +175,7 @@ impl Engine {
     }
 
     /// Deliveries that are to come to this shard's subscribers, as far as is known.
-    pub fn expected(&self) -> u64 {
+    pub(crate) fn expected(&self) -> u64 {
         let subscribed = self.subscribed.borrow();
         let rooms = subscribed.iter().enumerate().filter(|(_, n)| **n > 0);
         rooms
@@ -181,7 +186,7 @@ impl Engine {
     // ---- connections ------------------------------------------------------------
 
     /// Connects to one of a route's addresses.
-    pub async fn connect(&self, route: &Route) -> Result<Stream, ErrorClass> {
+    pub(crate) async fn connect(&self, route: &Route) -> Result<Stream, ErrorClass> {
         let connector = match route.target == self.plan.subscribe.target {
             true => &self.subscribe_connector,
             false => &self.publish_connector,
@@ -202,7 +207,7 @@ impl Engine {
     }
 
     /// Makes a WebSocket connection for a room.
-    pub async fn open(&self, route: &Route, room: usize) -> Result<Socket, ErrorClass> {
+    pub(crate) async fn open(&self, route: &Route, room: usize) -> Result<Socket, ErrorClass> {
         let began_ns = monotonic_ns();
         let stream = self.connect(route).await?;
         let key = ClientKey::new(fastrand::u128(..).to_ne_bytes());
@@ -233,7 +238,7 @@ impl Engine {
 
     /// Why there is nothing to measure: not one of all shards' tasks has a connection. A shard
     /// that has seen no error itself leaves that to one that has.
-    pub fn require_one(&self, phase_of: &ConnectPhase) -> Result<(), LoadError> {
+    pub(crate) fn require_one(&self, phase_of: &ConnectPhase) -> Result<(), LoadError> {
         match (
             phase_of.connected.load(Ordering::Acquire),
             self.first_error.take(),
@@ -244,7 +249,7 @@ impl Engine {
     }
 
     /// A subscriber is in its room.
-    pub fn subscribes(&self, room: usize) {
+    pub(crate) fn subscribes(&self, room: usize) {
         self.subscribed.borrow_mut()[room] += 1;
         self.shared
             .subscribing
@@ -252,7 +257,7 @@ impl Engine {
             .fetch_add(1, Ordering::Release);
     }
 
-    pub fn error(&self, class: ErrorClass) {
+    pub(crate) fn error(&self, class: ErrorClass) {
         self.record.borrow_mut().tally.error(class);
     }
 }

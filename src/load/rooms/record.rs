@@ -35,16 +35,16 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub fn error(&mut self, class: ErrorClass) {
+    pub(crate) fn error(&mut self, class: ErrorClass) {
         self.errors[class as usize] += 1;
     }
 
-    pub fn errors_total(&self) -> u64 {
+    pub(crate) fn errors_total(&self) -> u64 {
         self.errors.iter().sum()
     }
 
     /// All that went wrong and is known before the end.
-    pub fn wrong(&self) -> u64 {
+    pub(crate) fn wrong(&self) -> u64 {
         self.errors_total() + self.duplicates + self.out_of_order + self.damaged + self.misrouted
     }
 

@@ -36,7 +36,11 @@ impl From<ErrorClass> for NotOpen {
 
 impl Socket {
     /// Sends `request` and reads the answer to it.
-    pub async fn open(stream: Stream, request: Vec<u8>, key: &ClientKey) -> Result<Self, NotOpen> {
+    pub(crate) async fn open(
+        stream: Stream,
+        request: Vec<u8>,
+        key: &ClientKey,
+    ) -> Result<Self, NotOpen> {
         let mut receiver = stream.receiver();
         let sent = stream.send_all(request).await;
         sent.map_err(|_| ErrorClass::Reset)?;
@@ -71,7 +75,7 @@ impl Socket {
 
     /// Takes what has come: each call of `each` gets a piece of a message and whether that ends with
     /// it, and `received` the bytes of each receive before. Ready when the connection is over.
-    pub fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         each: &mut impl FnMut(&[u8], bool),
@@ -140,7 +144,7 @@ impl Socket {
     }
 
     /// Says good-bye, if the socket takes it.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.say(Opcode::Close, &1000_u16.to_be_bytes());
     }
 
@@ -153,7 +157,7 @@ impl Socket {
     }
 
     /// Sends what is to be answered, for a connection on which nothing else is sent.
-    pub fn reply(&mut self) {
+    pub(crate) fn reply(&mut self) {
         if !self.replies.is_empty()
             && let Ok(Some(sent)) = self.stream.try_send(&self.replies, false)
         {

@@ -41,7 +41,7 @@ impl Default for Track {
 impl Track {
     /// Notes that a number has come.
     #[inline]
-    pub fn note(&mut self, sequence: u64) -> Arrival {
+    pub(crate) fn note(&mut self, sequence: u64) -> Arrival {
         if sequence == self.next {
             self.missing += u64::from(self.window >> 63 == 0);
             self.window = self.window << 1 | 1;
@@ -74,7 +74,7 @@ impl Track {
     }
 
     /// How many different numbers have come.
-    pub fn unique(&self) -> u64 {
+    pub(crate) fn unique(&self) -> u64 {
         self.next - self.missing - u64::from(self.window.count_zeros())
     }
 }

@@ -95,7 +95,7 @@ impl LogFile {
     ///
     /// # Errors
     /// When it can't be opened for writing.
-    pub fn open(destination: Destination, rotation: Rotation) -> io::Result<Self> {
+    pub(crate) fn open(destination: Destination, rotation: Rotation) -> io::Result<Self> {
         let open = match open(&destination) {
             Ok(open) => Some(open),
             Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
@@ -110,7 +110,7 @@ impl LogFile {
     }
 
     /// Writes what can be written without waiting for a reader.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let open = match &mut self.open {
             Some(open) => open,
             none => none.insert(open(&self.destination)?),
@@ -136,7 +136,7 @@ impl LogFile {
     }
 
     /// Whether there is room for more within this time.
-    pub fn wait_writable(&self, patience: Duration) -> bool {
+    pub(crate) fn wait_writable(&self, patience: Duration) -> bool {
         let Some(open) = &self.open else {
             return false;
         };
@@ -145,7 +145,7 @@ impl LogFile {
 
     /// Takes the last bytes that were written out of the file again, if it is a regular file and
     /// they are its last ones.
-    pub fn cut_back(&mut self, count: u64) -> bool {
+    pub(crate) fn cut_back(&mut self, count: u64) -> bool {
         let Some(open) = self.open.as_mut().filter(|open| open.regular) else {
             return false;
         };
@@ -161,7 +161,7 @@ impl LogFile {
     }
 
     /// Whether another file, or none, has the log's name now.
-    pub fn was_replaced(&self) -> bool {
+    pub(crate) fn was_replaced(&self) -> bool {
         let (Destination::File(path), Some(open)) = (&self.destination, &self.open) else {
             return false;
         };
@@ -172,7 +172,7 @@ impl LogFile {
     }
 
     /// Opens it by its name. When that fails the old one stays. `false`: it is the same file.
-    pub fn reopen(&mut self) -> io::Result<bool> {
+    pub(crate) fn reopen(&mut self) -> io::Result<bool> {
         if self.destination == Destination::Stdout {
             return Ok(false);
         }
@@ -185,7 +185,7 @@ impl LogFile {
     }
 
     /// Closes it; the next write opens it again.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if self.destination != Destination::Stdout {
             self.open = None;
         }
@@ -195,7 +195,7 @@ impl LogFile {
     ///
     /// # Errors
     /// When that fails, which is not tried again for a while; the old file is written to meanwhile.
-    pub fn rotate_if_due(&mut self, more: u64) -> io::Result<()> {
+    pub(crate) fn rotate_if_due(&mut self, more: u64) -> io::Result<()> {
         let (Destination::File(path), Some(open)) = (&self.destination, &self.open) else {
             return Ok(());
         };

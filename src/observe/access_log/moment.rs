@@ -34,7 +34,7 @@ impl Cached {
 impl Moments {
     /// `28/Nov/2026:13:55:36 +0100`, the Common Log Format's.
     #[inline]
-    pub fn local(&mut self, ms: i64) -> &[u8] {
+    pub(crate) fn local(&mut self, ms: i64) -> &[u8] {
         let second = ms.div_euclid(1000);
         self.local.of(second, |out| {
             let Some(calendar) = time::local(second) else {
@@ -55,7 +55,7 @@ impl Moments {
 
     /// `2026-11-28T13:55:36+01:00`.
     #[inline]
-    pub fn iso(&mut self, ms: i64) -> &[u8] {
+    pub(crate) fn iso(&mut self, ms: i64) -> &[u8] {
         let second = ms.div_euclid(1000);
         self.iso.of(second, |out| {
             if let Some(calendar) = time::local(second) {
@@ -68,7 +68,7 @@ impl Moments {
 
     /// Appends `2026-11-28T12:55:36.042Z` (RFC 3339).
     #[inline]
-    pub fn put_utc(&mut self, out: &mut Vec<u8>, ms: i64) {
+    pub(crate) fn put_utc(&mut self, out: &mut Vec<u8>, ms: i64) {
         let second = ms.div_euclid(1000);
         let text = self.utc.of(second, |out| {
             if let Some(calendar) = time::utc(second) {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::limits;
 
 /// Stands in [`Record::first_byte_ms`] where no byte was sent.
-pub const NO_BYTE: u32 = u32::MAX;
+pub(crate) const NO_BYTE: u32 = u32::MAX;
 /// Stands in place of a record's connection for a moment, while it is taken out of its batch.
 const TAKEN: u64 = u64::MAX;
 /// Stands in place of a text's length where the request has no such field.
@@ -133,7 +133,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub fn new(shard: usize) -> Self {
+    pub(crate) fn new(shard: usize) -> Self {
         Self {
             shard,
             epoch_ms: 0,
@@ -142,24 +142,28 @@ impl Batch {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
 
     /// Whether the next record belongs into another batch.
     #[inline]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.records.len() >= limits::ACCESS_LOG_BATCH_RECORDS
             || self.texts.len() + limits::ACCESS_LOG_TEXT_BYTES_MAX > limits::ACCESS_LOG_BATCH_BYTES
     }
 
     /// Adds a record with its texts: the request line, then the fields that the format asks for.
     #[inline]
-    pub fn push<'a>(&mut self, record: &Record, texts: impl Iterator<Item = Option<&'a [u8]>>) {
+    pub(crate) fn push<'a>(
+        &mut self,
+        record: &Record,
+        texts: impl Iterator<Item = Option<&'a [u8]>>,
+    ) {
         let begin = self.texts.len() as u32;
         texts.for_each(|text| put_text(&mut self.texts, text));
         self.records.push(Record {
@@ -169,7 +173,7 @@ impl Batch {
     }
 
     /// Adds a request that has ended, whose texts are encoded already.
-    pub fn push_finished(&mut self, finished: &Unfinished) {
+    pub(crate) fn push_finished(&mut self, finished: &Unfinished) {
         let begin = self.texts.len() as u32;
         self.texts.extend_from_slice(&finished.texts);
         self.records.push(Record {
@@ -179,14 +183,14 @@ impl Batch {
     }
 
     /// Each record with its texts.
-    pub fn iter(&self) -> impl Iterator<Item = (&Record, Texts<'_>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Record, Texts<'_>)> {
         let records = self.records.iter();
         records.map(|record| (record, Texts(self.texts_of(record))))
     }
 
     /// Takes out the newest records of a connection, the last one first, for as long as `wanted`
     /// says so. `false` when it has said no.
-    pub fn take_newest(
+    pub(crate) fn take_newest(
         &mut self,
         connection: u64,
         mut wanted: impl FnMut(&Record) -> bool,
@@ -220,7 +224,7 @@ impl Batch {
     }
 
     /// Empties it for its next use; gives back memory that a long record has made it take.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.texts.clear();
         self.texts.shrink_to(limits::ACCESS_LOG_BATCH_BYTES);
@@ -233,7 +237,7 @@ pub(super) struct Texts<'a>(&'a [u8]);
 
 impl<'a> Texts<'a> {
     /// The text at `index`: 0 is the request line, others are as the format names them.
-    pub fn get(mut self, index: usize) -> Option<&'a [u8]> {
+    pub(crate) fn get(mut self, index: usize) -> Option<&'a [u8]> {
         self.nth(index).flatten()
     }
 }

@@ -34,7 +34,7 @@ impl View<'_> {
 }
 
 impl Renderer {
-    pub fn new(format: Format, rule: QueryRule) -> Self {
+    pub(crate) fn new(format: Format, rule: QueryRule) -> Self {
         Self {
             format,
             rule,
@@ -45,7 +45,7 @@ impl Renderer {
     }
 
     /// Appends a line for each record.
-    pub fn put_batch(&mut self, out: &mut Vec<u8>, batch: &Batch) {
+    pub(crate) fn put_batch(&mut self, out: &mut Vec<u8>, batch: &Batch) {
         for (record, texts) in batch.iter() {
             let view = View {
                 record,

@@ -19,12 +19,12 @@ pub type Report = Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>;
 pub(super) struct Counter(AtomicU64);
 
 impl Counter {
-    pub fn add(&self, count: u64) {
+    pub(crate) fn add(&self, count: u64) {
         let sum = self.get().wrapping_add(count);
         self.0.store(sum, Ordering::Relaxed);
     }
 
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -58,7 +58,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(format: Format, name: String, report: Report, shards: usize) -> Arc<Self> {
+    pub(crate) fn new(format: Format, name: String, report: Report, shards: usize) -> Arc<Self> {
         Arc::new(Self {
             format,
             name,
@@ -75,33 +75,33 @@ impl Shared {
         })
     }
 
-    pub fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
 
-    pub fn shed(&self, shard: usize, count: u64) {
+    pub(crate) fn shed(&self, shard: usize, count: u64) {
         if let Some(counts) = self.shards.get(shard) {
             counts.shed.add(count);
         }
     }
 
-    pub fn note_handed_over(&self, shard: usize, count: u64) {
+    pub(crate) fn note_handed_over(&self, shard: usize, count: u64) {
         if let Some(counts) = self.shards.get(shard) {
             counts.handed_over.add(count);
         }
     }
 
-    pub fn shed_lines(&self) -> u64 {
+    pub(crate) fn shed_lines(&self) -> u64 {
         self.shards.iter().map(|counts| counts.shed.get()).sum()
     }
 
-    pub fn handed_over_lines(&self) -> u64 {
+    pub(crate) fn handed_over_lines(&self) -> u64 {
         let counts = self.shards.iter();
         counts.map(|counts| counts.handed_over.get()).sum()
     }
 
     /// The writer could not write, and reports it unless a message has in the last while.
-    pub fn trouble(&self, error: &io::Error) {
+    pub(crate) fn trouble(&self, error: &io::Error) {
         self.write_errors.add(1);
         *self.last_error() = Some(error.to_string());
         if self.may_tell() {
@@ -111,7 +111,7 @@ impl Shared {
 
     /// A shard says that records were dropped, on a thread that lasts for that: standard error
     /// may be as stuck as the log.
-    pub fn tell_of_shedding(self: &Arc<Self>) {
+    pub(crate) fn tell_of_shedding(self: &Arc<Self>) {
         if self.shed_lines() == self.told_lines.load(Ordering::Relaxed) || !self.may_tell() {
             return;
         }
@@ -145,7 +145,7 @@ impl Shared {
     }
 
     /// At the end.
-    pub fn tell_of_loss(&self, lost: u64) {
+    pub(crate) fn tell_of_loss(&self, lost: u64) {
         let error = self.last_error().take();
         let error = error.as_deref().unwrap_or("it was not written fast enough");
         (self.report)(format_args!(

@@ -44,7 +44,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes until the log is being ended, and then what is left, as long as that makes progress
     /// or [`limits::ACCESS_LOG_EXIT_MS`] have not passed.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut looked = Instant::now();
         loop {
             // Looked at first: all that was handed over before is in the queue then.

@@ -30,7 +30,7 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    pub fn start(shard: &Shard, op: Op) -> Self {
+    pub(crate) fn start(shard: &Shard, op: Op) -> Self {
         Self {
             shard: shard.clone(),
             key: Some(shard.start(op)),

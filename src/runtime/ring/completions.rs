@@ -17,14 +17,14 @@ pub(super) struct UnreadCompletions {
 }
 
 impl UnreadCompletions {
-    pub fn push_back(&mut self, completed: Completed) {
+    pub(crate) fn push_back(&mut self, completed: Completed) {
         match &mut self.first {
             None => self.first = Some(completed),
             Some(_) => self.rest.get_or_insert_default().push_back(completed),
         }
     }
 
-    pub fn pop_front(&mut self) -> Option<Completed> {
+    pub(crate) fn pop_front(&mut self) -> Option<Completed> {
         let first = self.first.take()?;
         if let Some(rest) = &mut self.rest {
             self.first = rest.pop_front();
@@ -35,15 +35,15 @@ impl UnreadCompletions {
         Some(first)
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Completed> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Completed> {
         let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
         self.first.iter_mut().chain(rest)
     }

@@ -73,7 +73,7 @@ impl Key {
 }
 
 impl OperationTable {
-    pub fn insert(&mut self, op: Op) -> (Key, &mut TrackedOperation) {
+    pub(crate) fn insert(&mut self, op: Op) -> (Key, &mut TrackedOperation) {
         let index = self.free.pop().unwrap_or_else(|| {
             self.tracked.push(TrackedOperation {
                 generation: 0,
@@ -110,7 +110,7 @@ impl OperationTable {
             .filter(|s| s.generation == key.generation && s.op.is_some())
     }
 
-    pub fn state(&self, key: Key) -> Option<State> {
+    pub(crate) fn state(&self, key: Key) -> Option<State> {
         let tracked = self.tracked.get(key.index as usize)?;
         if tracked.generation != key.generation || tracked.op.is_none() {
             return None;
@@ -123,13 +123,13 @@ impl OperationTable {
     }
 
     /// The operation, if the key is current.
-    pub fn op(&self, key: Key) -> Option<&Op> {
+    pub(crate) fn op(&self, key: Key) -> Option<&Op> {
         let tracked = self.tracked.get(key.index as usize)?;
         let op = tracked.op.as_ref();
         op.filter(|_| tracked.generation == key.generation)
     }
 
-    pub fn wait(&mut self, key: Key, waker: &Waker) {
+    pub(crate) fn wait(&mut self, key: Key, waker: &Waker) {
         if let Some(tracked) = self.get(key)
             && !matches!(&tracked.waker, Some(old) if old.will_wake(waker))
         {
@@ -140,19 +140,24 @@ impl OperationTable {
 
     /// Notes that a cancellation is on its way to an operation in flight; false if one is already,
     /// or the operation is over.
-    pub fn stop(&mut self, key: Key) -> bool {
+    pub(crate) fn stop(&mut self, key: Key) -> bool {
         self.get(key)
             .filter(|tracked| tracked.in_flight)
             .is_some_and(|tracked| !std::mem::replace(&mut tracked.stopping, true))
     }
 
-    pub fn take_waker(&mut self, key: Key) -> Option<Waker> {
+    pub(crate) fn take_waker(&mut self, key: Key) -> Option<Waker> {
         self.get(key)?.waker.take()
     }
 
     /// Files a completion; gives the waker to wake, and whether a multishot
     /// operation has now more unread than it may hold.
-    pub fn complete(&mut self, key: Key, done: Completed, more: bool) -> (Option<Waker>, bool) {
+    pub(crate) fn complete(
+        &mut self,
+        key: Key,
+        done: Completed,
+        more: bool,
+    ) -> (Option<Waker>, bool) {
         let Some(tracked) = self.get(key) else {
             return (None, false);
         };
@@ -178,13 +183,13 @@ impl OperationTable {
     }
 
     /// Whether this is the first receive buffer that came for this stream in this turn.
-    pub fn list(&mut self, key: Key) -> bool {
+    pub(crate) fn list(&mut self, key: Key) -> bool {
         self.get(key)
             .is_some_and(|tracked| !std::mem::replace(&mut tracked.listed, true))
     }
 
     /// What a stream has not yet read, to be changed in place; ends its listing.
-    pub fn unread(&mut self, key: Key) -> impl Iterator<Item = &mut Completed> {
+    pub(crate) fn unread(&mut self, key: Key) -> impl Iterator<Item = &mut Completed> {
         let mut tracked = self.get(key);
         if let Some(tracked) = &mut tracked {
             tracked.listed = false;
@@ -195,7 +200,7 @@ impl OperationTable {
     }
 
     /// The completion just filed, if the operation's future was dropped.
-    pub fn take_orphan(&mut self, key: Key) -> Option<Orphan> {
+    pub(crate) fn take_orphan(&mut self, key: Key) -> Option<Orphan> {
         let tracked = self.get(key).filter(|s| s.orphan)?;
         let op = ResultKind::of(tracked.op.as_ref()?);
         let completed = tracked.completed.pop_front()?;
@@ -203,14 +208,14 @@ impl OperationTable {
     }
 
     /// The next completion of a multishot operation.
-    pub fn next_event(&mut self, key: Key) -> Option<(ResultKind, Completed)> {
+    pub(crate) fn next_event(&mut self, key: Key) -> Option<(ResultKind, Completed)> {
         let tracked = self.get(key)?;
         let op = ResultKind::of(tracked.op.as_ref()?);
         Some((op, tracked.completed.pop_front()?))
     }
 
     /// Takes a single operation's end and removes it.
-    pub fn finish(&mut self, key: Key) -> Option<(Op, Completed)> {
+    pub(crate) fn finish(&mut self, key: Key) -> Option<(Op, Completed)> {
         let tracked = self.get(key)?;
         let completed = tracked.completed.pop_front()?;
         let op = tracked.op.take()?;
@@ -219,7 +224,7 @@ impl OperationTable {
     }
 
     /// Marks an operation as abandoned and gives what has completed unread.
-    pub fn orphan(&mut self, key: Key) -> Vec<(ResultKind, Completed)> {
+    pub(crate) fn orphan(&mut self, key: Key) -> Vec<(ResultKind, Completed)> {
         let waker = self.take_waker(key);
         self.retired.wakers.extend(waker);
         let Some(tracked) = self.get(key) else {
@@ -234,7 +239,7 @@ impl OperationTable {
             .collect()
     }
 
-    pub fn free(&mut self, key: Key) {
+    pub(crate) fn free(&mut self, key: Key) {
         if let Some(tracked) = self.get(key) {
             let was_in_flight = std::mem::take(&mut tracked.in_flight);
             let op = tracked.op.take();
@@ -263,11 +268,11 @@ impl OperationTable {
         self.retired.wakers.extend(waker);
     }
 
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    pub fn keys_in_flight(&self) -> Vec<Key> {
+    pub(crate) fn keys_in_flight(&self) -> Vec<Key> {
         let used = |(index, tracked): (usize, &TrackedOperation)| {
             tracked.op.is_some().then_some(Key {
                 index: index as u32,

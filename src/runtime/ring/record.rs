@@ -14,31 +14,31 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub fn off() -> Self {
+    pub(crate) fn off() -> Self {
         Self::new(Rc::new(Writer::off()))
     }
 
-    pub fn new(writer: Rc<Writer>) -> Self {
+    pub(crate) fn new(writer: Rc<Writer>) -> Self {
         Self {
             writer,
             kinds: Op::KINDS.map(CallSite::named),
         }
     }
 
-    pub fn are_kept(&self) -> bool {
+    pub(crate) fn are_kept(&self) -> bool {
         self.writer.is_on()
     }
 
     /// The thread is back from the kernel.
-    pub fn tick(&self) -> u64 {
+    pub(crate) fn tick(&self) -> u64 {
         self.writer.tick()
     }
 
-    pub fn submitted(&self, user_data: u64, kind: usize) {
+    pub(crate) fn submitted(&self, user_data: u64, kind: usize) {
         self.note(Event::Submit, user_data, Some(kind), 0);
     }
 
-    pub fn completed(&self, user_data: u64, kind: Option<usize>, result: i32, more: bool) {
+    pub(crate) fn completed(&self, user_data: u64, kind: Option<usize>, result: i32, more: bool) {
         let event = match more {
             true => Event::Progress,
             false => Event::Complete,

@@ -16,7 +16,7 @@ pub(super) struct Query {
 
 impl Query {
     /// With what the client asks for in its `Accept` field, where the query doesn't say.
-    pub fn accepting(mut self, accept: Option<&[u8]>) -> Self {
+    pub(crate) fn accepting(mut self, accept: Option<&[u8]>) -> Self {
         const JSON: &[u8] = b"application/json";
         let asked = |accept: &[u8]| accept.windows(JSON.len()).any(|part| part == JSON);
         self.json |= accept.is_some_and(asked);
@@ -25,7 +25,7 @@ impl Query {
 
     /// # Errors
     /// A sentence about what can't be understood.
-    pub fn of(head: &Head<'_>) -> Result<Self, String> {
+    pub(crate) fn of(head: &Head<'_>) -> Result<Self, String> {
         let mut query = Self::default();
         let parts = head.query().unwrap_or("").split('&');
         for part in parts.filter(|part| !part.is_empty()) {

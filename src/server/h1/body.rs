@@ -39,7 +39,7 @@ pub(super) struct H1Body<'c> {
 }
 
 impl<'c> H1Body<'c> {
-    pub fn new(
+    pub(crate) fn new(
         link: &'c Link,
         framing: Framing,
         expects_continue: bool,
@@ -63,18 +63,18 @@ impl<'c> H1Body<'c> {
     }
 
     /// Whether the body was read to its end, so that the next request follows.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         !self.failed && matches!(self.left, Left::Nothing)
     }
 
     /// Why it could not be read to its end, if that is the client's doing.
-    pub fn cut(&self) -> Option<Cut> {
+    pub(crate) fn cut(&self) -> Option<Cut> {
         self.cut
     }
 
     /// Whether reading the rest makes sense: not when the client was never asked to
     /// send it, nor after an error, nor when it is longer than `bytes_max`.
-    pub fn may_drain(&self, bytes_max: u64) -> bool {
+    pub(crate) fn may_drain(&self, bytes_max: u64) -> bool {
         let short = match self.left {
             Left::Length(length) => length <= bytes_max,
             _ => true,
@@ -83,13 +83,18 @@ impl<'c> H1Body<'c> {
     }
 
     /// What of the body was not read.
-    pub fn into_left(self) -> Left {
+    pub(crate) fn into_left(self) -> Left {
         self.left
     }
 
     /// Goes on with the rest of a body after its response was sent. No service reads it, so all
     /// of it must come within the time-out of one piece.
-    pub fn resume(link: &'c Link, left: Left, bytes_max: u64, options: &ServerOptions) -> Self {
+    pub(crate) fn resume(
+        link: &'c Link,
+        left: Left,
+        bytes_max: u64,
+        options: &ServerOptions,
+    ) -> Self {
         let mut body = Self::new(link, Framing::None, false, options);
         body.left = left;
         body.bytes_left_max = bytes_max;

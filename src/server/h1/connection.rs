@@ -94,7 +94,7 @@ impl NextState {
 }
 
 impl<S: Service> Connection<S> {
-    pub fn new(
+    pub(crate) fn new(
         stream: Stream,
         state: Rc<ShardState>,
         service: Rc<S>,
@@ -121,7 +121,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Serves the connection to its end. A client that breaks off, or is too slow, is reset.
-    pub async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let ended = self.serve().await;
         if let Err(e) = &ended {
             self.log_cut(cut_of(e));

@@ -19,7 +19,7 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub fn new(receiver: Receiver) -> Self {
+    pub(crate) fn new(receiver: Receiver) -> Self {
         Self {
             receiver,
             input: Input::Empty,
@@ -29,7 +29,10 @@ impl Inbound {
     }
 
     /// The next bytes from the socket; `None` after the client's FIN.
-    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<ReceiveBuf>>> {
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<ReceiveBuf>>> {
         if self.ended {
             return Poll::Ready(Ok(None));
         }
@@ -38,17 +41,17 @@ impl Inbound {
         poll
     }
 
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
     /// Whether enough was received ahead of its use, so that the client has to wait (flow control).
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.input.bytes().len() >= limits::READ_AHEAD_BYTES_MAX
     }
 
     /// Has the reader of a request's body woken when more has come.
-    pub fn wait_for_more(&mut self, reader: &Waker) {
+    pub(crate) fn wait_for_more(&mut self, reader: &Waker) {
         match &mut self.reader {
             Some(old) => old.clone_from(reader),
             none => *none = Some(reader.clone()),
@@ -56,7 +59,7 @@ impl Inbound {
     }
 
     /// Wakes the reader of a request's body; returns whether there is one.
-    pub fn wake_reader(&mut self) -> bool {
+    pub(crate) fn wake_reader(&mut self) -> bool {
         match self.reader.take() {
             Some(reader) => {
                 reader.wake();

@@ -16,7 +16,7 @@ pub(super) enum Input {
 }
 
 impl Input {
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Empty => &[],
             Self::Received(buf) => buf,
@@ -24,12 +24,12 @@ impl Input {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes().is_empty()
     }
 
     /// Forgets the first `count` bytes.
-    pub fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         match self {
             Self::Empty => {}
             Self::Received(buf) => buf.advance(count),
@@ -41,7 +41,7 @@ impl Input {
     }
 
     /// Adds what was received.
-    pub fn push(&mut self, buf: ReceiveBuf) {
+    pub(crate) fn push(&mut self, buf: ReceiveBuf) {
         if self.is_empty() {
             *self = Self::Received(buf);
             return;
@@ -56,7 +56,7 @@ impl Input {
 
     /// Gives the receive buffer back, by copying what is left of it: before any
     /// wait, since there are few of them and every connection of the shard needs one.
-    pub fn detach(&mut self) {
+    pub(crate) fn detach(&mut self) {
         if let Self::Received(buf) = self {
             *self = match buf.is_empty() {
                 true => Self::Empty,
@@ -69,7 +69,7 @@ impl Input {
     }
 
     /// Takes the first `count` bytes out as a copy.
-    pub fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         let taken = self.bytes()[..count].to_vec();
         self.consume(count);
         taken

@@ -31,7 +31,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn new(stream: Stream, log: Option<Box<ConnectionLog>>) -> Self {
+    pub(crate) fn new(stream: Stream, log: Option<Box<ConnectionLog>>) -> Self {
         Self {
             inbound: RefCell::new(Inbound::new(stream.receiver())),
             output: RefCell::new(Output::new(log)),
@@ -43,7 +43,7 @@ impl Link {
     ///
     /// # Errors
     /// When the client is gone, or takes queued output too slowly. `work` is dropped then.
-    pub async fn attend<F: Future>(
+    pub(crate) async fn attend<F: Future>(
         &self,
         options: &ServerOptions,
         work: F,
@@ -66,17 +66,17 @@ impl Link {
     }
 
     /// Waits until the socket has taken everything that was queued.
-    pub async fn flush(&self, options: &ServerOptions) -> io::Result<()> {
+    pub(crate) async fn flush(&self, options: &ServerOptions) -> io::Result<()> {
         poll_fn(|cx| self.poll_output(options, Goal::Empty, cx)).await
     }
 
     /// Waits until the socket has taken what is on its way; what is gathered stays.
-    pub async fn settle(&self, options: &ServerOptions) -> io::Result<()> {
+    pub(crate) async fn settle(&self, options: &ServerOptions) -> io::Result<()> {
         poll_fn(|cx| self.poll_output(options, Goal::Settled, cx)).await
     }
 
     /// As [`flush`](Self::flush), where nothing will follow: the stream is about to be closed.
-    pub async fn finish(&self, options: &ServerOptions) -> io::Result<()> {
+    pub(crate) async fn finish(&self, options: &ServerOptions) -> io::Result<()> {
         self.output.borrow_mut().hand_over_last(&self.stream);
         self.flush(options).await
     }

@@ -32,7 +32,7 @@ pub(super) struct Rest {
 
 impl Rest {
     /// Whether only the connection's end can end the body.
-    pub fn ends_connection(&self) -> bool {
+    pub(crate) fn ends_connection(&self) -> bool {
         self.framing == BodyFraming::UntilClose
     }
 }
@@ -80,7 +80,7 @@ struct Blocked {
 }
 
 impl Output {
-    pub fn new(log: Option<Box<ConnectionLog>>) -> Self {
+    pub(crate) fn new(log: Option<Box<ConnectionLog>>) -> Self {
         Self {
             gathered: None,
             under_way: UnderWay::Nothing,
@@ -89,38 +89,38 @@ impl Output {
         }
     }
 
-    pub fn gathered_bytes(&self) -> usize {
+    pub(crate) fn gathered_bytes(&self) -> usize {
         self.gathered.as_ref().map_or(0, |out| out.len())
     }
 
     /// Takes what was gathered, to send it by other means. Nothing may be under way.
-    pub fn take_gathered(&mut self) -> Option<SendBuf> {
+    pub(crate) fn take_gathered(&mut self) -> Option<SendBuf> {
         self.gathered.take().map(SendBuf::from)
     }
 
     /// Counts a body that is sent past this output.
-    pub fn count_rest(&mut self, rest: &Rest) {
+    pub(crate) fn count_rest(&mut self, rest: &Rest) {
         let bytes = rest.body.len().unwrap_or(u64::MAX);
         self.given_bytes = self.given_bytes.saturating_add(bytes);
     }
 
     /// Whether so little was sent that a close may leave all of it to the kernel.
-    pub fn has_sent_little(&self) -> bool {
+    pub(crate) fn has_sent_little(&self) -> bool {
         self.given_bytes <= limits::UNACKNOWLEDGED_AT_CLOSE_BYTES_MAX
     }
 
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.gathered.is_none() && matches!(self.under_way, UnderWay::Nothing)
     }
 
     /// Whether the socket has no room.
-    pub fn is_blocked(&self) -> bool {
+    pub(crate) fn is_blocked(&self) -> bool {
         matches!(self.under_way, UnderWay::Blocked(_))
     }
 
     /// Adds a response to what goes out next. A body that is short goes with it;
     /// another is given back to be sent after.
-    pub fn put(
+    pub(crate) fn put(
         &mut self,
         stream: &Stream,
         response: Response,
@@ -216,7 +216,7 @@ impl Output {
     }
 
     /// Adds bytes that are no response of their own, such as `100 Continue`.
-    pub fn put_bytes(&mut self, stream: &Stream, bytes: &[u8]) {
+    pub(crate) fn put_bytes(&mut self, stream: &Stream, bytes: &[u8]) {
         self.buffer(stream).extend_from_slice(bytes);
         if let Some(log) = &mut self.log {
             log.put_bytes(bytes.len());
@@ -252,13 +252,13 @@ impl Output {
     }
 
     /// What counts the bytes that the kernel takes, for the access log.
-    pub fn sent_counter(&self) -> Option<Rc<Cell<u64>>> {
+    pub(crate) fn sent_counter(&self) -> Option<Rc<Cell<u64>>> {
         self.log.as_ref().map(|log| log.sent())
     }
 
     /// For the access log of a connection that ends: what was handed over is taken, unless it is
     /// known not to be.
-    pub fn settle_for_log(&mut self) {
+    pub(crate) fn settle_for_log(&mut self) {
         if self.log.is_none() {
             return;
         }
@@ -274,7 +274,7 @@ impl Output {
     }
 
     /// Hands over what is gathered, unless something is on its way already.
-    pub fn hand_over(&mut self, stream: &Stream) {
+    pub(crate) fn hand_over(&mut self, stream: &Stream) {
         if matches!(self.under_way, UnderWay::Nothing)
             && let Some(out) = self.gathered.take()
         {
@@ -284,7 +284,7 @@ impl Output {
 
     /// As [`hand_over`](Self::hand_over), for the last bytes before the stream is shut down or
     /// closed, so that they share a segment with the FIN.
-    pub fn hand_over_last(&mut self, stream: &Stream) {
+    pub(crate) fn hand_over_last(&mut self, stream: &Stream) {
         if matches!(self.under_way, UnderWay::Nothing)
             && let Some(out) = self.gathered.take()
         {
@@ -298,7 +298,7 @@ impl Output {
     ///
     /// # Errors
     /// Of the socket, or TimedOut when the client takes what was sent too slowly.
-    pub fn poll(
+    pub(crate) fn poll(
         &mut self,
         stream: &Stream,
         options: &ServerOptions,

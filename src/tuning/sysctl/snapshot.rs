@@ -49,7 +49,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Adds a change; what the setting was before the first one stays.
-    pub fn add(&mut self, key: &Key, was: &str, set: &str) {
+    pub(crate) fn add(&mut self, key: &Key, was: &str, set: &str) {
         match self.entries.iter_mut().find(|entry| entry.key == *key) {
             Some(entry) => entry.set = set.to_owned(),
             None => self.entries.push(Entry {

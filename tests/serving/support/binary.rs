@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::{Client, PATIENCE};
 
 /// The program, without the settings of the user who runs the tests.
-pub fn headwater() -> Command {
+pub(crate) fn headwater() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_headwater")))
 }
 
@@ -28,7 +28,7 @@ fn clean(mut command: Command) -> Command {
 }
 
 /// A running program; it is killed if its test doesn't end it.
-pub struct Binary {
+pub(crate) struct Binary {
     pub pid: u32,
     lines: Receiver<String>,
     seen: String,
@@ -38,7 +38,7 @@ pub struct Binary {
 
 impl Binary {
     /// Runs a prepared command. What it says on standard error is kept.
-    pub fn spawn(mut command: Command) -> Binary {
+    pub(crate) fn spawn(mut command: Command) -> Binary {
         let command = command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program");
         let stderr = child.stderr.take().expect("its standard error");
@@ -60,7 +60,7 @@ impl Binary {
     }
 
     /// Serves a folder on a port of the kernel's choice, without admin pages.
-    pub fn serve(root: &std::path::Path, args: &[&str]) -> Binary {
+    pub(crate) fn serve(root: &std::path::Path, args: &[&str]) -> Binary {
         let mut command = headwater();
         command
             .arg("serve")
@@ -71,7 +71,7 @@ impl Binary {
     }
 
     /// As [`serve`](Self::serve), with a limit on open descriptors.
-    pub fn serve_within(descriptors: u64, root: &std::path::Path, args: &[&str]) -> Binary {
+    pub(crate) fn serve_within(descriptors: u64, root: &std::path::Path, args: &[&str]) -> Binary {
         let mut command = clean(Command::new("sh"));
         command
             .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
@@ -86,7 +86,7 @@ impl Binary {
 
     /// What stands behind `label` at the beginning of a line, now or later.
     #[track_caller]
-    pub fn line(&mut self, label: &str) -> String {
+    pub(crate) fn line(&mut self, label: &str) -> String {
         let start = Instant::now();
         loop {
             let mut lines = self.seen.lines().map(str::trim_start);
@@ -103,23 +103,23 @@ impl Binary {
 
     /// The one address that it serves on.
     #[track_caller]
-    pub fn address(&mut self) -> SocketAddr {
+    pub(crate) fn address(&mut self) -> SocketAddr {
         self.line("listening").parse().expect("one TCP address")
     }
 
     #[track_caller]
-    pub fn client(&mut self) -> Client {
+    pub(crate) fn client(&mut self) -> Client {
         Client::connect(self.address())
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.pid).expect("a pid"));
         kill(pid, signal).expect("a signal");
     }
 
     /// Waits for its end: the exit code, and all that it said.
     #[track_caller]
-    pub fn end(&mut self) -> (Option<i32>, &str) {
+    pub(crate) fn end(&mut self) -> (Option<i32>, &str) {
         if self.status.is_none() {
             self.status = self.ended.recv_timeout(PATIENCE).ok();
         }
@@ -130,7 +130,7 @@ impl Binary {
         (status.code(), &self.seen)
     }
 
-    pub fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.status = self.status.or_else(|| self.ended.try_recv().ok());
         self.status.is_some()
     }

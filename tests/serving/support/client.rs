@@ -6,12 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 use super::PATIENCE;
 
 /// A plain GET that keeps the connection.
-pub fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
 }
 
 /// Whether the other side ended the connection without the grace of an end.
-pub fn is_reset(error: &io::Error) -> bool {
+pub(crate) fn is_reset(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
@@ -20,7 +20,7 @@ pub fn is_reset(error: &io::Error) -> bool {
 
 /// One answer.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct Reply {
 
 impl Reply {
     /// A field's value, or an empty text.
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         let lines = self.head.lines().skip(1);
         let mut found = lines.filter_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -39,20 +39,20 @@ impl Reply {
         value
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("a text")
     }
 }
 
 /// A connection, and what was received and not yet looked at.
-pub struct Client<S = TcpStream> {
+pub(crate) struct Client<S = TcpStream> {
     pub stream: S,
     buf: Vec<u8>,
 }
 
 impl Client {
     #[track_caller]
-    pub fn connect(address: SocketAddr) -> Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_nodelay(true).expect("no delay");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
@@ -64,31 +64,31 @@ impl Client {
 }
 
 impl<S: Read + Write> Client<S> {
-    pub fn on(stream: S) -> Client<S> {
+    pub(crate) fn on(stream: S) -> Client<S> {
         let buf = Vec::new();
         Client { stream, buf }
     }
 
     #[track_caller]
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("sent");
     }
 
     /// Sends a request and reads its answer.
     #[track_caller]
-    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Reply {
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Reply {
         self.send(request);
         self.reply()
     }
 
     #[track_caller]
-    pub fn get(&mut self, path: &str) -> Reply {
+    pub(crate) fn get(&mut self, path: &str) -> Reply {
         self.ask(get(path))
     }
 
     /// The next answer, with its body.
     #[track_caller]
-    pub fn reply(&mut self) -> Reply {
+    pub(crate) fn reply(&mut self) -> Reply {
         let mut reply = self.reply_head();
         let bodiless = reply.status < 200 || matches!(reply.status, 204 | 304);
         if !bodiless {
@@ -100,7 +100,7 @@ impl<S: Read + Write> Client<S> {
 
     /// The next answer's head, which is all that HEAD is answered with.
     #[track_caller]
-    pub fn reply_head(&mut self) -> Reply {
+    pub(crate) fn reply_head(&mut self) -> Reply {
         loop {
             if let Some(at) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") {
                 let head = self.buf.drain(..at + 4).collect();
@@ -118,7 +118,7 @@ impl<S: Read + Write> Client<S> {
 
     /// The next `count` bytes.
     #[track_caller]
-    pub fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         while self.buf.len() < count {
             let got = self.fill().expect("more of a body");
             assert!(got > 0, "closed after {} of {count}", self.buf.len());
@@ -128,7 +128,7 @@ impl<S: Read + Write> Client<S> {
 
     /// What comes until the end of the connection, whichever kind of end.
     #[track_caller]
-    pub fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         loop {
             match self.fill() {
                 Ok(0) => return std::mem::take(&mut self.buf),
@@ -141,7 +141,7 @@ impl<S: Read + Write> Client<S> {
 
     /// The server has nothing more to say and closes.
     #[track_caller]
-    pub fn expect_closed(&mut self) {
+    pub(crate) fn expect_closed(&mut self) {
         let rest = self.rest();
         assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
     }

@@ -9,20 +9,20 @@ use tempfile::TempDir;
 use super::{Binary, Client, an_allowed_cpu, eventually, headwater};
 
 /// The content of `clip.txt`.
-pub const BODY: &[u8] = b"hello world";
+pub(crate) const BODY: &[u8] = b"hello world";
 /// Does not fit into socket buffers.
-pub const LARGE_BYTES: u64 = 256 * 1024 * 1024;
+pub(crate) const LARGE_BYTES: u64 = 256 * 1024 * 1024;
 /// Everything that the tests below look at.
 const FIELDS: &str = "$connection $connection_requests $status $cut $bytes_sent $body_bytes_sent \
                       $request_completion $first_byte_time $request_time [$request]";
 
-pub struct Logged {
+pub(crate) struct Logged {
     pub server: Binary,
     pub dir: TempDir,
 }
 
 impl Logged {
-    pub fn start(args: &[&str]) -> Logged {
+    pub(crate) fn start(args: &[&str]) -> Logged {
         let dir = TempDir::new().expect("a folder");
         let root = dir.path().join("root");
         fs::create_dir(&root).expect("a root");
@@ -43,32 +43,32 @@ impl Logged {
         Logged { server, dir }
     }
 
-    pub fn with_fields(args: &[&str]) -> Logged {
+    pub(crate) fn with_fields(args: &[&str]) -> Logged {
         Self::start(&[&["--access-log-format", FIELDS], args].concat())
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("log")
     }
 
-    pub fn client(&mut self) -> Client {
+    pub(crate) fn client(&mut self) -> Client {
         self.server.client()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         fs::read_to_string(self.path()).unwrap_or_default()
     }
 
     /// The first lines, once there are this many.
     #[track_caller]
-    pub fn lines(&self, count: usize) -> Vec<String> {
+    pub(crate) fn lines(&self, count: usize) -> Vec<String> {
         eventually("enough lines", || self.text().lines().count() >= count);
         self.text().lines().map(str::to_owned).collect()
     }
 
     /// Ends it as an operator does; all lines are written then.
     #[track_caller]
-    pub fn end(&mut self) -> Vec<Fields> {
+    pub(crate) fn end(&mut self) -> Vec<Fields> {
         self.server.signal(Signal::SIGTERM);
         assert_eq!(self.server.end().0, Some(0));
         self.text().lines().map(Fields::of).collect()
@@ -77,7 +77,7 @@ impl Logged {
 
 /// A line of [`FIELDS`].
 #[derive(Debug)]
-pub struct Fields {
+pub(crate) struct Fields {
     pub connection: u64,
     pub number: u64,
     pub status: u16,
@@ -92,7 +92,7 @@ pub struct Fields {
 
 impl Fields {
     #[track_caller]
-    pub fn of(line: &str) -> Fields {
+    pub(crate) fn of(line: &str) -> Fields {
         let words: Vec<&str> = line.splitn(10, ' ').collect();
         let number = |at: usize| words[at].parse().unwrap_or_else(|_| panic!("{line}"));
         Fields {
@@ -109,7 +109,7 @@ impl Fields {
         }
     }
 
-    pub fn is(&self, status: u16, cut: &str, request: &str) -> bool {
+    pub(crate) fn is(&self, status: u16, cut: &str, request: &str) -> bool {
         (self.status, &*self.cut, &*self.request) == (status, cut, request)
     }
 }

@@ -2,23 +2,23 @@
 
 mod binary;
 mod client;
-pub mod logged;
+pub(crate) mod logged;
 mod process;
 mod site;
 
 use std::time::{Duration, Instant};
 
-pub use binary::{Binary, headwater};
-pub use client::{Client, Reply, get, is_reset};
-pub use process::{cpu_time, descriptor_numbers, descriptors, memory_bytes};
-pub use site::{Running, Site, an_allowed_cpu, serve, two_cpus};
+pub(crate) use binary::{Binary, headwater};
+pub(crate) use client::{Client, Reply, get, is_reset};
+pub(crate) use process::{cpu_time, descriptor_numbers, descriptors, memory_bytes};
+pub(crate) use site::{Running, Site, an_allowed_cpu, serve, two_cpus};
 
 /// What is waited for at most, so that a broken server fails a test instead of hanging it.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks until `is_so`, where nothing can be waited for.
 #[track_caller]
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "in vain: {what}");

@@ -4,13 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 /// Open descriptors.
-pub fn descriptors(pid: u32) -> usize {
+pub(crate) fn descriptors(pid: u32) -> usize {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors");
     open.count()
 }
 
 /// The numbers of its open descriptors.
-pub fn descriptor_numbers(pid: u32) -> Vec<u64> {
+pub(crate) fn descriptor_numbers(pid: u32) -> Vec<u64> {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors");
     let names = open.flatten().map(|entry| entry.file_name());
     names
@@ -19,7 +19,7 @@ pub fn descriptor_numbers(pid: u32) -> Vec<u64> {
 }
 
 /// Resident memory that is the process's own (RssAnon).
-pub fn memory_bytes(pid: u32) -> u64 {
+pub(crate) fn memory_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the status");
     let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
     let kib = line.and_then(|l| l.trim().strip_suffix(" kB")).expect("kB");
@@ -27,7 +27,7 @@ pub fn memory_bytes(pid: u32) -> u64 {
 }
 
 /// CPU time used so far, in user and in kernel mode.
-pub fn cpu_time(pid: u32) -> Duration {
+pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the stat line");
     // The name, in parentheses, may hold anything.
     let behind = &stat[stat.rfind(')').expect("a name") + 2..];

@@ -17,19 +17,19 @@ use tempfile::TempDir;
 use super::Client;
 
 /// One of the CPUs that this process may use, in turn.
-pub fn an_allowed_cpu() -> usize {
+pub(crate) fn an_allowed_cpu() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let cpus = cpu::allowed().expect("the affinity");
     cpus[NEXT.fetch_add(1, Ordering::Relaxed) % cpus.len()]
 }
 
 /// CPUs for two shards, which may have to share one.
-pub fn two_cpus() -> Vec<usize> {
+pub(crate) fn two_cpus() -> Vec<usize> {
     vec![an_allowed_cpu(), an_allowed_cpu()]
 }
 
 /// A server that ends with its test.
-pub struct Running {
+pub(crate) struct Running {
     pub address: SocketAddr,
     server: Option<RunningServer>,
 }
@@ -46,24 +46,24 @@ impl Running {
     }
 
     #[track_caller]
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.address)
     }
 
     /// How long a connection may be idle at the moment, as the server has it.
-    pub fn idle_timeout_now_ms(&self) -> u64 {
+    pub(crate) fn idle_timeout_now_ms(&self) -> u64 {
         let server = self.server.as_ref();
         server.map_or(0, RunningServer::idle_timeout_now_ms)
     }
 
     /// Idle connections that were closed early.
-    pub fn idle_closed_early(&self) -> u64 {
+    pub(crate) fn idle_closed_early(&self) -> u64 {
         let server = self.server.as_ref();
         server.map_or(0, RunningServer::idle_closed_early)
     }
 
     /// Open connections, as the server counts them.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.server.as_ref().map_or(0, RunningServer::connections)
     }
 }
@@ -81,7 +81,7 @@ impl Drop for Running {
 }
 
 /// A server of a service, on one shard for each CPU.
-pub fn serve<S: Service>(
+pub(crate) fn serve<S: Service>(
     cpus: Vec<usize>,
     options: ServerOptions,
     make: impl Fn(usize) -> S + Send + Sync + 'static,
@@ -94,19 +94,23 @@ pub fn serve<S: Service>(
 }
 
 /// A folder and its server.
-pub struct Site {
+pub(crate) struct Site {
     running: Running,
     dir: TempDir,
 }
 
 impl Site {
     /// Serves these files, by the configuration as `change` makes it.
-    pub fn with(files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
+    pub(crate) fn with(files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
         Site::on(vec![an_allowed_cpu()], files, change)
     }
 
     /// As [`with`](Self::with), with one shard on each of these CPUs.
-    pub fn on(cpus: Vec<usize>, files: &[(&str, &[u8])], change: impl FnOnce(&mut Config)) -> Site {
+    pub(crate) fn on(
+        cpus: Vec<usize>,
+        files: &[(&str, &[u8])],
+        change: impl FnOnce(&mut Config),
+    ) -> Site {
         let dir = TempDir::new().expect("a folder");
         let root = dir.path().join("root");
         fs::create_dir(&root).expect("a root");
@@ -136,17 +140,17 @@ impl Site {
         }
     }
 
-    pub fn new(files: &[(&str, &[u8])]) -> Site {
+    pub(crate) fn new(files: &[(&str, &[u8])]) -> Site {
         Site::with(files, |_| {})
     }
 
     /// The served folder.
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
 
     /// The folder that the served one is in.
-    pub fn outside(&self) -> &Path {
+    pub(crate) fn outside(&self) -> &Path {
         self.dir.path()
     }
 }
