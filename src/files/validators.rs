@@ -6,10 +6,16 @@
 //! can't be set, so the tag takes it in by default; [`EtagMode::Mtime`] leaves it out, for servers
 //! that hold copies of the same files (docs/decisions/057-validators.md).
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
 use crate::http::Coding;
 use crate::limits;
 use crate::sys::file::Stamp;
 
+/// Of the digest in a tag: 16 characters.
+const OPAQUE_BYTES: usize = 12;
 const NS_PER_S: i64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -55,13 +61,13 @@ impl FileValidators {
             .saturating_add(i64::from(now.1));
         let is_date_of_change =
             stamp.mtime_ns.div_euclid(NS_PER_S) == stamp.ctime_ns.div_euclid(NS_PER_S);
-        let mut opaque = format!("{:x}-{:x}", stamp.mtime_ns, stamp.size);
-        if mode == EtagMode::Inode {
-            opaque += &format!("-{:x}-{:x}", stamp.ino, stamp.ctime_ns);
-        }
         let unsettled_ns = unsettled_ns(stamp, now_ns);
+        let mut sources = vec![stamp.mtime_ns, stamp.size.cast_signed()];
+        if mode == EtagMode::Inode {
+            sources.extend([stamp.ino.cast_signed(), stamp.ctime_ns]);
+        }
         if unsettled_ns > 0 {
-            opaque += &format!("-{now_ns:x}");
+            sources.push(now_ns);
         }
         let until_past_ns = match now_ns < stamp.mtime_ns {
             true => now_ns.abs_diff(stamp.mtime_ns),
@@ -69,7 +75,7 @@ impl FileValidators {
         };
         let renew_in_ns = unsettled_ns.max(until_past_ns);
         FileValidators {
-            opaque,
+            opaque: opaque(&sources),
             is_weak: unsettled_ns > 0 || (mode == EtagMode::Mtime && !is_date_of_change),
             modified_s: u64::try_from(stamp.mtime_ns.div_euclid(NS_PER_S))
                 .ok()
@@ -99,6 +105,16 @@ impl FileValidators {
         let prefix = if self.is_weak { "W/" } else { "" };
         format!("{prefix}\"{}{suffix}\"", self.opaque)
     }
+}
+
+/// What distinguishes contents, as one short text: every answer carries it, and a digest is half as
+/// long as the numbers are. Two contents have the same with a chance of 2^-96.
+fn opaque(sources: &[i64]) -> String {
+    let mut digest = Sha256::new();
+    for source in sources {
+        digest.update(source.to_be_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(&digest.finalize()[..OPAQUE_BYTES])
 }
 
 /// Whether another change would show in the file's times, at `now` by the wall clock.

@@ -1,6 +1,6 @@
 //! Conditional requests: whether what the client has or expects still holds (RFC 9110 section 13).
 
-use super::known::Known;
+use super::known::{Known, KnownSet};
 use super::{Headers, Method, date, scan};
 
 /// The validators of the representation that a request selected.
@@ -30,9 +30,22 @@ pub enum Precondition {
     PreconditionFailed,
 }
 
+/// The fields that make a request conditional, or ask for a part.
+const CONDITIONS: KnownSet = KnownSet::of(&[
+    Known::IfMatch,
+    Known::IfModifiedSince,
+    Known::IfNoneMatch,
+    Known::IfUnmodifiedSince,
+    Known::Range,
+]);
+
 /// Evaluates the preconditions of a request for a representation that exists,
 /// in the order of RFC 9110 section 13.2.2.
 pub fn evaluate(method: Method, headers: &Headers<'_>, current: &Validators<'_>) -> Precondition {
+    // Most requests have none of these fields.
+    if !headers.has_any(CONDITIONS) {
+        return Precondition::Proceed { use_range: false };
+    }
     if headers.has(Known::IfMatch) {
         if !lists(headers, Known::IfMatch, current, strong_match) {
             return Precondition::PreconditionFailed;

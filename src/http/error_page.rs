@@ -29,44 +29,40 @@ impl Response {
     /// Gives the explanation of a [`Response::error`] the form that a client with this `Accept`
     /// field prefers, with its Content-Type and Vary. Other responses stay as they are, and
     /// `accept` is not called for them.
-    #[must_use]
     #[inline]
-    pub fn explained<'a>(self, accept: impl FnOnce() -> Option<&'a [u8]>) -> Response {
-        match &self.body {
-            Body::Explanation(_) => self.explain(accept()),
-            _ => self,
+    pub fn explain<'a>(&mut self, accept: impl FnOnce() -> Option<&'a [u8]>) {
+        if matches!(self.body, Body::Explanation(_)) {
+            self.explain_in(accept());
         }
     }
 
     #[cold]
-    fn explain(mut self, accept: Option<&[u8]>) -> Response {
+    fn explain_in(&mut self, accept: Option<&[u8]>) {
         let Body::Explanation(line) = std::mem::take(&mut self.body) else {
-            return self;
+            return;
         };
         let sentence = line.trim_ascii_end();
-        self.headers.vary("accept");
-        let response = self;
-        let (response, body) = match preferred(accept, OFFERS) {
-            0 => (
-                response.with("content-type", "text/plain; charset=utf-8"),
-                line,
-            ),
+        let headers = &mut self.headers;
+        headers.vary("accept");
+        let body = match preferred(accept, OFFERS) {
+            0 => {
+                headers.push("content-type", "text/plain; charset=utf-8");
+                line
+            }
             1 => {
-                let page = html(response.status, sentence);
-                let mut response = response.with("content-type", "text/html; charset=utf-8");
+                headers.push("content-type", "text/html; charset=utf-8");
                 // An operator's own takes its place.
-                if response.headers.get("content-security-policy").is_none() {
-                    let headers = &mut response.headers;
+                if headers.get("content-security-policy").is_none() {
                     headers.push("content-security-policy", CONTENT_SECURITY_POLICY);
                 }
-                (response, page)
+                html(self.status, sentence)
             }
             _ => {
-                let problem = problem(response.status, sentence);
-                (response.with("content-type", OFFERS[2]), problem)
+                headers.push("content-type", OFFERS[2]);
+                problem(self.status, sentence)
             }
         };
-        response.with_body(Body::Bytes(body))
+        self.body = Body::Bytes(body);
     }
 }
 
@@ -116,7 +112,8 @@ mod tests {
     fn explained(accept: Option<&str>) -> (String, String) {
         let sentence = "Nothing \"is\" <here>.";
         let response = Response::error(Status::NOT_FOUND, sentence);
-        let response = response.explained(|| accept.map(str::as_bytes));
+        let mut response = response;
+        response.explain(|| accept.map(str::as_bytes));
         let Body::Bytes(body) = response.body else {
             panic!("a body in memory");
         };
@@ -194,8 +191,8 @@ mod tests {
 
     #[test]
     fn what_explains_nothing_stays_as_it_is() {
-        let response = Response::new(Status::OK).with_body(Body::Bytes("x".into()));
-        let response = response.explained(|| Some(b"text/html"));
+        let mut response = Response::new(Status::OK).with_body(Body::Bytes("x".into()));
+        response.explain(|| Some(b"text/html"));
         assert!(response.headers.as_bytes().is_empty());
         assert!(matches!(&response.body, Body::Bytes(bytes) if bytes == "x"));
     }

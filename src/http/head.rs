@@ -25,7 +25,7 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The target's path, before any `?`; still percent-encoded.
     pub fn path(&self) -> &'a str {
-        match self.target.split_once('?') {
+        match self.split_target() {
             Some(("", _)) => "/",
             Some((path, _)) => path,
             None => self.target,
@@ -34,7 +34,14 @@ impl<'a> Head<'a> {
 
     /// The target's query, after the first `?`; still percent-encoded.
     pub fn query(&self) -> Option<&'a str> {
-        self.target.split_once('?').map(|halves| halves.1)
+        self.split_target().map(|halves| halves.1)
+    }
+
+    /// What is before and behind the first `?`.
+    #[inline]
+    fn split_target(&self) -> Option<(&'a str, &'a str)> {
+        let at = memchr::memchr(b'?', self.target.as_bytes())?;
+        Some((&self.target[..at], &self.target[at + 1..]))
     }
 }
 

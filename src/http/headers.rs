@@ -36,6 +36,12 @@ impl<'a> Headers<'a> {
         self.present.contains(name)
     }
 
+    /// Whether a line with one of these names is there.
+    #[inline]
+    pub fn has_any(&self, names: KnownSet) -> bool {
+        self.present.intersects(names)
+    }
+
     /// The first value of `name`; takes constant time when there is none.
     #[inline]
     pub fn get(&self, name: Known) -> Option<&'a [u8]> {

@@ -123,6 +123,23 @@ impl KnownSet {
         self.0 |= 1 << name as u8;
     }
 
+    /// The set of these names.
+    pub const fn of(names: &[Known]) -> KnownSet {
+        let mut set = KnownSet::EMPTY;
+        let mut at = 0;
+        while at < names.len() {
+            set.0 |= 1 << names[at] as u8;
+            at += 1;
+        }
+        set
+    }
+
+    /// Whether the two sets have a name in common.
+    #[inline]
+    pub const fn intersects(self, other: KnownSet) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether `name` is in the set.
     #[inline]
     pub fn contains(self, name: Known) -> bool {

@@ -42,7 +42,7 @@ impl Response {
     }
 
     /// A response that says in one sentence what went wrong and what to do next, for
-    /// [`Response::explained`] to give it the form that the client prefers.
+    /// [`Response::explain`] to give it the form that the client prefers.
     pub fn error(status: Status, sentence: &str) -> Response {
         let mut text = String::with_capacity(sentence.len() + 1);
         text.push_str(sentence);

@@ -288,15 +288,13 @@ impl<S: Service> Connection<S> {
         let exchange = exchange_of(&parsed, last);
         let head_bytes = parsed.head_bytes;
         let response = match parsed.framing {
-            Framing::None => self
-                .service
-                .try_call(&parsed.head)
-                .map(|response| response.explained(|| parsed.head.headers.get(Known::Accept))),
+            Framing::None => self.service.try_call(&parsed.head),
             _ => None,
         };
-        let Some(response) = response else {
+        let Some(mut response) = response else {
             return Step::Call(head_bytes, exchange);
         };
+        response.explain(|| parsed.head.headers.get(Known::Accept));
         let output = self.link.output.get_mut();
         let put = put(output, &self.link.stream, &self.state, response, exchange);
         if let Some(log) = &mut output.log {
@@ -394,7 +392,7 @@ impl<S: Service> Connection<S> {
         let mut body = H1Body::new(&self.link, parsed.framing, parsed.expect_continue, options);
         let too_large = matches!(parsed.framing, Framing::Length(n) if n > options.body_bytes_max);
         let accept = parsed.head.headers.get(Known::Accept);
-        let response = if too_large {
+        let mut response = if too_large {
             IncomingError::TooLarge.response()
         } else {
             let request = Request {
@@ -405,7 +403,7 @@ impl<S: Service> Connection<S> {
                 .attend(options, self.service.call(request))
                 .await?
         };
-        let response = response.explained(|| accept);
+        response.explain(|| accept);
         let whole = body.is_done();
         let drainable = whole || body.may_drain(limits::LINGER_BYTES_MAX);
         let cut = body.cut();
@@ -485,17 +483,15 @@ impl<S: Service> Connection<S> {
     }
 
     /// The last response of a connection on which the next request's beginning is not known.
-    fn put_last(&mut self, response: Response, cut: Cut) {
+    fn put_last(&mut self, mut response: Response, cut: Cut) {
         let exchange = Exchange {
             version: Version::Http11,
             is_head: false,
             keep_alive: false,
             client_closes: false,
         };
-        let response = {
-            let inbound = self.link.inbound.get_mut();
-            response.explained(|| accept_in(inbound.input.bytes()))
-        };
+        let inbound = self.link.inbound.get_mut();
+        response.explain(|| accept_in(inbound.input.bytes()));
         let output = self.link.output.get_mut();
         let put = put(output, &self.link.stream, &self.state, response, exchange);
         debug_assert!(put.rest.is_none(), "an error's body is short");
