@@ -320,7 +320,7 @@ pub const DIGESTS_MAX: usize = 16 * 1024;
 pub const WORK_WAIT_MS: u64 = 100;
 /// Jobs that are remembered before those that ended are looked for.
 pub const JOBS_BEFORE_SWEEP: usize = 64;
-/// Piece in which work reads a file; after each, others may go first.
+/// Piece in which work reads a file; after each, it may yield to other tasks.
 pub const TASK_PIECE_BYTES: usize = 64 * 1024;
 /// How long shared work may go on after the last shard has ended: its result is no longer used.
 pub const WORK_STOP_MS: u64 = 250;
@@ -393,11 +393,11 @@ pub const TASK_MONITOR_MS: u64 = 1;
 pub const TASK_RESCUE_MS: u64 = 100;
 /// Looks without an awake worker after which the monitor sleeps until one is woken.
 pub const TASK_MONITOR_IDLE_LOOKS: u32 = 20;
-/// A task that runs for longer is asked to let others go first at its next checkpoint.
+/// A task that runs for longer is asked to yield at its next checkpoint.
 pub const TASK_SLICE_NS: u64 = 1_000_000;
-/// A background task that has run for this long lets interactive ones go first at its next
-/// checkpoint. The change of threads costs some 10 us.
-pub const TASK_GIVE_WAY_NS: u64 = 300_000;
+/// A background task that has run for this long yields to interactive ones at its next checkpoint.
+/// The change of threads costs some 10 us.
+pub const TASK_BACKGROUND_SLICE_NS: u64 = 300_000;
 /// A task that has been seen to hold its worker for this long is an overrun, and another thread
 /// takes the processor: 10 ms with the time until it was first seen.
 pub const TASK_HELD_NS: u64 = 9_000_000;

@@ -1,10 +1,10 @@
 //! The cells of all tasks of the process: allocated in chunks, reused, never freed.
 //!
-//! So each cell is a `&'static TaskCell`, a report can walk over all of them, and a `TaskId` finds
-//! its cell by an index, without a lock. The cells of finished tasks
-//! serve later ones of any pool, so their number is that of the largest number of tasks that ever
-//! lived at one time, at most [`TASKS_LIVE_MAX`] (docs/decisions/041-task-cells-are-reused.md). Each
-//! thread caches some vacant cells; the others are in one list.
+//! Each cell is therefore a `&'static TaskCell`, a report can iterate over all of them, and a
+//! `TaskId` finds its cell by an index, without a lock. Later tasks of any pool reuse the cells of
+//! finished ones, so there are as many cells as tasks were alive at the busiest moment, at most
+//! [`TASKS_LIVE_MAX`] (docs/decisions/041-task-cells-are-reused.md). Each thread caches some vacant
+//! cells; the others are in one list.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ pub(super) fn take() -> Option<VacantCell> {
         }
         cache.pop()
     });
-    // A thread that ends has no cache any more.
+    // The thread is ending and has dropped its cache.
     cached.unwrap_or_else(|_| {
         let mut vacant = Vec::new();
         refill(&mut vacant);
@@ -54,7 +54,7 @@ pub(super) fn take() -> Option<VacantCell> {
     })
 }
 
-/// Gives back the cell of a task that is over.
+/// Returns the cell of a finished task.
 pub(super) fn put_back(vacant: VacantCell) {
     let mut left = Some(vacant);
     let _ = CACHE.try_with(|cache| {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::tasks::{ClassOptions, Options, Pool};
 
-    /// Other tests of this process also have tasks alive, but not so many.
+    /// Other tests of this process have live tasks too, but fewer than this.
     const OTHERS_MAX: usize = 100;
 
     #[test]

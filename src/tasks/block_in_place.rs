@@ -1,4 +1,4 @@
-//! A task that leaves its processor to others: while it blocks, and to let them go first.
+//! How a running task gives its processor up: while it blocks, and when it yields at a checkpoint.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use crate::limits;
 use crate::sys::time;
 
 impl Local {
-    /// Runs `wait`, which blocks this thread, while another thread has its processor.
+    /// Runs `wait`, which blocks this thread, while another thread uses its processor.
     pub(crate) fn block_in_place<T>(&self, wait: impl FnOnce() -> T) -> T {
         let (shared, me) = (&*self.shared, &*self.me);
         let before = me.state();
@@ -31,28 +31,28 @@ impl Local {
         value
     }
 
-    /// Whether the current task has run for long enough to let others go first, and others wait.
-    pub(crate) fn should_give_way(&self) -> bool {
+    /// Whether the current task has used up its time slice and other tasks wait.
+    pub(crate) fn should_yield(&self) -> bool {
         if self.me.yield_wanted.load(Ordering::Relaxed) {
             return true;
         }
         let began = self.began_ns.get();
         began != 0
             && self.interactive_waits()
-            && time::monotonic_ns().saturating_sub(began) >= limits::TASK_GIVE_WAY_NS
+            && time::monotonic_ns().saturating_sub(began) >= limits::TASK_BACKGROUND_SLICE_NS
     }
 
     fn interactive_waits(&self) -> bool {
         self.me.has_work() || self.shared.global_queue.len(Priority::Interactive) > 0
     }
 
-    /// Leaves the processor to another thread and queues for one.
+    /// Gives the processor to another thread and queues for a processor.
     #[cold]
-    pub(crate) fn give_way(&self) {
+    pub(crate) fn yield_processor(&self) {
         let (shared, me) = (&*self.shared, &*self.me);
         me.yield_wanted.store(false, Ordering::Relaxed);
-        // Each task that has given way keeps a thread, so their number is bounded.
-        if !self.interactive_waits() || !shared.may_give_way() {
+        // Each task that has yielded keeps a thread, so their number is bounded.
+        if !self.interactive_waits() || !shared.begin_yield() {
             return;
         }
         let current = me.current.load(Ordering::Relaxed);
@@ -67,7 +67,7 @@ impl Local {
                 shared.wake_one();
                 self.stats.park(|| self.wait());
             } else if shared.global_queue.take_back(priority, me.number) {
-                // There are as many threads as there may be.
+                // The pool has reached its limit of threads.
                 processors.acquire(shared, me.number, processor);
             } else {
                 // Another worker is about to give this one its processor.
@@ -76,20 +76,20 @@ impl Local {
             }
             me.set_state(WorkerState::Running);
         }
-        shared.has_given_way();
+        shared.end_yield();
         if self.began_ns.get() != 0 {
             self.began_ns.set(time::monotonic_ns());
         }
     }
 
-    /// Gives the processor to a worker that waits in the middle of a task.
+    /// Gives the processor to a worker whose task has yielded.
     pub(super) fn resume(&self, number: u32) {
         let (shared, me) = (&*self.shared, &*self.me);
         let Some(other) = shared.worker(number) else {
             return;
         };
         let Some(processor) = shared.processors.release(shared, me.number) else {
-            // The monitor has just taken it away.
+            // The monitor has just taken the processor away.
             shared
                 .global_queue
                 .push_resume(Priority::Background, number);
@@ -98,7 +98,7 @@ impl Local {
         self.flush();
         shared.processors.acquire(shared, number, processor);
         other.signal(Signal::Run);
-        // The tasks that waited here are in the global queue now.
+        // The tasks of this worker's queue are in the global queue now.
         shared.wake_one();
     }
 }

@@ -1,14 +1,15 @@
-//! The memory of one task: its work, then its result, and the state that says who may use them.
+//! The memory of one task: its work, later its result, and the state that decides which thread may
+//! access them.
 //!
-//! Cells are never freed, only reused (`arena.rs`), so a `&'static TaskCell` is valid for ever: a
-//! queue, a waker or a report may name a task that ended long ago, and finds out by the generation
-//! in the state. This file and `join.rs` are the scheduler's only ones with `unsafe`; no order of
-//! calls from outside can break it:
+//! Cells are never freed, only reused (`arena.rs`), so a `&'static TaskCell` is always valid: a
+//! queue, a waker or a report may name a task that ended long ago, and detects that by the
+//! generation in the state. In the scheduler only this file and `join.rs` contain `unsafe`; three
+//! types make it sound in whatever order their methods are called:
 //!
-//! - **[`VacantCell`]** is the right to fill a cell. It can't be copied; one is made together with
-//!   the cell, and one whenever the last user of the cell lets go of it.
-//! - **[`RunningTask`]** is the right to poll the work. [`TaskCell::claim`] gives it to one of those
-//!   who see the task scheduled, so a task that was queued twice still runs once.
+//! - **[`VacantCell`]** is the right to fill a cell. It can't be copied; one is created with the
+//!   cell, and another whenever the last user of the cell releases it.
+//! - **[`RunningTask`]** is the right to poll the work. [`TaskCell::claim`] gives it to one of the
+//!   threads that see the task scheduled, so a task that was queued twice still runs once.
 //! - **[`ResultHandle`]** is the right to the result, once the work is done.
 //!
 //! The state is a word of flags below a generation that counts the uses of the cell:
@@ -22,7 +23,7 @@
 //! ```
 //!
 //! A wake-up of a running task sets SCHEDULED beside RUNNING, and the worker queues the task again
-//! after the poll. HANDLE stands until the handle is dropped or has taken the result. The models
+//! after the poll. HANDLE stays set until the handle is dropped or has taken the result. The models
 //! in `models.rs` run this code.
 
 use std::future::Future;
@@ -43,7 +44,7 @@ const SCHEDULED: u64 = 1;
 const RUNNING: u64 = 1 << 1;
 const DONE: u64 = 1 << 2;
 const HANDLE: u64 = 1 << 3;
-/// The handle has left a waker.
+/// The handle has stored a waker.
 const WAITED: u64 = 1 << 4;
 /// The cell has no user.
 const VACANT: u64 = 1 << 5;
@@ -51,7 +52,7 @@ const GENERATION_SHIFT: u32 = 32;
 const GENERATION_ONE: u64 = 1 << GENERATION_SHIFT;
 const FLAGS: u64 = GENERATION_ONE - 1;
 
-/// Room for small work and small results; larger ones are boxed.
+/// Space for small work and small results; larger ones are boxed.
 #[repr(C, align(16))]
 struct Storage(MaybeUninit<[u8; limits::TASK_INLINE_BYTES]>);
 
@@ -65,7 +66,7 @@ pub(super) struct TaskCell {
     storage: UnsafeCell<Storage>,
     /// The waker for the end of the task.
     waiter: Mutex<Option<Waker>>,
-    /// What reports say of the task.
+    /// Facts about the task, for reports.
     pub meta: Meta,
 }
 
@@ -73,8 +74,9 @@ pub(super) struct TaskCell {
 const _: () = assert!(size_of::<TaskCell>() == 128, "docs/tasks.md states it");
 
 // SAFETY: `state`, `waiter` and `meta` are Sync. `vtable` and `storage` are touched only by the
-// holder of the one right that the state gives out at a time (see above), each right passes on
-// with a release and an acquire of `state`, and `fill` asks that work and result are Send.
+// holder of the one right that the state gives out at a time (see above), each right passes from
+// thread to thread by a release and an acquire of `state`, and `fill` requires work and result to
+// be Send.
 unsafe impl Sync for TaskCell {}
 // SAFETY: as for Sync.
 unsafe impl Send for TaskCell {}
@@ -104,19 +106,19 @@ pub(super) struct VacantCell(&'static TaskCell);
 /// The right to poll a task's work.
 pub(super) struct RunningTask(&'static TaskCell);
 
-/// What became of a poll.
+/// The outcome of a poll.
 pub(super) enum Polled {
-    /// The task is done; with the cell if its handle is gone as well.
+    /// The task is done; with the cell if its handle was dropped too.
     Done(Option<VacantCell>),
-    /// It waits to be woken.
+    /// The task waits to be woken.
     Waiting,
-    /// It was woken during the poll and must be queued again.
+    /// The task was woken during the poll and must be queued again.
     Again,
 }
 
 /// The right to a task's result.
 pub(super) struct ResultHandle<T> {
-    /// `None` once the right was used.
+    /// `None` once the right has been used.
     cell: Option<&'static TaskCell>,
     result: PhantomData<fn() -> T>,
 }
@@ -258,7 +260,7 @@ impl VacantCell {
             Ordering::AcqRel,
             Ordering::Relaxed,
         );
-        assert!(first.is_ok(), "a cell is entered once");
+        assert!(first.is_ok(), "each cell has one first right");
         Self(cell)
     }
 
@@ -303,7 +305,7 @@ impl RunningTask {
     pub(crate) fn poll(self, cx: &mut Context<'_>, before_done: impl FnOnce()) -> Polled {
         let cell = self.0;
         let poll = cell.vtable().poll;
-        // SAFETY: `self` is the one right to the storage while RUNNING stands, and the storage
+        // SAFETY: `self` is the one right to the storage while RUNNING is set, and the storage
         // holds the work that the vtable is for.
         let polled = cell
             .storage
@@ -313,7 +315,8 @@ impl RunningTask {
                 before_done();
                 Polled::Done(self.finish())
             }
-            // RUNNING stood, and SCHEDULED if it was woken; the latter alone is left.
+            // RUNNING was set, and SCHEDULED if the task was woken meanwhile; SCHEDULED alone
+            // remains.
             Poll::Pending => match cell.state.fetch_and(!RUNNING, Ordering::AcqRel) & SCHEDULED {
                 0 => Polled::Waiting,
                 _ => Polled::Again,
@@ -345,7 +348,7 @@ impl RunningTask {
                 Err(now) => state = now,
             }
         }
-        // The handle may release the cell as soon as it sees DONE, and then wants this lock.
+        // The handle may release the cell as soon as it sees DONE, and takes this lock to do so.
         let mut waiter = lock(&cell.waiter);
         let waker = waiter.take();
         let before = cell.state.fetch_xor(RUNNING | DONE, Ordering::AcqRel);
@@ -378,7 +381,7 @@ impl<T> ResultHandle<T> {
         Some((result, unsafe { cell.release() }))
     }
 
-    /// Leaves a waker for the end of the task; false if it is done already.
+    /// Stores a waker for the end of the task; false if the task is done already.
     pub(crate) fn wait(&self, waker: &Waker) -> bool {
         let Some(cell) = self.cell else {
             return false;
@@ -445,7 +448,7 @@ impl<V> Stored<V> {
     ///
     /// As for `at`; afterwards the storage is empty.
     unsafe fn take(storage: *mut Storage) -> V {
-        // SAFETY: the value is there, and the caller treats it as gone from there.
+        // SAFETY: the storage holds the value, and the caller treats it as empty from here on.
         unsafe {
             let value = Self::at(storage);
             if Self::FITS {
@@ -460,7 +463,7 @@ impl<V> Stored<V> {
     ///
     /// As for `take`. The value is dropped where it is, as a pinned one must be.
     unsafe fn drop(storage: *mut Storage) {
-        // SAFETY: the value is there, and the caller treats it as gone from there.
+        // SAFETY: the storage holds the value, and the caller treats it as empty from here on.
         unsafe {
             let value = Self::at(storage);
             if Self::FITS {

@@ -40,8 +40,8 @@ pub(super) struct ClassState {
     pub priority: Priority,
     serial: u16,
     limit: usize,
-    /// Permits that a worker reserves at a time, so that it need not ask for each task; 1 if the
-    /// limit is too low for that.
+    /// Permits that a worker reserves at a time, which saves an atomic operation for each task; 1
+    /// if the limit is too low for more.
     reserve_batch: usize,
     /// Permits taken: one for each unfinished task, and those that workers have reserved.
     taken: AtomicUsize,
@@ -113,8 +113,9 @@ impl ClassState {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Retired, and without tasks. Then it stays so: only tasks could spawn more. No worker has
-    /// reserved a permit either, so its index can be given to another class.
+    /// Whether the class is retired and has no tasks. That state is final, since only its own tasks
+    /// could spawn more. No worker has reserved a permit either, so its index can be given to
+    /// another class.
     fn is_over(&self) -> bool {
         self.is_retired() && self.taken() == 0
     }
@@ -126,7 +127,7 @@ pub(super) struct ClassTable {
     /// By index.
     classes: Mutex<Vec<Option<Arc<ClassState>>>>,
     /// Counts the classes that were entered and retired: a worker's copy of the table is valid
-    /// while this stands.
+    /// while this is unchanged.
     version: AtomicU64,
 }
 
@@ -219,7 +220,8 @@ impl LocalClasses {
                 .as_ref()
                 .is_none_or(|known| !Arc::ptr_eq(&known.class, &class))
             {
-                // The one before was over, so no permit of it is reserved here.
+                // The class that had this index before is over, so no permit of it is reserved
+                // here.
                 debug_assert!(known.as_ref().is_none_or(|known| known.reserved == 0));
                 *known = Some(LocalClass { class, reserved: 0 });
             }
@@ -235,7 +237,7 @@ impl LocalClasses {
 }
 
 impl LocalClass {
-    /// Takes a permit for a new task, of the reserved ones if there are any.
+    /// Takes a permit for a new task, from the reserved ones if there are any.
     pub(crate) fn take_permit(&mut self) -> bool {
         if self.reserved == 0 {
             let batch = self.class.reserve_batch;
@@ -248,7 +250,7 @@ impl LocalClass {
         true
     }
 
-    /// A task of the class is over.
+    /// Returns the permit of a finished task of the class.
     pub(crate) fn return_permit(&mut self) {
         self.reserved += 1;
         let batch = self.class.reserve_batch;

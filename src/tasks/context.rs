@@ -1,4 +1,4 @@
-//! What a task can ask of the pool that runs it.
+//! The functions that a task calls on the pool that runs it: spawn, yield, block.
 
 use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
@@ -21,7 +21,7 @@ pub(super) fn enter(local: Local, run: impl FnOnce(&Local)) {
 /// Calls `use_it` with the worker of the calling thread, `None` if it is not one.
 pub(super) fn with<T>(use_it: impl FnOnce(Option<&Local>) -> T) -> T {
     let mut use_it = Some(use_it);
-    // A thread that ends has no context any more.
+    // The thread is ending and has dropped its context.
     let used = LOCAL.try_with(|local| use_it.take().map(|use_it| use_it(local.get())));
     match (used, use_it) {
         (Ok(Some(value)), _) => value,
@@ -60,7 +60,7 @@ where
     spawn_here(work)
 }
 
-/// Runs a closure as a task of its own, spawned from inside a task, in the same class.
+/// Runs a closure as a new task of the same class, from inside a task.
 ///
 /// # Panics
 ///
@@ -85,20 +85,20 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Lets other tasks go first if it is time for that, and returns when it is the calling task's turn
-/// again.
+/// Yields to other tasks if the calling task's time slice is used up, and returns when it is that
+/// task's turn again.
 ///
-/// A task of an interactive class gives way to others when it has run for
-/// [`TASK_SLICE_NS`](crate::limits::TASK_SLICE_NS), one of a background class to interactive
-/// ones after [`TASK_GIVE_WAY_NS`](crate::limits::TASK_GIVE_WAY_NS). Otherwise a call costs a few
-/// nanoseconds: call it every 10 or 20 us in a long closure. The calling thread sleeps while it
-/// gives way, so hold no lock that other tasks want. Outside a pool it does nothing.
+/// A task of an interactive class yields to any other when it has run for
+/// [`TASK_SLICE_NS`](crate::limits::TASK_SLICE_NS), one of a background class to interactive ones
+/// after [`TASK_BACKGROUND_SLICE_NS`](crate::limits::TASK_BACKGROUND_SLICE_NS). Otherwise a call
+/// costs a few nanoseconds: call it every 10 or 20 us in a long closure. The calling thread sleeps
+/// while other tasks run, so hold no lock that they may need. Outside a pool it does nothing.
 pub fn checkpoint() {
     with(|local| {
         if let Some(local) = local
-            && local.should_give_way()
+            && local.should_yield()
         {
-            local.give_way();
+            local.yield_processor();
         }
     });
 }
@@ -106,7 +106,7 @@ pub fn checkpoint() {
 /// Runs `wait`, which may block the calling thread; the tasks that wait behind this one go to
 /// another thread at once. Outside a pool it only calls `wait`.
 ///
-/// Afterwards the task goes on, even if no processor is free: until its end, one more task may run
+/// Afterwards the task continues even if no processor is free: until it ends, one more task may run
 /// than the pool has workers.
 pub fn block_in_place<T>(wait: impl FnOnce() -> T) -> T {
     with(|local| match local {

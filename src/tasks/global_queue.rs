@@ -1,5 +1,5 @@
-//! The pool's global queue: tasks from outside, what a worker has too much of, and all background
-//! work. Interactive and background tasks have a lane each.
+//! The pool's global queue: tasks spawned or woken outside the pool, the overflow of workers'
+//! queues, and all background work. Interactive and background tasks have a lane each.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -14,15 +14,15 @@ use crate::sys::sync::lock;
 pub(super) enum Work {
     /// A task to run.
     Task(TaskId),
-    /// A worker in the middle of a long task that has let others go first: the worker that takes
-    /// this gives it its processor.
+    /// The worker of this number, whose task has yielded: the worker that takes this entry gives it
+    /// its processor.
     Resume(u32),
 }
 
 #[derive(Default)]
 struct Lane {
     tasks: Mutex<VecDeque<Work>>,
-    /// Written with the lane locked; read without, to spare the lock of an empty lane.
+    /// Written under the lane's lock; read without it, so that an empty lane is not locked.
     len: AtomicUsize,
 }
 
@@ -55,8 +55,8 @@ impl GlobalQueue {
         lane.len.store(tasks.len(), Ordering::Release);
     }
 
-    /// Queues a worker that has given way: behind all interactive tasks that wait, or before all
-    /// background ones, since it gave way to interactive ones only.
+    /// Queues a worker whose task has yielded: behind all waiting interactive tasks, or before all
+    /// background ones, since a background task yields to interactive ones only.
     pub(crate) fn push_resume(&self, priority: Priority, thread: u32) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
@@ -67,7 +67,7 @@ impl GlobalQueue {
         lane.len.store(tasks.len(), Ordering::Release);
     }
 
-    /// Takes a worker out of the lane again; false if its turn has come.
+    /// Removes a worker from the lane; false if another worker has taken its entry already.
     pub(crate) fn take_back(&self, priority: Priority, thread: u32) -> bool {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
@@ -78,7 +78,7 @@ impl GlobalQueue {
         taken
     }
 
-    /// Adds the tasks that a worker has too many of.
+    /// Adds the tasks that overflowed a worker's queue.
     pub(crate) fn push_all(&self, priority: Priority, all: &[TaskId]) {
         let lane = self.lane(priority);
         let mut tasks = lock(&lane.tasks);
@@ -96,7 +96,7 @@ impl GlobalQueue {
         lane.len.store(tasks.len(), Ordering::Release);
     }
 
-    /// Takes the oldest entry. Up to `more(waiting)` tasks right behind it go to `keep`.
+    /// Takes the oldest entry. Passes up to `more(waiting)` tasks right behind it to `keep`.
     pub(crate) fn pop(
         &self,
         priority: Priority,

@@ -1,4 +1,5 @@
-//! Taking the processor away from a worker that a task holds, with the tasks that wait behind it.
+//! Hand-off: takes the processor, with the tasks queued on it, away from a worker that a task
+//! holds.
 
 use std::sync::atomic::Ordering;
 
@@ -8,8 +9,8 @@ use super::shared::{Shared, Worker, WorkerState};
 use super::stats;
 
 impl Shared {
-    /// Gives the processor of a worker that is still in the task that it was in at `tick` to
-    /// another thread, with the tasks that wait behind that task. Called by the monitor.
+    /// If a worker is still in the task that it ran at `tick`, gives its processor and the tasks in
+    /// its queue to another thread. Called by the monitor.
     pub(super) fn replace(&self, worker: &Worker, tick: u32) {
         let is_held = || {
             let held = worker.tick.load(Ordering::Relaxed) == tick
@@ -24,7 +25,7 @@ impl Shared {
             return;
         };
         let waiting = self.flush(worker);
-        // If there are as many threads as there may be, the processor waits for one of them.
+        // If the pool has reached its limit of threads, the processor waits for one of them.
         if processors.hand_over(self, processor) {
             self.hand_offs.fetch_add(1, Ordering::Relaxed);
             stats::handed_off(worker.number, waiting);
@@ -46,10 +47,10 @@ impl Shared {
     /// Moves tasks from workers without a processor to the global queue, where others find them.
     /// Called by the monitor, again and again while there is such a worker (`any_held`).
     ///
-    /// A worker without a processor queues nothing in its own queue, but it may have seen its
-    /// processor just before `replace` took it away, and then push a task after `replace` has
-    /// emptied the queue (`Local::queue`, and `steal_into` in a join). Without this, the task
-    /// would wait for the end of the one that holds the worker.
+    /// A worker without a processor puts nothing into its own queue. But it may have checked just
+    /// before `replace` took the processor away, and push a task after `replace` has emptied the
+    /// queue (`Local::queue`, and `steal_into` in a join). Without this function, that task would
+    /// wait until the task that holds the worker ends.
     pub(super) fn rescue(&self) {
         for worker in self.all_workers() {
             if worker.processor() == NONE && worker.has_work() {
@@ -59,7 +60,7 @@ impl Shared {
         }
     }
 
-    /// Whether a worker without a processor is in a task that may queue others.
+    /// Whether a worker without a processor runs a task that may queue others.
     pub(super) fn any_held(&self) -> bool {
         self.all_workers().any(|worker| {
             let queues = matches!(worker.state(), WorkerState::Running | WorkerState::Held);
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     /// The race between `Local::queue` and `replace`, with its outcome forced: a task in the queue
-    /// of a worker that has no processor any more.
+    /// of a worker that has lost its processor.
     #[test]
     fn a_task_that_is_stranded_on_a_held_worker_is_rescued() {
         const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,9 +105,9 @@ mod tests {
         let stranded = stranded.expect("room");
         let id = TaskId::from_word(ids.recv().expect("it runs")).expect("a task");
         let (tell_end, end) = mpsc::channel::<()>();
-        let (tell_begin, begun) = mpsc::channel();
+        let (has_begun, begun) = mpsc::channel();
         let held = class.run(move || {
-            tell_begin.send(()).expect("it is read");
+            has_begun.send(()).expect("it is read");
             let lost = |local: Option<&super::super::worker::Local>| {
                 local.is_some_and(|local| local.me.processor() == NONE)
             };
@@ -121,7 +122,7 @@ mod tests {
                 local.me.queue.push(id, |_| ());
             };
             context::with(wake);
-            // Holds the worker, and does not say that it blocks.
+            // Holds the worker: it blocks without `block_in_place`.
             end.recv_timeout(PATIENCE).is_ok()
         });
         begun.recv().expect("it runs");

@@ -1,4 +1,5 @@
-//! Which processors sleep, which search for work, and why none sleeps while there is work.
+//! Which processors sleep and which search for work, and the protocol that keeps none asleep while
+//! work waits.
 //!
 //! A worker that finds nothing *searches* for a while (it steals and looks at the global queue),
 //! then parks. At most half of the awake ones search at a time: more would only contend. One word
@@ -15,9 +16,9 @@
 //!   takes care of new tasks. If the look finds something, the worker takes itself off the list as
 //!   a searcher, because the pushers relied on it to wake others for the rest.
 //!
-//! A searcher that finds work leaves the search, and if it was the last one, wakes another: there
-//! may be more where that came from. So a burst wakes worker after worker, as fast as they find
-//! something to do and no faster.
+//! A searcher that finds work stops searching, and if it was the last one, wakes another: more work
+//! may wait. So a burst of tasks wakes the workers one after another, as fast as they find work and
+//! no faster.
 //!
 //! The models in `models.rs` run this code in every order. After tokio's `multi_thread/idle.rs` and
 //! the comment on worker parking at the top of Go's proc.go.
@@ -29,11 +30,12 @@ const AWAKE_SHIFT: u32 = 16;
 const AWAKE_ONE: usize = 1 << AWAKE_SHIFT;
 const SEARCHING: usize = AWAKE_ONE - 1;
 
-/// The state of sleep of all processors.
+/// Which processors are parked, and how many are awake and search.
 pub(super) struct Idle {
     /// Processors that are awake, above [`AWAKE_SHIFT`]; those that search, below.
     word: AtomicUsize,
-    /// Processors without an awake worker, the last to park on top: its caches are the warmest.
+    /// Processors without an awake worker, the one that parked last on top, since its caches are
+    /// the warmest.
     parked: Mutex<Vec<u32>>,
     processors: usize,
 }
@@ -76,7 +78,7 @@ impl Idle {
         word & SEARCHING == 0 && word >> AWAKE_SHIFT < self.processors
     }
 
-    /// Begins to search, unless half of the awake ones do already.
+    /// Counts one more searcher; false if half of the awake processors search already.
     pub(crate) fn start_search(&self) -> bool {
         let word = self.word.load(Ordering::SeqCst);
         if 2 * (word & SEARCHING) >= (word >> AWAKE_SHIFT) {
@@ -111,8 +113,8 @@ impl Idle {
         Some(before & SEARCHING == searched)
     }
 
-    /// Takes a parked processor for which `fits` off the list, because its worker is awake.
-    /// `searches`: it counts as searching.
+    /// Removes a parked processor for which `fits` returns true from the list and counts it as
+    /// awake; with `searches`, also as searching.
     pub(crate) fn unpark(&self, searches: bool, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut parked = lock(&self.parked);
         let at = parked.iter().rposition(|processor| fits(*processor))?;
@@ -122,7 +124,7 @@ impl Idle {
         Some(processor)
     }
 
-    /// Runs `change` while no processor parks or is woken.
+    /// Runs `change` under the lock of the list: no processor parks or is woken meanwhile.
     pub(crate) fn locked<T>(&self, change: impl FnOnce() -> T) -> T {
         let _parked = lock(&self.parked);
         change()

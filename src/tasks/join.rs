@@ -1,9 +1,9 @@
 //! Fork-join: two closures, of which the second one may run on another worker.
 //!
-//! A half is offered to thieves only while the worker's own queue is empty. As long as something
-//! can be stolen there, both halves run one after the other, at the cost of that look; once it was
-//! stolen, the next join offers its half. So a tree of joins always offers one half, the largest
-//! that is left, and does not pay for halves that are not stolen.
+//! A worker offers a half to thieves only while its own queue is empty. As long as its queue has
+//! something to steal, it runs both halves itself, at the cost of that check; once that was stolen,
+//! the next join offers its half. So a tree of joins always offers one half, the largest that is
+//! left, and does not pay for halves that no thief takes.
 //!
 //! An offered half is a task like any other, with a pointer to the caller's stack in it. When its
 //! own half is done, the caller claims the offered one back, or waits until the thief is done with
@@ -22,8 +22,8 @@ use crate::limits;
 /// Runs both closures and returns both results; `b` on another worker, if one is free to take it.
 ///
 /// For halves of some work that take a microsecond or even less. While it waits for a half that
-/// another worker has taken, the calling thread runs other tasks of the pool, so hold no lock
-/// that those want. Outside a pool, `b` runs after `a`.
+/// another worker has taken, the calling thread runs other tasks of the pool, so hold no lock that
+/// they may need. Outside a pool, `b` runs after `a`.
 ///
 /// # Panics
 ///
@@ -68,7 +68,7 @@ where
     std::mem::forget(guard);
     let ours = ours.unwrap_or_else(|panic| resume_unwind(panic));
     let theirs = match (half.work.into_inner(), half.result.into_inner()) {
-        // It was not stolen.
+        // The half was not stolen.
         (Some(b), _) => b(),
         (None, Some(result)) => result.unwrap_or_else(|panic| resume_unwind(panic)),
         (None, None) => unreachable!("a run of the work leaves a result"),
@@ -79,7 +79,7 @@ where
 /// Returns when the task is over or taken back. Then no other thread has the pointer to the half.
 fn settle(local: &Local, id: TaskId, mut task: Task<()>) {
     if local.take_back(id) {
-        // Its work, which is only the pointer, was dropped.
+        // The task's work, which is only the pointer, was dropped unrun.
         let stopped = task.try_take();
         debug_assert_eq!(stopped, Some(Err(TaskError::Stopped)));
         return;
@@ -128,9 +128,9 @@ impl Offered {
 ///
 /// `half` points to a live `Half<B, RB>`, which no other thread touches meanwhile.
 unsafe fn run<B: FnOnce() -> RB, RB>(half: *const ()) {
-    // SAFETY: the caller vouches for it.
+    // SAFETY: the caller guarantees that `half` points to a live half.
     let half = unsafe { &*half.cast::<Half<B, RB>>() };
-    // SAFETY: no other thread touches it.
+    // SAFETY: the caller guarantees that no other thread accesses it meanwhile.
     let work = unsafe { (*half.work.get()).take() };
     let result = work.map(|work| catch_unwind(AssertUnwindSafe(work)));
     // SAFETY: as above; there was no result before.

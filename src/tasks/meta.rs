@@ -1,4 +1,4 @@
-//! What reports say of a task: where and when it was spawned, and for which class.
+//! The facts about a task that reports state: where and when it was spawned, and its class.
 //!
 //! Written when its cell is filled and read by any thread, with relaxed atomics only: a reader
 //! compares the cell's generation before and after, as with a sequence lock.
@@ -37,7 +37,7 @@ pub(super) struct Meta {
     runnable: AtomicU32,
     /// Pool (10 bits), class (8), serial (12), [`BACKGROUND`], [`OVERRUN`].
     owner: AtomicU32,
-    /// The index of the cell in the arena. It stands here because the cell has no room elsewhere.
+    /// The index of the cell in the arena; in this struct since the cell has no room elsewhere.
     pub index: u32,
 }
 
@@ -49,7 +49,7 @@ const BACKGROUND: u32 = 2;
 const AGE_UNIT_NS: u64 = 4_000_000;
 
 /// When a task became runnable: in units of 64 ns of the monotonic clock, modulo 69 s, above two
-/// bits that say how many tasks it stands for.
+/// bits for the sampling weight, the number of tasks that it represents.
 #[derive(Clone, Copy)]
 pub(super) struct Stamp(u32);
 
@@ -57,17 +57,17 @@ const STAMP_UNIT_SHIFT: u32 = 6;
 const WEIGHTS: [u32; 3] = [0, 1, limits::TASK_SAMPLE];
 
 impl Stamp {
-    /// Of a task whose latency is not taken.
+    /// The stamp of a task whose latency is not sampled.
     pub(crate) fn none() -> Self {
         Self(0)
     }
 
-    /// Of a task that stands for itself.
+    /// The stamp of a task that represents itself alone.
     pub(crate) fn of_one(now_ns: u64) -> Self {
         Self(Self::units(now_ns) << 2 | 1)
     }
 
-    /// Of a task that stands for [`limits::TASK_SAMPLE`].
+    /// The stamp of a task that represents [`limits::TASK_SAMPLE`] tasks.
     pub(crate) fn of_sample(now_ns: u64) -> Self {
         Self(Self::units(now_ns) << 2 | 2)
     }
@@ -76,15 +76,15 @@ impl Stamp {
         (ns >> STAMP_UNIT_SHIFT) as u32
     }
 
-    /// How many tasks the latency of this one counts for.
-    pub(crate) fn stands_for(self) -> u32 {
+    /// How many tasks the latency of this one counts for; 0: it is not sampled.
+    pub(crate) fn weight(self) -> u32 {
         WEIGHTS.get((self.0 & 3) as usize).copied().unwrap_or(0)
     }
 
     /// How long ago that was, in ns.
     pub(crate) fn waited_ns(self, now_ns: u64) -> u64 {
         let passed = (Self::units(now_ns) << 2).wrapping_sub(self.0 & !3) >> 2;
-        // The clock may have been read a little earlier than the stamp's.
+        // `now_ns` may have been read a little before the stamp was made.
         let passed = if passed > u32::MAX >> 3 { 0 } else { passed };
         u64::from(passed) << STAMP_UNIT_SHIFT
     }
@@ -181,13 +181,13 @@ mod tests {
                 let then = Stamp::of_one(now_ns);
                 let found = then.waited_ns(now_ns + waited_ns);
                 assert!(found.abs_diff(waited_ns) <= 64, "{found} for {waited_ns}");
-                assert_eq!(then.stands_for(), 1);
+                assert_eq!(then.weight(), 1);
             }
             // Read a little before.
             assert_eq!(Stamp::of_one(now_ns + 100).waited_ns(now_ns), 0);
         }
-        assert_eq!(Stamp::of_sample(9).stands_for(), limits::TASK_SAMPLE);
-        assert_eq!(Stamp::none().stands_for(), 0);
+        assert_eq!(Stamp::of_sample(9).weight(), limits::TASK_SAMPLE);
+        assert_eq!(Stamp::none().weight(), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A work-stealing pool for CPU work, after Go's scheduler, which keeps such work off the shards.
+//! A work-stealing pool, modelled on Go's scheduler, that keeps CPU work off the shards.
 //!
 //! The module uses no ring and no socket. A [`Pool`] has workers; a [`Class`] is a kind of work with
 //! a priority and a bound; a [`Task`] is the handle of a spawned task, and its result can be awaited

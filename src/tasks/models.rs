@@ -1,8 +1,8 @@
 //! Models of the pool's protocols between threads, run by loom in every order (`scripts/loom.sh`).
 //!
-//! They run the code that ships, on loom's types (src/sys/sync.rs). Only the worker's loop around
-//! it is written anew here, where it is bound to thread-locals, the clock and the kernel; it names
-//! the function that it follows. The queue stands on no outside crate, so nothing is stubbed.
+//! They run the code that ships, on loom's types (src/sys/sync.rs). Only the parts of the worker's
+//! loop that use thread-locals, the clock or the kernel are written again here; each names the
+//! function that it follows. The queue uses no outside crate, so nothing is stubbed.
 #![cfg(test)]
 
 use std::future::poll_fn;
@@ -22,7 +22,7 @@ use crate::sys::sync::{Condvar, Mutex, lock, thread};
 
 // ---- the life of a task: cell.rs ------------------------------------------------------------
 
-/// A task that is ready with `value` as soon as `ready` stands, and how often it was polled.
+/// A task that is ready with `value` as soon as `ready` is set, and that counts its polls.
 struct Task {
     cell: &'static TaskCell,
     id: TaskId,
@@ -54,7 +54,7 @@ impl Task {
     }
 
     fn new(ready: bool) -> Self {
-        // Cells live for ever, also those of a model.
+        // Cells are never freed, not even in a model.
         let cell: &'static TaskCell = Box::leak(Box::new(TaskCell::new(0)));
         Self::fill(VacantCell::first(cell), cell, ready, 7)
     }

@@ -1,15 +1,15 @@
 //! The thread that watches the workers, as Go's sysmon does.
 //!
 //! While a worker is awake, the monitor looks every [`limits::TASK_MONITOR_MS`]. A worker that is
-//! in the same task at one look after another is held: first the task is asked to let others go
-//! first at its next checkpoint; then it is an overrun, and if anything waits, another thread takes
-//! the processor with all tasks that are queued behind it.
+//! in the same task at two looks in a row is held: first the monitor asks the task to yield at its
+//! next checkpoint; then it counts the task as an overrun and, if tasks wait, another thread takes
+//! the processor with all tasks queued behind it.
 //!
 //! When all workers have been parked for a while, the monitor sleeps until one is woken: an idle
-//! pool takes no CPU. The two agree as in `idle.rs`: the monitor notes that it sleeps, then looks
-//! whether a worker is awake; a worker counts as awake, then looks whether the monitor sleeps. While
-//! a task holds a worker that has lost its processor, the monitor still looks ten times a second
-//! (`Shared::rescue`). The models in `models.rs` run this code.
+//! pool uses no CPU time. Both sides follow the protocol of `idle.rs`: the monitor notes that it
+//! sleeps, then checks whether a worker is awake; a worker is counted as awake, then checks whether
+//! the monitor sleeps. While a task holds a worker that has lost its processor, the monitor still
+//! looks ten times a second (`Shared::rescue`). The models in `models.rs` run this code.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::sys::sync::thread::{self, Thread};
 use crate::sys::sync::{Mutex, lock};
 use crate::sys::time;
 
-/// A function that the monitor calls now and then.
+/// A function that the monitor calls periodically.
 struct Watch {
     call: Box<dyn FnMut(u64) -> Option<Duration> + Send>,
     /// When to call it next, in nanoseconds.
@@ -34,7 +34,7 @@ struct Watch {
 pub(super) struct MonitorSleep {
     sleeps: AtomicBool,
     thread: OnceLock<Thread>,
-    /// All watches are to be called.
+    /// Set when all watches must be called at the next look.
     call_all: AtomicBool,
     watches: Mutex<Vec<Watch>>,
 }
@@ -51,7 +51,7 @@ impl Default for MonitorSleep {
 }
 
 impl MonitorSleep {
-    /// Makes the calling thread the one that sleeps.
+    /// Registers the calling thread as the monitor, to be unparked.
     pub(crate) fn enter(&self) {
         self.thread.get_or_init(thread::current);
     }
@@ -69,7 +69,8 @@ impl MonitorSleep {
         }
     }
 
-    /// Sleeps for `time`, or without end if `None`, unless a look after the note says otherwise.
+    /// Notes that the monitor sleeps, then sleeps for `time`, without end if `None`; returns at
+    /// once if `idle`, called after the note, is false, or if the watches must be called.
     pub(crate) fn sleep(&self, time: Option<Duration>, idle: impl FnOnce() -> bool) {
         self.sleeps.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -109,7 +110,7 @@ impl MonitorSleep {
     }
 }
 
-/// What the last look saw at one processor.
+/// The state of one processor at the last look.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     worker: u32,

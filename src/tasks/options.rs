@@ -63,7 +63,7 @@ pub enum Priority {
     /// A client waits for it.
     #[default]
     Interactive,
-    /// It waits while there is interactive work, though not for ever: a worker that has taken no
+    /// It waits while there is interactive work, but not without end: a worker that has taken no
     /// background task for [`limits::TASK_BACKGROUND_WAIT_NS`] takes one before all others.
     Background,
 }
@@ -91,7 +91,7 @@ impl Default for ClassOptions {
     }
 }
 
-/// The class has as many unfinished tasks as it may, and nothing was spawned.
+/// The class has reached its limit of unfinished tasks, and nothing was spawned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saturated {
     pub(super) class: String,

@@ -29,8 +29,8 @@ pub struct Handle {
 /// The tasks that were unfinished when a pool was stopped.
 #[derive(Clone, Debug)]
 pub struct StopReport {
-    /// The unfinished tasks when the time was up. Those that ran go on to their end, on threads
-    /// that end with them; the others were dropped, and give
+    /// The unfinished tasks when the time was up. Those that were running continue to their end, on
+    /// threads that end with them; the others were dropped, and give
     /// [`TaskError::Stopped`](super::TaskError::Stopped).
     pub left: LiveTasks,
 }
@@ -130,7 +130,7 @@ impl Pool {
         let left = LiveTasks::take(shared, Duration::ZERO, limits::TASKS_REPORTED);
         let mut threads = shared.end();
         shared.stop_unfinished();
-        // Threads that are not in a task end at once; the others are left to themselves.
+        // Threads that run no task end at once; the others are not waited for.
         threads.extend(self.monitor.take());
         if left.count() == 0 {
             let own = thread::current().id();
@@ -153,7 +153,7 @@ impl Drop for Pool {
     }
 }
 
-/// A [`Handle`] that doesn't keep the pool's memory, for what the pool itself keeps.
+/// A [`Handle`] that does not keep the pool alive, for closures that the pool itself owns.
 pub(super) struct WeakHandle(Weak<Shared>);
 
 impl WeakHandle {
@@ -208,7 +208,7 @@ impl Handle {
     }
 }
 
-/// Tries on a thread of its own whether threads can be set up as asked.
+/// Tries on a temporary thread whether threads can be set up as the options say.
 fn try_out(options: &Options) -> Result<(), PoolError> {
     let wanted = options.clone();
     let tried = thread::Builder::new()

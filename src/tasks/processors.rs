@@ -1,9 +1,9 @@
 //! Which worker has which processor, and how processors change hands.
 //!
 //! A pool of n workers at a time has n **processors** (Go's P). A worker is a thread; it runs tasks
-//! while it has a processor. There may be more workers than processors: one that is held by a task
-//! or blocked loses its processor to another, a **spare**, and becomes a spare itself when its task
-//! is over. Every change of hands is made under the lock of [`Idle`].
+//! while it has a processor. There may be more workers than processors: one that a task holds or
+//! that blocks loses its processor to another, a **spare**, and becomes a spare itself when its
+//! task is over. Processors change hands only under the lock of [`Idle`].
 //!
 //! **No processor is left parked while work waits and a thread could take it.** Beside the cases
 //! in `idle.rs`, a processor is parked without a worker when the pool has no thread left for it.
@@ -11,7 +11,7 @@
 //! ends enters a list, then looks at the queues and wakes a processor; a thread that finds both
 //! lists empty parks the processor, then looks at the queues and at the lists again.
 //!
-//! The models in `models.rs` run this code: [`Workers`] is all that it knows of a pool.
+//! The models in `models.rs` run this code: it accesses a pool only through the trait [`Workers`].
 
 use std::io;
 
@@ -38,13 +38,13 @@ pub(super) enum Signal {
 /// Why a processor got no worker.
 #[derive(Debug)]
 pub(super) enum AssignError {
-    /// There are as many threads as there may be, and none is spare.
+    /// The pool has reached its limit of threads, and none is spare.
     NoThread,
-    /// The system can't start one.
+    /// The system can't start another thread.
     Start(io::Error),
 }
 
-/// What changing hands needs of the pool.
+/// What moving processors between workers needs from the pool.
 pub(super) trait Workers {
     /// Whether a task waits in a queue that a worker with a processor can take from.
     fn work_waits(&self) -> bool;
@@ -152,7 +152,7 @@ impl Processors {
     /// Gives a processor without a worker to a spare thread, or to a new one.
     ///
     /// # Errors
-    /// When there are as many threads as there may be, or none can be started.
+    /// When the pool has reached its limit of threads, or no thread can be started.
     pub(crate) fn assign(
         &self,
         pool: &impl Workers,
@@ -277,7 +277,7 @@ impl Processors {
         self.look_for_work(pool);
     }
 
-    /// A processor may have been parked for want of the thread that is available now.
+    /// Wakes a processor that may have been parked because no thread was available.
     fn look_for_work(&self, pool: &impl Workers) {
         fence(Ordering::SeqCst);
         if pool.work_waits() {

@@ -25,7 +25,7 @@ pub(super) const CAPACITY: usize = if cfg!(all(test, headwater_loom)) {
 };
 const MASK: u32 = CAPACITY as u32 - 1;
 
-/// Keeps what thieves write out of the cache line that the owner reads.
+/// Keeps `head`, which thieves write, out of the cache line that the owner reads.
 #[repr(align(128))]
 struct Aligned<T>(T);
 
@@ -47,7 +47,7 @@ impl Queue {
         }
     }
 
-    /// Tasks that wait here. Exact for the owner, a moment old for others.
+    /// Tasks in the queue. Exact for the owner; other threads may see a slightly older value.
     pub(crate) fn len(&self) -> usize {
         let head = self.head.0.load(Ordering::Acquire);
         let tail = self.tail.0.load(Ordering::Acquire);

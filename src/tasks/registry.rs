@@ -17,7 +17,7 @@ fn pools() -> RwLockReadGuard<'static, Vec<Option<Weak<Shared>>>> {
 pub(super) struct PoolId(u16);
 
 impl PoolId {
-    /// Makes a pool with a number of its own; `None` if the process has too many.
+    /// Registers a pool under an unused number; `None` if the process has too many pools.
     pub(crate) fn enter(make: impl FnOnce(PoolId) -> Shared) -> Option<Arc<Shared>> {
         let mut pools = sync::write(&POOLS);
         let number = pools

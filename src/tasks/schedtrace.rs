@@ -12,14 +12,14 @@ use super::{Handle, WorkerState};
 pub struct SchedTrace {
     /// The time between two lines.
     pub period: Duration,
-    /// With a line for each processor, thread and running task.
+    /// Whether to add a line for each processor, thread and running task.
     pub detail: bool,
 }
 
 impl SchedTrace {
     /// Makes the pool's monitor pass the lines to `print`, the first one at once.
     pub fn start(self, pool: &Handle, mut print: impl FnMut(&str) + Send + 'static) {
-        // Weak, or the pool would keep itself alive.
+        // A weak handle, since the pool owns this closure.
         let watched = pool.downgrade();
         let mut began_ns = None;
         pool.watch(move |now_ns| {

@@ -26,19 +26,19 @@ use crate::sys::sync::lock;
 /// What a worker is doing, for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerState {
-    /// Running a task.
+    /// It runs a task.
     Running,
-    /// Between two tasks, or looking for one.
+    /// It is between two tasks, or looks for one.
     Searching,
-    /// Parked: there is nothing to do.
+    /// It is parked: there is no work.
     Parked,
-    /// In a task that has held it for too long; another thread has its processor.
+    /// It runs a task that has held it for too long; another thread has its processor.
     Held,
-    /// In [`block_in_place`](super::block_in_place); another thread may have its processor.
+    /// It is in [`block_in_place`](super::block_in_place); another thread may have its processor.
     Blocked,
-    /// In a long task that lets others go first at a [`checkpoint`](super::checkpoint).
+    /// Its task has yielded to others at a [`checkpoint`](super::checkpoint).
     Waiting,
-    /// A spare thread without a processor.
+    /// It is a spare thread, without a processor.
     Spare,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Worker {
     pub tick: AtomicU32,
     /// The task it runs.
     pub current: AtomicRef<TaskCell>,
-    /// The task that it runs should let others go first at its next checkpoint.
+    /// The task that it runs should yield at its next checkpoint.
     pub yield_wanted: AtomicBool,
     state: AtomicU8,
     signal: AtomicU8,
@@ -111,7 +111,7 @@ impl Worker {
         !self.queue.is_empty() || !self.lifo_slot.is_empty()
     }
 
-    /// Leaves a signal and wakes the thread. Of several, the strongest counts.
+    /// Stores a signal and wakes the thread. If there are several, the strongest one counts.
     pub(crate) fn signal(&self, signal: Signal) {
         self.signal.fetch_max(signal as u8, Ordering::AcqRel);
         if let Some(thread) = &*lock(&self.thread) {
@@ -129,7 +129,7 @@ impl Worker {
         }
     }
 
-    /// Makes the calling thread the one that signals wake.
+    /// Registers the calling thread as the one that signals wake.
     pub(crate) fn enter(&self) {
         *lock(&self.thread) = Some(thread::current());
     }
@@ -145,19 +145,19 @@ pub(super) struct Shared {
     pub monitor: MonitorSleep,
     workers: Box<[OnceLock<Arc<Worker>>]>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// No more tasks are let in.
+    /// No more tasks are accepted.
     closed: AtomicBool,
-    /// The pool is over: threads end, what is unfinished is stopped.
+    /// The pool has ended: threads end, and unfinished tasks are stopped.
     ended: AtomicBool,
-    /// Tasks in the middle of which a worker waits for its turn.
-    given_way: AtomicUsize,
+    /// Tasks that have yielded and whose worker waits for a processor.
+    yielded: AtomicUsize,
     /// Nanoseconds of the monotonic clock, as of the monitor's last look.
     now_ns: AtomicU64,
     pub overruns: AtomicU64,
     /// Overruns by the call site of their spawn.
     pub overrun_sites: Mutex<HashMap<CallSite, u64>>,
     pub hand_offs: AtomicU64,
-    /// Tasks are short now, so their latency is sampled.
+    /// Tasks are short at present, so their latency is sampled.
     pub short_tasks: AtomicBool,
 }
 
@@ -175,7 +175,7 @@ impl Shared {
             threads: Mutex::default(),
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            given_way: AtomicUsize::new(0),
+            yielded: AtomicUsize::new(0),
             now_ns: AtomicU64::new(crate::sys::time::monotonic_ns()),
             overruns: AtomicU64::new(0),
             overrun_sites: Mutex::default(),
@@ -268,18 +268,18 @@ impl Shared {
         }
     }
 
-    /// Counts one more task that lets others go first, unless as many as there are processors do.
-    pub(crate) fn may_give_way(&self) -> bool {
-        let may = self.given_way.fetch_add(1, Ordering::Relaxed) < self.processors.len();
+    /// Counts one more task that yields; false if as many as there are processors do already.
+    pub(crate) fn begin_yield(&self) -> bool {
+        let may = self.yielded.fetch_add(1, Ordering::Relaxed) < self.processors.len();
         if !may {
-            self.has_given_way();
+            self.end_yield();
         }
         may
     }
 
-    /// Such a task goes on.
-    pub(crate) fn has_given_way(&self) {
-        self.given_way.fetch_sub(1, Ordering::Relaxed);
+    /// Counts a task that has yielded as running again.
+    pub(crate) fn end_yield(&self) {
+        self.yielded.fetch_sub(1, Ordering::Relaxed);
     }
 
     // ---- threads --------------------------------------------------------------------------
@@ -288,7 +288,7 @@ impl Shared {
         self.workers.get(number as usize)?.get()
     }
 
-    /// Every worker that ever ran, with a processor or without.
+    /// Every worker that has ever run, with or without a processor.
     pub(crate) fn all_workers(&self) -> impl Iterator<Item = &Arc<Worker>> {
         self.workers.iter().filter_map(OnceLock::get)
     }

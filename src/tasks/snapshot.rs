@@ -19,15 +19,15 @@ use crate::sys::time;
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TaskState {
-    /// It waits for a worker.
+    /// Queued, waiting for a worker.
     Runnable,
-    /// A worker runs it.
+    /// A worker is running it.
     Running,
-    /// It waits to be woken.
+    /// Waiting to be woken.
     Waiting,
-    /// It is in [`block_in_place`](super::block_in_place).
+    /// In [`block_in_place`](super::block_in_place).
     Blocked,
-    /// It is done; its result was not taken yet.
+    /// Done; its result has not been taken yet.
     Done,
 }
 
@@ -142,7 +142,7 @@ pub struct Snapshot {
     pub background: usize,
     /// Tasks that have held their worker for 10 ms.
     pub overruns: u64,
-    /// Where those were spawned, the most frequent call site first.
+    /// Where the overruns were spawned, the most frequent call site first.
     pub overrun_sites: Vec<(CallSite, u64)>,
     /// Times another thread took the processor of a held worker.
     pub hand_offs: u64,
@@ -187,7 +187,8 @@ impl LiveTasks {
             live.counts[task.state as usize] += 1;
             if task.state != TaskState::Done {
                 tasks.push(task);
-                // So that the ten oldest of a million tasks don't need a copy of all.
+                // Bounds the memory: the ten oldest of a million tasks are found without a copy of
+                // all.
                 if tasks.len() >= 2 * most.max(512) {
                     keep_oldest(&mut tasks, most);
                 }

@@ -1,15 +1,16 @@
 //! What a pool records of its tasks: events for the flight recorder, and distributions of how long
 //! tasks waited and ran and how long the workers' queues were.
 //!
-//! Reading the clock costs about as much as running a short task, so it is not read for each:
+//! Reading the clock costs about as much as running a short task, so workers don't read it for each
+//! task:
 //!
 //! - **Run time.** A worker reads the clock when a *batch* of tasks is over. A batch is as many
-//!   tasks as lately fitted into [`limits::TASK_BATCH_NS`]: one, unless they are short. It also ends
-//!   when the pool's own time has moved on during a task, which shows that this one was long. It
-//!   is one record, and its tasks count with their mean.
-//! - **Scheduling latency**, from runnable to running, is sampled: a [`Stamp`] says how many tasks
-//!   it stands for, or that it is inexact and stands for none. Where tasks are not short, each has
-//!   a stamp.
+//!   tasks as recently fitted into [`limits::TASK_BATCH_NS`]: one, unless they are short. It also
+//!   ends when the pool's coarse clock advanced during a task, which shows that this task was long.
+//!   A batch is one record, and each of its tasks counts with the mean.
+//! - **Scheduling latency**, from runnable to running, is sampled: a [`Stamp`] has a weight, the
+//!   number of tasks that it represents; 0 marks one that is inexact and not counted. Where tasks
+//!   are not short, each has an exact stamp.
 //! - **Queue depth** is taken whenever the clock is read.
 
 use std::cell::Cell;
@@ -63,17 +64,17 @@ impl Distributions {
     }
 }
 
-/// A worker's stats, as its own thread has them.
+/// A worker's statistics as kept by its own thread.
 pub(super) struct WorkerStats {
     writer: Rc<Writer>,
-    /// When the batch began; 0: there is none.
+    /// When the batch began; 0: there is no batch.
     began_ns: Cell<u64>,
     tasks: Cell<u32>,
     /// Tasks that make a batch.
     quota: Cell<u32>,
     /// The mean of the last batch.
     mean_ns: Cell<u64>,
-    /// Counts the stamps given out, to choose those that are exact.
+    /// Counts the stamps that were made, to choose which of them are exact.
     stamps: Cell<u32>,
     last: Cell<(u64, Option<&'static Location<'static>>)>,
 }
@@ -99,7 +100,7 @@ fn sample(stamps: &Cell<u32>) -> Stamp {
     }
 }
 
-/// A task was spawned on a thread outside the pool.
+/// Records that a task was spawned on a thread outside the pool.
 pub(super) fn spawned_outside(id: TaskId, site: &'static Location<'static>) {
     recorder::note(|writer| {
         if writer.is_on() {
@@ -109,13 +110,13 @@ pub(super) fn spawned_outside(id: TaskId, site: &'static Location<'static>) {
     });
 }
 
-/// Gives the calling thread, the monitor, a track of its own.
+/// Makes the calling thread, the monitor, record on a new track.
 pub(super) fn enter_monitor(shared: &Shared) {
     let options = &shared.options;
     Rc::new(options.recorder.track(format!("{}-monitor", options.name))).enter();
 }
 
-/// A task has held its worker for [`limits::TASK_HELD_NS`].
+/// Records that a task has held its worker for [`limits::TASK_HELD_NS`].
 pub(super) fn overrun(shared: &Shared, task: &TaskCell, held_ns: u64) {
     let site = task.meta.site().map_or(CallSite::UNKNOWN, CallSite::of);
     *lock(&shared.overrun_sites).entry(site).or_default() += 1;
@@ -125,7 +126,7 @@ pub(super) fn overrun(shared: &Shared, task: &TaskCell, held_ns: u64) {
     });
 }
 
-/// The queue of a worker went to another thread.
+/// Records that the queue of a worker went to another thread.
 pub(super) fn handed_off(worker: u32, tasks: usize) {
     recorder::note(|writer| {
         let now_ns = time::monotonic_ns();
@@ -156,7 +157,7 @@ impl WorkerStats {
         }
     }
 
-    /// Tasks are so short that they are recorded in batches.
+    /// Whether tasks are so short that they are recorded in batches.
     fn are_short(&self) -> bool {
         self.quota.get() > 1
     }
@@ -171,22 +172,22 @@ impl WorkerStats {
         Stamp::of_one(time::monotonic_ns())
     }
 
-    /// A task was spawned on this thread.
+    /// Records that a task was spawned on this thread.
     pub(crate) fn spawned(&self, id: TaskId, stamp: Stamp, site: &'static Location<'static>) {
-        // Of short tasks, only those whose latency is taken are recorded.
-        if self.writer.is_on() && stamp.stands_for() > 0 {
+        // Of short tasks, only those whose latency is sampled are recorded.
+        if self.writer.is_on() && stamp.weight() > 0 {
             let now_ns = time::monotonic_ns();
             self.writer
                 .record(now_ns, Event::Spawn, CallSite::of(site), id.word(), 0);
         }
     }
 
-    /// A task is about to run.
+    /// Notes that a task is about to run.
     pub(crate) fn begins(&self, me: &Worker, id: TaskId, meta: &Meta) {
         let stamp = meta.runnable();
-        if stamp.stands_for() > 0 {
+        if stamp.weight() > 0 {
             let waited_ns = stamp.waited_ns(self.close(me, false));
-            let count = stamp.stands_for().into();
+            let count = stamp.weight().into();
             me.histograms.latency.record_n(waited_ns, count);
         } else if self.began_ns.get() == 0 {
             self.began_ns.set(time::monotonic_ns());
@@ -197,7 +198,7 @@ impl WorkerStats {
         self.last.set((id.word(), meta.site()));
     }
 
-    /// The task has run. `long`: the pool's time has moved on meanwhile.
+    /// Notes that the task has run. `long`: the pool's coarse clock advanced meanwhile.
     pub(crate) fn ends(&self, shared: &Shared, me: &Worker, long: bool) {
         let tasks = self.tasks.get() + 1;
         self.tasks.set(tasks);
@@ -223,7 +224,7 @@ impl WorkerStats {
         value
     }
 
-    /// No task runs from now on.
+    /// Notes that no task runs from now on.
     pub(crate) fn pause(&self, me: &Worker) {
         if self.tasks.get() > 0 {
             self.close(me, false);
@@ -269,7 +270,7 @@ impl WorkerStats {
         now_ns
     }
 
-    /// Took tasks from another worker.
+    /// Records that this worker took tasks from another one.
     pub(crate) fn stole(&self, from: u32, tasks: usize) {
         if self.writer.is_on() {
             self.writer.record(

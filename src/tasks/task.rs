@@ -47,10 +47,10 @@ impl fmt::Display for TaskError {
 
 impl std::error::Error for TaskError {}
 
-/// Runs foreign code, such as a drop, where a panic must not get out.
+/// Runs foreign code, such as a destructor, and contains its panic.
 pub(super) fn contained(run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-        // Its drop may panic as well.
+        // Dropping the payload may panic as well.
         mem::forget(panic);
     }
 }
@@ -125,7 +125,7 @@ impl Wake for Unpark {
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
-    /// A task whose result was taken stays pending for ever.
+    /// Stays pending once the result has been taken by [`try_take`](Self::try_take).
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(result) = self.try_take() {
             return Poll::Ready(result);

@@ -1,7 +1,7 @@
 //! The id of a task: the cell that it lives in and which use of that cell it is.
 //!
 //! An id is one word, so queues hold ids in plain atomics and a waker needs no memory of its own.
-//! Cells are reused, and each use has another generation, so an id that outlives its task names
+//! Cells are reused, and each use has another generation, so an id that outlives its task matches
 //! nothing: neither a stale queue entry nor a late wake-up reaches the next task in that cell,
 //! whichever pool that belongs to. A generation recurs after 2^32 uses of one cell.
 
@@ -20,7 +20,7 @@ const _: () = assert!(size_of::<usize>() == 8, "headwater needs a 64-bit machine
 const _: () = assert!(limits::TASKS_LIVE_MAX <= u32::MAX as usize, "NONE");
 
 impl TaskId {
-    /// The word of no task: its index is beyond all cells.
+    /// A word that is no task's: its index is beyond all cells.
     pub(crate) const NONE: u64 = u64::MAX;
 
     pub(crate) fn new(index: u32, generation: u32) -> Self {
@@ -63,8 +63,8 @@ impl WakeWord for TaskId {
         let Some(cell) = id.cell() else {
             return;
         };
-        // Right if the task is woken: it was written before the waker was made, and its cell is
-        // not filled again while the generation stands.
+        // Right if the task is woken: it was written before the waker was made, and its cell is not
+        // filled again while the generation is unchanged.
         let owner = cell.meta.owner();
         if !cell.wake(id.generation()) {
             return;

@@ -1,4 +1,4 @@
-//! A thread that runs tasks: what it takes next, how it searches, when it sleeps.
+//! A worker's thread: which task it takes next, how it searches for work, and when it parks.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -21,7 +21,7 @@ use super::{Priority, Saturated, Task, arena, context};
 use crate::limits;
 use crate::sys::time;
 
-/// What a worker has counted; written by its thread alone.
+/// A worker's counters; written by its thread alone.
 #[derive(Default)]
 pub(super) struct Counters {
     pub polls: Count,
@@ -55,7 +55,7 @@ pub(super) struct Local {
     /// Tasks that it may still take from the LIFO slot in a row.
     lifo_budget: Cell<u32>,
     random: Cell<u32>,
-    /// When the background task that it runs began or went on; 0 for an interactive one.
+    /// When the background task that it runs began or last resumed; 0 for an interactive one.
     pub(super) began_ns: Cell<u64>,
     /// When it last took background work or saw that there is none, by the pool's time.
     background_ns: Cell<u64>,
@@ -63,10 +63,10 @@ pub(super) struct Local {
     classes: RefCell<LocalClasses>,
 }
 
-/// Runs tasks until the pool ends or the thread is not needed any more.
+/// Runs tasks until the pool ends or the thread is no longer needed.
 pub(super) fn run(shared: Arc<Shared>, worker: Arc<Worker>) {
     worker.enter();
-    // `Pool::start` tried all of it; a CPU that went away since leaves the thread unbound.
+    // `Pool::start` tried all of it; if a CPU was taken offline since, the thread stays unpinned.
     let _ = shared.options.apply_to_current_thread();
     let signal = worker.take_signal();
     if signal != Signal::End {
@@ -114,7 +114,7 @@ impl Local {
         }
         self.return_reserved();
         if self.shared.ended() {
-            // No worker runs what was spawned or woken here since the end.
+            // No worker will run what was spawned or woken here since the pool ended.
             self.shared.stop_unfinished();
         }
     }
@@ -150,7 +150,7 @@ impl Local {
             .or_else(|| self.pop_global(Priority::Interactive, true))
     }
 
-    /// The task in the LIFO slot, within its budget, then the own queue.
+    /// Takes the task in the LIFO slot, within its budget, else one of this worker's queue.
     fn pop_own(&self) -> Option<TaskId> {
         let budget = self.lifo_budget.get();
         if budget == 0
@@ -167,8 +167,9 @@ impl Local {
         self.me.queue.pop()
     }
 
-    /// Background work, if this worker has taken none for long. By time and not by a count of
-    /// tasks: short ones would leave long background work most of the worker.
+    /// Takes background work if this worker has taken none for long. It goes by time and not by a
+    /// count of tasks: beside short tasks, a count would give long background tasks most of the
+    /// worker.
     fn overdue(&self) -> Option<Work> {
         let now_ns = self.shared.now_ns();
         let since_ns = self.background_ns.get();
@@ -187,7 +188,8 @@ impl Local {
         self.pop_global(Priority::Background, false)
     }
 
-    /// From the global queue. `several`: with a fair share of it for the own queue.
+    /// Takes work from the global queue. `several`: also moves a fair share of it to this worker's
+    /// queue.
     fn pop_global(&self, priority: Priority, several: bool) -> Option<Work> {
         let processors = self.shared.processors.len();
         let more = |waiting: usize| match several {
@@ -252,8 +254,8 @@ impl Local {
 
     fn steal_from(&self, other: &Worker) -> Option<TaskId> {
         match self.me.processor() {
-            // Others don't steal from a worker without a processor: what it took beyond the task
-            // that it runs now would wait until its own task is over.
+            // No worker steals from one without a processor: tasks that it took beyond the one that
+            // it runs now would wait until its own task is over.
             NONE => other.queue.steal_one(),
             _ => other.queue.steal_into(&self.me.queue),
         }
@@ -302,7 +304,8 @@ impl Local {
                 }
             }
             Polled::Waiting => {}
-            // At the end of the queue, or a task that yields would never let others go first.
+            // At the end of the queue, or a task that yields would always run again before the
+            // others.
             Polled::Again => {
                 cell.meta.set_runnable(self.stats.stamp());
                 self.queue(id, owner.priority, false);
@@ -348,12 +351,12 @@ impl Local {
 
     /// Queues a task of this pool here: in the LIFO slot, or at the end of the queue.
     ///
-    /// The monitor may take the processor away right after the look at it here, and empty the
-    /// queue before the push. A fence that excludes that would cost every spawn. Instead the
-    /// monitor goes on looking after workers without a processor (`Shared::rescue`).
+    /// The monitor may take the processor away right after the look at it here, and empty the queue
+    /// before the push. A fence against that would add its cost to every spawn. Instead the monitor
+    /// keeps checking the queues of workers without a processor (`Shared::rescue`).
     pub(crate) fn queue(&self, id: TaskId, priority: Priority, to_lifo_slot: bool) {
         let me = &*self.me;
-        // Others don't steal from a worker without a processor.
+        // No worker steals from one without a processor.
         if priority == Priority::Background || me.processor() == NONE {
             self.shared.global_queue.push(priority, id);
             return self.shared.wake_one();
@@ -374,7 +377,7 @@ impl Local {
 
     // ---- halves of a join -----------------------------------------------------------------
 
-    /// Whether a half should be offered to others: nothing else can be stolen here.
+    /// Whether a half should be offered to others: only if nothing else can be stolen here.
     pub(crate) fn offers(&self) -> bool {
         match self.me.processor() {
             NONE => self.shared.global_queue.len(Priority::Interactive) == 0,
@@ -382,7 +385,7 @@ impl Local {
         }
     }
 
-    /// Offers half of the running task as a task of its own. `None` if the class has no room, the
+    /// Offers half of the running task as a separate task. `None` if the class has no room, the
     /// pool is closed, or no task runs here.
     pub(crate) fn offer(
         &self,
@@ -399,7 +402,7 @@ impl Local {
             return None;
         };
         let (now_ns, stamp) = (self.shared.now_ns(), self.stats.stamp());
-        // Its other half runs already, and waits for it.
+        // The other half runs already, and waits for this one.
         owner.priority = Priority::Interactive;
         vacant.meta().set(site, owner, now_ns, stamp);
         let (id, handle) = vacant.fill(ClosureFuture::new(half));
@@ -432,7 +435,7 @@ impl Local {
         let outer = self.me.current.load(Ordering::Relaxed);
         let began_ns = self.began_ns.get();
         self.stats.nested(&self.me, || self.execute(id));
-        // The task that waits goes on as what it was, also as a background one that gives way.
+        // Restores the start of the waiting task's time slice if it is a background task.
         self.began_ns.set(began_ns);
         self.me.current.store(outer, Ordering::Relaxed);
         self.me.set_state(WorkerState::Running);
@@ -463,7 +466,7 @@ impl Local {
         Some(local.class.refuse())
     }
 
-    /// A task of this class is over.
+    /// Returns the permit of a finished task of this class.
     fn return_permit(&self, class: u8) {
         let mut classes = self.classes.borrow_mut();
         if let Some(local) = classes.get(&self.shared.classes, class) {
@@ -525,8 +528,8 @@ impl Local {
         }
     }
 
-    /// Without a processor: leaves its tasks to others and waits for a processor. False: the
-    /// thread ends.
+    /// Called without a processor: moves its tasks to the global queue and waits for a processor.
+    /// False: the thread must end.
     fn be_spare(&self) -> bool {
         self.stats.pause(&self.me);
         if self.searching.replace(false) && self.shared.processors.idle.end_search() {
