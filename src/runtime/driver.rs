@@ -1,9 +1,9 @@
 //! The driver seam: one vocabulary of operations and completions.
 //!
-//! A driver owns every operation from `start` to its last completion, with the
-//! buffers and descriptors in it. Dropping the future that waits for an
-//! operation only *asks* for its end: what the operation owns stays where it is
-//! until the kernel has let go of it. That is what makes this interface safe.
+//! A driver owns every operation from `start` to its last completion, with the buffers and
+//! descriptors in it. Dropping the future that waits for an operation only *asks* for its end: what
+//! the operation owns stays in place until the kernel no longer uses it. This makes the interface
+//! safe.
 
 use std::cell::Cell;
 use std::ffi::CString;
@@ -89,7 +89,7 @@ pub enum Op {
         buf: Vec<u8>,
         /// Where to begin in the file, in bytes.
         offset: u64,
-        /// A kernel worker reads from the beginning (IOSQE_ASYNC).
+        /// A worker thread of the kernel reads, without a first try on the shard (IOSQE_ASYNC).
         blocking: bool,
     },
     /// Opens `path` below `dir`.
@@ -154,11 +154,12 @@ pub struct Key {
     pub(super) generation: u32,
 }
 
-/// The end of a single operation: what it owned, and its result as the kernel gives it.
+/// The outcome of a single operation: what it owned, and the kernel's result.
 pub struct Outcome {
     /// The operation, with its buffers and descriptors.
     pub op: Op,
-    /// What the kernel gives: a count of bytes, the poll(2) events that are ready, 0; or its errno.
+    /// The kernel's result: a count of bytes, the poll(2) events that are ready, or 0; or its
+    /// errno.
     pub result: io::Result<u32>,
 }
 
@@ -170,19 +171,19 @@ pub enum MultishotEvent {
     Received(ReceiveBuf),
     /// End of stream.
     End,
-    /// The operation is over and must be started again to go on: the driver
-    /// ended it without an error, or after one that passes (no buffer, too many unread).
+    /// The operation is over and must be started again to continue: the driver ended it without an
+    /// error, or after a temporary one (no buffer, too many unread).
     Stopped(StopReason),
     /// The operation is over with this error.
     Failed(io::Error),
 }
 
-/// Why a multishot operation ended without an error of its own.
+/// Why a multishot operation ended without having failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
     /// Start it again at once.
     Rearm,
-    /// The receive buffers are all in use: start again when one came back.
+    /// All receive buffers are in use: start again when one has been returned.
     NoBuffer,
 }
 
@@ -247,20 +248,20 @@ pub trait Driver {
     /// Takes an operation; it reaches the kernel with the next [`turn`](Driver::turn).
     fn start(&mut self, op: Op) -> Key;
 
-    /// The end of a single operation; `None` for a key that is no longer known, which belonged to
-    /// an [`Op::SendNow`] that succeeded.
+    /// The outcome of a single operation; `None` for a key that is no longer known, which belonged
+    /// to an [`Op::SendNow`] that succeeded.
     fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<Option<Outcome>>;
 
     /// The next completion of a multishot operation. After anything but
     /// `Accepted` or `Received` the operation is over and its key is gone.
     fn poll_event(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<MultishotEvent>;
 
-    /// Requests the end of an operation that is still waited for. Its completions so far, and
-    /// those that precede the cancellation's, are reported as before.
+    /// Requests the cancellation of an operation whose future still waits. The completions so far,
+    /// and those that precede the one of the cancellation, are still reported.
     fn cancel(&mut self, key: Key);
 
-    /// Gives an operation up: requests its end, undoes results that arrive until then (closes a
-    /// connection, gives a receive buffer back) and then forgets it.
+    /// Abandons an operation: requests its cancellation, undoes results that arrive until it ends
+    /// (closes a connection, returns a receive buffer) and then forgets it.
     fn abandon(&mut self, key: Key);
 
     /// Submits what was started, waits as `wait` says, and gathers the wakers of operations that

@@ -27,7 +27,8 @@ struct TaskEntry {
 pub(super) struct Executor {
     shard: usize,
     entries: Slab<TaskEntry>,
-    /// Of the next task: counts all spawns, so that an index that is used again has another.
+    /// The generation of the next task: counts all spawns, so that a reused index has a new
+    /// generation.
     generation: u32,
     ready: VecDeque<TaskId>,
 }
@@ -108,7 +109,7 @@ impl Executor {
         }
     }
 
-    /// A task has ended; its id becomes stale.
+    /// Removes a task that has ended; its id becomes stale.
     pub(crate) fn finished(&mut self, id: TaskId) {
         self.entries.try_remove(id.index() as usize);
     }

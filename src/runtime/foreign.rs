@@ -10,16 +10,16 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// Foreign code has panicked; the panic hook has reported it.
+/// Foreign code panicked, and the panic hook has reported it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Panicked;
 
-/// Calls foreign code and contains a panic of it.
+/// Calls foreign code and contains its panic.
 pub(super) fn contain<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(discard)
 }
 
-/// Drops a foreign value and contains a panic of its destructor.
+/// Drops a foreign value and contains its destructor's panic.
 pub(super) fn drop_contained<T>(value: T) -> Result<(), Panicked> {
     contain(|| drop(value))
 }
@@ -34,8 +34,9 @@ pub(super) fn wake_each(wakers: &mut Vec<Waker>) -> usize {
     contain_each(wakers.drain(..), Waker::wake)
 }
 
-/// Calls `each` for every value, also after a call has panicked; returns how many did. Entered
-/// once for all values and once more after each panic, so that the usual case pays for one.
+/// Calls `each` for every value, even if a call panics; returns how many did. It enters
+/// `catch_unwind` once for all values and again after each panic, so that the usual case pays for
+/// one entry.
 pub(super) fn contain_each<T>(values: impl IntoIterator<Item = T>, each: impl Fn(T)) -> usize {
     let mut values = values.into_iter();
     let mut panics = 0;
@@ -46,7 +47,7 @@ pub(super) fn contain_each<T>(values: impl IntoIterator<Item = T>, each: impl Fn
 }
 
 /// Drops a panic's payload, which is foreign too. If that panics in turn, the second payload is
-/// leaked: destructors that each panic with a new payload would go on for ever.
+/// leaked: a chain of destructors that each panic with a new payload would not end.
 fn discard(payload: Box<dyn Any + Send>) -> Panicked {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);

@@ -74,7 +74,7 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
-/// Notes the end of the task however it comes: by its result, a panic, or being dropped.
+/// Notes the end of the task, whether by its result, by a panic or by being dropped.
 struct Finish<T>(Rc<RefCell<State<T>>>);
 
 impl<T> Finish<T> {

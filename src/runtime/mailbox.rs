@@ -17,7 +17,7 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::sync::atomic::{AtomicBool, Ordering};
 use crate::sys::sync::{Mutex, MutexGuard, lock};
 
-/// What a sender asks of a shard.
+/// A request to a shard from another thread.
 pub(super) enum Message {
     /// Make this task ready.
     Wake(TaskId),
@@ -25,10 +25,10 @@ pub(super) enum Message {
     Run(Box<dyn FnOnce() + Send>),
 }
 
-/// A message that was not taken.
+/// Why a message was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailboxError {
-    /// [`limits::MAILBOX_MESSAGES_MAX`] messages wait already.
+    /// [`limits::MAILBOX_MESSAGES_MAX`] messages are queued already.
     Full,
     /// The shard has ended.
     Closed,
@@ -47,7 +47,7 @@ impl std::error::Error for MailboxError {}
 
 pub(super) struct Mailbox<N = EventFd> {
     queue: Mutex<Queue>,
-    /// Set by the first sender since the reader last took the messages.
+    /// Set by the first sender after the reader has taken the messages.
     notified: AtomicBool,
     notifier: N,
     messages_max: usize,
@@ -69,7 +69,7 @@ impl Notify for EventFd {
 #[derive(Default)]
 struct Queue {
     messages: VecDeque<Message>,
-    /// A wake-up found the queue full, so every task is woken.
+    /// A wake-up found the queue full, so the shard must wake every task.
     wake_all: bool,
     closed: bool,
 }
@@ -104,7 +104,7 @@ impl<N: Notify> Mailbox<N> {
             if queue.messages.len() < self.messages_max {
                 queue.messages.push_back(message);
             } else if let Message::Wake(_) = message {
-                // A wake-up is never refused, since its task may wait for nothing else.
+                // A wake-up must not be refused, since the task may have no other waker.
                 queue.wake_all = true;
             } else {
                 return Err(MailboxError::Full);

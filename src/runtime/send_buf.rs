@@ -1,4 +1,4 @@
-//! What can be sent: owned bytes at a stable address.
+//! Buffers to send: owned bytes at a stable address.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::buffers::{OutputBuf, ReceiveBuf};
 
-/// Owned bytes for a send. The operation owns it until the kernel is done with it.
+/// Owned bytes for a send. The operation owns it until its last completion.
 pub struct SendBuf {
     data: Data,
     start: usize,

@@ -1,5 +1,5 @@
-//! A shard: one thread with one driver, one executor and one timer wheel, and the loop that turns
-//! them: submit and wait, wake, run what is ready.
+//! A shard: one thread with one driver, one executor and one timer wheel, and the loop that runs
+//! them: submit and wait, wake tasks, run those that are ready.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -52,7 +52,7 @@ pub(super) struct Core {
     output: Rc<OutputPool>,
     pub(super) stats: Arc<SharedStats>,
     pacing: Cell<Pacing>,
-    /// Tasks that let a turn pass before they go on.
+    /// Wakers of tasks that yielded, to be woken in the next turn.
     yielded: RefCell<Vec<Waker>>,
     stall_detector: StallDetector,
 }
@@ -116,7 +116,7 @@ impl Shard {
         })))
     }
 
-    /// The calling thread's shard, or `None` on a thread that is none.
+    /// The calling thread's shard; `None` on a thread that runs no shard.
     pub fn try_current() -> Option<Self> {
         CURRENT.with(|current| current.borrow().clone())
     }
@@ -124,7 +124,7 @@ impl Shard {
     /// The calling thread's shard.
     ///
     /// # Panics
-    /// On a thread that is no shard: I/O futures are made and polled on shards only.
+    /// On a thread that runs no shard: I/O futures are made and polled on shards only.
     pub fn current() -> Self {
         match Self::try_current() {
             Some(shard) => shard,
@@ -170,7 +170,7 @@ impl Shard {
     /// reports of stalls show it instead of the call site.
     pub fn spawn_as(&self, kind: CallSite, future: impl Future<Output = ()> + 'static) {
         let spawned = self.0.executor.borrow_mut().spawn(kind, Box::pin(future));
-        // Panics, and drops the task, where the executor is not borrowed.
+        // Asserted here, where the executor is not borrowed, since a panic drops the task.
         assert!(spawned.is_ok(), "too many tasks on one shard");
     }
 
@@ -180,7 +180,7 @@ impl Shard {
         self.0.stall_detector.doing(what);
     }
 
-    /// Makes every task of this shard ready: for rare events that concern them all.
+    /// Makes every task of this shard ready, for rare events that concern all of them.
     pub fn wake_all(&self) {
         self.0.executor.borrow_mut().make_all_ready();
     }
@@ -243,8 +243,8 @@ impl Shard {
         self.drop_retired();
     }
 
-    /// Drops what the driver has retired: at once, since a peer may wait for a socket to close,
-    /// but not while the driver is borrowed.
+    /// Drops the values that the driver has retired: at once, since a peer may wait for a socket to
+    /// close, but not while the driver is borrowed.
     fn drop_retired(&self) {
         loop {
             let (op, waker) = {
@@ -273,8 +273,8 @@ impl Shard {
         self.0.yielded.borrow_mut().push(waker);
     }
 
-    /// Nanoseconds that this shard has polled its ring without a completion, to end a
-    /// [`sleep_until`](super::sleep_until) on time: CPU time in which it had nothing to do.
+    /// Nanoseconds for which this shard has polled its ring in order to end a
+    /// [`sleep_until`](super::sleep_until) on time: CPU time without work.
     pub fn spun_ns(&self) -> u64 {
         self.0.precise_timers.borrow().spun_ns()
     }
@@ -338,7 +338,7 @@ impl Shard {
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            // As of the last poll's end: what the tasks have taken is part of the wait.
+            // The time of the last poll's end, so that the tasks' time counts as part of the wait.
             let now_ms = core.stall_detector.now_ns() / NS_PER_MS;
             let next = core.wheel.borrow().next_ms(now_ms);
             core.precise_timers
@@ -395,8 +395,8 @@ impl Shard {
         }
     }
 
-    /// Drops all tasks, which abandons their operations, and waits for the end of those. A
-    /// destructor may start new tasks and operations, so this repeats until nothing is left.
+    /// Drops all tasks, which abandons their operations, and waits until the operations have ended.
+    /// A destructor may start new tasks and operations, so this repeats until nothing is left.
     fn wind_down(&self) {
         let core = &*self.0;
         core.stats.count_panics(core.mailbox.close());
@@ -428,8 +428,8 @@ struct Turn {
     retired: Retired,
 }
 
-/// Winds a shard down when its loop is left, also by a panic. Tasks and shard hold references to
-/// each other, so without this neither would be freed, and senders would wait for ever.
+/// Winds a shard down when its loop ends, also by a panic. Tasks and shard hold references to each
+/// other, so without this neither would be freed, and senders would wait without end.
 struct WindDown<'a>(&'a Shard);
 
 impl Drop for WindDown<'_> {
@@ -457,7 +457,7 @@ async fn read_mailbox(shard: Shard) {
         }
         buf = match read_at(&shard, Rc::clone(&eventfd), buf, 0, false).await {
             (Ok(_), buf) => buf,
-            // Without this task no message arrives any more, so it retries after a pause.
+            // No message arrives without this task, so it retries after a pause.
             (Err(_), buf) => {
                 sleep(Duration::from_millis(limits::MAILBOX_RETRY_MS)).await;
                 buf
@@ -467,7 +467,7 @@ async fn read_mailbox(shard: Shard) {
     }
 }
 
-/// Messages on their way from the mailbox to the shard, in the order in which they were sent.
+/// Messages taken from the mailbox and not handled yet, in the order in which they were sent.
 struct TakenMessages(VecDeque<Message>);
 
 impl TakenMessages {
@@ -490,7 +490,7 @@ impl TakenMessages {
 }
 
 impl Drop for TakenMessages {
-    /// The shard ends before it has handled all.
+    /// Counts the destructors that panic when the shard ends before all messages are handled.
     fn drop(&mut self) {
         let panics = foreign::drop_each(self.0.drain(..));
         if let Some(shard) = Shard::try_current() {
@@ -499,7 +499,7 @@ impl Drop for TakenMessages {
     }
 }
 
-/// A mailbox as the handle that the ring reads its eventfd by.
+/// A mailbox as a [`Handle`], through which the ring reads its eventfd.
 struct SharedMailbox(Arc<Mailbox>);
 
 impl AsFd for SharedMailbox {

@@ -51,7 +51,7 @@ pub struct StallCause {
 pub(super) struct Activity {
     /// The turn's number; one writer.
     turn: AtomicU64,
-    /// When it began; 0 while the shard waits.
+    /// When the turn began; 0 while the shard waits.
     since_ns: AtomicU64,
     /// Call sites: of the task that is polled, and of its operation.
     task: AtomicU32,
@@ -67,7 +67,7 @@ pub(super) struct Activity {
 struct Stalls {
     causes: HashMap<(CallSite, CallSite), StallCause>,
     count: u64,
-    /// Of all that are over.
+    /// The time of all stalls that are over.
     total: Duration,
     last: Option<Stall>,
 }
@@ -77,7 +77,7 @@ impl Activity {
         lock(&self.stalls)
     }
 
-    /// Counts a stall unless the other side has counted this turn already.
+    /// Counts a stall unless the other side, shard or monitor, has counted this turn already.
     fn count(&self, turn: u64, stall: Stall) {
         let first = self.counted.fetch_max(turn + 1, Ordering::AcqRel) <= turn;
         let mut stalls = self.stalls();
@@ -113,7 +113,7 @@ impl Activity {
         causes
     }
 
-    /// How many stalls there were, and how long those lasted that are over.
+    /// The number of stalls, and the total duration of those that are over.
     pub(crate) fn stalled(&self) -> (u64, Duration) {
         let stalls = self.stalls();
         (stalls.count, stalls.total)
@@ -158,7 +158,7 @@ impl StallDetector {
         self.writer.tick()
     }
 
-    /// The clock as last read, which was at the end of the last poll or wait.
+    /// The time of the last clock reading, at the end of the last poll or wait.
     pub(crate) fn now_ns(&self) -> u64 {
         self.writer.now_ns()
     }
@@ -167,7 +167,7 @@ impl StallDetector {
         self.turn.get()
     }
 
-    /// The shard's wait has ended, with this many completions.
+    /// Notes that the shard's wait has ended, with this many completions.
     pub(crate) fn turn_begins(&self, now_ns: u64, completions: u64) {
         let parked_ns = self.parked_ns.get();
         if parked_ns > 0 {
@@ -199,7 +199,7 @@ impl StallDetector {
     }
 
     pub(crate) fn poll_ends(&self, id: u64, task: CallSite) {
-        // What lies between two polls is little, and counts as the later one's.
+        // The time between two polls is short and counts as part of the later one.
         let began_ns = self.writer.now_ns();
         let took_ns = self.writer.tick() - began_ns;
         self.writer.record(began_ns, Event::Run, task, id, took_ns);
@@ -209,7 +209,7 @@ impl StallDetector {
         }
     }
 
-    /// The shard is about to wait.
+    /// Notes that the shard is about to wait.
     pub(crate) fn turn_ends(&self) {
         self.activity.since_ns.store(0, Ordering::Release);
         let (now_ns, since_ns) = (self.writer.now_ns(), self.turn_began_ns.get());
@@ -234,7 +234,7 @@ impl StallDetector {
     }
 }
 
-/// Detects stalls that still last, from a thread of its own. Made by
+/// Detects stalls while they last, on a thread that the caller provides. Made by
 /// [`Runtime::stall_monitor`](super::Runtime::stall_monitor).
 pub struct StallMonitor {
     limit: Duration,

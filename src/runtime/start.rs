@@ -1,4 +1,4 @@
-//! Starting the shards, reaching them, and waiting for their end.
+//! Starts the shards, reaches them from other threads, and waits for their end.
 
 use std::fmt;
 use std::future::Future;
@@ -56,7 +56,7 @@ impl fmt::Display for RuntimeError {
 
 impl std::error::Error for RuntimeError {}
 
-/// Reaches one shard from any thread.
+/// A handle to one shard, for any thread.
 #[derive(Clone)]
 pub struct ShardHandle {
     mailbox: Arc<Mailbox>,
@@ -202,7 +202,7 @@ impl Runtime {
         Some(StallMonitor::new(self.stall_limit?, shards))
     }
 
-    /// Handles of all shards, by index; messages sent before the start wait.
+    /// Handles of all shards, by index; messages sent before the start are queued.
     pub fn handles(&self) -> &[ShardHandle] {
         &self.handles
     }
@@ -280,7 +280,7 @@ impl Runtime {
             }
             return Ok(running);
         }
-        // All or none, and nothing of them is left when the caller gets the error.
+        // Either all shards start or none: the others have ended when the caller gets the error.
         drop(go);
         let ended = running.join();
         Err(failed
@@ -358,7 +358,7 @@ impl ShardSetup {
     }
 }
 
-/// Shards that run.
+/// The running shards.
 pub struct Running {
     threads: Vec<thread::JoinHandle<io::Result<()>>>,
 }

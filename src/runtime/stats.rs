@@ -1,4 +1,4 @@
-//! A shard's counters, written by the shard alone and read by anyone.
+//! A shard's counters, which only the shard writes and any thread may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,8 +17,8 @@ pub struct ShardStats {
     pub overflows: u64,
     /// Task polls.
     pub polls: u64,
-    /// Panics of foreign code that the shard has contained: of tasks, of functions sent to it, of
-    /// destructors and of wakers.
+    /// Panics of foreign code that the shard has contained: in tasks, in functions sent to it, in
+    /// destructors and in wakers.
     pub panics: u64,
     /// Live tasks.
     pub tasks: u64,

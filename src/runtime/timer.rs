@@ -1,8 +1,8 @@
 //! The timer wheel: four levels of 64 buckets, a tick of one millisecond.
 //!
-//! A connection pushes its timer back at every request, so that is cheap: a later deadline is only
-//! stored, and the entry moves when its old bucket comes up (after Varghese and Lauck, "Hashed and
-//! hierarchical timing wheels", 1987).
+//! A connection postpones its timer at every request, so postponing is cheap: a later deadline is
+//! only stored, and the entry moves when its old bucket is due (after Varghese and Lauck, "Hashed
+//! and hierarchical timing wheels", 1987).
 
 use std::task::Waker;
 
@@ -11,7 +11,7 @@ use slab::Slab;
 const BUCKET_BITS: u32 = 6;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 const LEVELS: usize = 4;
-/// Longer waits are taken in steps of this many milliseconds (about 4.6 hours).
+/// Longer waits are divided into steps of this many milliseconds (about 4.6 hours).
 const SPAN_MS: u64 = 1 << (BUCKET_BITS * LEVELS as u32);
 const NONE: u32 = u32::MAX;
 
@@ -20,7 +20,8 @@ const NONE: u32 = u32::MAX;
 pub struct TimerId(u32);
 
 impl TimerId {
-    /// The number: below the most timers that the shard ever had at a time.
+    /// The number, which is smaller than the largest number of timers that the shard has had at one
+    /// time.
     pub fn index(self) -> u32 {
         self.0
     }
@@ -40,7 +41,7 @@ struct TimerEntry {
     next: u32,
 }
 
-/// What polling a timer gives.
+/// The result of polling a timer.
 pub(super) struct TimerPoll {
     pub elapsed: bool,
     /// The waker that was replaced, to be dropped when the wheel is not borrowed.
@@ -126,8 +127,8 @@ impl Wheel {
         self.entries.remove(id.0 as usize).waker
     }
 
-    /// Milliseconds until a bucket comes up, which is never later than the next
-    /// deadline; `None` without timers.
+    /// Milliseconds until the next bucket is due, which is never later than the next deadline;
+    /// `None` without timers.
     pub(crate) fn next_ms(&self, now_ms: u64) -> Option<u64> {
         if self.armed == 0 {
             return None;
@@ -151,7 +152,7 @@ impl Wheel {
         Some(best.saturating_sub(now_ms))
     }
 
-    /// Moves the clock on and gathers the wakers of the timers that fired.
+    /// Advances the clock and gathers the wakers of the timers that fired.
     pub(crate) fn advance(&mut self, now_ms: u64, wakers: &mut Vec<Waker>) {
         while self.armed > 0 && self.now_ms <= now_ms {
             self.fire(0, self.bucket_now(0), wakers);
@@ -180,7 +181,8 @@ impl Wheel {
         (self.now_ms >> (BUCKET_BITS * level as u32)) as usize & (BUCKETS - 1)
     }
 
-    /// Wakes what is due in a bucket of the lowest level; what was pushed back moves on.
+    /// Fires the due timers of a bucket of the lowest level; moves the postponed ones to their new
+    /// bucket.
     fn fire(&mut self, level: usize, bucket: usize, wakers: &mut Vec<Waker>) {
         let mut index = self.take_list(level, bucket);
         while index != NONE {
@@ -222,7 +224,8 @@ impl Wheel {
         let deadline = self.entries[index as usize].deadline_ms.max(self.now_ms);
         let ahead = (deadline - self.now_ms).min(SPAN_MS - 1);
         let at = self.now_ms + ahead;
-        // The level is where `at` and now first differ, so that a bucket is met before its time.
+        // The level is the highest one at which `at` and the current time differ, so that the
+        // bucket is reached before the deadline.
         let differs = (at ^ self.now_ms) | (BUCKETS as u64 - 1);
         let level = (((63 - differs.leading_zeros()) / BUCKET_BITS) as usize).min(LEVELS - 1);
         let bucket = (at >> (BUCKET_BITS * level as u32)) as usize & (BUCKETS - 1);

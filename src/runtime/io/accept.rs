@@ -52,7 +52,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes a listening socket, in either mode: the ring waits on a non-blocking one too.
+    /// Takes a listening socket, blocking or not: the ring waits on either.
     pub fn new(socket: impl Into<OwnedFd>) -> Self {
         Self {
             shard: Shard::current(),
@@ -80,8 +80,8 @@ pub struct Accepting {
 impl Accepting {
     /// The next connection.
     ///
-    /// An error ends nothing: call again, after a pause for EMFILE or ENFILE
-    /// (accept(2) lists what may come).
+    /// An error does not end accepting: call again, after a pause for EMFILE or ENFILE (accept(2)
+    /// lists the errors).
     pub async fn next(&mut self) -> io::Result<Stream> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }

@@ -1,4 +1,4 @@
-//! Files through the ring, for what may have to wait for a disk.
+//! File operations through the ring, for those that may wait for a disk.
 
 use std::ffi::CString;
 use std::io;
@@ -8,9 +8,9 @@ use super::super::driver::{Handle, MultishotEvent, Op, OpenFlags, Outcome};
 use super::super::shard::Shard;
 use super::Operation;
 
-/// Reads at `offset` into `buf` (whose content is replaced) up to its capacity,
-/// and gives the buffer back. With `blocking` a worker of the kernel does the
-/// reading, so that not even submitting to a congested disk delays the shard.
+/// Reads at `offset` into `buf` (whose content is replaced) up to its capacity, and gives the
+/// buffer back. With `blocking` a worker thread of the kernel reads, so that not even a submission
+/// to a congested disk delays the shard.
 pub async fn read_at(
     shard: &Shard,
     file: Handle,
@@ -48,8 +48,8 @@ pub async fn open(
     path: CString,
     how: OpenFlags,
 ) -> io::Result<OwnedFd> {
-    // Opening is a single operation, but its result is a descriptor, so it is
-    // taken as an event: the driver closes it if nobody comes for it.
+    // Opening is a single operation, but its result is a descriptor, so it is taken as an event:
+    // the driver closes the descriptor if this future is dropped.
     let mut opening = Opening {
         shard,
         key: Some(shard.start(Op::Open { dir, path, how })),

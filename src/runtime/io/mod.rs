@@ -1,6 +1,6 @@
-//! I/O as futures. Every future here owns its operation: dropping the future
-//! abandons the operation, whose buffers and descriptors stay with the driver
-//! until the kernel has let go of them.
+//! I/O as futures. Every future here owns its operation: dropping the future abandons the
+//! operation, whose buffers and descriptors stay with the driver until the kernel no longer uses
+//! them.
 
 mod accept;
 mod file;
@@ -39,7 +39,7 @@ impl Operation {
 }
 
 impl Future for Operation {
-    /// `None` is the success of an operation that succeeds silently.
+    /// `None`: an operation that posts no completion on success has succeeded.
     type Output = Option<Outcome>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -71,7 +71,7 @@ impl PeerEnd {
         Self(Operation::start(shard, Op::Poll { fd, interest }))
     }
 
-    /// Ready once it is.
+    /// Ready once the peer has ended its direction.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.0).poll(cx).map(drop)
     }
@@ -85,7 +85,7 @@ pub async fn poll_ready(shard: &Shard, fd: Handle, interest: Interest) -> std::i
     }
 }
 
-/// Lets the shard look at its ring, and other tasks run, before going on.
+/// Lets other tasks run and the shard enter its ring before this task continues.
 pub async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! Receiving out of the shard's lent buffers.
+//! Receiving, into buffers that the shard lends to the kernel.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ pub struct Receiver {
     shard: Shard,
     socket: Handle,
     key: Option<Key>,
-    /// Where it waits for a buffer.
+    /// Its place among the streams that wait for a free buffer.
     ticket: BufferTicket,
 }
 
@@ -66,17 +66,17 @@ impl Receiver {
         }
     }
 
-    /// Stops receiving and gives all bytes that [`next`](Self::next) has not given, so that another
-    /// receiver, or another protocol, can go on exactly where this one stopped.
+    /// Stops receiving and returns all bytes that [`next`](Self::next) has not returned, so that
+    /// another receiver, or another protocol, can continue exactly where this one stopped.
     ///
-    /// Requests the cancellation, takes what arrives until the kernel has confirmed it, a turn
-    /// later as a rule, and never waits for the peer. The bytes number at most what the stream may
+    /// Requests the cancellation, takes what arrives until the kernel has confirmed it, usually one
+    /// turn later, and never waits for the peer. There are at most as many bytes as the stream may
     /// have unread ([`limits::RECV_QUEUE_PER_STREAM`](crate::limits::RECV_QUEUE_PER_STREAM)
-    /// buffers) and what arrives in that turn; they lie in the shard's receive buffers, of which
-    /// there are few, so use or copy them soon.
+    /// buffers) plus those that arrive in that turn; they occupy the shard's receive buffers, of
+    /// which there are few, so use or copy them soon.
     ///
-    /// Dropping the receiver instead, or this future before it is ready, is for streams that are
-    /// given up: it discards what has arrived.
+    /// Dropping the receiver instead, or dropping this future before it is ready, discards the
+    /// bytes: do so only if the stream is no longer needed.
     pub async fn stop(mut self) -> Leftovers {
         let mut received = Vec::new();
         if let Some(key) = self.key {
@@ -101,7 +101,8 @@ impl Receiver {
         Leftovers { received, end }
     }
 
-    /// Ready when the kernel has a buffer to receive into: one may have come back since it looked.
+    /// Ready when the kernel has a buffer to receive into: one may have been returned since it
+    /// looked.
     fn poll_buffer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let pool = self.shard.receive_pool();
         if pool.lent() > 0 {
@@ -112,7 +113,7 @@ impl Receiver {
     }
 }
 
-/// What a receiver had received, or still received, when it was [stopped](Receiver::stop).
+/// The bytes that a receiver had, or still received, when it was [stopped](Receiver::stop).
 pub struct Leftovers {
     /// The bytes, in the order in which they arrived.
     pub received: Vec<ReceiveBuf>,
@@ -120,10 +121,10 @@ pub struct Leftovers {
     pub end: StreamEnd,
 }
 
-/// What a stopped receiver knows of its stream.
+/// The state of the stream when its receiver stopped.
 #[derive(Debug)]
 pub enum StreamEnd {
-    /// The stream goes on; the next receiver gets what the peer sends from here on.
+    /// The stream is still open; the next receiver gets what the peer sends from here on.
     Open,
     /// The peer has ended its side, and there are no more bytes.
     Ended,

@@ -26,11 +26,11 @@ impl PendingSend {
         }
     }
 
-    /// Ready with `None` when everything was taken, or with what the socket
-    /// had no room for. Wakes the task only in the second case or on an error.
+    /// Ready with `None` when the socket took every byte, or with the bytes that it had no room
+    /// for. Wakes the task only in the second case or on an error.
     ///
-    /// Until the shard's next turn a send is pending, also one that will succeed. A poll after that
-    /// turn gives the outcome, or wakes the task when it is known.
+    /// Every send is pending until the shard's next turn. A poll after that turn returns the
+    /// outcome, or wakes the task when it is known.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<SendBuf>>> {
         let Some(key) = self.key else {
             return Poll::Ready(Ok(None));
@@ -66,8 +66,8 @@ impl Drop for PendingSend {
     }
 }
 
-/// A send that waits for room in the socket if there is none. It borrows nothing, so that it can
-/// go on while something else is waited for.
+/// A send that waits for room in the socket. It borrows nothing, so the task can poll it while it
+/// waits for something else.
 pub struct Sending(Operation);
 
 impl Sending {
@@ -95,7 +95,7 @@ impl Sending {
     }
 }
 
-/// As [`Sending`], for several buffers one after another; what was sent whole is dropped.
+/// As [`Sending`], for several buffers one after another; buffers that were sent whole are dropped.
 pub(super) async fn send_vectored(
     shard: &Shard,
     socket: &Handle,

@@ -19,8 +19,8 @@ use crate::sys;
 pub struct Stream {
     shard: Shard,
     socket: Handle,
-    /// `sendfile(2)` needs a non-blocking socket, the ring does not care: the mode is changed,
-    /// for two system calls, when the first file is sent.
+    /// `sendfile(2)` needs a non-blocking socket, and the ring accepts either: the first send of a
+    /// file changes the mode, at the cost of two system calls.
     nonblocking: Cell<bool>,
 }
 
@@ -30,7 +30,7 @@ impl Stream {
         Self::on(&Shard::current(), socket.into(), false)
     }
 
-    /// Takes a socket that a shard has accepted, which is non-blocking already.
+    /// Takes a socket that a shard has accepted and that is therefore non-blocking.
     pub fn accepted(socket: OwnedFd) -> Self {
         Self::on(&Shard::current(), socket, true)
     }
@@ -80,7 +80,7 @@ impl Stream {
     }
 
     /// Starts receiving. There must be only one receiver of a stream at a time; the next one starts
-    /// after [`Receiver::stop`], which gives what the earlier one has received ahead.
+    /// after [`Receiver::stop`], which returns the bytes that the earlier one has received ahead.
     pub fn receiver(&self) -> Receiver {
         Receiver::new(&self.shard, Rc::clone(&self.socket))
     }
@@ -111,8 +111,8 @@ impl Stream {
         send::send_vectored(&self.shard, &self.socket, bufs, more).await
     }
 
-    /// Sends what the socket takes of `bytes` at this moment, by a system call of
-    /// its own: `None` when it is full. For a head that must leave before a file's data.
+    /// Sends at once, by a separate system call, as much of `bytes` as the socket takes: `None`
+    /// when it is full. For a head that must leave before a file's data.
     pub fn try_send(&self, bytes: &[u8], more: bool) -> io::Result<Option<usize>> {
         let more = if more { sys::transfer::MSG_MORE } else { 0 };
         match sys::transfer::send(
@@ -182,7 +182,7 @@ impl Stream {
         Ok(sent)
     }
 
-    /// Sends what earlier sends with `more` hold back: to set `TCP_NODELAY` pushes it (tcp(7)).
+    /// Sends what earlier sends with `more` hold back: setting `TCP_NODELAY` flushes it (tcp(7)).
     pub fn push(&self) {
         // A Unix socket has no such option, and holds nothing back.
         let _ = sys::socket::set_nodelay(self.socket.as_fd(), true);
@@ -193,8 +193,8 @@ impl Stream {
         poll_ready(&self.shard, Rc::clone(&self.socket), Interest::Writable).await
     }
 
-    /// Waits until the peer has ended its sending direction, or the connection is gone. Notices it
-    /// also while received bytes are left unread.
+    /// Waits until the peer has ended its sending direction, or the connection is gone. Works even
+    /// while received bytes are unread.
     pub fn peer_end(&self) -> PeerEnd {
         PeerEnd::start(&self.shard, Rc::clone(&self.socket))
     }
@@ -204,10 +204,10 @@ impl Stream {
         sys::socket::is_hung_up(self.socket.as_fd())
     }
 
-    /// Makes the close of this socket reset the connection (`SO_LINGER` of 0, socket(7)): what it
-    /// holds unsent or unacknowledged is thrown away at once.
+    /// Makes the close of this socket reset the connection (`SO_LINGER` of 0, socket(7)): the
+    /// kernel discards at once what is unsent or unacknowledged.
     pub fn reset_on_close(&self) {
-        // Without the option it is closed in the ordinary way, which is the best that is left.
+        // If the option can't be set, the close is an ordinary one.
         let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 

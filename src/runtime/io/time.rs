@@ -10,16 +10,15 @@ use super::super::shard::Shard;
 use super::super::timer::TimerId;
 use crate::sys::time::monotonic_ms;
 
-/// A deadline that can be moved: cheap to push back, which is what a
-/// connection does at every request.
+/// A deadline that can be moved: cheap to postpone, as a connection does at every request.
 pub struct Timer {
     shard: Shard,
     id: TimerId,
 }
 
 impl Timer {
-    /// Arms a timer `wait_ms` from this turn's time ([`Shard::now_ms`]): early by as much as the
-    /// turn has lasted, which is why [`sleep`] looks at the clock instead.
+    /// Arms a timer `wait_ms` from this turn's time ([`Shard::now_ms`]): it fires early by as much
+    /// as the turn has lasted; [`sleep`] reads the clock instead.
     pub fn after(shard: &Shard, wait_ms: u64) -> Self {
         Self::at(shard, shard.now_ms().saturating_add(wait_ms))
     }
@@ -36,7 +35,7 @@ impl Timer {
         self.id
     }
 
-    /// Moves the deadline to `wait_ms` from now, also when it has passed.
+    /// Moves the deadline to `wait_ms` from now, even if it has passed.
     pub fn reset(&self, wait_ms: u64) {
         self.shard
             .timer_reset(self.id, self.shard.now_ms().saturating_add(wait_ms));
@@ -91,7 +90,7 @@ impl fmt::Display for Elapsed {
 
 impl std::error::Error for Elapsed {}
 
-/// Gives up on a future after `duration`; it is dropped, and with it what it was doing.
+/// Gives up on a future after `duration` and drops it, which abandons its operations.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     let mut limit = pin!(sleep(duration));

@@ -1,4 +1,4 @@
-//! The mailbox over the orders in which senders and the reader can interleave (loom).
+//! Loom models of the mailbox: every order in which senders and the reader can interleave.
 
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicBool as ModelFlag;
@@ -30,8 +30,8 @@ fn tasks(messages: &mut VecDeque<Message>) -> impl Iterator<Item = u32> {
     })
 }
 
-/// As the shard's task does: take, then wait. It sleeps for ever, which loom reports as a
-/// deadlock, if a message is left behind.
+/// Does as the shard's task: takes, then waits. If a message is left behind it never wakes, which
+/// loom reports as a deadlock.
 #[test]
 fn every_message_reaches_its_shard() {
     every_order(|| {

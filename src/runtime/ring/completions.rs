@@ -1,5 +1,5 @@
-//! The queue of an operation's completions that were not read yet. As a rule it holds none or one
-//! and allocates nothing then, since every idle connection has such a queue.
+//! The queue of an operation's unread completions. Every idle connection has one, so it allocates
+//! nothing for the usual case of none or one completion.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::operations::Completed;
 #[derive(Default)]
 pub(super) struct UnreadCompletions {
     first: Option<Completed>,
-    /// Empty unless there is a first one.
+    /// The completions after the first; empty if there is no first one.
     #[expect(
         clippy::box_collection,
         reason = "one word in every idle operation, not four"

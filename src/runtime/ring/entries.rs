@@ -12,8 +12,8 @@ use crate::runtime::send_buf::SendBuf;
 /// Buffers that one vectored send may have.
 pub(super) const VECTORED_MAX: usize = 64;
 
-/// What an entry points to besides the operation's own buffers.
-/// Boxed, since tracked operations move when their table grows.
+/// The structures that an entry points to besides the operation's buffers. Boxed, since tracked
+/// operations move when their table grows.
 pub(super) struct Scratch(Box<Structures>);
 
 struct Structures {
@@ -36,7 +36,7 @@ impl Scratch {
 }
 
 impl Structures {
-    /// Makes `message` one of the bytes of `bufs`, which must live as long as the operation.
+    /// Points `message` at the bytes of `bufs`, which must live as long as the operation.
     #[inline]
     fn gather(&mut self, bufs: &[SendBuf]) {
         let mut count = 0;

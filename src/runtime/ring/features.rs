@@ -16,15 +16,15 @@ use crate::observe::Writer;
 pub struct Feature {
     /// What reports call it, such as `multishot accept`.
     pub name: &'static str,
-    /// Which kernel has it first.
+    /// The first kernel that has it.
     pub since: &'static str,
-    /// What it is good for.
+    /// The benefit of the feature.
     pub use_: &'static str,
-    /// What came of trying it: a remark, or why it does not work.
+    /// The result of trying it: a remark, or why it does not work.
     pub works: Result<Option<String>, String>,
 }
 
-/// Sizes of a ring that is built only to be tried.
+/// Sizes of the trial ring.
 const TRIAL: RingOptions = RingOptions {
     submissions: 8,
     completions: 16,
@@ -33,11 +33,11 @@ const TRIAL: RingOptions = RingOptions {
     blocking_workers: 1,
 };
 
-/// Builds a ring as a shard does and tries what the driver relies on, then whatever else
-/// io_uring has that matters to a server.
+/// Builds a ring as a shard does and tries what the driver relies on, then other features of
+/// io_uring that matter to a server.
 ///
 /// # Errors
-/// When the driver can't be used at all.
+/// When the driver can't work on this host.
 pub fn features() -> Result<Vec<Feature>, RingError> {
     drop(RingDriver::new(TRIAL, Rc::new(Writer::off()))?);
     let feature = |name, since, use_, tried: io::Result<Option<String>>| Feature {
@@ -117,11 +117,11 @@ unsafe fn run(
     entry: &squeue::Entry,
     count: usize,
 ) -> io::Result<Vec<(i32, u32)>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that what `entry` points to outlives this call.
     unsafe { ring.submission().push(entry) }
         .map_err(|_| io::Error::other("the submission queue is full"))?;
     let mut done = Vec::new();
-    // A kernel that gives less than expected must not hold a person up.
+    // A kernel that posts fewer completions than expected must not hang the command.
     let limit = types::Timespec::new().sec(1);
     for _ in 0..=count {
         let args = types::SubmitArgs::new().timespec(&limit);
@@ -235,7 +235,7 @@ fn send_zc() -> io::Result<Option<String>> {
     )
     .zc_flags(REPORT_USAGE)
     .build();
-    // SAFETY: the entry points to a static, which lives for ever.
+    // SAFETY: the entry points to a static.
     let done = unsafe { run(&mut ring, &entry, 2) };
     drop(client);
     let _ = reader.join();

@@ -1,7 +1,7 @@
 //! The io_uring driver: owns the ring, and every operation from its start to
 //! its last completion.
 //!
-//! Three rules of the kernel shape it:
+//! It follows three rules of the kernel:
 //! - a buffer belongs to the kernel until the completion arrives, cancelled or
 //!   not, so the operation stays in the table until then, awaited or abandoned;
 //! - a multishot operation is over when a completion lacks IORING_CQE_F_MORE,
@@ -37,7 +37,7 @@ use crate::buffers::{ReceiveBuf, ReceivePool};
 use crate::limits;
 use crate::observe::Writer;
 
-/// The one group of provided buffers.
+/// The group id of the only group of provided buffers.
 const RECEIVE_GROUP: u16 = 0;
 /// IORING_CQE_F_BUFFER: the completion has handed out a buffer.
 const BUFFER: u32 = 1;
@@ -75,28 +75,29 @@ impl Default for RingOptions {
 pub struct RingDriver {
     ring: IoUring,
     operations: OperationTable,
-    /// Entries that found the submission queue full, in order.
+    /// Entries for which the submission queue had no room, in order.
     backlog: VecDeque<squeue::Entry>,
     /// `SendNow` operations whose outcome is not known yet, in submission order.
     silent: Vec<Key>,
-    /// How many of them, from the first, were not known after their own turn: their tasks may have
-    /// polled, and are woken once the outcome is known.
+    /// How many of `silent`, from the first, had an unknown outcome after their own turn: their
+    /// tasks may have polled meanwhile, and are woken once the outcome is known.
     late: usize,
     receive: Rc<ReceivePool>,
     unread: Unread,
     min_wait: bool,
-    /// The kernel did not let go of everything in time.
+    /// The kernel did not end all operations in time.
     given_up: bool,
     stats: DriverStats,
     records: Records,
-    /// Submissions that are yet to be answered with EAGAIN, which no kernel does at will.
+    /// How many of the next submissions to answer with EAGAIN, which a test can't make the kernel
+    /// do.
     #[cfg(test)]
     refusals: usize,
 }
 
 /// How an `io_uring_enter` ended.
 enum Entered {
-    /// The wait was over, at this time.
+    /// The wait ended, at this time.
     At(u64),
     /// The kernel took no submission (EAGAIN).
     Refused,
@@ -199,8 +200,8 @@ impl RingDriver {
     }
 
     /// One `io_uring_enter`. GETEVENTS always, since deferred task work runs only then. Returns the
-    /// error number where it is one that passes (io_uring_enter(2)): ETIME when the time is up,
-    /// EINTR, EBUSY when the completion queue must be emptied first, EAGAIN for want of memory.
+    /// error number of a temporary error (io_uring_enter(2)): ETIME when the time is up, EINTR,
+    /// EBUSY when the completion queue must be emptied first, EAGAIN for lack of memory.
     fn call_enter(
         &mut self,
         submit: u32,
@@ -230,9 +231,9 @@ impl RingDriver {
         }
     }
 
-    /// The kernel has taken no submission, for want of memory. Waits a little for completions, which
-    /// may release some, so that retrying turn by turn doesn't keep the CPU busy. Tasks and timers
-    /// go on meanwhile; what was started stays queued.
+    /// Called when the kernel has taken no submission, for lack of memory. Waits briefly for
+    /// completions, which may release some, so that retrying turn by turn does not keep the CPU
+    /// busy. Tasks and timers run between the waits, and submissions stay queued.
     fn pause_refused(&mut self, wait: Wait, wakers: &mut Vec<Waker>) -> io::Result<u64> {
         let pause = Duration::from_millis(limits::RING_REFUSED_PAUSE_MS);
         let pause = match wakers.is_empty() {
@@ -247,7 +248,7 @@ impl RingDriver {
     }
 
     fn reap(&mut self, wakers: &mut Vec<Waker>) {
-        // Looked at now, since reaping may push cancellations.
+        // Checked before reaping, which may push cancellations.
         let taken = self.backlog.is_empty() && self.ring.submission().is_empty();
         while let Some((user_data, result, flags)) = self.next_completion() {
             self.stats.completions += 1;
@@ -295,10 +296,9 @@ impl RingDriver {
         Some((cqe.user_data(), cqe.result(), cqe.flags()))
     }
 
-    /// A `SendNow` is submitted with MSG_DONTWAIT, MSG_WAITALL and
-    /// IOSQE_CQE_SKIP_SUCCESS: it runs while it is submitted, and posts a
-    /// completion then and there unless every byte was taken. So once the kernel
-    /// has consumed the entry and the queue is reaped, no completion means success.
+    /// A `SendNow` is submitted with MSG_DONTWAIT, MSG_WAITALL and IOSQE_CQE_SKIP_SUCCESS: it runs
+    /// while it is submitted, and posts a completion at once unless the socket took every byte. So
+    /// once the kernel has consumed the entry and the queue is reaped, no completion means success.
     fn forget_silent_successes(&mut self, wakers: &mut Vec<Waker>) {
         let late = std::mem::take(&mut self.late);
         for (at, key) in self.silent.drain(..).enumerate() {
@@ -330,10 +330,10 @@ impl RingDriver {
                     continue;
                 };
                 // SAFETY: the completion carries a buffer id, so the kernel has handed this buffer
-                // out, and with the flag removed below nobody takes it again.
+                // out, and the flag is removed below, so the buffer is not taken a second time.
                 let buf = unsafe { self.receive.filled(id, completed.result.max(0) as usize) };
                 completed.flags &= !BUFFER;
-                // An end or an error may name a buffer too; there is nothing in it.
+                // The end of a stream or an error may name a buffer too; it is empty.
                 if completed.result > 0 {
                     let copied = self.unread.copied.entry(key.user_data()).or_default();
                     copied.push_back((*buf).into());
@@ -347,7 +347,8 @@ impl RingDriver {
     fn undo(&mut self, op: &ResultKind, completed: Completed) {
         match op {
             ResultKind::Descriptor if completed.result >= 0 => {
-                // SAFETY: the kernel has just given us this descriptor and nobody else has seen it.
+                // SAFETY: the kernel has just made this descriptor for us, and nothing else owns
+                // it.
                 drop(unsafe { OwnedFd::from_raw_fd(completed.result as RawFd) });
             }
             ResultKind::Receive => drop(self.received(completed)),
@@ -364,7 +365,8 @@ impl RingDriver {
 
     fn event(&mut self, key: Key, op: ResultKind, completed: Completed) -> MultishotEvent {
         let more = cqueue::more(completed.flags);
-        // Goes back by itself where it is not passed on: an end or an error may name one too.
+        // Dropping it returns the buffer where it is not passed on: an end or an error may name one
+        // too.
         let lent = match op {
             ResultKind::Receive => self.received(completed),
             _ => None,
@@ -395,8 +397,8 @@ impl RingDriver {
 struct Unread {
     /// Streams that received in this turn.
     streams: Vec<Key>,
-    /// By operation (its `user_data`, so that no other can inherit them), in the order of
-    /// their completions.
+    /// Keyed by operation (its `user_data`, so that a later operation can't inherit them), in the
+    /// order of their completions.
     copied: HashMap<u64, VecDeque<Box<[u8]>>>,
 }
 
@@ -411,7 +413,7 @@ impl Unread {
     }
 }
 
-/// What a late or multishot result of an operation is.
+/// The kind of an operation's late or multishot result, which decides how to undo it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResultKind {
     Descriptor,
@@ -473,7 +475,8 @@ impl Driver for RingDriver {
             Some((kind, completed)) => {
                 let event = self.event(key, kind, completed);
                 let last = !cqueue::more(completed.flags);
-                // After a good last completion the operation stays, and the next poll reports its end.
+                // After a last completion with a result the operation stays, and the next poll
+                // reports its end.
                 if last
                     && !matches!(
                         event,
@@ -529,7 +532,7 @@ impl Driver for RingDriver {
         let asked = wait;
         let mut wait = wait;
         // Don't wait while tasks can run, before all started operations are submitted, or while the
-        // outcome of silent sends is due, which brings no completion.
+        // outcome of silent sends is pending, since a success posts no completion.
         if !wakers.is_empty() || self.late > 0 {
             wait.timeout = Some(Duration::ZERO);
         }
@@ -594,13 +597,13 @@ impl Driver for RingDriver {
 }
 
 impl Drop for RingDriver {
-    /// Buffers must outlive the kernel's use of them: what is in flight is
-    /// cancelled and reaped before anything is freed.
+    /// Buffers must outlive the kernel's use of them, so this cancels and reaps what is in flight
+    /// before anything is freed.
     fn drop(&mut self) {
         self.end();
         if self.operations.in_flight() > 0 {
-            // A worker is stuck in a system call (a dead disk, say): leaking its buffers is the
-            // sound way out.
+            // A kernel worker is stuck in a system call (on a dead disk, say): leaking the buffers
+            // is the only sound choice.
             std::mem::forget(std::mem::take(&mut self.operations));
             std::mem::forget(Rc::clone(&self.receive));
         }

@@ -1,7 +1,7 @@
 //! The table that owns operations while the kernel may access their memory.
 //!
-//! Made by hand: a `slab` writes and moves a whole entry for each operation, where this changes a
-//! few of its fields, and measures slower for entries of this size
+//! Hand-written: for each operation a `slab` writes and moves a whole entry, where this changes a
+//! few fields, and the slab measured slower for entries of this size
 //! (docs/measurements/2026-11-28-slab.md).
 
 use std::task::Waker;
@@ -27,7 +27,7 @@ pub(super) enum State {
     Done,
 }
 
-/// An operation with all that the kernel reads or writes for it.
+/// An operation with all memory that the kernel reads or writes for it.
 pub(super) struct TrackedOperation {
     generation: u32,
     pub op: Option<Op>,
@@ -38,7 +38,7 @@ pub(super) struct TrackedOperation {
     in_flight: bool,
     orphan: bool,
     stopping: bool,
-    /// Among those whose receive buffers are looked after at the end of the turn.
+    /// On the list of streams whose unread receive buffers are copied out at the end of the turn.
     listed: bool,
 }
 
@@ -53,9 +53,9 @@ pub(super) struct OperationTable {
     tracked: Vec<TrackedOperation>,
     free: Vec<u32>,
     in_flight: usize,
-    /// Kept apart, so that an entry that once needed one does not keep it for an idle receive.
+    /// Pooled, so that an entry does not keep one for an idle receive after a send has needed it.
     spare_scratch: Vec<Scratch>,
-    /// What the owner of the driver is to drop.
+    /// Values for the driver's owner to drop.
     pub retired: Retired,
 }
 
@@ -150,8 +150,8 @@ impl OperationTable {
         self.get(key)?.waker.take()
     }
 
-    /// Files a completion; gives the waker to wake, and whether a multishot
-    /// operation has now more unread than it may hold.
+    /// Stores a completion; returns the waker to wake, and whether a multishot operation now has
+    /// more unread completions than its limit.
     pub(crate) fn complete(
         &mut self,
         key: Key,
@@ -182,13 +182,14 @@ impl OperationTable {
         (waker, overfull)
     }
 
-    /// Whether this is the first receive buffer that came for this stream in this turn.
+    /// Puts a stream on the list; false if it is there already, from an earlier receive of this
+    /// turn.
     pub(crate) fn list(&mut self, key: Key) -> bool {
         self.get(key)
             .is_some_and(|tracked| !std::mem::replace(&mut tracked.listed, true))
     }
 
-    /// What a stream has not yet read, to be changed in place; ends its listing.
+    /// A stream's unread completions, to be changed in place; takes the stream off the list.
     pub(crate) fn unread(&mut self, key: Key) -> impl Iterator<Item = &mut Completed> {
         let mut tracked = self.get(key);
         if let Some(tracked) = &mut tracked {
@@ -199,7 +200,7 @@ impl OperationTable {
             .flat_map(|tracked| tracked.completed.iter_mut())
     }
 
-    /// The completion just filed, if the operation's future was dropped.
+    /// The completion just stored, if the operation's future was dropped.
     pub(crate) fn take_orphan(&mut self, key: Key) -> Option<Orphan> {
         let tracked = self.get(key).filter(|s| s.orphan)?;
         let op = ResultKind::of(tracked.op.as_ref()?);
@@ -214,7 +215,7 @@ impl OperationTable {
         Some((op, tracked.completed.pop_front()?))
     }
 
-    /// Takes a single operation's end and removes it.
+    /// Takes the last completion of a single operation and removes the operation.
     pub(crate) fn finish(&mut self, key: Key) -> Option<(Op, Completed)> {
         let tracked = self.get(key)?;
         let completed = tracked.completed.pop_front()?;
@@ -223,7 +224,7 @@ impl OperationTable {
         Some((op, completed))
     }
 
-    /// Marks an operation as abandoned and gives what has completed unread.
+    /// Marks an operation as abandoned and returns its unread completions.
     pub(crate) fn orphan(&mut self, key: Key) -> Vec<(ResultKind, Completed)> {
         let waker = self.take_waker(key);
         self.retired.wakers.extend(waker);

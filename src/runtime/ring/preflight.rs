@@ -1,5 +1,5 @@
-//! Builds the ring and tries the kernel behaviour that the driver relies on, with an error that
-//! names the cause where that fails.
+//! Builds the ring and tries the kernel behaviour that the driver relies on. An error names the
+//! cause of a failure.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use super::{RingDriver, RingOptions};
 use crate::limits;
 use crate::runtime::driver::{Driver, MultishotEvent, Op, Wait};
 
-/// Why there is no ring, in one sentence with what to do about it.
+/// Why the ring can't be built, as one sentence with advice.
 #[derive(Debug)]
 pub struct RingError {
     what: &'static str,
@@ -95,8 +95,8 @@ impl fmt::Display for RingError {
 
 impl std::error::Error for RingError {}
 
-/// Sets up a ring for this thread alone, with the cheapest way of running task
-/// work that the kernel has.
+/// Sets up a ring for this thread alone, with the cheapest mode of running task work that the
+/// kernel supports.
 pub(super) fn build(options: RingOptions) -> Result<IoUring, RingError> {
     let mut builder = IoUring::builder();
     builder
@@ -110,7 +110,7 @@ pub(super) fn build(options: RingOptions) -> Result<IoUring, RingError> {
         .setup_defer_taskrun()
         .build(options.submissions);
     let ring = match deferred {
-        // Before 6.1.
+        // Kernels before 6.1 lack these flags.
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => builder
             .setup_coop_taskrun()
             .setup_taskrun_flag()
@@ -162,7 +162,7 @@ fn probe(ring: &IoUring) -> Result<(), RingError> {
     }
 }
 
-/// Bytes of a send that finds room for only a part.
+/// Bytes of a send that the socket takes only in part.
 const TOO_MANY_BYTES: usize = 256 * 1024;
 
 /// How long one turn of a trial waits.
@@ -190,8 +190,8 @@ fn turn(driver: &mut RingDriver, what: &'static str) -> Result<(), RingError> {
     Ok(())
 }
 
-/// Tries the behaviours that version numbers don't vouch for: a multishot receive out of
-/// provided buffers, and a send whose success, and nothing but its success, is silent.
+/// Tries the behaviours that a version number does not guarantee: a multishot receive into provided
+/// buffers, and a send that posts no completion if, and only if, it succeeds.
 pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
     try_receive(driver)?;
     try_short_send(driver)?;
@@ -201,7 +201,7 @@ pub(super) fn try_out(driver: &mut RingDriver) -> Result<(), RingError> {
     Ok(())
 }
 
-/// Sends to a multishot receive with a send whose success is silent.
+/// Sends to a multishot receive, by a send whose success posts no completion.
 fn try_receive(driver: &mut RingDriver) -> Result<(), RingError> {
     let (near, far) = socket_pair()?;
     let mut cx = Context::from_waker(Waker::noop());
@@ -239,7 +239,7 @@ fn try_receive(driver: &mut RingDriver) -> Result<(), RingError> {
 /// Sends more than a socket takes: the send must report that it was cut short.
 fn try_short_send(driver: &mut RingDriver) -> Result<(), RingError> {
     let (near, _far) = socket_pair()?;
-    // Where it stays larger, the send is a dearer one, no more.
+    // If the kernel keeps a larger buffer, the trial only costs more.
     let _ = socket2::SockRef::from(&near).set_send_buffer_size(4096);
     let send = driver.start(Op::SendNow {
         socket: Rc::new(near),

@@ -1,4 +1,4 @@
-//! What the kernel may do but can't be made to do at will.
+//! Completions that the kernel may post but that a test can't provoke; the tests inject them.
 
 use std::os::unix::net::UnixStream;
 use std::task::Waker;
@@ -23,7 +23,7 @@ fn receiving(driver: &mut RingDriver) -> (Key, UnixStream) {
     (driver.start(Op::Receive { socket }), far)
 }
 
-/// Files a completion that names buffer `id`, as if the kernel had posted it.
+/// Injects a completion that names buffer `id`, as if the kernel had posted it.
 fn post(driver: &mut RingDriver, key: Key, result: i32, id: u16, more: bool) {
     driver.receive.handed_out();
     let flags = BUFFER | u32::from(id) << 16 | u32::from(more) << 1;
@@ -103,7 +103,7 @@ fn an_accept_that_nobody_takes_from_is_stopped_until_somebody_does() {
     assert_eq!(stopped, 1);
 }
 
-/// Starts a send that succeeds in silence.
+/// Starts a send whose success posts no completion.
 fn sending(driver: &mut RingDriver) -> (Key, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
     let send = Op::SendNow {
@@ -135,7 +135,7 @@ fn a_silent_success_is_known_although_something_was_cancelled_in_its_turn() {
     for _ in 1..limits::ACCEPTED_UNTAKEN_MAX {
         driver.operations.complete(accept, done, true);
     }
-    // The one that is too much: reaping it pushes a cancellation.
+    // One connection above the limit of unread ones: reaping it pushes a cancellation.
     let _client = std::net::TcpStream::connect(address).unwrap();
     let (send, _far) = sending(&mut driver);
     driver.turn(FOREVER, &mut Vec::new()).unwrap();
@@ -151,7 +151,7 @@ fn a_silent_success_is_known_although_something_was_cancelled_in_its_turn() {
 fn who_asks_before_a_silent_success_can_be_known_is_woken_without_a_completion() {
     let mut driver = driver();
     let (send, _far) = sending(&mut driver);
-    // As after an enter that has taken nothing, for completions that were held back.
+    // As after an enter that took no submission because the kernel held completions back.
     driver.reap(&mut Vec::new());
     let cx = &mut Context::from_waker(Waker::noop());
     assert!(driver.poll(send, cx).is_pending());
@@ -159,7 +159,7 @@ fn who_asks_before_a_silent_success_can_be_known_is_woken_without_a_completion()
     driver.turn(FOREVER, &mut wakers).unwrap();
     assert_eq!(wakers.len(), 1);
     assert!(matches!(driver.poll(send, cx), Poll::Ready(None)));
-    // One that is known in its own turn wakes nobody.
+    // A success that is known in its own turn wakes no task.
     let (send, _far) = sending(&mut driver);
     assert!(driver.poll(send, cx).is_pending());
     let soon = Wait {
@@ -175,7 +175,7 @@ fn who_asks_before_a_silent_success_can_be_known_is_woken_without_a_completion()
 #[test]
 fn submissions_that_the_kernel_refuses_do_not_hold_a_turn_up_and_are_not_lost() {
     let mut driver = driver();
-    // More than the submission queue holds, and fewer.
+    // More entries than the submission queue holds, and fewer.
     for count in [limits::RING_SUBMISSIONS as usize + 100, 3] {
         let mut polls = Vec::new();
         let mut far_ends = Vec::new();
@@ -192,7 +192,7 @@ fn submissions_that_the_kernel_refuses_do_not_hold_a_turn_up_and_are_not_lost() 
         for _ in 0..3 {
             let before = driver.stats.enters;
             driver.turn(FOREVER, &mut Vec::new()).unwrap();
-            // One that is refused, one that waits a little.
+            // One enter that is refused, and one that waits a little.
             assert_eq!(driver.stats.enters - before, 2);
         }
         driver.refusals = 0;
@@ -210,7 +210,7 @@ fn the_wakers_of_operations_are_retired_and_not_dropped() {
     let mut driver = driver();
     let (key, _far) = receiving(&mut driver);
     for retired in 0..3 {
-        // A new waker each time, which replaces the one before.
+        // A new waker each time replaces the previous one.
         let waker = Waker::from(std::sync::Arc::new(Nothing));
         assert!(
             driver

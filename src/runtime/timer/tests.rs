@@ -55,7 +55,7 @@ fn the_longest_waits_neither_overflow_nor_fire() {
         let never = wheel.insert(u64::MAX);
         let far = wheel.insert(start + 3 * SPAN_MS + 5);
         let mut now = start;
-        // As a shard does: it sleeps until a bucket comes up, and looks.
+        // As a shard does: it sleeps until a bucket is due, then advances.
         while !fired(&mut wheel, far) {
             let next = wheel.next_ms(now).unwrap();
             assert!(next > 0, "the shard would spin at {now}");
@@ -93,7 +93,7 @@ proptest! {
         }
     }
 
-    /// Against the obvious model: a timer has fired if and only if its deadline has come, and
+    /// Against the obvious model: a timer has fired if and only if its deadline is reached, and
     /// `next_ms` never sleeps past one.
     #[test]
     fn agrees_with_a_plain_list(
