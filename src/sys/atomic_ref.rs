@@ -1,4 +1,4 @@
-//! A place for a reference to something that is never freed, which threads exchange atomically.
+//! An atomic cell for a `&'static` reference.
 
 use std::marker::PhantomData;
 use std::ptr;
@@ -11,7 +11,7 @@ pub struct AtomicRef<T: 'static> {
 }
 
 impl<T> AtomicRef<T> {
-    /// A place that holds nothing.
+    /// A cell without a reference.
     pub const fn empty() -> Self {
         Self {
             pointer: AtomicPtr::new(ptr::null_mut()),
@@ -19,12 +19,12 @@ impl<T> AtomicRef<T> {
         }
     }
 
-    /// What it holds.
+    /// The reference that the cell holds.
     pub fn load(&self, order: Ordering) -> Option<&'static T> {
         Self::from_pointer(self.pointer.load(order))
     }
 
-    /// Puts `value` in, whatever was there before.
+    /// Stores `value`.
     pub fn store(&self, value: Option<&'static T>, order: Ordering) {
         self.pointer.store(Self::to_pointer(value), order);
     }

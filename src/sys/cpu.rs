@@ -12,14 +12,14 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// The kernel's CPU mask, wide enough for every kernel configuration.
 type Mask = [u64; CPUS_MAX / WORD_BITS];
 
-/// The CPUs that this thread may run on, ascending: what `taskset`, cgroups'
-/// cpusets and containers have left of the machine's.
+/// The CPUs that this thread may run on, ascending: those of the machine that `taskset`, cpusets of
+/// cgroups and containers allow.
 pub fn allowed() -> io::Result<Vec<usize>> {
     allowed_of(0)
 }
 
-/// The CPUs that the process's first thread may run on: what a thread started
-/// from a pinned one goes back to.
+/// The CPUs that the process's first thread may run on, for a thread that a pinned one starts and
+/// that must not stay pinned.
 pub fn allowed_of_process() -> io::Result<Vec<usize>> {
     allowed_of(nix::unistd::getpid().as_raw())
 }

@@ -21,38 +21,38 @@ const NAME_OFFSET: usize = 19;
 /// One name in a folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// The name as the file system has it: any bytes but `/` and NUL.
+    /// The name as stored by the file system: any bytes but `/` and NUL.
     pub name: Vec<u8>,
-    /// What the folder itself says of it.
+    /// The kind that the folder's entry states.
     pub kind: EntryKind,
 }
 
-/// The kind of an entry, as far as the folder says without a look at the file.
+/// The kind of an entry, as far as the folder states it without a look at the file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum EntryKind {
     /// A regular file.
     File,
     /// A folder.
     Directory,
-    /// A symbolic link: [`stat_entry`] says where it leads.
+    /// A symbolic link: [`stat_entry`] finds its target.
     Symlink,
     /// A FIFO, socket or device.
     Other,
-    /// The file system doesn't say: [`stat_entry`] does.
+    /// The file system does not state it: [`stat_entry`] finds it.
     Unknown,
 }
 
 /// The entries of a folder, in the file system's order, without `.` and `..`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Entries {
-    /// At most as many as were asked for.
+    /// At most as many as the caller requested.
     pub entries: Vec<Entry>,
     /// Whether the folder has more.
     pub cut: bool,
 }
 
 /// Reads up to `entries_max` entries of a folder opened for reading
-/// ([`super::open::open_how_dir`]), from where its descriptor stands.
+/// ([`super::open::open_how_dir`]), from its descriptor's current position.
 pub fn read_dir(dir: BorrowedFd<'_>, entries_max: usize) -> io::Result<Entries> {
     let mut found = Entries::default();
     let mut batch = vec![0_u8; BATCH_BYTES];
@@ -113,8 +113,8 @@ pub struct EntryStat {
 /// What `name` in `dir` leads to. `dir_path` is the folder's own path beneath
 /// `root`, empty for the root itself.
 ///
-/// A symbolic link is followed as `root` follows it: one that leaves it is
-/// `EXDEV` and tells nothing about its target.
+/// Follows a symbolic link as `root` does: a link that leaves the root fails with `EXDEV`, which
+/// reveals nothing about its target.
 pub fn stat_entry(
     root: &Root,
     dir: BorrowedFd<'_>,
@@ -147,7 +147,7 @@ pub fn stat_entry(
     })
 }
 
-/// As `faccessat2(2)` has it for the effective user: permission bits, access control lists,
+/// The answer of `faccessat2(2)` for the effective user: permission bits, access control lists,
 /// capabilities and security modules together.
 fn is_readable(dir: BorrowedFd<'_>, name: &CStr, kind: Kind, flags: AtFlags) -> bool {
     let mode = match kind {

@@ -1,4 +1,5 @@
-//! What ethtool(8) asks a network card's driver: the `SIOCETHTOOL` ioctl of `linux/ethtool.h`.
+//! Queries a network card's driver as ethtool(8) does: the `SIOCETHTOOL` ioctl of
+//! `linux/ethtool.h`.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -6,18 +7,18 @@ use std::os::fd::AsRawFd;
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const GET_CHANNELS: u32 = 0x3c;
 
-/// A switch of a card that is on or off.
+/// An offload feature of a card, on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
-    /// Segments are cut by the card (TSO).
+    /// The card splits large sends into segments (TSO).
     SegmentationOffload,
-    /// Segments are cut late, by the kernel (GSO).
+    /// The kernel splits large sends into segments, as late as possible (GSO).
     GenericSegmentation,
-    /// Received segments are joined by the kernel (GRO).
+    /// The kernel merges received segments (GRO).
     GenericReceive,
-    /// Packets may be sent from several pieces of memory.
+    /// The card sends packets from several pieces of memory.
     ScatterGather,
-    /// Checksums of what is sent are computed by the card.
+    /// The card computes the checksums of sent packets.
     Checksums,
 }
 
@@ -33,7 +34,7 @@ impl Switch {
     }
 }
 
-/// Queues of a card: as many as are in use, and as many as it could have.
+/// The number of a card's queues, in use and at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Channels {
     /// Combined queues that are set up; receive queues where the card can't have combined ones.
@@ -49,7 +50,8 @@ struct Value {
     data: u32,
 }
 
-/// `struct ethtool_channels`: what could be, then what is; receive, transmit, other, combined.
+/// `struct ethtool_channels`: first the maxima, then the current numbers; each for receive,
+/// transmit, other, combined.
 #[repr(C)]
 #[derive(Default)]
 struct RawChannels {
@@ -61,14 +63,15 @@ struct RawChannels {
 /// Whether the switch is on.
 ///
 /// # Errors
-/// `EOPNOTSUPP` where the driver doesn't know it, `ENODEV` where there is no such interface.
+/// `EOPNOTSUPP` where the driver does not support the query, `ENODEV` where there is no such
+/// interface.
 pub fn switch(interface: &str, switch: Switch) -> io::Result<bool> {
     let mut value = Value {
         command: switch.command(),
         data: 0,
     };
     // SAFETY: these commands take a `struct ethtool_value`.
-    unsafe { ask(interface, &mut value) }?;
+    unsafe { query(interface, &mut value) }?;
     Ok(value.data != 0)
 }
 
@@ -82,7 +85,7 @@ pub fn channels(interface: &str) -> io::Result<Channels> {
         ..RawChannels::default()
     };
     // SAFETY: the command takes a `struct ethtool_channels`.
-    unsafe { ask(interface, &mut raw) }?;
+    unsafe { query(interface, &mut raw) }?;
     let [receive, _, _, combined] = raw.max;
     let at = if combined > 0 { 3 } else { 0 };
     Ok(Channels {
@@ -92,22 +95,22 @@ pub fn channels(interface: &str) -> io::Result<Channels> {
 }
 
 /// # Safety
-/// `T` must be the structure of `linux/ethtool.h` that its command, the first field, goes with.
-unsafe fn ask<T>(interface: &str, about: &mut T) -> io::Result<()> {
+/// `T` must be the structure of `linux/ethtool.h` for its command, which is the first field.
+unsafe fn query<T>(interface: &str, value: &mut T) -> io::Result<()> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
     // SAFETY: ifreq is a plain C structure for which all zeroes is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let name = interface.as_bytes();
-    // The last byte stays zero.
+    // The name's terminating zero needs the last byte.
     if name.len() >= request.ifr_name.len() {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
     for (to, &from) in request.ifr_name.iter_mut().zip(name) {
         *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_data = std::ptr::from_mut(about).cast();
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(value).cast();
     // SAFETY: the kernel reads the request, whose pointer leads to a live `T`, and writes within
-    // the structure that the command goes with, which is `T` by the caller's promise.
+    // the command's structure, which the caller guarantees to be `T`.
     super::check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &mut request) }.into())?;
     Ok(())
 }

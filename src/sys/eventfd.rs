@@ -32,7 +32,7 @@ impl EventFd {
         Ok(())
     }
 
-    /// Takes the counter back to 0 and returns what it was; 0 when nothing was written.
+    /// Resets the counter to 0 and returns its value before; 0 when nothing was written.
     pub fn drain(&self) -> io::Result<u64> {
         let mut bytes = [0_u8; 8];
         let piece = libc::iovec {

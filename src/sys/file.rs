@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::stat::{FileStat, fstat};
 
-/// An open file with the stamp it had when it was opened or last looked at.
+/// An open file with its stamp as of the opening or the last check.
 #[derive(Debug)]
 pub struct File {
     /// The descriptor, closed on drop.
@@ -18,10 +18,11 @@ pub struct File {
     watch: Option<Rc<dyn WriteWatch>>,
 }
 
-/// Reports whether an open file was written to, which its times alone don't tell from a `touch`.
+/// Reports whether an open file was written to; its times alone can't distinguish that from a
+/// `touch`.
 pub trait WriteWatch: fmt::Debug {
-    /// Whether it was written to since just before it was opened: `true` when a write was
-    /// reported, `false` when another change of it was. `None`: unknown.
+    /// Whether the file was written to since just before it was opened: `true` after a reported
+    /// write, `false` after a reported change of another kind. `None`: unknown.
     fn was_written(&self) -> Option<bool>;
 }
 
@@ -43,7 +44,7 @@ impl File {
         }
     }
 
-    /// Whether it was written to since it was opened; see [`WriteWatch::was_written`].
+    /// Whether the file was written to since it was opened; see [`WriteWatch::was_written`].
     pub fn was_written(&self) -> Option<bool> {
         self.watch.as_ref()?.was_written()
     }
@@ -58,15 +59,15 @@ impl AsFd for File {
 /// Two equal stamps mean the same file with the same content, as far as the
 /// file system's clock can tell.
 ///
-/// `ctime_ns` is what a writer can't set back, so it catches a file that was
-/// rewritten and had its `mtime` restored.
+/// A writer can't set `ctime_ns` back, so it reveals a file that was rewritten and had its `mtime`
+/// restored.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Stamp {
     /// Device of the file system.
     pub dev: u64,
     /// Inode number.
     pub ino: u64,
-    /// Names of the file.
+    /// Hard links of the file.
     pub links: u64,
     /// Size in bytes.
     pub size: u64,
@@ -76,7 +77,7 @@ pub struct Stamp {
     pub ctime_ns: i64,
 }
 
-/// What a path leads to.
+/// The kind of file that a path leads to.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     /// A regular file.
@@ -93,8 +94,8 @@ pub fn stamp(fd: BorrowedFd<'_>) -> io::Result<(Kind, Stamp)> {
     Ok((kind_of(&stat), stamp_of(&stat)))
 }
 
-/// Whether there is room for more in a pipe, a socket or a terminal within this time, by
-/// `poll(2)`. Also `true` when its reader is gone, which the next write then tells.
+/// Whether a pipe, a socket or a terminal has room for a write within this time, by `poll(2)`. Also
+/// `true` when its reader is gone: the next write then reports that.
 pub fn wait_writable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
     let mut polled = libc::pollfd {
         fd: fd.as_raw_fd(),

@@ -1,5 +1,5 @@
-//! Listening descriptors that a service manager left open for us: the protocol
-//! of `sd_listen_fds(3)`.
+//! Listening descriptors that a service manager passes to the program: the protocol of
+//! `sd_listen_fds(3)`.
 
 use std::env;
 use std::io;
@@ -11,8 +11,8 @@ const FIRST: libc::c_int = 3;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// How many descriptors the environment says were passed to this very process:
-/// `LISTEN_FDS` where `LISTEN_PID` is our own, else 0.
+/// How many descriptors were passed to this process by its environment: `LISTEN_FDS` if
+/// `LISTEN_PID` is this process's number, else 0.
 pub fn passed() -> usize {
     let number = |name| env::var(name).ok()?.parse::<usize>().ok();
     match number("LISTEN_PID") {
@@ -37,9 +37,8 @@ pub fn take_passed() -> io::Result<Vec<OwnedFd>> {
         super::check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
     }
     Ok(numbers
-        // SAFETY: the environment names this number as open since before `main`
-        // and given to this process to own, and `TAKEN` sees to it that no
-        // second owner is made.
+        // SAFETY: the environment names this number as open since before `main` and given to this
+        // process to own, and `TAKEN` prevents a second owner.
         .map(|number| unsafe { OwnedFd::from_raw_fd(number) })
         .collect())
 }

@@ -8,7 +8,7 @@ use nix::sys::statfs::fstatfs;
 /// Bytes of `struct inotify_event` before the name: watch, mask, cookie, length of the name.
 const HEADER_BYTES: usize = 16;
 
-/// Everything that changes what a path below the folder leads to, or the content of a file in it.
+/// The events that change what a path below the folder leads to, or the content of a file in it.
 const MASK: u32 = libc::IN_MODIFY
     | libc::IN_ATTRIB
     | libc::IN_CREATE
@@ -25,15 +25,15 @@ pub struct Inotify {
     fd: OwnedFd,
 }
 
-/// A watch of one instance. The kernel gives the numbers in order and doesn't use one again
-/// soon after its watch has ended.
+/// A watch of one instance. The kernel assigns the numbers in ascending order, so it does not soon
+/// reuse that of an ended watch.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct WatchId(i32);
 
 /// One event as the kernel wrote it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Event<'a> {
-    /// The watch; meaningless for an overflow.
+    /// The watch; without meaning for an overflow.
     pub watch: WatchId,
     /// The name in the watched folder; empty for events of the folder itself.
     pub name: &'a [u8],
@@ -46,17 +46,17 @@ impl Event<'_> {
         self.mask & libc::IN_Q_OVERFLOW != 0
     }
 
-    /// The content was written to or cut (`IN_MODIFY`).
+    /// The content was written to or truncated (`IN_MODIFY`).
     pub fn is_write(&self) -> bool {
         self.mask & libc::IN_MODIFY != 0
     }
 
-    /// The owner, the mode, the number of names or both times were set (`IN_ATTRIB`), as touch(1) does.
+    /// The owner, the mode, the link count or the times changed (`IN_ATTRIB`), as by touch(1).
     pub fn is_of_attributes(&self) -> bool {
         self.mask & libc::IN_ATTRIB != 0
     }
 
-    /// It concerns a folder in the watched folder (`IN_ISDIR`).
+    /// The event is about a subfolder of the watched folder (`IN_ISDIR`).
     pub fn is_of_folder(&self) -> bool {
         self.mask & libc::IN_ISDIR != 0 && !self.name.is_empty()
     }
@@ -91,8 +91,8 @@ impl Inotify {
         Ok(Inotify { fd })
     }
 
-    /// Watches an open folder, which may be an `O_PATH` descriptor. Gives the same watch for the
-    /// same folder as before.
+    /// Watches an open folder, which may be an `O_PATH` descriptor. Watching a folder again returns
+    /// the same watch.
     ///
     /// Errors: `ENOSPC` at the limit `fs.inotify.max_user_watches`, `EACCES` without the right to
     /// read the folder, `ENOENT` without `/proc`, which leads from the descriptor to the folder.
@@ -106,7 +106,7 @@ impl Inotify {
         Ok(WatchId(id as i32))
     }
 
-    /// Ends a watch. Its end is reported too.
+    /// Ends a watch. The kernel reports the end as an event.
     ///
     /// Errors: `EINVAL` when it has ended already.
     pub fn unwatch(&self, watch: WatchId) -> io::Result<()> {
@@ -115,9 +115,9 @@ impl Inotify {
         Ok(())
     }
 
-    /// Reads whole events into `buffer`, as many as fit, and gives their bytes, for [`events`];
-    /// 0 when there are none. The buffer must have room for one event with the longest name
-    /// (272 bytes).
+    /// Reads whole events into `buffer`, as many as fit, and returns the count of bytes, for
+    /// [`events`]; 0 when there are no events. The buffer must have room for one event with the
+    /// longest name (272 bytes).
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         // SAFETY: the kernel writes at most `buffer.len()` bytes into the buffer, which is
         // borrowed mutably for the call.
@@ -141,7 +141,7 @@ impl AsFd for Inotify {
     }
 }
 
-/// The events in what [`Inotify::read`] has read. Stops at what is no whole event.
+/// The events in the bytes that [`Inotify::read`] has read. Stops at an incomplete event.
 pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = Event<'_>> {
     std::iter::from_fn(move || {
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES)?;
@@ -161,8 +161,8 @@ pub fn events(mut bytes: &[u8]) -> impl Iterator<Item = Event<'_>> {
     })
 }
 
-/// File systems whose files are changed through this kernel only, by their magic numbers
-/// (statfs(2), linux/magic.h). Not network file systems, FUSE, or kernel interfaces like proc.
+/// File systems whose files only this kernel changes, by their magic numbers (statfs(2),
+/// linux/magic.h). Not network file systems, FUSE, or kernel interfaces like proc.
 const LOCAL: [u64; 22] = [
     0xEF53,      // ext2, ext3, ext4
     0x5846_5342, // xfs
@@ -188,8 +188,8 @@ const LOCAL: [u64; 22] = [
     0x137F,      // minix
 ];
 
-/// Whether the kernel reports every change on the file system of an open file: whether it is
-/// of a kind known to be local.
+/// Whether the kernel reports every change on the file system of an open file, which is so for the
+/// kinds known to be local.
 pub fn reports_changes(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let kind = fstatfs(fd)?.filesystem_type().0;
     Ok(LOCAL.contains(&(kind as u64 & 0xFFFF_FFFF)))

@@ -1,4 +1,5 @@
-//! What the kernel knows of network interfaces and no file shows: `RTM_GETLINK` of rtnetlink(7).
+//! Facts about network interfaces that no file in `/proc` or `/sys` shows: `RTM_GETLINK` of
+//! rtnetlink(7).
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,9 +13,9 @@ pub struct Link {
     pub qdisc: Option<String>,
     /// The largest packet that TCP over IPv6 hands down, in bytes; above 65536 it is BIG TCP.
     pub gso_max_bytes: Option<u32>,
-    /// The largest that received packets are joined to, in bytes.
+    /// The largest packet to which received ones are merged (GRO), in bytes.
     pub gro_max_bytes: Option<u32>,
-    /// The largest that the card itself cuts up, in bytes.
+    /// The largest packet that the card itself splits (TSO), in bytes.
     pub tso_max_bytes: Option<u32>,
 }
 
@@ -26,7 +27,7 @@ const RECEIVE_BYTES: usize = 64 * 1024;
 /// Every interface of this network namespace.
 ///
 /// # Errors
-/// Those of the socket, and of an answer that is cut short.
+/// Those of the socket, and an answer that is incomplete.
 pub fn all() -> io::Result<Vec<Link>> {
     let domain = socket2::Domain::from(libc::AF_NETLINK);
     let kind = socket2::Type::from(libc::SOCK_RAW);
@@ -71,7 +72,7 @@ fn receive(socket: &socket2::Socket, buffer: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-/// Reads the messages of one datagram. Gives whether they were the last.
+/// Reads the messages of one datagram. Returns whether they were the last.
 fn read(mut bytes: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
     let short = || {
         io::Error::new(

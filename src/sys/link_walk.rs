@@ -1,4 +1,5 @@
-//! Paths with symbolic links that are absolute, or climb, and yet stay inside a root.
+//! Resolves paths with symbolic links that are absolute, or go through `..` above the root, but
+//! lead back into the root.
 //!
 //! `RESOLVE_BENEATH` of `openat2(2)` refuses every absolute link, and every `..` above the root,
 //! with `EXDEV`, even where the link leads back inside. A [`LinkWalk`] then finds the path without
@@ -7,8 +8,8 @@
 //!
 //! docs/decisions/061-absolute-links.md has the reasons.
 //!
-//! The walk decides nothing about access. What it ends in is opened beneath the root as every other
-//! path is, so a link that is exchanged meanwhile can at worst lead to another file of the root.
+//! The walk does not control access. Its result is opened beneath the root like every other path,
+//! so a link that is replaced during the walk can at worst lead to another file of the root.
 
 use std::collections::VecDeque;
 use std::ffi::{CString, OsString};
@@ -26,9 +27,9 @@ use crate::limits;
 /// The paths by which links name a root, in components.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RootNames {
-    /// Its path without symbolic links; `None` if it is not known.
+    /// The root's path without symbolic links; `None` if unknown.
     pub real: Option<Vec<Vec<u8>>>,
-    /// Its absolute path as it was given, which may itself have links in it.
+    /// The root's absolute path as the operator wrote it, which may itself contain links.
     pub given: Vec<Vec<u8>>,
 }
 
@@ -38,11 +39,11 @@ pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|component| !matches!(component, [] | [b'.']))
 }
 
-/// What a walk needs next.
+/// The next step of a walk, for its caller.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LinkStep {
-    /// Open this path beneath the root with [`open_how_link`](super::open::open_how_link), and
-    /// give the walk what [`read_link`] says of it.
+    /// Open this path beneath the root with [`open_how_link`](super::open::open_how_link), and pass
+    /// the result of [`read_link`] to the walk.
     Look(CString),
     /// The walk is over: open this path beneath the root.
     Open(CString),
@@ -76,7 +77,7 @@ impl<'a> LinkWalk<'a> {
         }
     }
 
-    /// Goes on to the next component that may be a link.
+    /// Continues to the next component that may be a link.
     ///
     /// # Errors
     /// `EXDEV` when the path leads out of the root; `ELOOP` when it has more components than
@@ -106,8 +107,8 @@ impl<'a> LinkWalk<'a> {
         }
     }
 
-    /// Takes in what was found at the path of the last [`LinkStep::Look`]: a link's target, or
-    /// `None` for something else.
+    /// Takes what was found at the path of the last [`LinkStep::Look`]: a link's target, or `None`
+    /// for any other file.
     ///
     /// # Errors
     /// `EXDEV` when the target is absolute and outside of the root; `ELOOP` after
@@ -137,7 +138,7 @@ impl<'a> LinkWalk<'a> {
         Ok(())
     }
 
-    /// `..`: what is behind has no links in it, so the last component goes.
+    /// Handles `..`: the path so far has no links in it, so its last component is removed.
     fn climb(&mut self) -> io::Result<()> {
         if !self.clean.is_empty() {
             let slash = self.clean.iter().rposition(|&byte| byte == b'/');
@@ -149,7 +150,7 @@ impl<'a> LinkWalk<'a> {
         Ok(())
     }
 
-    /// A component above the root: only the root's own path leads back.
+    /// Handles a component above the root: only the root's own path leads back.
     fn descend(&mut self, name: &[u8]) -> io::Result<()> {
         let own = self.root.real.as_ref().and_then(|real| {
             let at = real.len().checked_sub(self.above)?;

@@ -1,17 +1,17 @@
-//! How much memory is in use that the kernel can't reclaim from caches.
+//! The memory in use, without what the kernel can reclaim from caches.
 //!
-//! A file server fills what it may with the page cache, so `memory.current` stands at
-//! `memory.max` for good and pressure stalls (PSI) tell of cold files: neither says that
-//! memory is short. What the kernel can't reclaim does.
+//! A file server fills its memory with the page cache, so `memory.current` always equals
+//! `memory.max`, and pressure stalls (PSI) come from reading cold files: neither shows that memory
+//! is short. The memory that the kernel can't reclaim shows it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where groups are: those of the unified hierarchy, and those of the memory controller's own, as
-/// older hosts still have them (cgroups(7), "Cgroups version 1").
+/// The mount points of cgroups: the unified hierarchy, and the memory controller's hierarchy of
+/// version 1, which older hosts still have (cgroups(7), "Cgroups version 1").
 const UNIFIED: &str = "/sys/fs/cgroup";
 const OWN: &str = "/sys/fs/cgroup/memory";
-/// The old hierarchy writes a bound beyond all memory, rounded to a page, for none.
+/// Version 1 expresses "no bound" as a number beyond all memory, rounded to a page.
 const BOUND_BYTES_MAX: u64 = 1 << 62;
 
 /// The files of a group that has a bound on memory.
@@ -26,20 +26,20 @@ pub struct Group {
 }
 
 /// Used memory of the host, in thousandths: what `/proc/meminfo` counts as not available
-/// (MemAvailable: the kernel's own estimate, with the caches taken off). `None` where the
-/// text isn't one.
+/// (MemAvailable: the kernel's own estimate, with the caches taken off). `None` where the text is
+/// not that of `/proc/meminfo`.
 pub fn host_used_permille(meminfo: &str) -> Option<u64> {
     let kib = |name: &str| value_after(meminfo, name);
     let (total, available) = (kib("MemTotal:")?, kib("MemAvailable:")?);
     Some(total.saturating_sub(available) * 1000 / total.max(1))
 }
 
-/// Used memory of a group, in thousandths of its bound: what it uses without the file pages and
-/// the slabs that can be reclaimed, over the bound. `None` where it has no bound.
+/// Used memory of a group, in thousandths of its bound: its use without reclaimable file pages and
+/// slabs, divided by the bound. `None` where it has no bound.
 pub fn group_used_permille(max: &str, current: &str, stat: &str) -> Option<u64> {
     let max = bound(max)?;
     let current: u64 = current.trim().parse().ok()?;
-    // The old hierarchy has the sums over the groups below under names of their own.
+    // Version 1 has the sums over the child groups under names that begin with `total_`.
     let bytes = |name: &str| {
         let total = value_after(stat, &format!("total_{name}"));
         total.or_else(|| value_after(stat, name)).unwrap_or(0)
@@ -48,7 +48,7 @@ pub fn group_used_permille(max: &str, current: &str, stat: &str) -> Option<u64> 
     Some(current.saturating_sub(reclaimable) * 1000 / max.max(1))
 }
 
-/// This process's group and those that it is in, as far as they have a bound on memory.
+/// This process's cgroup and its ancestors, those that have a bound on memory.
 pub fn bounded_groups() -> Vec<Group> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut groups = groups_of(&own, Path::new(UNIFIED), Path::new(OWN));
@@ -59,7 +59,7 @@ pub fn bounded_groups() -> Vec<Group> {
     groups
 }
 
-/// The groups that a `/proc/self/cgroup` names, and all above them.
+/// The groups that the text of `/proc/self/cgroup` names, and all their ancestors.
 fn groups_of(own: &str, unified: &Path, old: &Path) -> Vec<Group> {
     let mut groups = Vec::new();
     for line in own.lines() {

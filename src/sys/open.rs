@@ -76,13 +76,14 @@ impl OpenHow {
     }
 }
 
-/// Opens for reading. `O_NONBLOCK` keeps a FIFO without a writer from holding
-/// up the thread, `O_NOCTTY` a terminal from becoming ours.
+/// Opens for reading. `O_NONBLOCK` keeps a FIFO without a writer from blocking the thread,
+/// `O_NOCTTY` keeps a terminal from becoming the controlling one.
 pub const fn open_how_read() -> OpenHow {
     OpenHow::beneath(libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
-/// Only finds the file (`O_PATH`): enough for a stamp, needs no read permission.
+/// Locates the file without opening it (`O_PATH`): enough for a stamp, and needs no read
+/// permission.
 pub const fn open_how_path() -> OpenHow {
     OpenHow::beneath(libc::O_PATH)
 }
@@ -92,12 +93,13 @@ pub const fn open_how_dir() -> OpenHow {
     OpenHow::beneath(libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
-/// Only finds the file (`O_PATH`), and a symbolic link itself where the path ends in one.
+/// Locates the file without opening it (`O_PATH`); if the path ends in a symbolic link, the link
+/// itself.
 pub const fn open_how_link() -> OpenHow {
     OpenHow::beneath(libc::O_PATH | libc::O_NOFOLLOW)
 }
 
-/// Finds a folder by a path that may lead anywhere (`O_PATH`): for a root itself.
+/// Locates a folder by a path that may lead anywhere (`O_PATH`): for the root itself.
 pub const fn open_how_root() -> OpenHow {
     OpenHow {
         flags: (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64,
@@ -108,9 +110,9 @@ pub const fn open_how_root() -> OpenHow {
 
 /// Opens `path`, relative to `dir`, with `openat2(2)`. An empty path is the folder itself.
 ///
-/// Errors: `EXDEV` when the path leads out of `dir`; `EAGAIN` with
-/// [`OpenHow::cached`] when the lookup would have to wait, also on kernels that
-/// don't know the flag, and without it when renames kept racing the lookup.
+/// Errors: `EXDEV` when the path leads out of `dir`; `EAGAIN` with [`OpenHow::cached`] when the
+/// lookup would have to wait or the kernel lacks the flag, and without it when renames kept racing
+/// the lookup.
 pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, how: &OpenHow) -> io::Result<OwnedFd> {
     let path = if path.is_empty() { c"." } else { path };
     let mut rounds = 0;
@@ -128,8 +130,8 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, how: &OpenHow) -> io::Result<Ow
         });
         match result {
             Ok(fd) => {
-                // SAFETY: the kernel has just made this descriptor for us and
-                // nothing else knows its number.
+                // SAFETY: the kernel has just made this descriptor for us, and nothing else owns
+                // it.
                 return Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) });
             }
             Err(error) => match error.raw_os_error() {
@@ -171,7 +173,8 @@ impl Root {
         })
     }
 
-    /// The folder that was found with [`open_how_root`] at the path of `self`, which it replaces.
+    /// A root for the folder that [`open_how_root`] has located at the path of `self`, to replace
+    /// `self`.
     pub fn replacement(&self, fd: OwnedFd) -> Root {
         Root {
             names: root_names(&fd, &self.path),
@@ -181,15 +184,15 @@ impl Root {
         }
     }
 
-    /// Follows links that lead out of the folder, as `follow` says, too.
+    /// Sets whether links that lead out of the folder are followed.
     #[must_use]
     pub fn following_links_out(mut self, follow: bool) -> Root {
         self.follows_links_out = follow;
         self
     }
 
-    /// `how` as this root is to be opened beneath: without `RESOLVE_BENEATH` where links that
-    /// lead out are followed. A path without `..` then leads out by a link only.
+    /// Adapts `how` to this root: removes `RESOLVE_BENEATH` where links that lead out are followed.
+    /// A path without `..` can then lead out by a link only.
     pub fn how(&self, how: OpenHow) -> OpenHow {
         match self.follows_links_out {
             true => how.anywhere(),
@@ -197,19 +200,19 @@ impl Root {
         }
     }
 
-    /// The walk along the links of `path`, after opening it has failed with `error`; `None` if
-    /// that is not for a link's sake.
+    /// The walk along the links of `path`, after opening it has failed with `error`; `None` if no
+    /// link caused the error.
     pub fn link_walk(&self, path: &CStr, error: &io::Error) -> Option<LinkWalk<'_>> {
         let by_link = error.raw_os_error() == Some(libc::EXDEV) && !is_absolute(path);
         (by_link && !self.follows_links_out).then(|| LinkWalk::new(&self.names, path.to_bytes()))
     }
 
-    /// The path it was opened by, for messages.
+    /// The path by which the folder was opened, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Finds `rel` (`O_PATH`); errors as [`openat2`].
+    /// Locates `rel` (`O_PATH`); errors as [`openat2`].
     pub fn open_path(&self, rel: &CStr, cached: bool) -> io::Result<OwnedFd> {
         self.open_with(rel, open_how_path(), cached)
     }
@@ -225,7 +228,7 @@ impl Root {
         self.open_with(rel, open_how_dir(), cached)
     }
 
-    /// With `cached`, absolute links are `EXDEV` also where they stay inside.
+    /// With `cached`, absolute links fail with `EXDEV` even where they stay inside.
     fn open_with(&self, rel: &CStr, how: OpenHow, cached: bool) -> io::Result<OwnedFd> {
         if is_absolute(rel) {
             return Err(io::Error::from_raw_os_error(libc::EXDEV));
@@ -258,7 +261,8 @@ fn is_absolute(path: &CStr) -> bool {
     path.to_bytes().starts_with(b"/")
 }
 
-/// What links call the folder behind `fd`. Its real path is unknown where there is no `/proc`.
+/// The absolute paths by which links may name the folder `fd`. Its real path is unknown without
+/// `/proc`.
 fn root_names(fd: &OwnedFd, path: &Path) -> RootNames {
     let of = |path: &Path| {
         components(path.as_os_str().as_bytes())

@@ -9,7 +9,7 @@ pub fn open(pid: u32) -> io::Result<OwnedFd> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
     // SAFETY: the call takes two integers and no pointer.
     let fd = super::check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
+    // SAFETY: the kernel has just opened this descriptor for us, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
@@ -20,6 +20,6 @@ pub fn duplicate(process: BorrowedFd<'_>, fd: u32) -> io::Result<OwnedFd> {
     // SAFETY: the call takes three integers and no pointer.
     let fd =
         super::check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })?;
-    // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
+    // SAFETY: the kernel has just opened this descriptor for us, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -1,10 +1,11 @@
-//! The kernel's release, and what its settings allow.
+//! The kernel's release, and single settings of the kernel.
 
 use std::fmt;
 use std::fs;
 use std::io;
 
-/// The leading numbers of a kernel release; ordered, so it can be compared with a need.
+/// The leading numbers of a kernel release; ordered, so that it can be compared with a required
+/// version.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KernelVersion {
     /// 6 in 6.18.

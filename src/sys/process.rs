@@ -4,14 +4,14 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// CPU time in nanoseconds, user and system, of a process, all its threads and all its
-/// descendants that are alive; 0 of what is not there. In steps of a clock tick, 10 ms as a rule.
+/// CPU time in nanoseconds, user and system, of a process, all its threads and all its descendants
+/// that are alive; a process that has ended counts as 0. In steps of a clock tick, usually 10 ms.
 pub fn cpu_ns_with_children(pid: u32) -> u64 {
     let children = children(pid).into_iter().map(cpu_ns_with_children);
     cpu_ns(pid).unwrap_or(0) + children.sum::<u64>()
 }
 
-/// Whether there is such a process.
+/// Whether a process of this number exists.
 pub fn exists(pid: u32) -> bool {
     cpu_ns(pid).is_some()
 }

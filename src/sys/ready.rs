@@ -12,7 +12,7 @@ pub fn is_writable(fd: BorrowedFd<'_>, timeout_ms: u16) -> io::Result<bool> {
         events: libc::POLLOUT,
         revents: 0,
     };
-    // SAFETY: the pointer is to one live pollfd, which is how many it is said to be.
+    // SAFETY: the pointer is to one live pollfd, and the count is 1.
     let ready = super::retry(|| unsafe {
         libc::poll(&raw mut polled, 1, timeout_ms.into()) as libc::c_long
     })?;

@@ -1,4 +1,4 @@
-//! How the kernel schedules a thread beside others: `sched_setscheduler(2)`, `setpriority(2)`.
+//! A thread's scheduling policy and niceness: `sched_setscheduler(2)`, `setpriority(2)`.
 
 use std::io;
 
@@ -10,13 +10,13 @@ pub enum Scheduling {
     Normal,
     /// `SCHED_BATCH`: its wake-ups preempt no other thread.
     Batch,
-    /// `SCHED_IDLE`: any normal thread that becomes ready preempts it at once, and it gets little
-    /// of a CPU that others want.
+    /// `SCHED_IDLE`: any normal thread that becomes runnable preempts it at once, and it gets
+    /// little of a contended CPU.
     Idle,
 }
 
-/// Sets the calling thread's policy. None of these needs a privilege, but to leave `Idle` does
-/// where RLIMIT_NICE forbids it.
+/// Sets the calling thread's policy. None of these policies needs a privilege, but leaving `Idle`
+/// needs one where RLIMIT_NICE forbids it.
 pub fn set_current_thread(scheduling: Scheduling) -> io::Result<()> {
     let policy = match scheduling {
         Scheduling::Normal => libc::SCHED_OTHER,

@@ -61,8 +61,8 @@ fn set() -> SigSet {
 /// Blocks every [`Signal`] in this thread and all that it starts from now on,
 /// and ignores SIGPIPE in the process.
 pub fn block() -> io::Result<()> {
-    // SAFETY: ignoring a signal installs no handler, so no code of ours can run
-    // at a bad moment.
+    // SAFETY: ignoring a signal installs no handler, so no code of this program can run inside a
+    // signal handler.
     unsafe { nix_signal::signal(nix_signal::Signal::SIGPIPE, SigHandler::SigIgn) }?;
     Ok(set().thread_block()?)
 }
@@ -100,8 +100,8 @@ fn wait_once(timeout: Option<Duration>) -> io::Result<Option<Signal>> {
     let timeout = timeout
         .as_ref()
         .map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the set and the timeout (null means for ever) are locals that
-    // outlive the call; a null siginfo is allowed.
+    // SAFETY: the set and the timeout (null means without limit) are locals that outlive the call;
+    // a null siginfo is allowed.
     let number = unsafe { libc::sigtimedwait(set.as_ref(), std::ptr::null_mut(), timeout) };
     match super::check(number.into()) {
         Ok(_) => Ok(Signal::from_number(number)),

@@ -1,4 +1,4 @@
-//! Socket options and addresses that the standard library doesn't reach.
+//! Socket options and addresses that the standard library does not offer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ pub fn incoming_cpu(fd: BorrowedFd<'_>) -> io::Result<usize> {
     SockRef::from(&fd).cpu_affinity()
 }
 
-/// Steers new connections of an `SO_REUSEPORT` group by the CPU that handles
-/// their first packet: one on `cpus[i]` goes to the group's socket `i`, in the
-/// order in which they began to listen. Any other CPU's are spread by the
-/// kernel's hash. One call on any member counts for the whole group.
+/// Steers new connections of an `SO_REUSEPORT` group by the CPU that handles their first packet:
+/// one on `cpus[i]` goes to the group's socket `i`, in the order in which they began to listen. The
+/// kernel's hash spreads connections of any other CPU. One call on any member applies to the whole
+/// group.
 ///
 /// Attaches a classic BPF program (`SO_ATTACH_REUSEPORT_CBPF`, Linux 4.6).
 /// Errors: `EINVAL` for no CPUs or more than the program has room for.
@@ -51,8 +51,8 @@ unsafe fn set_option<T>(
     name: libc::c_int,
     value: &T,
 ) -> io::Result<()> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes of a live value; what these
-    // mean is the caller's promise.
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of a live value; the caller guarantees their
+    // meaning.
     let result = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -66,17 +66,17 @@ unsafe fn set_option<T>(
     Ok(())
 }
 
-/// Announces a connection only once data has come, or after about this many
-/// seconds (`TCP_DEFER_ACCEPT`).
+/// Lets accept(2) return a connection only once data has arrived, or after about this many seconds
+/// (`TCP_DEFER_ACCEPT`).
 pub fn set_defer_accept(fd: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
     let seconds = libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX);
     // SAFETY: the option takes an int.
     unsafe { set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &seconds) }
 }
 
-/// `A = this cpu; if A == cpus[0] return 0; if A == cpus[1] return 1; ...`, and
-/// for a stranger an index that no group has, at which the kernel falls back to
-/// its hash (`reuseport_select_sock` in net/core/sock_reuseport.c).
+/// `A = this cpu; if A == cpus[0] return 0; if A == cpus[1] return 1; ...`, and for any other CPU
+/// an index that no group has, for which the kernel falls back to its hash (`reuseport_select_sock`
+/// in net/core/sock_reuseport.c).
 fn steering_program(cpus: &[usize]) -> Option<Vec<libc::sock_filter>> {
     if cpus.is_empty() || 2 * cpus.len() + 2 > libc::BPF_MAXINSNS as usize {
         return None;
@@ -129,13 +129,13 @@ pub fn congestion(fd: BorrowedFd<'_>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
-/// Fixes the send buffer (`SO_SNDBUF`), which turns the kernel's own tuning of it
-/// off. The kernel doubles the figure and cuts it to `net.core.wmem_max`.
+/// Fixes the size of the send buffer (`SO_SNDBUF`), which turns off the kernel's autotuning. The
+/// kernel doubles the figure and cuts it to `net.core.wmem_max`.
 pub fn set_send_buffer(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     SockRef::from(&fd).set_send_buffer_size(bytes)
 }
 
-/// Holds partial segments back (`true`) or lets them go (`TCP_CORK`).
+/// Holds partial segments back (`true`) or sends them (`TCP_CORK`).
 pub fn set_cork(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     SockRef::from(&fd).set_tcp_cork(on)
 }
@@ -169,12 +169,12 @@ pub fn shutdown(fd: BorrowedFd<'_>, how: std::net::Shutdown) -> io::Result<()> {
     SockRef::from(&fd).shutdown(how)
 }
 
-/// The other end's address; `None` on a Unix socket.
+/// The peer's address; `None` on a Unix socket.
 pub fn peer_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&fd).peer_addr()?.as_socket())
 }
 
-/// Our end's address; `None` on a Unix socket.
+/// The local address; `None` on a Unix socket.
 pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&fd).local_addr()?.as_socket())
 }

@@ -1,11 +1,12 @@
 //! The synchronisation types of the algorithms that loom checks: the standard library's, or loom's.
 //!
 //! A build of the unit tests with `RUSTFLAGS="--cfg headwater_loom"` replaces the types below by
-//! those of loom, which then runs a model over the orders in which its threads can interleave. So
-//! a model runs the code that ships, not a copy (`scripts/loom.sh` runs all of them; tokio does the
-//! same in its `loom` module). The cfg is our own because plain `loom` also changes dependencies,
-//! and it is no feature because features add up. It takes effect in unit tests only: everywhere
-//! else the library is built on the standard library.
+//! those of loom, which then runs a model over the orders in which its threads can interleave. So a
+//! model runs the code that ships, not a copy (`scripts/loom.sh` runs all of them; tokio does the
+//! same in its `loom` module). The cfg has its own name because plain `loom` also changes
+//! dependencies, and it is not a feature because cargo unites the features that a build's crates
+//! ask for. It takes effect in unit tests only: everywhere else the library is built on the
+//! standard library.
 //!
 //! Use these types in code that a model runs, and the standard library's elsewhere: loom's can't
 //! live in a `static` and exist within a model only.
@@ -31,7 +32,7 @@ pub use tracked::UnsafeCell;
 #[cfg(all(test, headwater_loom))]
 pub mod model;
 
-/// Threads, where time does not pass: a wait with a time-out has none.
+/// Loom's threads. Time does not pass in a model, so a wait with a time-out never times out.
 #[cfg(all(test, headwater_loom))]
 pub mod thread {
     pub use loom::thread::*;
@@ -44,8 +45,8 @@ pub mod thread {
 
 /// Locks a mutex and ignores poison.
 ///
-/// For data that is valid after every single statement under the lock, so that a panic elsewhere
-/// leaves nothing half changed.
+/// For data that is valid after every statement under the lock, so that a panic can't leave it
+/// inconsistent.
 pub fn lock<M: Lock>(mutex: &M) -> M::Guard<'_> {
     mutex.lock_ignoring_poison()
 }
@@ -112,7 +113,7 @@ mod tracked {
     pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
     impl<T> UnsafeCell<T> {
-        /// A cell with this value.
+        /// A cell that holds this value.
         pub const fn new(value: T) -> Self {
             Self(std::cell::UnsafeCell::new(value))
         }

@@ -9,15 +9,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// A line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Our end.
+    /// The local address.
     pub local: SocketAddr,
-    /// The other end.
+    /// The peer's address.
     pub peer: SocketAddr,
     /// The connection's state.
     pub state: State,
     /// The timer that runs, and when it is due, in milliseconds.
     pub timer: Option<(Timer, u64)>,
-    /// The socket's inode; 0 where no process holds it any more.
+    /// The socket's inode; 0 once no process holds the socket.
     pub inode: u64,
 }
 
@@ -29,7 +29,7 @@ impl State {
     /// Listening.
     pub const LISTEN: Self = Self(10);
 
-    /// Its name as ss(8) has it.
+    /// The name that ss(8) prints for it.
     pub fn name(self) -> &'static str {
         const NAMES: [&str; 13] = [
             "?",
@@ -50,16 +50,16 @@ impl State {
     }
 }
 
-/// Which timer of a socket runs.
+/// The kind of timer that runs for a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// Sent bytes that aren't acknowledged.
+    /// Retransmission of unacknowledged bytes.
     Retransmit,
     /// The keepalive timer.
     Keepalive,
     /// TIME_WAIT.
     TimeWait,
-    /// The peer's window is closed.
+    /// Probes of a peer whose receive window is zero.
     ZeroWindow,
 }
 
@@ -81,7 +81,7 @@ pub fn descriptors_by_inode(pid: u32) -> io::Result<HashMap<u64, u32>> {
             .file_name()
             .to_str()
             .and_then(|name| name.parse().ok());
-        // Closed since it was listed.
+        // The descriptor was closed after the listing.
         let Ok(target) = fs::read_link(entry.path()) else {
             continue;
         };

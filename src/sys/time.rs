@@ -1,8 +1,8 @@
-//! The kernel's clocks, read through the vDSO where it has them, and how exactly it wakes.
+//! The kernel's clocks, read through the vDSO where possible, and the timer slack.
 
 use std::io;
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: never goes back, has no relation to the date.
+/// Nanoseconds of `CLOCK_MONOTONIC`, which never goes back and has no relation to the date.
 pub fn monotonic_ns() -> u64 {
     let (seconds, nanoseconds) = read(libc::CLOCK_MONOTONIC);
     seconds * 1_000_000_000 + u64::from(nanoseconds)
@@ -13,13 +13,13 @@ pub fn monotonic_ms() -> u64 {
     monotonic_ns() / 1_000_000
 }
 
-/// The date as (seconds since the epoch, nanoseconds) by `CLOCK_REALTIME`. The
-/// coarse clock would be behind the times of files that were just written.
+/// The date as (seconds since the epoch, nanoseconds) by `CLOCK_REALTIME`. Not the coarse clock,
+/// which lags behind the times of files that were just written.
 pub fn realtime() -> (u64, u32) {
     read(libc::CLOCK_REALTIME)
 }
 
-/// A moment as a calendar and a clock on the wall show it.
+/// A moment as a calendar date and a time of day.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Calendar {
     /// The year, as in 2026.
@@ -41,7 +41,7 @@ pub struct Calendar {
 /// The local time at `seconds` since the epoch, by `localtime_r(3)`: the zone is that of `TZ`, or
 /// of `/etc/localtime`. `None` for a year that has no number.
 pub fn local(seconds: i64) -> Option<Calendar> {
-    // SAFETY: all of `tm` are numbers and a pointer, for which zero is a value.
+    // SAFETY: `tm` consists of numbers and a pointer, for which zero is a valid value.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to locals that outlive the call. It takes the C library's own
     // lock for the zone; nothing in this program changes the environment once threads run.
@@ -51,7 +51,7 @@ pub fn local(seconds: i64) -> Option<Calendar> {
 
 /// The time in UTC at `seconds` since the epoch, by `gmtime_r(3)`.
 pub fn utc(seconds: i64) -> Option<Calendar> {
-    // SAFETY: all of `tm` are numbers and a pointer, for which zero is a value.
+    // SAFETY: `tm` consists of numbers and a pointer, for which zero is a valid value.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to locals that outlive the call.
     let result = unsafe { libc::gmtime_r(&seconds, &mut parts) };

@@ -1,5 +1,5 @@
-//! Moving bytes: file to socket, pipe to socket, memory to socket, and the page
-//! cache's state, on which the choice between them rests.
+//! Moves bytes from a file, a pipe or memory to a socket, and reads the page cache's state, on
+//! which the choice between these ways depends.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -68,7 +68,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];
     // SAFETY: the kernel writes two descriptors into the array of two.
     super::check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
-    // SAFETY: both were just made for us and nothing else knows their numbers.
+    // SAFETY: the kernel has just made both for us, and nothing else owns them.
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
 
@@ -99,8 +99,8 @@ fn change_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads what the page cache has at `offset`, by `preadv2(2)` with `RWF_NOWAIT`.
-/// Returns the bytes read, which may be fewer than asked, 0 at the end of the file.
+/// Reads at `offset` what is in the page cache, by `preadv2(2)` with `RWF_NOWAIT`. Returns the
+/// bytes read, which may be fewer than asked, 0 at the end of the file.
 ///
 /// Errors: `EAGAIN` when the first byte isn't cached, `EOPNOTSUPP` where the
 /// file system can't tell.
@@ -145,8 +145,8 @@ const SYS_CACHESTAT: libc::c_long = 451;
 /// Asks what is cached of `len` bytes at `offset`, by `cachestat(2)` (Linux 6.5).
 /// A `len` of 0 means up to the end of the file.
 ///
-/// Errors: `ENOSYS` on older kernels, `EPERM` for a file that is neither ours nor
-/// writable by us, `EOPNOTSUPP` on hugetlbfs.
+/// Errors: `ENOSYS` on older kernels, `EPERM` for a file that this user neither owns nor may write,
+/// `EOPNOTSUPP` on hugetlbfs.
 pub fn cached_pages(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<CacheStat> {
     let range = CacheStatRange { offset, len };
     let mut stat = CacheStat::default();

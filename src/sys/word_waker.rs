@@ -1,10 +1,11 @@
-//! Wakers that are a single word: nothing to count, nothing to free.
+//! Wakers that are a single word, without a reference count and without memory to free.
 
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-/// What to do with the word of a waker that is woken, on whatever thread.
+/// The function that a waker calls with its word, on any thread.
 pub trait WakeWord {
-    /// Wakes what `word` names. May be called at any time, also long after it is gone.
+    /// Wakes the task that `word` names. May be called at any time, even long after that task has
+    /// ended.
     fn wake(word: usize);
 }
 

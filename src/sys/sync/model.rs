@@ -1,4 +1,4 @@
-//! What the loom models share.
+//! Helpers for the loom models.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::{Condvar, Mutex};
 
-/// Preemptions of a thread in one run. No fault of these algorithms has needed more, and trying
-/// them takes hours.
+/// Most preemptions of threads in one run. No fault of these algorithms has needed more, and
+/// exploring more takes hours.
 const PREEMPTIONS_MAX: usize = 2;
 
 /// Runs a model in every order that its threads can interleave, within [`PREEMPTIONS_MAX`].
@@ -20,7 +20,8 @@ pub fn every_order(model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
-/// What [`std::thread::park`] and `unpark` are, for a model: a token for one thread to go on.
+/// The equivalent of [`std::thread::park`] and `unpark` for a model: a token for one thread to
+/// continue.
 #[derive(Default)]
 pub struct Parker {
     token: Mutex<bool>,
@@ -28,7 +29,7 @@ pub struct Parker {
 }
 
 impl Parker {
-    /// Lets the thread go on, now or when it next parks.
+    /// Lets the thread continue, now or when it next parks.
     pub fn unpark(&self) {
         *super::lock(&self.token) = true;
         self.given.notify_one();
