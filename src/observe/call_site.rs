@@ -1,7 +1,8 @@
 //! Call sites and operation names as small numbers, which fit in a record or an atomic.
 //!
 //! A call site is the source location that spawned a task (`#[track_caller]`) or the static name of
-//! an operation. Both are part of the program's text, so the table is small and only grows.
+//! an operation. Both are fixed in the program's source, so the table stays small; it never
+//! shrinks.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ impl CallSite {
     pub const UNKNOWN: CallSite = CallSite(0);
 
     /// The call site of a source location, as `#[track_caller]` gives it. Takes no lock when this
-    /// thread has asked for the location lately.
+    /// thread has looked the location up recently.
     pub fn of(location: &'static Location<'static>) -> CallSite {
         let address = std::ptr::from_ref(location).addr();
         // Locations are aligned to 8 bytes and lie side by side.

@@ -1,28 +1,29 @@
 //! Distributions of times and lengths: one thread records, any thread reads.
 //!
-//! The counts lie in a log-linear array, as in HdrHistogram: a value below 64 has a bucket of its
-//! own, and above that every power of two is divided into 64, so a value is known to within 1.6%.
-//! A record is one load and one store of a relaxed atomic. It becomes a [`hdrhistogram`] one when
-//! it is read: that crate's own type can't be read while another thread writes, and its
-//! `SyncHistogram` makes the reader wait for every writer, which may be asleep.
+//! The counts lie in a log-linear array, as in HdrHistogram: each value below 64 has its own
+//! bucket, and above that every power of two is divided into 64 buckets, so a value is exact to
+//! within 1.6%. Recording a value takes one load and one store of a relaxed atomic. A reader
+//! converts the counts to a [`hdrhistogram`] histogram: that crate's own type can't be read while
+//! another thread writes, and its `SyncHistogram` makes the reader wait for every writer, which may
+//! be asleep.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits;
 
-/// What a histogram becomes when it is read.
+/// The type to which a histogram is converted when it is read.
 pub type Distribution = hdrhistogram::Histogram<u64>;
 
 /// Bits of a value that are kept: 2^6 buckets to a power of two.
 const KEPT_BITS: u32 = 6;
 const STEPS: usize = 1 << KEPT_BITS;
-/// Values from here on are counted as this one less 1: 18 minutes in ns.
+/// Values from this one on are counted as one less than this: 18 minutes in ns.
 const VALUES: u64 = 1 << 40;
 const BUCKETS: usize = STEPS * (40 - KEPT_BITS as usize + 1);
-/// Of the distributions that are given out: 0.8%, finer than the array.
+/// The precision of the converted histograms: 0.8%, finer than the buckets.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// Counts of values of one thread. A record from a second thread would be lost, no more.
+/// Counts of values from one thread. Recording from a second thread is safe but may lose counts.
 pub struct Histogram {
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
@@ -89,7 +90,7 @@ impl Histogram {
 pub struct Total {
     /// How often each value was counted: to within 1.6%, and at most 2^40.
     pub distribution: Distribution,
-    /// Of all values, exactly.
+    /// The exact sum of all values.
     pub sum: u64,
 }
 
@@ -105,7 +106,7 @@ impl Default for Total {
 }
 
 impl Total {
-    /// The sum of what these have counted.
+    /// The merged counts of these histograms.
     pub fn of<'a>(histograms: impl IntoIterator<Item = &'a Histogram>) -> Self {
         let mut total = Self::default();
         for histogram in histograms {
@@ -124,7 +125,7 @@ impl Total {
         self.distribution.count_between(0, value.min(VALUES - 1))
     }
 
-    /// The values that [`limits::QUANTILES`] of all are not above.
+    /// The values at [`limits::QUANTILES`].
     pub fn quantiles(&self) -> impl Iterator<Item = (f64, u64)> {
         limits::QUANTILES
             .map(|q| (q, self.distribution.value_at_quantile(q)))

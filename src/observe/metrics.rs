@@ -1,8 +1,8 @@
 //! Metrics as text, in OpenMetrics 1.0 or in Prometheus' own older format.
 //!
-//! A scrape gathers plain [`Family`]s and writes them; nothing is kept between two scrapes.
-//! Names follow prometheus.io/docs/practices/naming: a unit at the end (added here), `_total`
-//! for what only grows (added by the encoder).
+//! A scrape gathers plain [`Family`]s and writes them; no state is kept between two scrapes. Names
+//! follow prometheus.io/docs/practices/naming: a unit at the end (added here), `_total` for what
+//! only grows (added by the encoder).
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::histogram::Total;
 use crate::limits;
 
-/// A metric of one name, with a value for each set of labels.
+/// A metric family: one name, with a value for each set of labels.
 #[derive(Clone, Debug)]
 pub struct Family {
     name: &'static str,
@@ -49,28 +49,28 @@ impl Family {
         }
     }
 
-    /// Something that only grows; the name gets a `_total`.
+    /// A counter, which only grows; the name gets the suffix `_total`.
     pub fn counter(name: &'static str, help: &'static str) -> Self {
         Self::new(name, help, MetricType::Counter)
     }
 
-    /// Something that goes up and down.
+    /// A gauge, which goes up and down.
     pub fn gauge(name: &'static str, help: &'static str) -> Self {
         Self::new(name, help, MetricType::Gauge)
     }
 
-    /// A distribution, in buckets of [`limits::METRIC_BUCKETS_S`] or [`limits::METRIC_BUCKETS`].
+    /// A histogram, in buckets of [`limits::METRIC_BUCKETS_S`] or [`limits::METRIC_BUCKETS`].
     pub fn histogram(name: &'static str, help: &'static str) -> Self {
         Self::new(name, help, MetricType::Histogram)
     }
 
-    /// In seconds; the name gets a `_seconds`.
+    /// Sets the unit to seconds; the name gets the suffix `_seconds`.
     pub fn seconds(mut self) -> Self {
         self.unit = Some(Unit::Seconds);
         self
     }
 
-    /// In bytes; the name gets a `_bytes`.
+    /// Sets the unit to bytes; the name gets the suffix `_bytes`.
     pub fn bytes(mut self) -> Self {
         self.unit = Some(Unit::Bytes);
         self
@@ -87,7 +87,7 @@ impl Family {
         self.with(labels, Value::Whole(value))
     }
 
-    /// As [`value`](Self::value), for what is no whole number.
+    /// As [`value`](Self::value), for a real number.
     pub fn real(self, labels: &[(&'static str, &dyn fmt::Display)], value: f64) -> Self {
         self.with(labels, Value::Real(value))
     }
@@ -103,7 +103,7 @@ impl Family {
     }
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        // A counter of seconds has its unit before the `_total`.
+        // In a counter's name the unit precedes `_total`.
         let unit = self.unit.as_ref();
         let mut metric = encoder.encode_descriptor(self.name, self.help, unit, self.kind)?;
         for (labels, value) in &self.samples {
@@ -128,7 +128,7 @@ impl Family {
     }
 }
 
-/// `bounds` are in the unit of the metric, of which one is `scale` of what was recorded.
+/// `bounds` are in the unit of the metric, which is `scale` times the unit of the recorded values.
 fn encode_buckets(
     metric: &mut MetricEncoder<'_>,
     total: &Total,
@@ -138,7 +138,7 @@ fn encode_buckets(
     let mut below = 0;
     let mut buckets = Vec::with_capacity(bounds.len() + 1);
     for &bound in bounds {
-        // Each bucket has what lies above the one before: the encoder adds them up.
+        // Each bucket counts only the values above the previous bound: the encoder adds them up.
         let count = total.count_up_to((bound * scale) as u64);
         buckets.push((bound, count - below));
         below = count;
@@ -168,7 +168,7 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// The one that a scraper asks for in its `Accept` field.
+    /// The format that a scraper requests in its `Accept` field.
     pub fn accepted(accept: &[u8]) -> Self {
         const NAME: &[u8] = b"application/openmetrics-text";
         match accept
@@ -188,7 +188,7 @@ impl Exposition {
         }
     }
 
-    /// Writes metrics down.
+    /// Writes metrics in this format.
     pub fn write(self, families: Vec<Family>) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Gathered(families)));

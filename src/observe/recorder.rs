@@ -3,18 +3,18 @@
 //! A track is a ring of records that one thread writes, by its [`Writer`], and any thread may read
 //! meanwhile, without a lock and without waiting:
 //!
-//! - The writer keeps `head`, the number of records that it has finished. Record `n` lies in
-//!   slot `n % capacity`. It writes the record's words and then `head = n + 1` (release), so a
-//!   reader that loads `head` (acquire) sees every record before it whole, unless the writer has
-//!   come round since.
-//! - A second load of `head` after the copy shows whether it has come round. A release fence
-//!   stands before the words of each record, an acquire fence between the copy and the second
-//!   look: if a copy holds a word of record `m`, the second look sees `head >= m`. What lies in
-//!   the slot of record `m` was record `m - capacity`; so every record up to
-//!   `head - capacity` of the second look, this one included since its slot is the next to be
-//!   written, may be torn and is dropped. The others are whole.
+//! - The writer keeps `head`, the number of records that it has finished. Record `n` lies in slot
+//!   `n % capacity`. It writes the record's words and then `head = n + 1` (release), so a reader
+//!   that loads `head` (acquire) sees every record before it whole, unless the writer has wrapped
+//!   around since and overwritten it.
+//! - A second load of `head` after the copy shows which records the writer may have overwritten
+//!   meanwhile. The writer issues a release fence before it writes the words of a record, the
+//!   reader an acquire fence between the copy and the second load: if a copy holds a word of record
+//!   `m`, the second load sees `head >= m`. Record `m` overwrites record `m - capacity`; so every
+//!   record up to `head - capacity` of the second load, that one included since its slot is the
+//!   next to be written, may be torn and is dropped. The others are whole.
 //!
-//! The model checks every order. On x86 both fences are only for the compiler.
+//! The model checks every order. On x86 both fences constrain only the compiler.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -28,32 +28,33 @@ use crate::sys;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sys::sync::lock;
 
-/// What has happened. The words of a record are named `id` and `value`; what they hold is said here.
+/// The kinds of events. A record has two words, `id` and `value`; their meaning for each kind is
+/// stated here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Event {
     /// A task was spawned at `site`; `id` is the task.
     Spawn = 1,
-    /// A task spawned at `site` ran from the record's time on for `value` ns; `id` is the task.
+    /// A task spawned at `site` ran for `value` ns from the record's time; `id` is the task.
     Run,
-    /// `id` short tasks, the last of them spawned at `site`, ran one after the other from the record's time
-    /// on, together for `value` ns.
+    /// `id` short tasks, the last of them spawned at `site`, ran one after the other from the
+    /// record's time, for `value` ns together.
     RunBatch,
     /// The thread took `value` tasks from the worker `id`.
     Steal,
-    /// The thread waited from the record's time on for `value` ns. A shard waits in its ring,
-    /// and `id` is how many completions it found.
+    /// The thread waited for `value` ns from the record's time. A shard waits in its ring, and `id`
+    /// is how many completions it found.
     Park,
-    /// The run queue of the worker `id`, `value` tasks long, went to a replacement.
+    /// The run queue of the worker `id`, `value` tasks long, went to another thread.
     HandOff,
     /// The operation `id` went to the kernel; `site` names its kind.
     Submit,
-    /// The operation `id` has a result, `value` as an `i64`, and more will come.
+    /// The operation `id` has a result, `value` as an `i64`, and more will follow.
     Progress,
     /// The operation `id` is over with the result `value` as an `i64`.
     Complete,
-    /// A task spawned at `site` holds its thread up since the record's time, for `value` ns so far;
-    /// `id` is the number of the site that names what it was doing.
+    /// A task spawned at `site` has blocked its thread since the record's time, for `value` ns so
+    /// far; `id` is the number of the call site that names its operation.
     Stall,
 }
 
@@ -121,7 +122,7 @@ struct Track {
     records: Box<[AtomicRecord]>,
     /// Records finished so far.
     head: AtomicU64,
-    /// Its writer is gone.
+    /// The writer was dropped.
     retired: AtomicBool,
 }
 
@@ -136,7 +137,7 @@ impl Track {
         }
     }
 
-    /// What the buffer holds, oldest first, and how many records before that are lost.
+    /// The records in the buffer, oldest first, and how many earlier ones are lost.
     fn read(&self) -> (u64, Vec<Record>) {
         let capacity = self.records.len() as u64;
         let end = self.head.load(Ordering::Acquire);
@@ -159,9 +160,9 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<Writer>>> = const { RefCell::new(None) };
 }
 
-/// Records something by the writer that the calling thread has entered, if it has.
+/// Records an event with the calling thread's writer, if it has entered one.
 pub fn note(record: impl FnOnce(&Writer)) {
-    // A thread that ends has none any more.
+    // The thread is ending and has dropped its writer.
     let _ = CURRENT.try_with(|current| {
         if let Some(writer) = &*current.borrow() {
             record(writer);
@@ -169,7 +170,7 @@ pub fn note(record: impl FnOnce(&Writer)) {
     });
 }
 
-/// Records what one thread does. Without a recorder it does nothing, at the cost of a branch.
+/// Records the events of one thread. Without a recorder it does nothing, at the cost of a branch.
 pub struct Writer {
     track: Option<Arc<Track>>,
     head: Cell<u64>,
@@ -193,7 +194,7 @@ impl Writer {
         }
     }
 
-    /// Whether records go to a track, rather than nowhere.
+    /// Whether this writer records.
     pub fn is_on(&self) -> bool {
         self.track.is_some()
     }
@@ -203,20 +204,20 @@ impl Writer {
         CURRENT.set(Some(Rc::clone(self)));
     }
 
-    /// Reads `CLOCK_MONOTONIC`, and keeps what it shows for [`now_ns`](Self::now_ns).
+    /// Reads `CLOCK_MONOTONIC`, and keeps the time for [`now_ns`](Self::now_ns).
     pub fn tick(&self) -> u64 {
         let now_ns = sys::time::monotonic_ns();
         self.now_ns.set(now_ns);
         now_ns
     }
 
-    /// The clock as [`tick`](Self::tick) last read it: good enough for what happens between two
-    /// readings, of which each costs more than a record.
+    /// The clock as [`tick`](Self::tick) last read it: exact enough for events between two
+    /// readings, since a reading costs more than a record.
     pub fn now_ns(&self) -> u64 {
         self.now_ns.get()
     }
 
-    /// Records an event. The time is the caller's, who often has it already.
+    /// Records an event. The caller passes the time, since it often has it already.
     #[inline]
     pub fn record(&self, at_ns: u64, event: Event, site: CallSite, id: u64, value: u64) {
         let Some(track) = &self.track else { return };
@@ -246,7 +247,8 @@ impl Drop for Writer {
     }
 }
 
-/// The tracks of all threads of one server or pool; clones are the same recorder.
+/// The flight recorder of one server or pool: the tracks of all its threads. Clones share the
+/// tracks.
 #[derive(Clone)]
 pub struct Recorder(Arc<Inner>);
 
@@ -278,7 +280,7 @@ impl Recorder {
         let records = bytes_per_thread.min(limits::RECORDER_BYTES_CEILING) / RECORD_BYTES;
         let capacity = match records {
             0..limits::RECORDER_RECORDS_MIN => 0,
-            // The largest power of two that is not above.
+            // The largest power of two that is at most `records`.
             records => 1 << records.ilog2(),
         };
         Self(Arc::new(Inner {
@@ -292,7 +294,7 @@ impl Recorder {
         Self::new(0)
     }
 
-    /// Whether the writers of [`track`](Self::track) record, rather than do nothing.
+    /// Whether the writers of [`track`](Self::track) record.
     pub fn is_on(&self) -> bool {
         self.0.capacity > 0
     }
@@ -301,8 +303,8 @@ impl Recorder {
         lock(&self.0.tracks)
     }
 
-    /// A writer for the thread of this name. The events of threads that have ended are kept, but of
-    /// the latest [`limits::RECORDER_RETIRED_MAX`] only.
+    /// A writer for the thread of this name. Of threads that have ended, the events of the latest
+    /// [`limits::RECORDER_RETIRED_MAX`] are kept.
     pub fn track(&self, name: impl Into<String>) -> Writer {
         if !self.is_on() {
             return Writer::off();
@@ -321,7 +323,7 @@ impl Recorder {
         Writer::on(Some(track))
     }
 
-    /// What all threads have recorded, without holding any of them up.
+    /// The records of all threads, read without making any thread wait.
     pub fn snapshot(&self) -> Snapshot {
         let tracks = self.tracks().clone();
         let read = |track: &Arc<Track>| {
@@ -339,21 +341,21 @@ impl Recorder {
     }
 }
 
-/// What a recorder held at one time.
+/// The content of a recorder at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// In the order in which the threads came.
+    /// In the order in which the threads were added.
     pub tracks: Vec<TrackSnapshot>,
-    /// When it was complete, by `CLOCK_MONOTONIC`, in ns.
+    /// When the snapshot was complete, by `CLOCK_MONOTONIC`, in ns.
     pub taken_ns: u64,
 }
 
-/// What the buffer of one thread held.
+/// The content of one thread's buffer.
 #[derive(Clone, Debug)]
 pub struct TrackSnapshot {
-    /// The thread.
+    /// The thread's name.
     pub name: String,
-    /// Records before these, which later ones have overwritten.
+    /// How many earlier records were overwritten.
     pub lost: u64,
     /// Oldest first.
     pub records: Vec<Record>,

@@ -1,11 +1,11 @@
 //! A recorder's events in the Trace Event Format, which Perfetto (ui.perfetto.dev) and
 //! chrome://tracing open.
 //!
-//! The format is that of "Trace Event Format" by the Chromium project, JSON object form:
-//! complete events (`X`) for what a thread did, instants (`i`), nestable asynchronous events
-//! (`b`, `n`, `e`) for operations in the kernel, which overlap, and metadata (`M`) for names.
-//! Times are microseconds of `CLOCK_MONOTONIC`. Every `b` has its `e`: what still runs ends with
-//! the snapshot and says so.
+//! The format is that of "Trace Event Format" by the Chromium project, JSON object form: complete
+//! events (`X`) for what a thread did, instants (`i`), nestable asynchronous events (`b`, `n`, `e`)
+//! for operations in the kernel, which overlap, and metadata (`M`) for names. Times are
+//! microseconds of `CLOCK_MONOTONIC`. Every `b` has its `e`: an operation still in flight ends with
+//! the snapshot, marked as unfinished.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ fn micros(ns: u64) -> f64 {
     ns as f64 / 1000.0
 }
 
-/// Writes `snapshot` as a trace, without what was over before `since_ns`.
+/// Writes `snapshot` as a trace, without events that ended before `since_ns`.
 ///
 /// # Errors
 /// Those of `out`.
@@ -95,7 +95,7 @@ impl Names {
     }
 }
 
-/// How long a record's event took, for those that are noted at their end.
+/// The duration of a record's event, for events that are recorded at their end.
 fn duration(record: &Record) -> Option<u64> {
     match record.event {
         Event::Run | Event::RunBatch | Event::Park | Event::Stall => Some(record.value),
@@ -103,7 +103,7 @@ fn duration(record: &Record) -> Option<u64> {
     }
 }
 
-/// The events of one thread on their way out.
+/// Writes the events of one thread.
 struct TrackWriter<'a, W> {
     out: &'a mut W,
     names: &'a mut Names,
@@ -118,7 +118,8 @@ impl<W: Write> TrackWriter<'_, W> {
             .iter()
             .filter(|record| record.at_ns + duration(record).unwrap_or(0) >= since_ns)
             .collect();
-        // What holds others begins with the first of them and comes before it.
+        // An event that encloses others may begin at the same time as the first of them and must
+        // precede it.
         records.sort_by_key(|record| (record.at_ns, Reverse(duration(record).unwrap_or(0))));
         let mut open: HashMap<u64, &Record> = HashMap::new();
         for record in records {
@@ -234,7 +235,8 @@ impl<W: Write> TrackWriter<'_, W> {
         })
     }
 
-    /// A step in the life of an operation. Rings number theirs alike, so the thread is part of the name.
+    /// Writes a step in the life of an operation. Rings use the same numbers, so the thread is part
+    /// of the id.
     fn operation(&mut self, ph: &'static str, record: &Record, args: Value) -> io::Result<()> {
         let name = self.names.get(record.site).to_owned();
         self.event(TraceEvent {

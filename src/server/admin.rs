@@ -1,4 +1,4 @@
-//! The admin pages, on a listener of their own.
+//! The admin pages, on a separate listener.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ const PAGES: &str = "\
 /debug/trace    the last events, for ui.perfetto.dev (?seconds=2)
 ";
 
-/// Answers for the server: to load balancers, to Prometheus, and to people.
+/// The service behind the admin listener, for load balancers, Prometheus and people.
 pub(super) struct Admin {
     pub stopper: Stopper,
     pub sources: Arc<Sources>,
 }
 
 impl Admin {
-    /// Answers what takes no time.
+    /// Answers the pages that are cheap enough to make on the shard.
     fn answer(&self, head: &Head<'_>) -> Option<Response> {
         if !matches!(head.method, Method::Get | Method::Head) {
             let sentence = "the admin pages are read with GET";
@@ -57,7 +57,7 @@ impl Admin {
         }
     }
 
-    /// Makes the other pages away from the shard: a trace is tens of thousands of lines.
+    /// Makes the other pages as tasks off the shard: a trace has tens of thousands of lines.
     async fn make(&self, head: &Head<'_>) -> Response {
         let query = match Query::of(head) {
             Ok(query) => query.accepting(head.headers.get(Known::Accept)),

@@ -173,7 +173,7 @@ impl ShardLog {
         inner.previous = inner.current.take();
         let left = inner.has_records();
         drop(inner);
-        self.shared.tell_of_shedding();
+        self.shared.report_shedding();
         left
     }
 }

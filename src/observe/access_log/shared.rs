@@ -52,7 +52,7 @@ pub(super) struct Shared {
     /// What the writer has trouble with, since the last message.
     last_error: Mutex<Option<String>>,
     /// Dropped lines that messages have reported.
-    told_lines: AtomicU64,
+    reported_shed_lines: AtomicU64,
     /// When the last message was, by the monotonic clock; 0: never.
     told_ms: AtomicU64,
 }
@@ -70,7 +70,7 @@ impl Shared {
             reopen: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             last_error: Mutex::default(),
-            told_lines: AtomicU64::new(0),
+            reported_shed_lines: AtomicU64::new(0),
             told_ms: AtomicU64::new(0),
         })
     }
@@ -111,8 +111,9 @@ impl Shared {
 
     /// A shard says that records were dropped, on a thread that lasts for that: standard error
     /// may be as stuck as the log.
-    pub(crate) fn tell_of_shedding(self: &Arc<Self>) {
-        if self.shed_lines() == self.told_lines.load(Ordering::Relaxed) || !self.may_tell() {
+    pub(crate) fn report_shedding(self: &Arc<Self>) {
+        if self.shed_lines() == self.reported_shed_lines.load(Ordering::Relaxed) || !self.may_tell()
+        {
             return;
         }
         let shared = Arc::clone(self);
@@ -134,7 +135,7 @@ impl Shared {
 
     fn tell(&self) {
         let shed = self.shed_lines();
-        self.told_lines.store(shed, Ordering::Relaxed);
+        self.reported_shed_lines.store(shed, Ordering::Relaxed);
         let error = self.last_error().take();
         let error = error.as_deref().unwrap_or("it is not written fast enough");
         (self.report)(format_args!(

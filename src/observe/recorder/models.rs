@@ -1,5 +1,5 @@
-//! The recorder over the orders in which its writer and a reader can interleave (loom), with every
-//! value that the memory model lets the reader see.
+//! Loom models of the recorder: every order in which its writer and a reader can interleave, with
+//! every value that the memory model lets the reader see.
 
 use loom::thread;
 

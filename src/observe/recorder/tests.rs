@@ -43,7 +43,7 @@ proptest! {
             (written..written + count).for_each(|n| write(&writer, n));
             written += count;
             let track = only_track(&recorder);
-            // The place that would be written next counts as being written.
+            // The slot that is written next counts as torn.
             let first = written.saturating_sub(CAPACITY as u64 - 1);
             prop_assert_eq!(track.lost, first);
             let expected: Vec<Record> = (first..written).map(numbered).collect();
@@ -79,7 +79,7 @@ fn a_reader_beside_the_writer_sees_whole_records_only() {
         }
     });
     assert_eq!(only_track(&recorder).lost, RECORDS - CAPACITY as u64 + 1);
-    // Both depend on the machine; printed for whoever changes the protocol.
+    // Both depend on the machine; printed as a check that reads and writes did overlap.
     println!("{looks} looks, {seen} records");
 }
 

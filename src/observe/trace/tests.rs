@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is wrong with a trace by the words of the Trace Event Format; nothing, if it is `Ok`.
+/// Checks a trace against the Trace Event Format; the error says what is wrong.
 fn check(text: &[u8]) -> Result<Vec<Value>, String> {
     let trace: Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     let events = trace["traceEvents"].as_array().ok_or("no traceEvents")?;
@@ -209,7 +209,7 @@ fn any_record() -> impl Strategy<Value = Record> {
 }
 
 proptest! {
-    /// Whatever a buffer that has come round holds, in whatever order, the trace is well-formed.
+    /// The trace is well-formed whatever records an overwritten buffer holds, in any order.
     #[test]
     fn any_records_make_a_trace(
         tracks in prop::collection::vec(prop::collection::vec(any_record(), 0..60), 0..4),

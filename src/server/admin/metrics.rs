@@ -23,23 +23,23 @@ pub(super) fn text(sources: &Sources, exposition: Exposition) -> String {
     exposition.write(families)
 }
 
-/// What was served.
+/// Connections, requests and responses.
 fn server(sources: &Sources) -> Vec<Family> {
     let mut open = Family::gauge("headwater_connections_open", "Open connections");
     let mut accepted = Family::counter("headwater_connections", "Connections admitted");
     let mut refused = Family::counter(
         "headwater_connections_refused",
-        "Connections answered with 503, by what there were too many of",
+        "Connections answered with 503, by the limit that was reached",
     );
     let mut requests = Family::counter("headwater_requests", "Requests understood");
     let mut rejected = Family::counter(
         "headwater_requests_rejected",
-        "Request heads that were malformed or late",
+        "Request heads that were malformed or too slow",
     );
     let mut responses = Family::counter("headwater_responses", "Responses by class of status");
     let mut file_bytes = Family::counter(
         "headwater_sent_file",
-        "Bytes that went from files to sockets by sendfile",
+        "Bytes sent from files to sockets by sendfile",
     )
     .bytes();
     for (shard, (counters, load)) in sources.shared.by_shard().enumerate() {
@@ -70,7 +70,7 @@ fn server(sources: &Sources) -> Vec<Family> {
     .real(&[], shared.idle_timeout_now_ms() as f64 / 1000.0);
     let closed_early = Family::counter(
         "headwater_connections_idle_closed_early",
-        "Idle connections closed for want of descriptors or memory",
+        "Idle connections closed for lack of descriptors or memory",
     )
     .value(&[], shared.sheds());
     vec![
@@ -86,7 +86,7 @@ fn server(sources: &Sources) -> Vec<Family> {
     ]
 }
 
-/// What is reported of changes to cached files.
+/// The watches for changes to cached files.
 fn watches(watches: &Watches) -> [Family; 4] {
     let stats = watches.stats();
     [
@@ -99,12 +99,12 @@ fn watches(watches: &Watches) -> [Family; 4] {
             .value(&[], stats.events),
         Family::counter(
             "headwater_watch_overflows",
-            "Times that changes were lost and everything cached was looked at again",
+            "Times that change events were lost and all cached files were checked again",
         )
         .value(&[], stats.overflows),
         Family::counter(
             "headwater_watch_fallbacks",
-            "Files opened whose folder could not be watched, so that changes are noticed by looking only",
+            "Files opened whose folder could not be watched, so that changes are found only by checking",
         )
         .value(&[], stats.unwatched),
     ]
@@ -138,7 +138,7 @@ fn shards(sources: &Sources) -> Vec<Family> {
         "Turns that took longer than the limit, by the task and what it was doing",
     );
     let mut stalled =
-        Family::counter("headwater_shard_stalled", "Time spent in such turns").seconds();
+        Family::counter("headwater_shard_stalled", "Time spent in stalled turns").seconds();
     for handle in &sources.shards {
         let index = handle.index();
         let shard = ("shard", &index as &dyn std::fmt::Display);
@@ -184,7 +184,7 @@ fn tasks(pool: &Handle) -> Vec<Family> {
         states = states.value(&[("state", &state.name())], live.in_state(state) as u64);
     }
     let gauge = |name, help, value: usize| Family::gauge(name, help).value(&[], value as u64);
-    let mut queue = Family::gauge("headwater_tasks_queue", "Tasks in the common queue");
+    let mut queue = Family::gauge("headwater_tasks_queue", "Tasks in the global queue");
     for (priority, count) in [
         ("interactive", snapshot.interactive),
         ("background", snapshot.background),
@@ -194,7 +194,7 @@ fn tasks(pool: &Handle) -> Vec<Family> {
     let mut unfinished = Family::gauge("headwater_tasks_unfinished", "Unfinished tasks by class");
     let mut refused = Family::counter(
         "headwater_tasks_refused",
-        "Tasks refused since their class had as many as it may",
+        "Tasks refused because their class had reached its limit",
     );
     for class in &snapshot.classes {
         unfinished = unfinished.value(&[("class", &class.name)], class.unfinished as u64);
@@ -223,23 +223,23 @@ fn tasks(pool: &Handle) -> Vec<Family> {
         .value(&[], snapshot.overruns),
         Family::counter(
             "headwater_tasks_hand_offs",
-            "Times another thread took the place of a held worker",
+            "Times another thread took the processor of a held worker",
         )
         .value(&[], snapshot.hand_offs),
     ]
 }
 
-/// How the pool's times and queue lengths are distributed.
+/// The distributions of the pool's times and queue lengths.
 fn task_distributions(pool: &Handle) -> Vec<Family> {
     let distributions = pool.distributions();
     vec![
         Family::histogram(
             "headwater_tasks_scheduling_latency",
-            "From runnable to running",
+            "Time from runnable to running",
         )
         .seconds()
         .times(&[], distributions.latency.clone()),
-        Family::histogram("headwater_tasks_run_time", "Of one poll of a task")
+        Family::histogram("headwater_tasks_run_time", "Duration of one poll of a task")
             .seconds()
             .times(&[], distributions.run_time.clone()),
         Family::histogram("headwater_tasks_queue_depth", "Tasks in a worker's queue")
@@ -260,7 +260,7 @@ fn access_log(log: &AccessLog) -> Vec<Family> {
     let stats = log.stats();
     let mut dropped = Family::counter(
         "headwater_access_log_dropped",
-        "Requests without a line, since the log was not written fast enough",
+        "Requests without a line, because the log was not written fast enough",
     );
     for (shard, count) in stats.shed.iter().enumerate() {
         dropped = dropped.value(&[("shard", &shard)], *count);
@@ -279,8 +279,8 @@ fn access_log(log: &AccessLog) -> Vec<Family> {
     ]
 }
 
-/// The percentiles that the admin pages show: since the start, and exact where buckets are coarse.
-/// The label is not `quantile`, which is reserved for summaries.
+/// The percentiles that the admin pages show, since the start; more exact than the buckets of the
+/// histogram. The label is not `quantile`, which is reserved for summaries.
 fn percentiles(name: &'static str, total: &Total) -> Family {
     let mut family = Family::gauge(name, "Percentiles since the start").seconds();
     for (quantile, ns) in total.quantiles() {

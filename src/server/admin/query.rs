@@ -1,4 +1,4 @@
-//! What may stand behind the `?` of an admin page.
+//! The query of a request for an admin page: the parameters behind `?`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// With what the client asks for in its `Accept` field, where the query doesn't say.
+    /// Selects JSON also when the client's `Accept` field asks for it.
     pub(crate) fn accepting(mut self, accept: Option<&[u8]>) -> Self {
         const JSON: &[u8] = b"application/json";
         let asked = |accept: &[u8]| accept.windows(JSON.len()).any(|part| part == JSON);

@@ -1,4 +1,4 @@
-//! `/debug/shards`: the counters of each shard's loop, and what has stalled it.
+//! `/debug/shards`: the counters of each shard's loop, and the causes of its stalls.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Sources;
 use crate::runtime::ShardHandle;
 
-/// One line or more a shard; then what concerns all.
+/// One line or more for each shard, then the figures of the whole server.
 pub(super) fn text(sources: &Sources) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.

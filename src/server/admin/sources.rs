@@ -1,4 +1,4 @@
-//! What the admin pages read.
+//! The counters and pools that the admin pages read.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use crate::server::observation::Observation;
 use crate::server::state::Shared;
 use crate::tasks::{Class, Handle};
 
-/// What the pages are made of.
+/// The sources of the pages' figures.
 pub(in crate::server) struct Sources {
     pub shards: Vec<ShardHandle>,
     pub shared: Arc<Shared>,
     pub observation: Observation,
-    /// Where the pages are made.
+    /// The class of tasks that make the pages.
     pub pages: Class,
     pub tasks: Handle,
     pub access_log: Option<AccessLog>,

@@ -1,4 +1,4 @@
-//! `/debug/tasks`: the pool of tasks, and the tasks that never seem to end.
+//! `/debug/tasks`: the pool of tasks, and the tasks that have lived longest.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::limits;
 use crate::observe::histogram::Total;
 use crate::tasks::{Distributions, Handle, LiveTasks, Snapshot, TaskSnapshot, TaskState};
 
-/// All that the page says.
+/// The page's content.
 struct Report {
     snapshot: Snapshot,
     distributions: Distributions,

@@ -1,10 +1,10 @@
-//! `/debug/trace`: what the flight recorder holds.
+//! `/debug/trace`: the events in the flight recorder.
 
 use std::time::Duration;
 
 use crate::observe::{Recorder, trace};
 
-/// The events of the last `seconds`, or all there are.
+/// The events of the last `seconds`, or all recorded ones.
 ///
 /// # Errors
 /// A sentence, when nothing is recorded.
