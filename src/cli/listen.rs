@@ -199,7 +199,7 @@ mod tests {
             (":80 keepalive=600s:60s", "such as 600s:60s:3"),
             (
                 ":80 keepalive=10h::",
-                "36000 is not taken by the kernel; choose from 1 to 32767",
+                "36000 is not accepted by the kernel; choose from 1 to 32767",
             ),
             (":80 keepalive=::200", "choose from 1 to 127"),
             (":80 idle-timeout=0", "idle-timeout=0 cannot be used"),

@@ -1,20 +1,20 @@
-//! What happens to idle connections when descriptors or memory run short: a pure function from
-//! utilisation to how long a connection may be idle and how many are closed at a time. It keeps
-//! no state, so the limits recover as soon as the utilisation falls.
+//! Limits on idle connections when descriptors or memory run short: a pure function from the
+//! utilisation to how long a connection may be idle and how many are closed at a time. It keeps no
+//! state, so the limits recover as soon as the utilisation falls.
 
 use crate::limits::{
     CONNECTIONS_HIGH_PERMILLE, CONNECTIONS_LOW_PERMILLE, IDLE_FLOOR_MS, IDLE_SHED_PER_LOOK,
     IDLE_SHED_PER_REFUSAL, MEMORY_HIGH_PERMILLE, MEMORY_LOW_PERMILLE,
 };
 
-/// How much of the connections and the memory that there are is used.
+/// The utilisation of connections and memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Utilisation {
     /// Open connections.
     pub open: u64,
     /// The connection limit, as far as descriptors allow it.
     pub open_max: u64,
-    /// Memory that giving up caches would not give back, in thousandths of all.
+    /// Used memory without reclaimable caches, in thousandths of all.
     pub memory_permille: u64,
     /// The kernel has just refused a descriptor.
     pub refused: bool,
@@ -49,8 +49,8 @@ impl Shortage {
         self.0 > 0
     }
 
-    /// How long a connection may be idle, where it is `configured_ms` as long as nothing is
-    /// scarce: never below [`IDLE_FLOOR_MS`], unless that is what was configured.
+    /// How long a connection may be idle: `configured_ms` without a shortage, less with one, but
+    /// not less than [`IDLE_FLOOR_MS`] unless configured so.
     pub fn idle_timeout_ms(self, configured_ms: u64) -> u64 {
         let above_floor_ms = configured_ms.saturating_sub(IDLE_FLOOR_MS);
         let cut_ms = u128::from(above_floor_ms) * u128::from(self.0) / 1000;
@@ -75,7 +75,7 @@ pub fn close_max(used: &Utilisation, own: u64) -> u64 {
     wanted.min(IDLE_SHED_PER_LOOK)
 }
 
-/// Where `value` stands between two marks, in thousandths.
+/// The position of `value` between two marks, in thousandths.
 fn between(value: u64, low: u64, high: u64) -> u64 {
     (value.saturating_sub(low).saturating_mul(1000) / (high - low)).min(1000)
 }
@@ -147,13 +147,13 @@ mod tests {
             prop_assert!(more_ms <= less_ms);
             prop_assert!(less_ms <= configured_ms);
             prop_assert!(more_ms >= configured_ms.min(IDLE_FLOOR_MS));
-            // Whatever was before, what is free counts from now on.
+            // Only the present utilisation counts, whatever it was before.
             prop_assert!(close_max(&less, less.open) <= close_max(&more, more.open));
             prop_assert!(close_max(&more, more.open) <= IDLE_SHED_PER_LOOK);
         }
 
         #[test]
-        fn without_scarcity_the_time_is_the_configured_one_and_nobody_is_closed(
+        fn without_scarcity_the_time_is_the_configured_one_and_no_connection_is_closed(
             open in 0_u64..=800_000,
             memory_permille in 0_u64..=850,
             configured_ms in 1_u64..100_000_000,

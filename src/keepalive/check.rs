@@ -1,9 +1,9 @@
-//! Contradictions within a policy, and what to do about them.
+//! Finds contradictions within a policy, with advice.
 
 use super::{Policy, Probes, shown};
 use crate::limits::{NAT_MEMORY_S, PROBE_RADIO_S};
 
-/// How much a finding matters.
+/// The weight of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     /// Good to know.
@@ -12,12 +12,12 @@ pub enum Weight {
     Warning,
 }
 
-/// A consequence of a policy that its values alone don't show.
+/// A consequence of a policy that is not obvious from its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How much it matters.
+    /// Its weight.
     pub weight: Weight,
-    /// A whole sentence, with what to do where there is something to do.
+    /// A whole sentence, with advice where there is some.
     pub sentence: String,
 }
 

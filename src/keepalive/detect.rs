@@ -1,4 +1,4 @@
-//! When a dead peer is noticed, by which clock, and what its probes cost.
+//! Computes when a dead peer is noticed, by which timer, and what the probes cost.
 //!
 //! The kernel's part follows `tcp_keepalive_timer`, `tcp_write_timeout` and
 //! `tcp_model_timeout` of net/ipv4/tcp_timer.c and Documentation/networking/ip-sysctl.rst.
@@ -10,7 +10,7 @@ const RTO_MIN_MS: u64 = 200;
 /// IPv4 and TCP headers with timestamps; a probe and its answer carry nothing else.
 const PROBE_BYTES: u64 = 20 + 20 + 12;
 
-/// The kernel's settings that decide with the policy.
+/// The kernel's settings that affect detection besides the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// `net.ipv4.tcp_retries2`.
@@ -31,7 +31,7 @@ impl Default for Kernel {
 /// The server's own time-outs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Application {
-    /// For a whole request head.
+    /// The time-out for a whole request head.
     pub header_ms: u64,
     /// Length of one measurement of the send rate.
     pub send_period_ms: u64,
@@ -50,28 +50,28 @@ pub enum Situation {
     AnswerPending,
 }
 
-/// One clock that would notice.
+/// A timer that notices a dead peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// What it is.
+    /// Its name.
     pub by: &'static str,
-    /// When, from the last sign of life; `None`: never.
+    /// When it notices, counted from the last sign of life; `None`: never.
     pub after_ms: Option<u64>,
-    /// How that is computed.
+    /// How that time is computed.
     pub formula: String,
 }
 
-/// A situation, and the clocks that notice in it, the first one first.
+/// A situation, and the timers that notice a dead peer in it, the earliest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The situation.
     pub situation: Situation,
-    /// Those that run in it.
+    /// The timers that run in it.
     pub clocks: Vec<Clock>,
 }
 
 impl Situation {
-    /// A few words.
+    /// A short name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -93,8 +93,8 @@ impl Situation {
 }
 
 impl Probes {
-    /// Unanswered probes that decide under a TCP_USER_TIMEOUT: the timer looks when a probe's
-    /// wait is over, and only at the time (`tcp_keepalive_timer`).
+    /// The number of unanswered probes after which a TCP_USER_TIMEOUT ends a connection: the timer
+    /// checks when a probe's wait is over, and compares only the time (`tcp_keepalive_timer`).
     pub fn deciding(&self, user_timeout_ms: u64) -> u64 {
         if user_timeout_ms == 0 {
             return self.count;
@@ -113,8 +113,8 @@ impl Probes {
 }
 
 impl Kernel {
-    /// How long unacknowledged bytes are sent again, with a retransmission time-out that
-    /// begins at its least: `tcp_model_timeout`. A slower line takes longer.
+    /// How long unacknowledged bytes are sent again, with a retransmission time-out that begins at
+    /// its minimum: `tcp_model_timeout`. It takes longer on a slower line.
     pub fn retransmitting_ms(&self) -> u64 {
         let doublings = (self.rto_max_ms / RTO_MIN_MS).max(1).ilog2().into();
         let doubled = self.retries2.min(doublings);
@@ -211,7 +211,7 @@ fn retransmission(policy: &Policy, kernel: &Kernel) -> Clock {
     }
 }
 
-/// What the probes of living, silent peers cost the network: both directions, IP bytes.
+/// The network traffic of probing live, silent peers: both directions, in bytes of IP packets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
     /// Probes and their answers.

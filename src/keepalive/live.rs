@@ -12,9 +12,9 @@ use crate::sys::tcp_table::{Entry, State};
 /// A connection of another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// As the kernel's table has it: ends, state, timer.
+    /// The entry in the kernel's table: addresses, state, timer.
     pub entry: Entry,
-    /// Its options; `None` without the right to look.
+    /// Its options; `None` without permission to read them.
     pub options: Option<Actual>,
 }
 
@@ -23,16 +23,16 @@ pub struct Connection {
 pub struct Live {
     /// The process.
     pub pid: u32,
-    /// Its connections, those whose timer is due first at the front.
+    /// Its connections, ordered by when their timers are due.
     pub connections: Vec<Connection>,
-    /// Whether the right to look at the options is missing.
+    /// Whether the permission to read the options is missing.
     pub denied: bool,
 }
 
 /// Why nothing can be shown.
 #[derive(Debug)]
 pub enum LiveError {
-    /// The process can't be looked into.
+    /// The process can't be inspected.
     Process {
         /// Its number.
         pid: u32,
@@ -40,8 +40,8 @@ pub enum LiveError {
         source: io::Error,
     },
     /// No process listens there.
-    NobodyListens(SocketAddr),
-    /// A process does, but this user may not see which.
+    NoListener(SocketAddr),
+    /// A process listens there, but this user may not see which.
     Owner(SocketAddr),
 }
 
@@ -58,9 +58,9 @@ impl fmt::Display for LiveError {
                 f,
                 "cannot look into process {pid}: {source}; run this as its user or as root"
             ),
-            Self::NobodyListens(address) => write!(
+            Self::NoListener(address) => write!(
                 f,
-                "nobody listens on {address}; see who listens where with: ss -ltn"
+                "no process listens on {address}; list all listeners with: ss -ltn"
             ),
             Self::Owner(address) => write!(
                 f,
@@ -75,13 +75,13 @@ impl std::error::Error for LiveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Process { source, .. } => Some(source),
-            Self::NobodyListens(_) | Self::Owner(_) => None,
+            Self::NoListener(_) | Self::Owner(_) => None,
         }
     }
 }
 
-/// The processes that listen on `address` in this process's network namespace, where an
-/// unspecified IP stands for every one.
+/// The processes that listen on `address` in this process's network namespace; an unspecified IP
+/// matches every IP.
 ///
 /// # Errors
 /// When there are none, or none that this user may see.
@@ -95,7 +95,7 @@ pub fn listeners(address: SocketAddr) -> Result<Vec<u32>, LiveError> {
         .map(|entry| entry.inode)
         .collect();
     if inodes.is_empty() {
-        return Err(LiveError::NobodyListens(address));
+        return Err(LiveError::NoListener(address));
     }
     let listens = |pid: &u32| {
         let sockets = sys::tcp_table::descriptors_by_inode(*pid);
@@ -111,7 +111,7 @@ pub fn listeners(address: SocketAddr) -> Result<Vec<u32>, LiveError> {
     }
 }
 
-/// Whether a socket at `local` is meant by `address`.
+/// Whether `address` matches a socket at `local`.
 fn covers(address: SocketAddr, local: SocketAddr) -> bool {
     let same_ip = address.ip().is_unspecified()
         || local.ip().is_unspecified()
@@ -143,7 +143,7 @@ pub fn connections(pid: u32, local: Option<SocketAddr>) -> Result<Live, LiveErro
         let mut found = None;
         if !live.denied {
             match sys::pidfd::duplicate(process.as_fd(), fd) {
-                // The number may be another socket's by now.
+                // Another socket may have this number by now.
                 Ok(socket) => {
                     let peer = sys::socket::peer_address(socket.as_fd()).ok().flatten();
                     let same = peer.is_some_and(|peer| peer.ip().to_canonical() == entry.peer.ip());

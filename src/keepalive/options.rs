@@ -1,4 +1,4 @@
-//! The socket options that carry a policy out.
+//! Sets a policy's socket options, and reads them back.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use super::{Policy, Probes};
 use crate::sys;
 
-/// Sets a policy's options on a TCP socket. On a listening one they hold for every
-/// connection that is accepted from it, which inherits them: no call a connection.
+/// Sets a policy's options on a TCP socket. Connections accepted from a listening socket inherit
+/// its options, which saves a call for each.
 ///
 /// # Errors
 /// `EINVAL` for values that [`Policy::in_range`] refuses.
@@ -22,7 +22,7 @@ pub fn set(fd: BorrowedFd<'_>, policy: &Policy) -> io::Result<()> {
     sys::keepalive::set_user_timeout_ms(fd, policy.user_timeout_ms)
 }
 
-/// What a TCP socket really has.
+/// The options that a TCP socket has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Actual {
     /// SO_KEEPALIVE.

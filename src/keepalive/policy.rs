@@ -1,11 +1,11 @@
-//! A keepalive policy, and the ranges that the kernel takes.
+//! A keepalive policy, and the ranges that the kernel accepts.
 
 use crate::limits;
 
-/// What one listener does about peers that are silent.
+/// How one listener treats silent peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Probes of a connection on which nothing moves; `None`: no probes (SO_KEEPALIVE off).
+    /// Probes of a silent connection; `None`: no probes (SO_KEEPALIVE off).
     pub probes: Option<Probes>,
     /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT); 0: as long as
     /// `net.ipv4.tcp_retries2` allows.
@@ -32,10 +32,10 @@ impl Probes {
     }
 }
 
-/// A value that the kernel does not take.
+/// A value that the kernel does not accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfRange {
-    /// Which.
+    /// The name of the value.
     pub name: &'static str,
     /// The value.
     pub value: u64,
@@ -48,7 +48,7 @@ impl std::fmt::Display for OutOfRange {
         let Self { name, value, max } = self;
         write!(
             f,
-            "a keepalive {name} of {value} is not taken by the kernel; choose from 1 to {max}"
+            "a keepalive {name} of {value} is not accepted by the kernel; choose from 1 to {max}"
         )
     }
 }
@@ -90,7 +90,7 @@ impl Policy {
     }
 }
 
-/// A time for people: `600 s`, `1.5 s`, `250 ms`.
+/// A time as text: `600 s`, `1.5 s`, `250 ms`.
 pub fn shown(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),

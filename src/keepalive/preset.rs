@@ -1,4 +1,4 @@
-//! Policies that fit a situation as they are, with the reason for each value.
+//! The presets: a ready-made policy for each of some situations, with the reason for each value.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::{Policy, Probes};
 use crate::limits;
 
-/// A policy by its name.
+/// A named policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
     /// The open internet, every kind of client.
@@ -14,7 +14,7 @@ pub enum Preset {
     Default,
     /// Phones: networks change, NATs forget, radios sleep.
     Mobile,
-    /// Few, near, known clients: proxies and caches of the same network.
+    /// Few, near, known clients: proxies and caches on the same network.
     Lan,
     /// Viewers of live streams and readers of comment rooms.
     Live,
@@ -32,7 +32,7 @@ pub struct Reason {
 }
 
 impl Preset {
-    /// Every preset, in the order in which people are shown them.
+    /// Every preset, in the order in which the program lists them.
     pub const ALL: [Self; 5] = [
         Self::Default,
         Self::Mobile,
@@ -104,28 +104,28 @@ impl Preset {
             Self::Default => [
                 "the kernel's 7200 s would hold a dead connection for two hours; ten minutes cost a probe a connection and hardly any traffic",
                 "a minute outlasts a rebooting router and a route that changes",
-                "one lost probe, or two, prove nothing",
-                "left to the kernel (tcp_retries2, 15 minutes), which loses nobody on a bad line; the least send rate ends the hopeless sooner",
-                "longer than a person reads a page, and than most proxies' 60 s, so that they close first",
+                "one or two lost probes prove nothing",
+                "left to the kernel (tcp_retries2, 15 minutes), so that no client on a bad line is lost; the least send rate ends hopeless connections sooner",
+                "longer than a person reads a page, and longer than most proxies' 60 s, so that the proxies close first",
             ],
             Self::Mobile => [
                 "before the NATs of mobile networks forget (4 minutes and more), and seldom enough for a radio to sleep",
                 "a lift or a tunnel takes half a minute",
-                "with the interval, two minutes without a network are forgiven",
-                "as long as idle and probes together, so that these keep their say; how long a download may stall is for --send-period",
+                "with the interval, tolerates two minutes without a network",
+                "as long as idle and probes together, so that it does not override them; --send-period bounds how long a download may stall",
                 "a phone that left comes back from another address; its old connection only holds a descriptor",
             ],
             Self::Lan => [
                 "no NAT forgets here, and a probe costs nothing",
-                "round trips take a millisecond; ten seconds forgive a switch that restarts its port",
+                "round trips take a millisecond; ten seconds tolerate a switch that restarts its port",
                 "with the interval, half a minute",
-                "as long as idle and probes together, so that a transfer notices no later than silence does",
-                "few clients that come back: a connection kept is a handshake saved",
+                "as long as idle and probes together, so that a dead peer is noticed as soon in a transfer as when idle",
+                "few clients, which return: keeping a connection saves a handshake",
             ],
             Self::Live => [
-                "rooms and long polls are silent for long while they hold a place and a share of the line",
-                "a viewer who is gone must not be sent to for minutes",
-                "one lost probe, or two, prove nothing",
+                "rooms and long polls are silent for long while they occupy a connection and bandwidth",
+                "the server must not send to a viewer who has left for minutes",
+                "one or two lost probes prove nothing",
                 "as long as idle and probes together; a viewer a minute behind has lost the stream anyway",
                 "players ask every few seconds; one that is silent for half a minute has stopped",
             ],

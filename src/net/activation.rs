@@ -1,5 +1,5 @@
-//! Socket activation: listening sockets that a service manager has opened for
-//! us (`sd_listen_fds(3)`, systemd.socket(5)).
+//! Socket activation: listening sockets that a service manager has opened for the program
+//! (`sd_listen_fds(3)`, systemd.socket(5)).
 
 use std::fmt;
 use std::io;
@@ -67,9 +67,9 @@ fn adopt(
 pub enum ActivationError {
     /// `LISTEN_FDS` counts more descriptors than are open.
     NotOpen {
-        /// What `LISTEN_FDS` says.
+        /// The value of `LISTEN_FDS`.
         count: usize,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A descriptor is no listening stream socket.

@@ -1,4 +1,4 @@
-//! Addresses to listen on, as an operator writes them.
+//! Parses addresses to listen on.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,8 +14,8 @@ pub enum ListenAddr {
     /// Every interface: IPv6 and IPv4 by one dual-stack socket where the host has
     /// IPv6, else IPv4 alone. Written `8080`, `:8080` or `*:8080`.
     Any(u16),
-    /// This host alone. Written `localhost:8080`; [`ListenAddr::expand`] returns
-    /// its addresses, and listening on it as it is takes the first.
+    /// This host alone. Written `localhost:8080`; [`ListenAddr::expand`] returns its addresses, and
+    /// listening on it without expanding uses the first.
     Localhost(u16),
     /// One IP address. `[::]` is every interface by IPv6 only.
     Tcp(SocketAddr),
@@ -24,9 +24,9 @@ pub enum ListenAddr {
 }
 
 impl ListenAddr {
-    /// The addresses to listen on for this one: for [`ListenAddr::Localhost`]
-    /// 127.0.0.1 and ::1, for others themselves. A port of 0 stays one address,
-    /// since two would each be given a different port.
+    /// The addresses to listen on for this one: 127.0.0.1 and ::1 for [`ListenAddr::Localhost`],
+    /// any other address itself. A port of 0 stays one address, since two would each be given a
+    /// different port.
     pub fn expand(&self) -> Vec<ListenAddr> {
         match *self {
             ListenAddr::Localhost(port) => {

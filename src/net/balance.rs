@@ -1,12 +1,13 @@
-//! Which shard serves an accepted connection when the kernel's hash has spread them unevenly.
+//! Chooses the shard for an accepted connection when the kernel's hash has spread connections
+//! unevenly.
 
 use crate::limits::{BALANCE_LEAD_MIN, BALANCE_MEAN_PERCENT};
 
 /// The shard to hand an accepted connection to, or `None` to keep it.
 ///
-/// `connections` are the connections of each shard and `own_index` is the shard that accepted.
-/// A shard gives a connection away only when it is clearly ahead, both of the shard with the
-/// fewest and of the mean, since the hand-over costs a message between cores.
+/// `connections` are the connections of each shard and `own_index` is the shard that accepted. A
+/// shard hands a connection over only when it has clearly more than both the mean and the shard
+/// with the fewest, since the hand-over costs a message between cores.
 pub fn hand_over_to(own_index: usize, connections: &[u32]) -> Option<usize> {
     let own = *connections.get(own_index)?;
     let (fewest_index, &fewest) = connections
@@ -38,7 +39,7 @@ mod tests {
     #[test]
     fn a_lead_must_also_be_large_for_the_mean() {
         assert_eq!(hand_over_to(0, &[1000, 900]), None);
-        // 1.25 x the mean exactly is not more than it.
+        // Exactly 1.25 x the mean is not above the bound.
         assert_eq!(hand_over_to(0, &[125, 75]), None);
         assert_eq!(hand_over_to(0, &[126, 74]), Some(1));
     }

@@ -22,22 +22,22 @@ pub struct ListenError {
 /// operator can act on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ListenErrorKind {
-    /// Someone listens there already.
+    /// Another socket listens there already.
     InUse,
-    /// Low ports and foreign folders need a privilege.
+    /// Low ports, and folders of other users, need a privilege.
     Denied,
     /// The machine doesn't have that address.
     NoSuchAddress,
-    /// A Unix socket's path is taken by something that isn't a socket.
+    /// A file that is not a socket has the Unix socket's path.
     NotASocket(PathBuf),
     /// The kernel doesn't have this congestion control, or doesn't let us use it.
     Congestion(String),
-    /// Anything else: the operation and the system's own words.
+    /// Any other cause: the operation and the system's error.
     Failed,
 }
 
 impl ListenError {
-    /// Reads the kind off the system's error.
+    /// Derives the kind from the system's error.
     pub(super) fn new(address: &ListenAddr, operation: &'static str, source: io::Error) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::AddrInUse => ListenErrorKind::InUse,

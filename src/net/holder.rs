@@ -1,9 +1,10 @@
-//! Which process holds an address that is in use, and waiting for one that is being given back.
+//! Finds the process that holds an address in use, so that a bind waits for an address only while
+//! its process is going away.
 //!
-//! The sockets of a process that was killed live on for some milliseconds after it has been
-//! reaped, until the kernel has torn down its io_uring. They still listen, and even accept
-//! connections, so that a connection proves nothing; but no process has a descriptor of them. So a
-//! bind that finds its address in use is tried again, unless a process is found that holds it
+//! The sockets of a killed process stay open for some milliseconds after it has been reaped, until
+//! the kernel has torn down its io_uring. They still listen, and even accept connections, so a
+//! connection does not prove that the server runs; but no process has a descriptor of them. A bind
+//! that finds its address in use is therefore retried, unless a process holds the address
 //! (docs/decisions/052-bind-retry.md).
 
 use std::fmt;
@@ -25,7 +26,7 @@ impl Holder {
     /// The process with this number, unless it is gone or has ended (proc_pid_stat(5)).
     pub(super) fn living(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything.
+        // The name, in parentheses, may contain any byte.
         let (before, after) = stat.rsplit_once(')')?;
         let (_, name) = before.split_once('(')?;
         let ended = after.trim_start().starts_with(['Z', 'X']);
@@ -35,7 +36,7 @@ impl Holder {
         })
     }
 
-    /// A process that listens on `address` by TCP, as far as this one may see its descriptors.
+    /// A process that listens on `address` by TCP, if this one may see its descriptors.
     pub(super) fn of_tcp(address: SocketAddr) -> Option<Self> {
         let pids = live::listeners(address).ok()?;
         pids.into_iter().find_map(Self::living)

@@ -24,7 +24,7 @@ pub struct Listener {
     pub fd: OwnedFd,
     /// As [`ListenOptions::keepalive`].
     pub keepalive: Option<Policy>,
-    /// Keeps a Unix socket's file until the last listener is gone.
+    /// Keeps a Unix socket's file until the last listener has been dropped.
     _file: Option<Arc<SocketFile>>,
 }
 
@@ -44,15 +44,14 @@ pub struct ListenerGroup {
 impl ListenerGroup {
     /// Opens `shards` listening sockets on `address`.
     ///
-    /// On TCP they form an `SO_REUSEPORT` group, in shard order, on the same
-    /// port also where that is 0 and the kernel chooses. The port must not be in
-    /// use by anyone, not even by sockets that would share it, unless
-    /// [`ListenOptions::share_port`] is set. An address that a process which has just ended
-    /// leaves behind is waited for, at most [`crate::limits::BIND_RETRY_MS`].
+    /// On TCP they form an `SO_REUSEPORT` group, in shard order, on the same port also where that
+    /// is 0 and the kernel chooses. The port must not be in use, not even by sockets that would
+    /// share it, unless [`ListenOptions::share_port`] is set. If a process that has just ended
+    /// still occupies the address, this waits for it, at most [`crate::limits::BIND_RETRY_MS`].
     ///
     /// # Errors
-    /// What keeps the address from being listened on; [`ListenErrorKind`] has those that an
-    /// operator can act on.
+    /// Why the address can't be listened on; [`ListenErrorKind`] has the causes that an operator
+    /// can fix.
     ///
     /// [`ListenErrorKind`]: super::error::ListenErrorKind
     pub fn bind(
@@ -150,7 +149,7 @@ impl ListenerGroup {
         self.idle_timeout_ms
     }
 
-    /// The backlog that the kernel keeps to: the requested one, cut to `net.core.somaxconn`.
+    /// The backlog in effect: the requested one, cut to `net.core.somaxconn`.
     pub fn backlog_effective(&self) -> u32 {
         self.backlog_effective
     }

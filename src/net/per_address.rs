@@ -1,7 +1,7 @@
-//! A bound on the connections of one client address.
+//! Bounds the connections of each client address.
 //!
-//! Shared by all shards under a lock, so it is only made when the operator sets
-//! the bound. A table of addresses can't outgrow the connections that are open.
+//! Shared by all shards under a lock, so it is only made when the operator sets the bound. The
+//! table has at most as many addresses as there are open connections.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::sys::sync::lock;
 
-/// The bits of an IPv6 address that tell one client's network from another's: a
-/// single host commands a whole /64 (RFC 4291, section 2.5.4).
+/// The bits of an IPv6 address that distinguish one client's network from another's: a single host
+/// controls a whole /64 (RFC 4291, section 2.5.4).
 const IPV6_NETWORK: u128 = u128::MAX << 64;
 
 /// Counts of open connections by client address: IPv4 each, IPv6 by /64.
@@ -29,8 +29,8 @@ impl PerAddress {
         })
     }
 
-    /// Counts a connection for as long as the returned guard lives; `None` when
-    /// the address has as many as it may.
+    /// Counts a connection for as long as the returned guard lives; `None` when the address has
+    /// reached its limit.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admission> {
         let client = client(address);
         let mut counts = self.counts();
@@ -45,12 +45,12 @@ impl PerAddress {
         })
     }
 
-    /// Addresses that have a connection now.
+    /// The number of addresses that have a connection.
     pub fn addresses(&self) -> usize {
         self.counts().len()
     }
 
-    /// A panic elsewhere can't have left the table half changed.
+    /// A panic elsewhere can't leave the table inconsistent.
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         lock(&self.counts)
     }
@@ -63,7 +63,7 @@ fn client(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One counted connection; dropping it gives the place back.
+/// One counted connection; dropping it releases its place.
 #[derive(Debug)]
 pub struct Admission {
     table: Arc<PerAddress>,

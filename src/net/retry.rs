@@ -1,4 +1,4 @@
-//! Trying a bind again while its address is being given back ([`holder`](super::holder)).
+//! Retries a bind while the kernel is still releasing its address ([`holder`](super::holder)).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::error::ListenError;
 use crate::limits;
 
 /// Calls `bind` again while it finds its address in use, for at most [`limits::BIND_RETRY_MS`];
-/// not when a living process holds the address, which the error names then.
+/// stops when a live process holds the address, which the error then names.
 pub(super) fn retry_in_use<T>(
     mut bind: impl FnMut() -> Result<T, ListenError>,
 ) -> Result<T, ListenError> {
@@ -19,7 +19,8 @@ pub(super) fn retry_in_use<T>(
             Err(error) if error.is_in_use() => error,
             result => return result,
         };
-        // Seen twice: a process that is being killed holds its sockets a little longer.
+        // The process must be found twice: one that is being killed holds its sockets a little
+        // longer.
         let held = error.holder().is_some() && error.holder() == seen.as_ref();
         if held || start.elapsed() >= Duration::from_millis(limits::BIND_RETRY_MS) {
             return Err(error);

@@ -14,7 +14,7 @@ use super::local_ip;
 use super::options::ListenOptions;
 use crate::{keepalive, sys};
 
-/// Which of IPv6's and IPv4's connections a socket takes.
+/// Whether a socket accepts connections by IPv6, by IPv4, or both.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Stack {
     OwnFamily,
@@ -47,7 +47,7 @@ pub(super) fn bind(
     Group { address, options }.bind(ip, Stack::OwnFamily, shards)
 }
 
-/// What the sockets of one group have in common.
+/// The common parameters of a group's sockets.
 struct Group<'a> {
     /// As the operator wrote it, for messages.
     address: &'a ListenAddr,
@@ -68,9 +68,9 @@ impl Group<'_> {
             }
         };
         if !self.options.share_port && ip.port() != 0 {
-            // SO_REUSEPORT would let us join another process of the same user,
-            // and the two would silently share the connections; a socket without
-            // it is told the truth.
+            // With SO_REUSEPORT the bind would succeed beside another process of the same user, and
+            // both would silently share the connections. A bind without it fails if the port is in
+            // use.
             self.open(ip, stack)
                 .and_then(|probe| probe.bind(&ip.into()))
                 .map_err(fail("bind"))?;
@@ -107,7 +107,7 @@ impl Group<'_> {
         if ip.is_ipv6() {
             socket.set_only_v6(stack == Stack::OwnFamily)?;
         }
-        // Connections of an earlier run, in TIME_WAIT, must not keep us out.
+        // Connections of an earlier run, in TIME_WAIT, must not make the bind fail.
         socket.set_reuse_address(true)?;
         Ok(socket)
     }
@@ -158,8 +158,8 @@ fn is_loopback(address: &ListenAddr) -> bool {
     }
 }
 
-/// Leaves a congestion control that paces by timers for one that doesn't, where there is
-/// one that this process may use.
+/// Replaces a congestion control that paces by timers with one that does not, if this process may
+/// use such a one.
 fn unpace(fd: BorrowedFd<'_>) {
     if sys::socket::congestion(fd).is_ok_and(|name| name.starts_with("bbr")) {
         let _ = ["cubic", "reno"]

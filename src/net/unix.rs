@@ -14,7 +14,7 @@ use super::holder::Holder;
 use super::options::ListenOptions;
 use crate::sys;
 
-/// The file of a bound Unix socket, removed on drop unless another has taken its place.
+/// The file of a bound Unix socket, removed on drop unless another file has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -38,15 +38,15 @@ impl Drop for SocketFile {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|now| (now.dev(), now.ino()) == (self.dev, self.ino));
         if ours {
-            // Nobody is left to tell when the folder has become read-only; the
-            // next start finds the file stale.
+            // A failure, as in a folder that has become read-only, can't be reported from a
+            // destructor; the next start detects the stale file.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Opens one listening socket at `path`. A socket file on which no process listens
-/// is a crashed server's, and is replaced.
+/// Opens one listening socket at `path`. A socket file on which no process listens is that of a
+/// crashed server, and is replaced.
 pub(super) fn bind(
     path: &Path,
     options: &ListenOptions,
@@ -89,7 +89,7 @@ fn remove_stale(path: &Path, name: &SockAddr, address: &ListenAddr) -> Result<()
         return Err(ListenError::with_kind(address, "bind", kind, source));
     }
     let caller = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(fail("open"))?;
-    // A listener whose backlog is full would hold a blocking connect up.
+    // A blocking connect would wait for a listener whose backlog is full.
     caller.set_nonblocking(true).map_err(fail("open"))?;
     match caller.connect(name) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -97,7 +97,7 @@ fn remove_stale(path: &Path, name: &SockAddr, address: &ListenAddr) -> Result<()
         }
         _ => {
             let error = fail("bind")(io::ErrorKind::AddrInUse.into());
-            // Of the process that listens, also where its ring alone is left of it.
+            // This is the process that called listen(2), even if only its ring is left of it.
             let pid = sys::socket::peer_pid(caller.as_fd()).ok();
             Err(error.held_by(|| Holder::living(pid?)))
         }

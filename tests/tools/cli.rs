@@ -465,7 +465,7 @@ fn keepalive_show_says_why_there_is_nothing_to_see() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
     let free = free.expect("an address").to_string();
     let nobody = run(&mut headwater(&["keepalive", "show", "--listen", &free]));
-    assert!(sentence(&nobody, 1).starts_with(&format!("nobody listens on {free}")));
+    assert!(sentence(&nobody, 1).starts_with(&format!("no process listens on {free}")));
     let unix = run(&mut headwater(&[
         "keepalive",
         "show",
