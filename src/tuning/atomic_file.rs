@@ -1,11 +1,11 @@
-//! Replacing a file so that a crash leaves the old one or the new one, whole.
+//! Replaces a file atomically: after a crash the whole old or the whole new one is there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Writes `text` to a new file beside `path`, brings it to the disk, and renames it over `path`.
+/// Writes `text` to a new file beside `path`, syncs it to the disk, and renames it over `path`.
 pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let temporary = beside(path);
     let written = write(&temporary, text, mode).and_then(|()| fs::rename(&temporary, path));
@@ -17,7 +17,7 @@ pub(super) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// Removes `path`, if it is there, so that a crash does not bring it back.
+/// Removes `path`, if it exists, durably: it does not reappear after a crash.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -1,4 +1,4 @@
-//! Connections that wait to be accepted, and those that were dropped while they did.
+//! The accept backlog: its limit, and connections that were dropped because it was full.
 
 use super::{Finding, Host, Severity};
 
@@ -13,7 +13,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
             Finding::new(
                 Severity::Warning,
                 AREA,
-                format!("net.core.somaxconn = {most} cuts our backlog of {backlog}"),
+                format!("net.core.somaxconn = {most} cuts the server's backlog of {backlog}"),
             )
             .cost("when more clients than that connect at once, their SYNs are dropped and they wait a second")
             .fix(format!("sysctl -w net.core.somaxconn={backlog}, then restart the server")),
@@ -28,7 +28,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
                 AREA,
                 format!("connections that found a full backlog since the host started: {dropped}"),
             )
-            .cost("each waited a second or more, or gave up; nstat -az TcpExtListenOverflows tells if it goes on")
+            .cost("each waited a second or more, or gave up; nstat -az TcpExtListenOverflows shows whether it continues")
             .fix("a larger backlog, more shards, or a faster server"),
         );
     }

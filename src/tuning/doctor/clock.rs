@@ -4,7 +4,7 @@ use super::{Finding, Host, Severity};
 
 const AREA: &str = "clock";
 const FOLDER: &str = "/sys/devices/system/clocksource/clocksource0";
-/// Those that the vDSO reads without entering the kernel.
+/// The clock sources that the vDSO reads without a system call.
 const CHEAP: [&str; 6] = [
     "tsc",
     "kvm-clock",
@@ -27,9 +27,9 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
         .split_whitespace()
         .find(|name| CHEAP.contains(name));
     let finding = Finding::new(Severity::Warning, AREA, format!("the clock source is {current}"))
-        .cost("each look at the clock is a system call and a slow register: up to a microsecond a request");
+        .cost("each reading of the clock is a system call that reads a slow register: up to a microsecond a request");
     vec![match better {
         Some(name) => finding.fix(format!("echo {name} > {FOLDER}/current_clocksource")),
-        None => finding.fix("see why the kernel gave tsc up: dmesg | grep -i tsc"),
+        None => finding.fix("see why the kernel rejected tsc: dmesg | grep -i tsc"),
     }]
 }

@@ -12,7 +12,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
     let known = host.text("/proc/sys/net/ipv4/tcp_available_congestion_control");
     let has_bbr = known.is_some_and(|known| known.split_whitespace().any(|one| one == "bbr"));
     if control == "bbr" {
-        // "mq" has one of the default kind for each queue.
+        // "mq" has a qdisc of the default kind for each queue.
         let fq = |qdisc: &str| matches!(qdisc, "fq" | "mq" | "noqueue");
         let without = host.nics.iter().filter_map(|nic| {
             let qdisc = nic.qdisc.as_deref().filter(|qdisc| !fq(qdisc))?;
@@ -21,8 +21,12 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
         for (name, qdisc) in without {
             found.push(
                 Finding::new(Severity::Note, AREA, format!("bbr with {qdisc} on {name}"))
-                    .cost("TCP paces by timers of its own, one for each connection, which costs more CPU than fq")
-                    .fix(format!("tc qdisc replace dev {name} root fq, where the kernel has it")),
+                    .cost(
+                        "TCP paces with a timer for each connection, which costs more CPU than fq",
+                    )
+                    .fix(format!(
+                        "tc qdisc replace dev {name} root fq, where the kernel has it"
+                    )),
             );
         }
     } else if !has_bbr {

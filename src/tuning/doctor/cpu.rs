@@ -1,4 +1,4 @@
-//! How fast the CPUs may run.
+//! The CPUs' frequency governors.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
             AREA,
             format!("frequency governor: {}", slow.join(", ")),
         )
-        .cost("after a quiet moment the first requests find a slow CPU")
+        .cost("after an idle period the first requests run on a slow CPU")
         .fix("cpupower frequency-set -g performance"),
     ]
 }

@@ -1,17 +1,17 @@
-//! What a check reports: how bad it is, what it costs and how to repair it.
+//! What a check reports: how bad it is, what it costs and how to fix it.
 
 use std::fmt;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The server does not start, or is open to harm.
+    /// The server does not start, or the host is open to attacks.
     Critical,
     /// It costs speed or connections.
     Warning,
     /// It may be worth knowing.
     Note,
-    /// As it should be.
+    /// It is as it should be.
     Fine,
 }
 
@@ -26,18 +26,18 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What a check has found.
+/// A finding of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
     /// The check that found it, such as `network card` or `sysctl`.
     pub area: &'static str,
-    /// What is so on this host, such as `governor performance`.
+    /// What the check found, such as `governor performance`.
     pub what: String,
-    /// What it costs; empty where nothing is.
+    /// What the server loses by it; empty if nothing.
     pub cost: String,
-    /// The command that repairs it, or other advice.
+    /// The command that fixes it, or other advice.
     pub fix: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Finding {
         Self::new(Severity::Fine, area, what)
     }
 
-    /// All of it in one line.
+    /// The finding in one line.
     pub fn sentence(&self) -> String {
         let parts = [&self.what, &self.cost].into_iter().chain(&self.fix);
         let parts: Vec<&str> = parts

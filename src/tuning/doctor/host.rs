@@ -1,4 +1,4 @@
-//! What the checks know of a host.
+//! The facts about a host that the checks use.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,16 +8,16 @@ use crate::runtime::{Feature, RingError, features};
 use crate::sys::ethtool::{self, Channels, Switch};
 use crate::sys::link;
 
-/// What the person asked about.
+/// The server for which the host is examined, from the command line.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// CPUs that would have a shard.
+    /// CPUs that the server would use, one shard each.
     pub cpus: Vec<usize>,
-    /// Backlog that the listeners would ask for.
+    /// Backlog that the listeners would request.
     pub backlog: u32,
-    /// Connections that the server would take at most.
+    /// Most connections that the server would accept.
     pub connections: u64,
-    /// Profile of settings to compare with.
+    /// Profile with which the settings are compared.
     pub profile: String,
 }
 
@@ -28,15 +28,15 @@ pub struct Nic {
     pub name: String,
     /// Queues in use and possible (`ethtool -l`).
     pub channels: Option<Channels>,
-    /// The switches that could be read, by the name that ethtool -K has for them.
+    /// The offload features that could be read, by their names for `ethtool -K`.
     pub switches: Vec<(&'static str, bool)>,
     /// The packet scheduler at its root, such as `fq` (`IFLA_QDISC`).
     pub qdisc: Option<String>,
     /// The largest packet that TCP over IPv6 hands down, in bytes (`IFLA_GSO_MAX_SIZE`).
     pub gso_max_bytes: Option<u32>,
-    /// The largest packet that received ones are joined to, in bytes (`IFLA_GRO_MAX_SIZE`).
+    /// The largest packet to which received ones are merged, in bytes (`IFLA_GRO_MAX_SIZE`).
     pub gro_max_bytes: Option<u32>,
-    /// The largest packet that the card itself cuts up, in bytes (`IFLA_TSO_MAX_SIZE`).
+    /// The largest packet that the card itself splits, in bytes (`IFLA_TSO_MAX_SIZE`).
     pub tso_max_bytes: Option<u32>,
 }
 
@@ -48,12 +48,12 @@ pub struct Host {
     pub asked: Asked,
     /// The ring's features, or why there is no ring; `None`: not tried.
     pub ring: Option<Result<Vec<Feature>, String>>,
-    /// Cards about which the kernel was asked.
+    /// The network cards, as the kernel reports them.
     pub nics: Vec<Nic>,
 }
 
 impl Host {
-    /// A tree with `proc` and `sys` in it, about which nothing else is known.
+    /// A host that is described only by a tree with `proc` and `sys` in it.
     pub fn tree(root: impl Into<PathBuf>, asked: Asked) -> Self {
         Self {
             root: root.into(),
@@ -93,7 +93,7 @@ impl Host {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// A file's text without the white space around it.
+    /// A file's text without leading and trailing white space.
     pub(super) fn text(&self, path: &str) -> Option<String> {
         Some(fs::read_to_string(self.path(path)).ok()?.trim().to_owned())
     }
@@ -102,7 +102,7 @@ impl Host {
         self.text(path)?.parse().ok()
     }
 
-    /// The names in a folder, in order; none where there is no such folder.
+    /// The names in a folder, sorted; none if there is no such folder.
     pub(super) fn names(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path))
             .into_iter()
@@ -114,14 +114,14 @@ impl Host {
         names.into_iter().collect()
     }
 
-    /// Network interfaces with hardware, or a virtual machine's idea of it, behind them.
+    /// Network interfaces that have a device, real or of a virtual machine.
     pub(super) fn cards(&self) -> Vec<String> {
         let mut names = self.names("/sys/class/net");
         names.retain(|name| self.path(&format!("/sys/class/net/{name}/device")).exists());
         names
     }
 
-    /// The last part of what a link in `/sys` leads to.
+    /// The last component of the target of a link in `/sys`.
     pub(super) fn target(&self, path: &str) -> Option<String> {
         let target = fs::canonicalize(self.path(path)).ok()?;
         Some(

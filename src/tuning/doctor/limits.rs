@@ -1,4 +1,4 @@
-//! What this process may use: descriptors, locked memory, pipes.
+//! The limits of this process: descriptors, locked memory, pipes.
 
 use super::{Finding, Host, Severity};
 use crate::limits::{DESCRIPTORS_RESERVED, RING_LOCKED_BYTES};
@@ -40,15 +40,15 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
                 AREA,
                 format!("pipes of at most {most} bytes"),
             )
-            .cost("files that pass through a pipe do so in smaller pieces")
+            .cost("files that are sent through a pipe are sent in smaller pieces")
             .fix(format!("sysctl -w fs.pipe-max-size={PIPE_BYTES_LITTLE}")),
         );
     }
     found
 }
 
-/// The finding about a limit of `most` bytes of locked memory for `shards` shards. Twice of what
-/// they need is wanted, since a restarted server overlaps with the old one.
+/// The finding about a limit of `most` bytes of locked memory for `shards` shards. It should be
+/// twice of what they need, since a restarted server overlaps with the old one.
 fn locked_memory(most: u64, shards: u64) -> Option<Finding> {
     let needed = shards * RING_LOCKED_BYTES;
     if most >= 2 * needed {

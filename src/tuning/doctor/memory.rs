@@ -21,7 +21,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
     }
     vec![
         Finding::new(Severity::Note, AREA, "transparent huge pages: always")
-            .cost("buffers of a few KB may take 2 MB, and a fault may wait while memory is moved")
+            .cost("buffers of a few KB may occupy 2 MB, and a page fault may wait while memory is compacted")
             .fix(format!("echo madvise > {THP}/enabled")),
     ]
 }

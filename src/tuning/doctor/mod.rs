@@ -25,12 +25,13 @@ mod tls;
 pub use finding::{Finding, Severity};
 pub use host::{Asked, Host, Nic};
 
-/// The profile that settings are compared with unless another is named.
+/// The profile with which settings are compared by default.
 pub const PROFILE: &str = "file-server";
 
 type Check = fn(&Host) -> Vec<Finding>;
 
-/// Those that a starting server has no other words for; each reads a few files.
+/// The checks that a starting server runs. Each reads a few files and covers what no other start-up
+/// message reports.
 const AT_START: &[Check] = &[quota::check, clock::check, sysctls::check_unsafe];
 const OTHERS: &[Check] = &[
     ring::check,
@@ -51,7 +52,7 @@ pub fn examine(host: &Host) -> Vec<Finding> {
     findings(host, AT_START.iter().chain(OTHERS))
 }
 
-/// What a server that starts should say of its host: little, and only what is bad.
+/// The findings that a starting server reports: few, and only bad ones.
 pub fn examine_at_start(host: &Host) -> Vec<Finding> {
     let mut found = findings(host, AT_START.iter());
     found.retain(|finding| finding.severity <= Severity::Warning);

@@ -71,7 +71,7 @@ fn receive_queues(host: &Host, name: &str, queues: &[&String]) -> Finding {
         .fix(fix)
 }
 
-/// Whether each of several transmit queues has CPUs of its own (XPS).
+/// Whether transmit queues are assigned to CPUs (XPS) where there are several.
 fn transmit_queues(host: &Host, name: &str, queues: &[&String]) -> Option<Finding> {
     let folder = format!("/sys/class/net/{name}/queues");
     let unbound = queues.iter().filter(|queue| {
@@ -135,7 +135,8 @@ fn interrupts(host: &Host, name: &str, queues: usize) -> Option<Finding> {
     )
 }
 
-/// Packets that the CPUs had no room or no time for (softnet_stat: one line each, in hex).
+/// Packets that a CPU dropped or postponed, for lack of room or time (softnet_stat: a line for each
+/// CPU, in hex).
 fn softnet(host: &Host) -> Vec<Finding> {
     let table = host.text("/proc/net/softnet_stat").unwrap_or_default();
     let sum = |column: usize| -> u64 {
@@ -155,11 +156,11 @@ fn softnet(host: &Host) -> Vec<Finding> {
                 AREA,
                 format!("packets dropped before the network stack saw them: {dropped}"),
             )
-            .cost("each is sent again after a while")
+            .cost("each is sent again after a time-out")
             .fix("sysctl -w net.core.netdev_max_backlog=16384"),
         );
     }
-    // A squeeze now and then is how the budget works.
+    // Occasional squeezes are normal: the budget works that way.
     if squeezed > 0 && squeezed.saturating_mul(10_000) > packets {
         found.push(
             Finding::new(

@@ -1,4 +1,4 @@
-//! Memory that is nearer to some CPUs than to others.
+//! NUMA: automatic balancing, and whether shards run on the network card's node.
 
 use super::finding::count;
 use super::{Finding, Host, Severity};
@@ -27,7 +27,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
                 AREA,
                 "the kernel moves memory between nodes by itself",
             )
-            .cost("page faults on shards that are pinned and whose memory is in place already")
+            .cost("page faults on shards, which are pinned and already use memory of their node")
             .fix("sysctl -w kernel.numa_balancing=0"),
         );
     }
@@ -55,9 +55,9 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
                         count(far, "shard")
                     ),
                 )
-                .cost("each packet of theirs crosses the link between the nodes")
+                .cost("each of their packets crosses the link between the nodes")
                 .fix(format!(
-                    "start with --cores {}, if these are enough",
+                    "start with --cores {}, if these CPUs suffice",
                     list.join(",")
                 )),
             );

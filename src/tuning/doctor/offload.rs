@@ -1,11 +1,12 @@
-//! Work that the network card, or a late step of the kernel, could take over, and BIG TCP.
+//! Offloads: work that the network card, or a late step of the kernel's network stack, can take
+//! over; and BIG TCP.
 
 use super::{Finding, Host, Nic, Severity};
 
 const AREA: &str = "offload";
-/// What TCP may hand down at once without BIG TCP.
+/// The largest packet that TCP hands to the device without BIG TCP.
 const GSO_BYTES: u32 = 65_536;
-/// From this speed on, in Mbit/s, the packets of 64 KiB are many.
+/// The speed, in Mbit/s, from which packets of 64 KiB are so many that BIG TCP helps.
 const FAST_MBIT_S: u64 = 25_000;
 
 pub(super) fn check(host: &Host) -> Vec<Finding> {
@@ -25,7 +26,7 @@ fn card(host: &Host, nic: &Nic) -> Vec<Finding> {
         found.push(Finding::new(
             Severity::Note,
             AREA,
-            format!("{name}: what it offloads could not be read"),
+            format!("{name}: its offloads could not be read"),
         ));
     } else if off.is_empty() {
         let on: Vec<&str> = nic.switches.iter().map(|(flag, _)| *flag).collect();
@@ -34,7 +35,7 @@ fn card(host: &Host, nic: &Nic) -> Vec<Finding> {
         let switches: Vec<String> = off.iter().map(|flag| format!("{flag} on")).collect();
         found.push(
             Finding::new(Severity::Warning, AREA, format!("{name}: {} off", off.join(", ")))
-                .cost("the CPU cuts, joins or checks each packet of 1.5 KB by itself: several times the cost for a large file")
+                .cost("the CPU splits, merges or checksums each packet of 1.5 KB: a large file costs several times as much")
                 .fix(format!("ethtool -K {name} {}, where the driver can", switches.join(" "))),
         );
     }
@@ -53,7 +54,7 @@ fn card(host: &Host, nic: &Nic) -> Vec<Finding> {
                 Finding::new(
                     Severity::Note,
                     AREA,
-                    format!("{name}: BIG TCP is off, and the card can"),
+                    format!("{name}: BIG TCP is off, and the card supports it"),
                 )
                 .cost("some percent of the CPU for large transfers at this speed")
                 .fix(format!(

@@ -1,4 +1,4 @@
-//! CPU time that a cgroup allows.
+//! The CPU time that cgroups allow (`cpu.max`).
 
 use super::finding::count;
 use super::{Finding, Host, Severity};
@@ -41,7 +41,8 @@ fn list(cpus: &[usize]) -> String {
     words.join(",")
 }
 
-/// The smallest quota on the way up from this process's cgroup, in CPUs, and its folder.
+/// The smallest quota of this process's cgroup and its ancestors, in CPUs, and the folder of that
+/// cgroup.
 fn quota(host: &Host) -> Option<(f64, String)> {
     let groups = host.text("/proc/self/cgroup")?;
     let mut smallest: Option<(f64, String)> = None;
@@ -56,7 +57,8 @@ fn quota(host: &Host) -> Option<(f64, String)> {
             _ => continue,
         };
         for mount in mounts {
-            // A container may see a path that is only there on the host: its own is the root then.
+            // A container may see a path that exists only on the host: its own cgroup is the root
+            // then.
             let mut path = path.trim_end_matches('/');
             loop {
                 let folder = format!("{mount}{path}");

@@ -29,7 +29,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
             let disabled = host.number("/proc/sys/kernel/io_uring_disabled");
             let fix = match disabled {
                 Some(1..) => "sysctl -w kernel.io_uring_disabled=0",
-                _ => "do as the sentence says",
+                _ => "follow the advice in that sentence",
             };
             found.push(
                 Finding::new(Severity::Critical, AREA, why)

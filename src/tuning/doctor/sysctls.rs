@@ -1,4 +1,4 @@
-//! The kernel's settings beside a profile.
+//! The kernel's settings, compared with a profile.
 
 use super::{Finding, Host, Severity};
 use crate::tuning::sysctl::{Machine, Plan, ProcSys, Profile, Verdict, unsafe_now};
@@ -48,23 +48,20 @@ pub(super) fn check_profile(host: &Host) -> Vec<Finding> {
         })
         .collect();
     if off.is_empty() {
-        return vec![Finding::fine(
-            AREA,
-            format!("as the profile {name} wants it"),
-        )];
+        return vec![Finding::fine(AREA, format!("as in the profile {name}"))];
     }
     vec![
         Finding::new(
             Severity::Note,
             AREA,
             format!(
-                "{} settings of {name} are not as it wants them: {}",
+                "{} settings differ from the profile {name}: {}",
                 off.len(),
                 off.join("; ")
             ),
         )
         .cost(format!(
-            "headwater sysctl show {name} tells for each; docs/tuning.md has what was measured"
+            "headwater sysctl show {name} explains each; docs/tuning.md has measurements"
         ))
         .fix(format!(
             "headwater sysctl apply {name} --yes (and headwater sysctl revert)"

@@ -54,7 +54,7 @@ impl Tree {
     }
 }
 
-/// The one finding of a check that is worse than fine.
+/// The only finding of a check that is not fine.
 #[track_caller]
 fn only(found: Vec<Finding>) -> Finding {
     let bad: Vec<_> = found

@@ -1,4 +1,4 @@
-//! TLS in the kernel.
+//! Kernel TLS.
 
 use super::{Finding, Host, Severity};
 
@@ -10,7 +10,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
         return vec![Finding::fine(AREA, "loaded")];
     }
     vec![
-        Finding::new(Severity::Note, AREA, "the kernel has no TLS of its own loaded")
+        Finding::new(Severity::Note, AREA, "kernel TLS (the module tls) is not loaded")
             .cost("nothing yet: headwater leaves TLS to a proxy; one that has kTLS sends files without copying them")
             .fix("modprobe tls, where the kernel has it"),
     ]

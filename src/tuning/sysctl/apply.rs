@@ -9,14 +9,14 @@ use super::settings::Settings;
 use super::snapshot::{SnapshotError, State};
 use super::value::same;
 
-/// What became of one setting that was written.
+/// The outcome of writing one setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It reads back as written.
     Set,
-    /// The kernel took the value and made this of it.
+    /// The kernel accepted the value but changed it to this one.
     Altered(String),
-    /// The kernel refused it, and the profile says that this is no failure.
+    /// The kernel refused it, and the profile marks it as optional.
     PassedOver(String),
 }
 
@@ -27,13 +27,13 @@ pub struct Applied {
     pub key: Key,
     /// Its value before, as the plan read it.
     pub was: String,
-    /// The value that was asked of the kernel.
+    /// The value that was written.
     pub asked: String,
-    /// What the kernel made of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What to do about settings of the whole host that can't be set from here.
+/// How to treat settings of the whole host that can't be set from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfReach {
     /// Set the others.
@@ -42,12 +42,12 @@ pub enum OutOfReach {
     Stop,
 }
 
-/// Writes what `plan` would change: all of it or, if the kernel refuses one value, nothing.
-/// What the settings were is in `state` before the first is written.
+/// Writes the changes of `plan`: all of them or, if the kernel refuses one value, none. Saves the
+/// old values in `state` before the first write.
 ///
 /// # Errors
-/// A plan with an obstacle, a snapshot that can't be kept, a value that was refused; in each
-/// case with everything as it was, or with what could not be taken back.
+/// A plan with an obstacle, a snapshot that can't be saved, a value that was refused. In each case
+/// all settings have their old values, except those that the error lists.
 pub fn apply(
     plan: &Plan,
     settings: &mut impl Settings,
@@ -91,7 +91,7 @@ pub fn apply(
         let outcome = match write(settings, &setting.key, value) {
             Ok(read) if same(&read, value) => Outcome::Set,
             Ok(read) => Outcome::Altered(read),
-            Err(error) if setting.optional => Outcome::PassedOver(told(&error)),
+            Err(error) if setting.optional => Outcome::PassedOver(explained(&error)),
             Err(error) => {
                 let stuck = undo(settings, &done);
                 if stuck.is_empty() {
@@ -103,7 +103,7 @@ pub fn apply(
                 return Err(ApplyError::Refused {
                     key: setting.key.clone(),
                     value: value.to_owned(),
-                    error: told(&error),
+                    error: explained(&error),
                     stuck,
                 });
             }
@@ -118,7 +118,7 @@ pub fn apply(
     Ok(done)
 }
 
-/// Puts back what was written, last first; gives the keys that stayed changed.
+/// Restores what was written, last first; returns the keys that could not be restored.
 fn undo(settings: &mut impl Settings, done: &[Applied]) -> Vec<Key> {
     let written = done
         .iter()
@@ -140,8 +140,8 @@ fn restored(settings: &mut impl Settings, key: &Key, was: &str) -> bool {
     write(settings, key, was).is_ok_and(|read| same(&read, was))
 }
 
-/// What the kernel's refusals mean for a setting (proc_sys(5) and net/sysctl handlers).
-fn told(error: &io::Error) -> String {
+/// What the kernel's error means for a setting (proc_sys(5) and the handlers of net/sysctl).
+fn explained(error: &io::Error) -> String {
     let meaning = match error.kind() {
         io::ErrorKind::InvalidInput => "out of range, or not of its form (EINVAL)",
         io::ErrorKind::PermissionDenied => "not permitted here (EACCES or EPERM)",
@@ -152,7 +152,7 @@ fn told(error: &io::Error) -> String {
     meaning.to_owned()
 }
 
-/// A setting that keeps a plan from being carried out whole.
+/// A setting that prevents a plan from being applied as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
     /// The setting's name.
@@ -173,17 +173,17 @@ pub enum ApplyError {
         /// These settings, in the profile's order.
         obstacles: Vec<Obstacle>,
     },
-    /// The old values can't be kept, or what was kept can't be read.
+    /// The snapshot of the old values can't be written or read.
     Snapshot(SnapshotError),
-    /// A value could not be written or read back; earlier ones were put back, except `stuck`.
+    /// A value could not be written or read back; earlier ones were restored, except `stuck`.
     Refused {
         /// The setting's name.
         key: Key,
-        /// The value that was asked of the kernel.
+        /// The value that was written.
         value: String,
-        /// What the kernel's error means.
+        /// The meaning of the kernel's error.
         error: String,
-        /// Those that could not be put back; the snapshot is still there for `revert`.
+        /// The settings that could not be restored; the snapshot is kept for `revert`.
         stuck: Vec<Key>,
     },
 }
@@ -240,30 +240,30 @@ impl fmt::Display for ApplyError {
 
 impl std::error::Error for ApplyError {}
 
-/// A setting that was put back.
+/// A setting that a revert restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Back {
     /// The setting's name.
     pub key: Key,
-    /// The value of the snapshot, to which it goes back.
+    /// The value of the snapshot, which is restored.
     pub was: String,
-    /// What it was before (in a dry run: is now), or why it was not put back.
+    /// The value that was replaced (in a dry run: that would be), or why it was not restored.
     pub outcome: Result<BackFrom, String>,
 }
 
-/// What a setting was put back from.
+/// The value from which a setting was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackFrom {
-    /// It was as it had been all along.
+    /// It already had its old value.
     Unchanged,
-    /// It had the value that was asked for; this is it.
+    /// It had this value, which headwater had written.
     Ours(String),
-    /// Neither the old value nor the applied one: another program changed it since, or the
-    /// kernel altered it.
+    /// Neither the old value nor the applied one: another program has changed it since, or the
+    /// kernel altered the written value.
     Other(String),
 }
 
-/// What a revert did.
+/// The outcome of a revert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reverted {
     /// There was no snapshot.
@@ -274,9 +274,9 @@ pub enum Reverted {
     Back(Vec<Back>),
 }
 
-/// Puts every setting of the snapshot back, last first, and removes the snapshot once all read
-/// back as they were. May be run again after it was interrupted, or after an apply was. With
-/// `dry_run` it only reports what it would do.
+/// Restores every setting of the snapshot, last first, and removes the snapshot once all read back
+/// as restored. It may be run again after an interrupted revert or apply. With `dry_run` it only
+/// reports what it would do.
 ///
 /// # Errors
 /// A snapshot that is damaged or can't be read.
@@ -310,11 +310,11 @@ pub fn revert(
                     match write(settings, &entry.key, &entry.was) {
                         Ok(read) if same(&read, &entry.was) => Ok(from),
                         Ok(read) => Err(format!("the kernel made it {read}")),
-                        Err(error) => Err(told(&error)),
+                        Err(error) => Err(explained(&error)),
                     }
                 }
             }
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(explained(&error)),
         };
         back.push(Back {
             key: entry.key.clone(),

@@ -1,18 +1,18 @@
-//! Values that depend on the host, as `#@ compute` lines write them:
-//! `EXPRESSION [at least N] [at most N]`, several of them with commas between for a setting of
-//! several numbers. An expression is a whole number or `memory_kib` or `cpus`, with any of
-//! `* N` and `/ N` behind it, worked off from left to right. A POSIX shell can do as much.
+//! Values that depend on the host, as `#@ compute` lines write them: `EXPRESSION [at least N] [at
+//! most N]`, several of them with commas between for a setting of several numbers. An expression is
+//! a whole number or `memory_kib` or `cpus`, followed by any number of `* N` and `/ N`, evaluated
+//! from left to right. The form is so simple that a POSIX shell can evaluate it.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// What values are computed from.
+/// The host's figures from which values are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// MemTotal of proc_meminfo(5).
     pub memory_kib: u64,
-    /// CPUs that are there (the `processor` lines of `/proc/cpuinfo`, or `cpuN` of `/proc/stat`).
+    /// CPUs of the host (the `processor` lines of `/proc/cpuinfo`, or `cpuN` of `/proc/stat`).
     pub cpus: u64,
 }
 
@@ -36,7 +36,7 @@ impl Machine {
     }
 }
 
-/// Works `text` out. The error names the part that can't be read.
+/// Evaluates `text`. The error names the part that can't be parsed.
 pub(super) fn evaluate(text: &str, machine: Machine) -> Result<String, String> {
     let values: Result<Vec<String>, String> = text
         .split(',')

@@ -14,7 +14,7 @@ impl Key {
         let slashes = text
             .find(['.', '/'])
             .is_some_and(|at| text[at..].starts_with('/'));
-        // In each form the other separator is a part of a name, as in net/ipv4/conf/eth0.1.
+        // In either form the other separator is part of a component, as in net/ipv4/conf/eth0.1.
         let name: String = match slashes {
             true => text
                 .chars()
@@ -37,13 +37,13 @@ impl Key {
         (name.contains('.') && name.split('.').all(part)).then_some(Self(name))
     }
 
-    /// Below `/proc/sys`.
+    /// The path below `/proc/sys`.
     pub fn path(&self) -> PathBuf {
         let parts = self.0.split('.');
         parts.map(|part| part.replace('/', ".")).collect()
     }
 
-    /// The name with dots between its parts; a `/` in a part stands for a dot (sysctl.d(5)).
+    /// The name with dots between its parts; a `/` within a component replaces a dot (sysctl.d(5)).
     pub fn as_str(&self) -> &str {
         &self.0
     }

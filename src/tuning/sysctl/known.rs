@@ -1,18 +1,18 @@
-//! Facts about settings that a profile does not state: which direction is better, what they
-//! touch, and which are better not changed.
+//! Facts about settings that a profile does not state: which direction is better, what they affect,
+//! and which should not be changed.
 
 use std::fmt;
 
 /// In which direction a setting is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// A larger number is; of several numbers, each is compared separately.
+    /// A larger number is better; of several numbers, each is compared separately.
     Higher,
-    /// A smaller number is.
+    /// A smaller number is better.
     Lower,
-    /// First number lower, second higher: a range.
+    /// A wider range is better: a lower first number, a higher second one.
     Wider,
-    /// Only the very value will do.
+    /// Only the exact value is right.
     Exact,
 }
 
@@ -92,7 +92,7 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     (
         "net.ipv4.tcp_syncookies",
         &["0"],
-        "without syncookies one SYN flood keeps everybody out",
+        "without syncookies one SYN flood blocks all new clients",
     ),
     (
         "net.ipv4.tcp_syncookies",
@@ -137,7 +137,7 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// Why this value of this setting is refused, if it is.
+/// The reason why this value of this setting is refused, if it is.
 pub fn refused(key: &str, value: &str) -> Option<&'static str> {
     REFUSED
         .iter()
@@ -154,7 +154,7 @@ pub(super) fn safe_value(key: &str) -> &'static str {
     }
 }
 
-/// Settings of which a value is unsafe, for looking whether the host has one.
+/// Settings that have an unsafe value, to check whether the host uses it.
 pub(super) fn with_unsafe_values() -> impl Iterator<Item = &'static str> {
     REFUSED
         .iter()

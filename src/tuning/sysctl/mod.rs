@@ -1,7 +1,7 @@
 //! The kernel's settings: profiles, comparing them with the present values, applying, reverting.
 //!
 //! A profile is text in the form of sysctl.d(5). A plan compares it with what the kernel has;
-//! applying a plan writes a snapshot first, reads every value back, and undoes all when one
+//! applying a plan writes a snapshot first, reads every value back, and undoes all of them when one
 //! is refused. The scripts `scripts/sysctl-*.sh` do the same with the same files.
 
 mod apply;

@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 use super::plan::{Plan, Verdict};
 use crate::tuning::atomic_file;
 
-/// Where systemd-sysctl(8) and `sysctl --system` find it, after the distribution's own files.
+/// The default path, where systemd-sysctl(8) and `sysctl --system` read it after the distribution's
+/// files.
 pub const PERSIST_PATH: &str = "/etc/sysctl.d/60-headwater.conf";
 
-/// The line by which our own file is known.
+/// The first line of a file that headwater has written, by which it is recognised.
 const MARK: &str = "# Written by headwater sysctl persist";
 
-/// What [`persist`] would write to `path`: the plan's profile with the values that are in effect
-/// once it is applied, computed for this host, and never less than what the host has now.
+/// The text that [`persist`] would write to `path`: the plan's profile with the values that will be
+/// in effect once it is applied, computed for this host, and never worse than the host's present
+/// ones.
 ///
 /// # Errors
-/// A setting that is refused; a file there that is not ours.
+/// A setting that is refused; an existing file that headwater did not write.
 pub fn persisted(plan: &Plan, path: &Path) -> Result<String, PersistError> {
     for row in &plan.rows {
         if let Verdict::Refused(reason) = row.verdict {
@@ -60,10 +62,10 @@ pub fn persist(plan: &Plan, path: &Path) -> Result<(), PersistError> {
     })
 }
 
-/// Removes what [`persist`] wrote. Gives whether there was something.
+/// Removes the file that [`persist`] wrote. Returns whether there was one.
 ///
 /// # Errors
-/// A file there that is not ours; a failure to remove it.
+/// A file that headwater did not write; a failure to remove it.
 pub fn unpersist(path: &Path) -> Result<bool, PersistError> {
     if !ours_or_none(path)? {
         return Ok(false);

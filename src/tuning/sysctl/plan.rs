@@ -8,25 +8,25 @@ use super::profile::{Profile, Setting};
 use super::settings::Settings;
 use super::value::{Decision, decide};
 
-/// What comes of a setting.
+/// The verdict on a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is as wanted.
+    /// It has the wanted value.
     Same,
-    /// It is better than wanted, and stays.
+    /// Its value is better than the wanted one, and stays.
     Better,
-    /// It would become this.
+    /// It would be set to this value.
     Change(String),
     /// This kernel doesn't have it, or this network namespace doesn't show it.
     Missing,
-    /// This process may not read or not write it.
+    /// This process may not read it, or may not write it.
     NotPermitted,
     /// The profile should not ask for this, for the reason given.
     Refused(&'static str),
 }
 
 impl Verdict {
-    /// In a few words.
+    /// The verdict in a few words.
     pub fn words(&self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -42,16 +42,16 @@ impl Verdict {
 /// One setting of a plan.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The setting as the profile has it.
+    /// The setting from the profile.
     pub setting: Setting,
-    /// `None` where it can't be read.
+    /// The present value; `None` if it can't be read.
     pub now: Option<String>,
-    /// What comes of it.
+    /// The verdict on it.
     pub verdict: Verdict,
 }
 
 impl Row {
-    /// The value that is in effect once the plan is carried out, if that is known.
+    /// The value that will be in effect once the plan has been applied, if known.
     pub fn outcome(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Change(value) => Some(value),
@@ -59,7 +59,7 @@ impl Row {
         }
     }
 
-    /// More than the verdict's words where there is more to say.
+    /// A remark that adds to the verdict's words, if there is one.
     pub fn remark(&self) -> Option<&'static str> {
         let in_namespaces = self.setting.key.as_str().starts_with("net.");
         match (&self.verdict, self.setting.scope) {
@@ -82,7 +82,7 @@ impl Row {
         unreachable && self.setting.scope == Some(Scope::Global)
     }
 
-    /// Whether it keeps the rest of the plan from being carried out.
+    /// Whether it prevents the plan from being applied.
     pub fn is_obstacle(&self) -> bool {
         match self.verdict {
             Verdict::Refused(_) => true,
@@ -94,7 +94,7 @@ impl Row {
     }
 }
 
-/// A profile beside what the kernel has.
+/// A profile compared with the kernel's present values.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The profile, its values computed for this host.
@@ -155,7 +155,7 @@ fn row(setting: &Setting, settings: &impl Settings, allow_lower: bool) -> Row {
     }
 }
 
-/// A value that the host has and should not.
+/// An unsafe value that the host has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsafe {
     /// The setting's name.
@@ -168,7 +168,7 @@ pub struct Unsafe {
     pub reason: &'static str,
 }
 
-/// The settings that have an unsafe value just now, whatever a profile says.
+/// The settings that have an unsafe value at present, whatever the profile.
 pub fn unsafe_now(settings: &impl Settings) -> Vec<Unsafe> {
     let mut found: Vec<Unsafe> = known::with_unsafe_values()
         .filter_map(|name| {

@@ -1,4 +1,4 @@
-//! Profiles: text in the form of sysctl.d(5), with `#@` lines for what that form can't say.
+//! Profiles: text in the form of sysctl.d(5), with `#@` lines for what that form can't express.
 
 use std::fmt;
 use std::fs;
@@ -42,11 +42,12 @@ pub struct Setting {
     pub key: Key,
     /// The value wanted on this host: the computed one where there is a `#@ compute` line.
     pub value: String,
-    /// A `-` before it: whatever keeps it from being set is no failure.
+    /// Whether a `-` precedes it: then a failure to set it is ignored.
     pub optional: bool,
-    /// In which direction it is better, by `#@ better` or a built-in profile; `Exact` by default.
+    /// In which direction values are better, from `#@ better` or a built-in profile; `Exact` by
+    /// default.
     pub better: Better,
-    /// `None` where nothing says so.
+    /// The scope from `#@ scope` or a built-in profile; `None` if neither states it.
     pub scope: Option<Scope>,
     /// Its line in the text, from 1.
     pub line: usize,
@@ -59,7 +60,7 @@ pub struct Profile {
     pub name: String,
     /// The text that was read.
     pub text: String,
-    /// In the text's order, each key once: its last line counts.
+    /// In the text's order, each key once: the last line of a key counts.
     pub settings: Vec<Setting>,
 }
 
@@ -68,7 +69,7 @@ impl Profile {
     /// ends in `.conf` is a path.
     ///
     /// # Errors
-    /// A name that is none, a file that can't be read, a line that can't be understood.
+    /// An unknown name, a file that can't be read, a line that can't be parsed.
     pub fn load(name: &str, machine: Machine) -> Result<Self, ProfileError> {
         if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
             return Self::parse(name, text, machine);
@@ -86,7 +87,7 @@ impl Profile {
     /// Reads a profile's text.
     ///
     /// # Errors
-    /// The first line that can't be understood.
+    /// The first line that can't be parsed.
     pub fn parse(name: &str, text: &str, machine: Machine) -> Result<Self, ProfileError> {
         let mut settings: Vec<Setting> = Vec::new();
         let mut notes = Notes::default();
@@ -107,7 +108,7 @@ impl Profile {
             }
             let notes = std::mem::take(&mut notes);
             let setting = setting(line, number, notes, machine).map_err(fail)?;
-            // The last one counts, as for sysctl(8).
+            // The last line counts, as for sysctl(8).
             settings.retain(|earlier| earlier.key != setting.key);
             settings.push(setting);
         }
@@ -124,8 +125,8 @@ impl Profile {
         first.strip_prefix('#').map_or("", str::trim)
     }
 
-    /// The text with the values that `value` gives for its settings; without `#@` lines, which
-    /// have done their work then.
+    /// The text with the values that `value` gives for its settings; without `#@` lines, which are
+    /// no longer needed then.
     pub fn with_values(&self, value: impl Fn(&Setting) -> String) -> String {
         let mut out = String::new();
         for (index, line) in self.text.lines().enumerate() {
@@ -193,7 +194,7 @@ fn setting(line: &str, number: usize, notes: Notes, machine: Machine) -> Result<
             .map_err(|problem| format!("cannot compute {key}: {problem}"))?,
         None => value.trim().to_owned(),
     };
-    // Where a file does not say it, what our own profiles say of the key holds.
+    // Where the file has no note on a key, the built-in profiles' note applies.
     let known = match (notes.better, notes.scope) {
         (Some(_), Some(_)) => (None, None),
         _ => known(&key),
@@ -213,7 +214,7 @@ fn known(key: &Key) -> (Option<Better>, Option<Scope>) {
         memory_kib: 0,
         cpus: 1,
     };
-    // Every setting of theirs has both notes, so this does not come back here.
+    // Every built-in setting has both notes, so this does not recurse further.
     BUILT_IN
         .iter()
         .filter_map(|(name, text)| Profile::parse(name, text, none).ok())
@@ -222,10 +223,10 @@ fn known(key: &Key) -> (Option<Better>, Option<Scope>) {
         .map_or((None, None), |found| (Some(found.better), found.scope))
 }
 
-/// Why there is no profile.
+/// Why a profile can't be loaded.
 #[derive(Debug)]
 pub enum ProfileError {
-    /// No built-in profile has this name, and it does not have the form of a path.
+    /// No built-in profile has this name, and it is not written as a path.
     Unknown(String),
     /// The file can't be read.
     File {
@@ -234,7 +235,7 @@ pub enum ProfileError {
         /// The error; `InvalidData` if it is too large or not UTF-8.
         error: io::Error,
     },
-    /// A line can't be understood, or its value can't be computed.
+    /// A line can't be parsed, or its value can't be computed.
     Line {
         /// The built-in's name, or the file's path.
         profile: String,

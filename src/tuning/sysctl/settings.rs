@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use super::key::Key;
 use crate::limits;
 
-/// A place where settings are.
+/// A source of settings.
 pub trait Settings {
     /// The value, without the line end. An error of kind `NotFound` where there is no such setting.
     fn read(&self, key: &Key) -> io::Result<String>;
     /// Whether this process may change the setting.
     fn may_write(&self, key: &Key) -> bool;
-    /// Writes the value with one write(2), as proc_sys(5) wants it.
+    /// Writes the value with one write(2), as proc_sys(5) requires.
     fn write(&mut self, key: &Key, value: &str) -> io::Result<()>;
 }
 
@@ -22,7 +22,7 @@ pub trait Settings {
 pub struct ProcSys(PathBuf);
 
 impl ProcSys {
-    /// Where the kernel has it.
+    /// The kernel's path.
     pub const ROOT: &'static str = "/proc/sys";
 
     /// Settings below `root`; on a host that is [`ROOT`](Self::ROOT).
@@ -30,7 +30,7 @@ impl ProcSys {
         Self(root.into())
     }
 
-    /// The folder that the settings are below.
+    /// The folder that contains the settings.
     pub fn root(&self) -> &Path {
         &self.0
     }
@@ -54,7 +54,7 @@ impl Settings for ProcSys {
     }
 
     fn may_write(&self, key: &Key) -> bool {
-        // Opening it changes nothing, and takes the kernel's own rules into account.
+        // Tested by opening the file, which changes nothing and applies the kernel's rules.
         OpenOptions::new()
             .write(true)
             .open(self.0.join(key.path()))

@@ -1,9 +1,9 @@
-//! The snapshot: what settings were before headwater touched them, on the disk before the first
-//! of them is changed, and there until the last of them is as it was.
+//! The snapshot: the settings' values before headwater changed them. It is on the disk before the
+//! first change, and stays until all settings have their old values again.
 //!
-//! One file for each network namespace. A second apply adds to it and keeps what is in it, so
-//! that a revert goes back to before the first. It is text, closed by the checksum that cksum(1)
-//! computes, so that a shell script can write and check it:
+//! There is one file for each network namespace. A second apply adds to it and keeps its entries,
+//! so that a revert goes back to the values before the first apply. It is text that ends with the
+//! checksum that cksum(1) computes, so that a shell script can write and check it:
 //!
 //! ```text
 //! headwater-sysctl 1
@@ -26,7 +26,7 @@ use super::key::Key;
 use crate::limits;
 use crate::tuning::atomic_file;
 
-/// Where snapshots are kept.
+/// The default folder for snapshots.
 pub const STATE_DIR: &str = "/var/lib/headwater/sysctl";
 
 const HEADER: &str = "headwater-sysctl 1";
@@ -39,7 +39,7 @@ pub(super) struct Entry {
     pub set: String,
 }
 
-/// What to go back to.
+/// The old values, and what they belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub boot: String,
@@ -48,7 +48,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Adds a change; what the setting was before the first one stays.
+    /// Adds a change; keeps the setting's value from before its first change.
     pub(crate) fn add(&mut self, key: &Key, was: &str, set: &str) {
         match self.entries.iter_mut().find(|entry| entry.key == *key) {
             Some(entry) => entry.set = set.to_owned(),
@@ -131,14 +131,15 @@ pub struct State {
     boot: String,
 }
 
-/// Held while settings are changed, so that two of us don't do it at once.
+/// The lock of the state folder, held while settings are changed, so that two processes don't do so
+/// at once.
 pub(super) struct Lock(#[allow(unused, reason = "held for its drop")] Flock<File>);
 
 impl State {
     /// The state of this process's network namespace and of this boot, in `folder`.
     ///
     /// # Errors
-    /// When `/proc` doesn't tell which these are.
+    /// When `/proc` does not show which namespace and boot these are.
     pub fn new(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
         let namespace = fs::read_link("/proc/self/ns/net")?;
@@ -152,12 +153,12 @@ impl State {
         })
     }
 
-    /// Where the snapshot is, or will be.
+    /// The path of the snapshot, whether or not it exists yet.
     pub fn path(&self) -> &Path {
         &self.file
     }
 
-    /// Whether there is a snapshot: whether something may be changed that a revert takes back.
+    /// Whether there is a snapshot, and therefore possibly a change that a revert would undo.
     pub fn exists(&self) -> bool {
         self.file.exists()
     }
@@ -189,8 +190,8 @@ impl State {
         }
     }
 
-    /// The snapshot of this boot, if there is one. One of an earlier boot is none: its values
-    /// went with that boot.
+    /// The snapshot of this boot, if there is one. One of an earlier boot does not count: the
+    /// settings changed then were lost with that boot.
     pub(super) fn load(&self) -> Result<Option<Snapshot>, SnapshotError> {
         let fail = |error| SnapshotError::Io {
             path: self.file.clone(),
@@ -321,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_checksum_is_that_of_cksum() {
-        // As coreutils has them.
+        // The checksums that coreutils computes.
         assert_eq!(cksum(b""), 4294967295);
         assert_eq!(cksum(b"123456789"), 930766865);
     }

@@ -55,7 +55,7 @@ impl Host {
 const TWO: &[(&str, &str)] = &[("a.one", "1"), ("a.two", "2")];
 const TWO_WANTED: &str = "a.one = 10\na.two = 20\n";
 
-/// Settings of which some can't be written, or end the program.
+/// A tree of settings in which some writes fail, or end the program.
 struct Failing<'a> {
     settings: &'a mut ProcSys,
     key: &'static str,
@@ -82,7 +82,7 @@ impl Settings for Failing<'_> {
         match self.how {
             _ if key.as_str() != self.key => self.settings.write(key, value),
             How::Invalid => Err(io::Error::from_raw_os_error(22)),
-            How::Crash => panic!("the power is gone"),
+            How::Crash => panic!("a crash"),
             How::Clamp(to) => self.settings.write(key, to),
         }
     }
@@ -117,7 +117,7 @@ fn built_in_profiles_are_whole() {
                 comments.clear();
             }
         }
-        assert_eq!(seen, profile.settings.len(), "{name}: a key stands twice");
+        assert_eq!(seen, profile.settings.len(), "{name}: a key appears twice");
         for setting in &profile.settings {
             assert_eq!(
                 refused(setting.key.as_str(), &setting.value),
@@ -191,7 +191,7 @@ fn profiles_are_read_as_sysctl_reads_them() {
             ("a.b", "2", false, 6)
         ]
     );
-    // What our own profiles say of a key counts for files that say nothing.
+    // The built-in profiles' notes on a key apply to files without notes on it.
     assert_eq!(profile.settings[0].better, Better::Higher);
     assert_eq!(profile.settings[0].scope, Some(Scope::Namespace));
     assert_eq!(profile.settings[1].better, Better::Exact);

@@ -1,4 +1,4 @@
-//! Comparing what a setting is with what it should be.
+//! Compares a setting's present value with the wanted one.
 
 use super::known::Better;
 
@@ -8,11 +8,12 @@ pub(super) enum Decision {
     Same,
     /// The present value is better than the wanted one.
     Better,
-    /// This is to be written: the better of both, number by number.
+    /// This value must be written: the better of both, number by number.
     Change(String),
 }
 
-/// Values are equal if their words are: the kernel writes tabs where people write spaces.
+/// Splits a value into words, by which values are compared: the kernel writes tabs where people
+/// write spaces.
 pub(super) fn same(a: &str, b: &str) -> bool {
     a.split_whitespace().eq(b.split_whitespace())
 }
