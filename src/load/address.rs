@@ -1,4 +1,4 @@
-//! Where the generator connects to.
+//! The addresses that the generator connects to.
 
 use std::fmt;
 use std::io;
@@ -27,8 +27,8 @@ impl Address {
         }
     }
 
-    /// Connects on the current thread, which blocks for up to `timeout`; that is the time-out of
-    /// the connection's reads and writes too.
+    /// Connects on the current thread, which blocks for up to `timeout`; the connection's reads and
+    /// writes get the same time-out.
     pub(super) fn connect_blocking(&self, timeout: Duration) -> io::Result<BlockingStream> {
         match self {
             Self::Tcp(address) => {
@@ -47,7 +47,7 @@ impl Address {
         }
     }
 
-    /// Whether connections to it take a local port each.
+    /// Whether each connection to it takes a local port.
     pub(super) fn takes_ports(&self) -> bool {
         matches!(self, Self::Tcp(_))
     }

@@ -1,4 +1,4 @@
-//! The summary of a load of whatever kind, as it is read back from JSON.
+//! The summary of a load of any kind, as read back from JSON.
 
 use super::host::Host;
 use super::live::LiveSummary;
@@ -7,14 +7,14 @@ use super::summary::{Second, Summary};
 use super::times::Times;
 use super::verdict::Verdict;
 
-/// What a load has found.
+/// A summary of one of the kinds of load.
 #[derive(Clone, Debug)]
 pub enum AnySummary {
-    /// Of a load of requests.
+    /// A load of requests.
     Requests(Box<Summary>),
-    /// Of a load of rooms.
+    /// A load of rooms.
     Rooms(Box<RoomsSummary>),
-    /// Of a load of live readers.
+    /// A load of live readers.
     Live(Box<LiveSummary>),
 }
 
@@ -22,9 +22,9 @@ impl AnySummary {
     /// Reads what `--json` of any kind of load has written.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When the text is not such a summary.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        /// A field that only the named kind has.
+        /// Fields that only one kind of summary has: rooms, live readers.
         #[derive(serde::Deserialize)]
         struct Marks {
             sub_url: Option<serde::de::IgnoredAny>,
@@ -38,7 +38,7 @@ impl AnySummary {
         })
     }
 
-    /// What kind of load it is of, in words.
+    /// The kind of load, in words.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Requests(_) => "requests",
@@ -65,7 +65,7 @@ impl AnySummary {
         }
     }
 
-    /// What was loaded: the first URL, and how many others.
+    /// The target of the load: the first URL, and how many others.
     pub(super) fn target(&self) -> String {
         match self {
             Self::Requests(summary) => summary.targets(1),
@@ -74,7 +74,7 @@ impl AnySummary {
         }
     }
 
-    /// How it was loaded.
+    /// The set-up of the load, in one line.
     pub(super) fn set_up(&self) -> String {
         match self {
             Self::Requests(summary) => summary.set_up(),
@@ -91,7 +91,8 @@ impl AnySummary {
         }
     }
 
-    /// The seconds of its timeline: of rooms with the deliveries, of live readers with the pieces.
+    /// The seconds of its timeline; the rate counts deliveries for rooms and pieces for live
+    /// readers.
     pub(super) fn timeline(&self) -> Vec<Second> {
         match self {
             Self::Requests(summary) => summary.timeline.clone(),
@@ -100,8 +101,8 @@ impl AnySummary {
         }
     }
 
-    /// The times that matter most: of requests their response times, of rooms delivery times, of live
-    /// readers how far they were behind.
+    /// The main distribution of times: response times for requests, delivery times for rooms, the
+    /// time behind the writer for live readers.
     pub(super) fn times(&self) -> &Times {
         match self {
             Self::Requests(summary) => &summary.response_time_us,
@@ -110,7 +111,7 @@ impl AnySummary {
         }
     }
 
-    /// Percentiles of those times.
+    /// The percentiles of the main and the inner times, for plots.
     pub(super) fn percentiles(&self) -> &[(f64, f64, f64)] {
         match self {
             Self::Requests(summary) => &summary.percentiles,

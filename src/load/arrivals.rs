@@ -1,9 +1,8 @@
-//! When requests are due: a rate over time, and the moments it gives.
+//! Arrivals: a rate over time, and the moments at which its requests are due.
 //!
-//! The moments are worked out from the number of a request, not by adding up
-//! gaps, so nothing drifts; and they do not depend on how the server is doing.
-//! What is due and not sent yet needs no memory: it is what lies between the
-//! next moment and now.
+//! Each moment is computed from the number of its request, not by adding up gaps, so rounding
+//! errors do not accumulate; and it does not depend on the server. Requests that are due and not
+//! sent need no memory: they are those between the next moment and the current time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,17 +24,17 @@ pub enum Spacing {
 pub struct Rate(Vec<(f64, f64)>);
 
 impl Rate {
-    /// The same rate from beginning to end.
+    /// A constant rate.
     pub fn constant(per_s: f64) -> Self {
         Self(vec![(per_s, per_s)])
     }
 
-    /// Its steps, each with the rate at its begin and at its end, a second.
+    /// Its steps, each with the rates per second at its beginning and at its end.
     pub fn steps(&self) -> &[(f64, f64)] {
         &self.0
     }
 
-    /// The rate at a moment, as a share of a load's time from 0 to 1.
+    /// The rate at a moment, which is given as a share of the load's duration from 0 to 1.
     pub fn at(&self, share: f64) -> f64 {
         let place = share.clamp(0.0, 1.0) * self.0.len() as f64;
         let step = (place as usize).min(self.0.len() - 1);
@@ -43,14 +42,14 @@ impl Rate {
         from + (to - from) * (place - step as f64)
     }
 
-    /// Its mean over a load's time.
+    /// The mean rate over the load's duration.
     pub fn mean_per_s(&self) -> f64 {
         let sum: f64 = self.0.iter().map(|(from, to)| (from + to) / 2.0).sum();
         sum / self.0.len() as f64
     }
 }
 
-/// Why a text is no rate; reads on after the text.
+/// Why a text is not a rate; the message continues after the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateError;
 
@@ -119,12 +118,12 @@ struct Profile {
 
 #[derive(Clone, Copy, Debug)]
 struct Segment {
-    /// Requests due before it begins.
+    /// Requests due before the step begins.
     before: f64,
     start_s: f64,
     length_s: f64,
     from_per_s: f64,
-    /// Change of the rate, per second and second.
+    /// Change of the rate, in requests per second, per second.
     slope: f64,
 }
 
@@ -135,7 +134,7 @@ impl Segment {
 }
 
 impl Profile {
-    /// Steps of equal length over `duration_s`; the last one goes on for ever without a duration.
+    /// Steps of equal length over `duration_s`; without a duration the last one has no end.
     fn new(rate: &Rate, duration_s: Option<f64>) -> Self {
         let length_s = duration_s.map_or(f64::INFINITY, |all| all / rate.0.len() as f64);
         let mut segments = Vec::with_capacity(rate.0.len());
@@ -172,7 +171,8 @@ impl Profile {
             let seconds = if segment.slope == 0.0 {
                 into / rate
             } else {
-                // Of rate*t + slope*t^2/2 = into the root that is exact for small slopes too.
+                // Solves rate*t + slope*t^2/2 = into by the form of the root that is exact for
+                // small slopes too.
                 let root = (rate * rate + 2.0 * segment.slope * into).max(0.0).sqrt();
                 2.0 * into / (rate + root).max(f64::MIN_POSITIVE)
             };
@@ -191,7 +191,7 @@ pub(super) struct Arrivals {
 
 enum Source {
     Rate(Paced),
-    /// Every `step`-th of a list, in nanoseconds from the start.
+    /// Every `step`-th of a list of moments, in nanoseconds from the start.
     Listed {
         moments_ns: Arc<[u64]>,
         at: usize,
@@ -200,13 +200,13 @@ enum Source {
     },
 }
 
-/// A rate that is spread over time.
+/// Moments computed from a rate.
 struct Paced {
     profile: Profile,
     segment: usize,
     spacing: Spacing,
     random: fastrand::Rng,
-    /// Requests due, of all shards, up to the next one of this shard.
+    /// Requests of all shards that are due up to and including this shard's next one.
     count: f64,
     step: f64,
 }
@@ -220,7 +220,7 @@ impl Paced {
     }
 }
 
-/// Which share of all arrivals a shard takes: every `of`-th, from the `index`-th.
+/// A shard's share of all arrivals: every `of`-th, starting with number `index`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     pub index: usize,
@@ -229,7 +229,7 @@ pub(super) struct Share {
 
 impl Rate {
     /// The seconds after which `count` requests have been due, at the rate of a load that lasts
-    /// `duration_s`, or until it is stopped.
+    /// `duration_s`, or without end if `None`.
     pub(super) fn seconds_of(&self, count: u64, duration_s: Option<f64>) -> Option<f64> {
         let seconds = Profile::new(self, duration_s).moment(&mut 0, count as f64);
         seconds.filter(|seconds| seconds.is_finite())
@@ -237,7 +237,8 @@ impl Rate {
 }
 
 impl Arrivals {
-    /// A share of the arrivals at a rate, for `seconds` or without end, at most `requests_max`.
+    /// A share of the arrivals at a rate, for `seconds` or without end, with at most `requests_max`
+    /// requests.
     pub(crate) fn at_rate(
         (rate, spacing): (&Rate, Spacing),
         seconds: Option<f64>,
@@ -278,7 +279,7 @@ impl Arrivals {
         self.next_ns
     }
 
-    /// Takes the next moment if it is not after `now_ns`.
+    /// Takes the next moment if it is at or before `now_ns`.
     pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<u64> {
         let due = self.next_ns.filter(|&next| next <= now_ns)?;
         match &mut self.source {
@@ -289,12 +290,12 @@ impl Arrivals {
         Some(due)
     }
 
-    /// Whether the number of requests has ended it, and not the time.
+    /// Whether it has ended because of the number of requests, not the time.
     pub(crate) fn are_counted_out(&self) -> bool {
         self.next_ns.is_none() && self.left == Some(0)
     }
 
-    /// How many are due at `now_ns` and were not taken; takes them.
+    /// Takes all moments up to `now_ns` and returns how many there were.
     pub(crate) fn drain_due(&mut self, now_ns: u64, mut each: impl FnMut(u64)) {
         while let Some(due) = self.take_due(now_ns) {
             each(due);

@@ -1,15 +1,15 @@
-//! Which of the requests is sent next.
+//! Chooses which request is sent next.
 
 use std::sync::Arc;
 
 use super::arrivals::Share;
 use super::plan::Plan;
 
-/// Chooses one shard's requests.
+/// Chooses the requests of one shard.
 pub(super) enum Choice {
     One,
     Weighted(Weighted, fastrand::Rng),
-    /// Every `step`-th of a log, and round again.
+    /// Takes every `step`-th request of a log, and starts again at its end.
     Ordered {
         requests: Arc<[u32]>,
         at: usize,
@@ -51,9 +51,9 @@ impl Choice {
     }
 }
 
-/// A choice by weight in constant time: the alias method (Walker 1974, built as by Vose 1991).
+/// Chooses by weight in constant time, by the alias method (Walker 1974, built as by Vose 1991).
 pub(super) struct Weighted {
-    /// The share of a place that is its own; the rest of it is its alias's.
+    /// For each slot the share that keeps its own index; the rest goes to its alias.
     own: Vec<f64>,
     alias: Vec<u32>,
 }
@@ -76,7 +76,8 @@ impl Weighted {
                 small.push(more);
             }
         }
-        // What is left over in either is 1 but for rounding, and its own alias.
+        // Slots left over on either side have a share of 1, except for rounding, and are their own
+        // alias.
         Self {
             own: weights,
             alias,
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The shares that the table gives add up to the weights.
+        /// The shares in the table add up to the weights.
         #[test]
         fn shares_are_the_weights(weights in proptest::collection::vec(0.001..1000.0f64, 1..50)) {
             let table = Weighted::new(weights.clone());

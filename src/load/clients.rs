@@ -1,11 +1,12 @@
-//! The client tasks of one shard: started a few at a time, counted, and waited for.
+//! The client tasks of one shard: starts them a few at a time, counts them, and waits for their
+//! end.
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
 use super::limits;
 
-/// How many client tasks of a shard were started, have tried to connect, and run.
+/// Counts of a shard's client tasks: started, those that have tried to connect, and running.
 #[derive(Default)]
 pub(super) struct Clients {
     started: Cell<usize>,
@@ -38,24 +39,24 @@ impl Clients {
         }
     }
 
-    /// A task has tried to connect for the first time.
+    /// Notes that a task has tried to connect for the first time.
     pub(crate) fn tried(&self) {
         self.tried.set(self.tried.get() + 1);
         self.wake();
     }
 
-    /// A task begins that [`poll_all_tried`](Self::poll_all_tried) has not started.
+    /// Counts a task that was not started by [`poll_all_tried`](Self::poll_all_tried).
     pub(crate) fn begins(&self) {
         self.running.set(self.running.get() + 1);
     }
 
-    /// A task has ended.
+    /// Notes that a task has ended.
     pub(crate) fn ends(&self) {
         self.running.set(self.running.get() - 1);
         self.wake();
     }
 
-    /// Tasks that run.
+    /// The number of running tasks.
     pub(crate) fn running(&self) -> usize {
         self.running.get()
     }

@@ -1,4 +1,4 @@
-//! The summary of a load of requests, made of what its shards have recorded.
+//! Makes the summary of a load of requests from its shards' records.
 
 use super::error::{ErrorClass, PORTS_ADVICE};
 use super::plan::Plan;
@@ -9,19 +9,19 @@ use super::times::{Times, percentiles};
 use super::{Spacing, host};
 use crate::load::limits;
 
-/// What a shard states at its end.
+/// The figures that a shard reports once, at its end.
 #[derive(Clone, Default)]
 pub(super) struct ShardEnd {
     pub seconds: f64,
-    /// Share of the time that its thread worked.
+    /// Share of the time for which its thread was busy.
     pub busy: f64,
     pub by_url: Vec<UrlRecord>,
-    /// If the connections are players.
+    /// The players' record, if the connections are players.
     pub players: Option<PlayerRecord>,
 }
 
 impl Summary {
-    /// The summary of a load of requests; the command line's facts are left to the caller.
+    /// The summary of a load of requests; the caller adds the facts of the command line.
     pub(super) fn of(
         plan: &Plan,
         (total, timeline): (&Record, Vec<Second>),
@@ -87,7 +87,7 @@ impl Summary {
         summary
     }
 
-    /// Adds the verdict and the notes, which follow from the figures.
+    /// Adds the verdict and the notes, which are derived from the figures.
     fn finish(&mut self, plan: &Plan, unchecked: u64) {
         self.notes.clone_from(&plan.notes);
         if unchecked > 0 {
@@ -103,7 +103,7 @@ impl Summary {
     }
 }
 
-/// How the requests arrive.
+/// The arrival model, in words.
 fn model(plan: &Plan) -> &'static str {
     match &plan.rate {
         None if plan.moments_ns().is_some() => "open loop, at the log's own times",
@@ -114,7 +114,7 @@ fn model(plan: &Plan) -> &'static str {
     }
 }
 
-/// What came of each request, of all shards.
+/// The results by request, merged from all shards.
 fn by_url(plan: &Plan, ends: &[ShardEnd]) -> Vec<ByUrl> {
     let Some(mut all) = UrlRecord::of(plan.requests.len()) else {
         return Vec::new();
@@ -138,7 +138,7 @@ fn by_url(plan: &Plan, ends: &[ShardEnd]) -> Vec<ByUrl> {
     all.iter().enumerate().map(row).collect()
 }
 
-/// What the players of all shards have recorded.
+/// The players' records, merged from all shards.
 fn players(plan: &Plan, ends: &[ShardEnd]) -> Option<Players> {
     plan.players()?;
     let mut all = PlayerRecord::new();
@@ -192,7 +192,7 @@ fn notes(summary: &mut Summary) {
     }
     if count(ErrorClass::Timeout) > 0 {
         notes.push(format!(
-            "requests without a whole answer after {} s were given up (--timeout)",
+            "requests had no whole answer after {} s and were given up (--timeout)",
             summary.timeout_s
         ));
     }

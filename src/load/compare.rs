@@ -1,4 +1,4 @@
-//! Several loads side by side: which differences to the first are larger than the noise?
+//! Compares several loads with the first one: which differences are larger than the noise?
 
 use std::fmt;
 
@@ -8,15 +8,16 @@ use super::summary::{Second, Summary};
 use super::table::{grouped, per_second, timed};
 use super::verdict::Verdict;
 
-/// Seconds that two runs must have for their spread to mean something.
+/// Seconds that two runs must have for their spread to be meaningful.
 const SECONDS_MIN: usize = 5;
-/// A difference of more standard errors than this counts as real: about one in 20 such is chance.
+/// A difference of more standard errors than this counts as real: by chance, about one comparison
+/// in 20 exceeds it.
 const STANDARD_ERRORS: f64 = 2.0;
 
 /// A figure of all runs.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What the figure is, such as `response P99`.
+    /// The figure's name, such as `response P99`.
     pub name: &'static str,
     /// One for each run, in their order; `None` where a run has none.
     pub figures: Vec<Option<Figure>>,
@@ -25,23 +26,24 @@ pub struct Row {
     show: fn(f64) -> String,
 }
 
-/// A figure, and how its seconds differ.
+/// A figure, and how much it varies between the seconds of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figure {
     /// In the unit of its row: per second, microseconds, a share from 0 to 1, or a count.
     pub value: f64,
-    /// Standard deviation over the seconds of the run; `None` where it has none.
+    /// Standard deviation over the seconds of the run; `None` if the seconds don't have this
+    /// figure.
     pub spread: Option<f64>,
 }
 
 /// Whether a difference is larger than the noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Larger than what the seconds of both runs differ by.
+    /// Larger than the variation between the seconds of the runs.
     Different,
-    /// Not larger than what the seconds of both runs differ by.
+    /// Not larger than the variation between the seconds of the runs.
     WithinNoise,
-    /// One figure on each side says nothing of the noise.
+    /// Each side has one figure only, so the noise is unknown.
     NoSpread,
 }
 
@@ -50,20 +52,20 @@ pub enum Judgement {
 pub struct Comparison<'a> {
     /// Each with its name; the others are compared with the first.
     pub(super) runs: Vec<(&'a str, &'a AnySummary)>,
-    /// The figures, without those that no run has.
+    /// The figures that at least one run has.
     pub rows: Vec<Row>,
 }
 
 /// Why runs can't be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompareError {
-    /// There are fewer than two or more than `limits::COMPARED_RUNS_MAX`.
+    /// There are fewer than two runs, or more than `limits::COMPARED_RUNS_MAX`.
     Number(usize),
     /// They are loads of different kinds.
     Kinds {
         /// Kind of the first run, as [`AnySummary::kind`] names it.
         first: &'static str,
-        /// Kind of the first run that differs from it.
+        /// Kind of the first run that is of another kind.
         other: &'static str,
         /// Name of that run.
         name: String,
@@ -88,8 +90,8 @@ impl fmt::Display for CompareError {
 
 impl std::error::Error for CompareError {}
 
-/// A figure of one run: its name, its value if the run has it, what it is of a second, and how it is
-/// written.
+/// A figure of one run: its name, its value if the run has it, its value of one second, and its
+/// format.
 struct Measure {
     name: &'static str,
     value: Option<f64>,
@@ -199,7 +201,7 @@ fn measures(run: &AnySummary) -> Vec<Measure> {
 /// Compares runs of one kind, each with its name, with the first.
 ///
 /// # Errors
-/// When there are too few or too many, or they are of several kinds.
+/// When there are too few or too many runs, or runs of several kinds.
 pub fn compare<'a>(runs: Vec<(&'a str, &'a AnySummary)>) -> Result<Comparison<'a>, CompareError> {
     if !(2..=limits::COMPARED_RUNS_MAX).contains(&runs.len()) {
         return Err(CompareError::Number(runs.len()));
@@ -281,7 +283,7 @@ fn judge(a: Option<Sampled>, b: Option<Sampled>) -> Judgement {
     }
 }
 
-/// The letter of a run: A is the first.
+/// The letter of a run: A for the first.
 pub(super) fn letter(run: usize) -> char {
     char::from(b'A' + (run % 26) as u8)
 }
@@ -334,7 +336,7 @@ impl fmt::Display for Judgement {
 }
 
 impl Comparison<'_> {
-    /// What a reader should know before believing the differences.
+    /// Notes that a reader should know before trusting the differences.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for (at, (_, run)) in self.runs.iter().enumerate() {
@@ -370,8 +372,8 @@ impl Comparison<'_> {
     }
 }
 
-/// The settings of a run that a comparison notes when they differ, by name. The server's address
-/// is not one of them.
+/// The settings of a run, by name, that a comparison notes when they differ; the server's address
+/// is left out.
 fn asked(run: &AnySummary) -> Vec<(&'static str, String)> {
     match run {
         AnySummary::Requests(run) => vec![
@@ -427,7 +429,7 @@ fn path(url: &str) -> String {
 }
 
 impl Row {
-    /// By how much a run's figure is larger than the first's.
+    /// The relative difference of a run's figure to the first run's.
     pub(super) fn change(&self, run: usize) -> String {
         match (self.figures[0], self.figures[run]) {
             (Some(first), Some(figure)) if first.value != 0.0 => {
@@ -437,7 +439,7 @@ impl Row {
         }
     }
 
-    /// A figure with its spread.
+    /// A figure with its spread, as text.
     pub(super) fn shown(&self, figure: Option<&Figure>) -> String {
         match figure {
             None => "–".to_owned(),

@@ -1,4 +1,5 @@
-//! One connection of a load: it sends what is due, reads the answers, and is made again when it ends.
+//! One connection of a load: it sends the requests that are due, reads the answers, and is made
+//! again when it ends.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -21,13 +22,13 @@ use crate::sys::time::monotonic_ns;
 /// How one TCP connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ConnectionEnd {
-    /// It was closed, or failed; the load goes on.
+    /// It was closed, or failed; the load continues.
     Closed,
     /// Nothing is left to send, or the load is over.
     Finished,
 }
 
-/// Keeps one connection of the load going.
+/// Runs one connection of the load and makes it again when it ends.
 pub(super) async fn run(engine: Rc<Engine>) {
     let state = engine.connection_state();
     let mut carried = VecDeque::new();
@@ -84,7 +85,7 @@ pub(super) async fn run(engine: Rc<Engine>) {
     engine.connection_ends(&state);
 }
 
-/// Waits for a request; `None` when there will be none.
+/// Waits for a request; `None` when no more requests will be due.
 async fn next_due(engine: &Rc<Engine>, state: &Rc<ConnectionState>) -> Option<Due> {
     poll_fn(|cx| {
         if engine.is_over() {
@@ -92,7 +93,7 @@ async fn next_due(engine: &Rc<Engine>, state: &Rc<ConnectionState>) -> Option<Du
         }
         match engine.next(state, monotonic_ns(), cx) {
             Next::Send(due) => Poll::Ready(Some(due)),
-            Next::Wait | Next::Later(_) => Poll::Pending,
+            Next::Wait | Next::WaitUntil(_) => Poll::Pending,
             Next::Finished => Poll::Ready(None),
         }
     })
@@ -115,21 +116,21 @@ struct Connection<'a> {
     reader: ResponseReader,
     /// Of the body so far, if bodies are compared.
     checksum: Option<Hasher>,
-    /// A send that the ring has not reported yet; it gives back what the socket could not take.
+    /// A send whose outcome is not known yet; it returns the bytes that the socket could not take.
     pending: Option<PendingSend>,
-    /// What the socket had no room for.
+    /// The bytes for which the socket had no room.
     rest: Option<Sending>,
     in_flight: VecDeque<Sent>,
-    /// To be sent, or sent again, before anything else.
+    /// Requests to send, or to send again, before any others.
     carried: VecDeque<Due>,
-    /// Being gathered for one send.
+    /// Requests that are being gathered for one send.
     batch: Vec<Due>,
     timer: Timer,
     answers: u64,
     finished: bool,
     /// No further request is sent on this connection.
     closing: bool,
-    /// The server has not announced that it closes.
+    /// Whether the server keeps the connection open: it has not announced a close.
     stays_open: bool,
 }
 
@@ -221,7 +222,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Starts to send as much as is due and has room; whether there was anything.
+    /// Starts to send as many due requests as the connection has room for; returns whether there
+    /// were any.
     fn fill(&mut self, cx: &mut Context<'_>) -> bool {
         let plan = &self.engine.plan;
         let free_slots = match plan.connection_per_request {
@@ -240,7 +242,7 @@ impl<'a> Connection<'a> {
             match self.engine.next(self.state, now_ns, cx) {
                 Next::Send(due) => self.batch.push(due),
                 Next::Wait => break,
-                Next::Later(at_ns) => {
+                Next::WaitUntil(at_ns) => {
                     let wait_ns = at_ns.saturating_sub(now_ns);
                     self.timer.reset(wait_ns.div_ceil(1_000_000));
                     break;
@@ -267,7 +269,7 @@ impl<'a> Connection<'a> {
         true
     }
 
-    /// The batch as one piece.
+    /// The gathered requests as one buffer.
     fn gathered(&self) -> SendBuf {
         let requests = &self.engine.plan.requests;
         if let Some(ranges) = &self.engine.plan.ranges {
@@ -293,7 +295,7 @@ impl<'a> Connection<'a> {
 
     // ---- receiving ---------------------------------------------------------------
 
-    /// Takes what has come; ready when the connection is over.
+    /// Reads received bytes; ready when the connection is over.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         loop {
             match self.receiver.poll_next(cx) {
@@ -314,7 +316,8 @@ impl<'a> Connection<'a> {
     fn take(&mut self, mut bytes: &[u8], now_ns: u64) -> Result<(), ErrorClass> {
         while !bytes.is_empty() {
             let Some(front) = self.in_flight.front() else {
-                // More than was asked for, unless the connection is done with anyway.
+                // More bytes than the answers have, which is an error unless the connection is over
+                // anyway.
                 return match self.closing {
                     true => Ok(()),
                     false => Err(ErrorClass::BadResponse),
@@ -356,7 +359,7 @@ impl<'a> Connection<'a> {
             if !answer.keep_alive || self.engine.plan.connection_per_request {
                 self.closing = true;
                 self.carry_all();
-                // A server that announces the close gets time for it, so that TIME_WAIT is on its
+                // Waits for a server that announces the close, so that TIME_WAIT is on the server's
                 // side.
                 self.stays_open = answer.keep_alive;
                 self.timer.reset(limits::GRACE_MS);
@@ -369,7 +372,7 @@ impl<'a> Connection<'a> {
         if due.piece != WHOLE {
             let head = self.reader.last_head();
             let good = self.engine.check_range(due, answer, head);
-            self.engine.player_has(self.state, good, now_ns);
+            self.engine.player_answered(self.state, good, now_ns);
         }
         if let Some(checksum) = &mut self.checksum {
             let crc = std::mem::take(checksum).finalize();
@@ -380,7 +383,7 @@ impl<'a> Connection<'a> {
 
     // ---- the end -----------------------------------------------------------------
 
-    /// What was sent and will not be answered on this connection goes to the next one.
+    /// Passes requests that were sent and will not be answered on this connection to the next one.
     fn carry_all(&mut self) {
         self.engine.unsend(self.in_flight.len() as u64);
         for Sent { due, .. } in self.in_flight.drain(..).rev() {
@@ -388,7 +391,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// The oldest request fails, and the connection with it.
+    /// Counts the oldest request as failed, and ends the connection.
     fn give_up(&mut self, class: ErrorClass) -> ConnectionEnd {
         match self.in_flight.pop_front() {
             Some(Sent { due, sent_ns }) => self.engine.failed(due, Some(sent_ns), class),
@@ -398,7 +401,7 @@ impl<'a> Connection<'a> {
         ConnectionEnd::Closed
     }
 
-    /// The server has closed.
+    /// Handles the server's close.
     fn ended(&mut self) -> ConnectionEnd {
         if let Some(answer) = self.reader.end()
             && let Some(Sent { due, sent_ns }) = self.in_flight.pop_front()
@@ -411,7 +414,7 @@ impl<'a> Connection<'a> {
             return ConnectionEnd::Closed;
         }
         match (self.in_flight.is_empty(), self.reader.is_within()) {
-            // An idle connection may be closed at any time.
+            // A server may close an idle connection at any time.
             (true, _) => ConnectionEnd::Closed,
             (false, true) => self.give_up(ErrorClass::Truncated),
             (false, false) => self.give_up(ErrorClass::Closed),

@@ -9,10 +9,10 @@ use super::error::LoadError;
 use crate::runtime::{Stream, timeout};
 use crate::sys::time::monotonic_ns;
 
-/// Makes connections, and counts the attempts.
+/// Makes connections and counts attempts.
 #[derive(Default)]
 pub(super) struct Connector {
-    /// Index of the address that was last connected to.
+    /// Index of the address of the last connection.
     current: Cell<usize>,
     /// Connections made, warm-up included.
     made: Cell<u64>,
@@ -22,8 +22,9 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Connects to one of `addresses`, each within `timeout_ms`; gives the connection and how long
-    /// it took in nanoseconds. Once an address has accepted a connection only that one is tried.
+    /// Connects to one of `addresses`, each within `timeout_ms`; returns the connection and the
+    /// time that it took in nanoseconds. Once an address has accepted a connection, only that
+    /// address is tried.
     pub(crate) async fn connect(
         &self,
         addresses: &[Address],

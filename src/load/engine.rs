@@ -1,5 +1,5 @@
-//! A load of requests on one shard: which requests are due, which connections are free to send them,
-//! and how they were answered.
+//! The engine of a load of requests on one shard: assigns the requests that are due to free
+//! connections, and records the answers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -35,53 +35,53 @@ pub(super) struct Due {
     pub piece: Piece,
 }
 
-/// What a connection that can send a request should do.
+/// The next action of a connection that can send a request.
 pub(super) enum Next {
     Send(Due),
     /// Nothing is due; the connection is woken when something is.
     Wait,
-    /// Nothing is due before this moment, at which the connection wakes itself.
-    Later(u64),
+    /// Nothing is due before this moment; the connection sleeps until then.
+    WaitUntil(u64),
     /// Nothing will be due any more.
     Finished,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Connections are being made.
+    /// The connections are being made.
     Preparing,
     Sending,
-    /// Nothing new is sent; answers are waited for.
+    /// No new requests are sent; the connections wait for answers.
     Draining,
     Over,
 }
 
-/// What the engine knows of one connection.
+/// The engine's state of one connection.
 pub(super) struct ConnectionState {
     is_queued: Cell<bool>,
-    /// A request that it was assigned.
+    /// The request that was assigned to it and is not sent.
     assigned: Cell<Option<Due>>,
-    /// What comes next in sequence: a request, and a piece of it.
+    /// The next request and piece in sequence.
     pub next: Cell<(u32, Piece)>,
-    /// If the connection is a video player.
+    /// The player, if the connection is a video player.
     pub player: Option<RefCell<Player>>,
 }
 
 impl ConnectionState {
-    /// Whether a request was assigned and not sent.
+    /// Whether a request is assigned and not sent.
     pub(crate) fn is_assigned(&self) -> bool {
         let assigned = self.assigned.take();
         self.assigned.set(assigned);
         assigned.is_some()
     }
 
-    /// A request that was assigned and not sent.
+    /// Takes the request that is assigned and not sent.
     pub(crate) fn take_assigned(&self) -> Option<Due> {
         self.assigned.take()
     }
 }
 
-/// What is compared of an answer: its status, the length of its body and its CRC-32.
+/// The parts of an answer that are compared: its status, and the length and CRC-32 of its body.
 pub(super) type Body = (u16, u64, u32);
 
 /// One shard's part of a load.
@@ -91,14 +91,14 @@ pub(super) struct Engine {
     pub share: Share,
     pub record: RefCell<Record>,
     phase: Cell<Phase>,
-    /// What was due before this is not counted: the warm-up.
+    /// Requests due before this moment belong to the warm-up and are not counted.
     measure_ns: Cell<u64>,
     end_ns: Cell<u64>,
     last_answer_ns: Cell<u64>,
-    /// Service times and their number since [`Engine::pace`] last looked.
+    /// The sum and number of service times since [`Engine::pace`] last read them.
     served_ns: Cell<u64>,
     served: Cell<u64>,
-    /// In an open loop.
+    /// The arrivals of an open loop.
     arrivals: RefCell<Option<Arrivals>>,
     /// Requests that a closed loop may still send.
     budget: Cell<u64>,
@@ -107,10 +107,10 @@ pub(super) struct Engine {
     idle: RefCell<VecDeque<(Rc<ConnectionState>, Waker)>>,
     dispatcher: RefCell<Option<Waker>>,
     in_flight: Cell<u64>,
-    /// If there are several requests: the record of each of the first ones, and of all others.
+    /// With several requests: a record for each of the first ones, and one for all others.
     by_url: Option<RefCell<Vec<UrlRecord>>>,
     pub players: Option<RefCell<PlayerRecord>>,
-    /// The first body of each request, piece and status.
+    /// The first body for each request, piece and status.
     bodies: RefCell<HashMap<(u32, Piece, u16), Body>>,
     /// Connections that are open or will be made again.
     pub clients: Clients,
@@ -146,7 +146,7 @@ impl Engine {
         })
     }
 
-    /// This shard's part of a number that all shards divide among them.
+    /// This shard's part of a number that is divided among all shards.
     pub(crate) fn part_of(&self, all: u64) -> u64 {
         let (index, of) = (self.share.index as u64, self.share.of as u64);
         all / of + u64::from(index < all % of)
@@ -171,13 +171,13 @@ impl Engine {
         self.shard.wake_all();
     }
 
-    /// Sends nothing more; what was due by now and is not sent stays unsent.
+    /// Stops sending; requests that are due by now and not sent count as unsent.
     pub(crate) fn stop(&self) {
         self.end_ns.set(self.end_ns.get().min(monotonic_ns()));
         self.drain();
     }
 
-    /// The time is over: answers are waited for, and nothing more is sent.
+    /// Ends the measured time: no more requests are sent, and the connections wait for answers.
     pub(crate) fn drain(&self) {
         if self.phase.get() == Phase::Sending {
             self.phase.set(Phase::Draining);
@@ -185,7 +185,8 @@ impl Engine {
         }
     }
 
-    /// Ends all connections; what they had under way counts as unanswered, what was due as unsent.
+    /// Ends all connections; requests in flight count as unanswered, requests that were due as
+    /// unsent.
     pub(crate) fn end(&self) {
         self.phase.set(Phase::Over);
         self.shard.wake_all();
@@ -205,12 +206,12 @@ impl Engine {
         self.end_ns.get()
     }
 
-    /// When the last answer came that counts.
+    /// When the last counted answer was received.
     pub(crate) fn last_answer_ns(&self) -> u64 {
         self.last_answer_ns.get()
     }
 
-    /// Counts what was due and is not sent. Ends the arrivals.
+    /// Counts the requests that were due and not sent, and ends the arrivals.
     pub(crate) fn count_unsent(&self) {
         let Some(mut arrivals) = self.arrivals.take() else {
             return;
@@ -225,8 +226,8 @@ impl Engine {
         });
     }
 
-    /// Lets a closed loop of many connections gather answers, for a small share of what they take:
-    /// a wake-up for each costs this CPU and the server's.
+    /// Lets a closed loop of many connections gather answers, for a small share of their service
+    /// time: a wake-up for each would cost CPU time here and at the server.
     pub(crate) fn pace(&self) {
         let (served, served_ns) = (self.served.take(), self.served_ns.take());
         if self.plan.is_open() {
@@ -252,7 +253,7 @@ impl Engine {
         Ok(stream)
     }
 
-    /// A connection has ended and will not be made again.
+    /// Notes that a connection has ended and will not be made again.
     pub(crate) fn connection_ends(&self, state: &ConnectionState) {
         let now_ns = monotonic_ns().min(self.end_ns.get());
         self.with_player(state, now_ns, |player, _, record| {
@@ -261,7 +262,7 @@ impl Engine {
         self.clients.ends();
     }
 
-    /// Gives up on a future when the load is over.
+    /// Runs a future until it is ready or the load is over.
     pub(crate) async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -274,7 +275,7 @@ impl Engine {
 
     // ---- what is due --------------------------------------------------------------
 
-    /// What a connection that can send a request should do now.
+    /// Decides what a connection that can send a request does now.
     #[inline]
     pub(crate) fn next(
         &self,
@@ -298,20 +299,20 @@ impl Engine {
             }
             let due = match self.player_action(state, now_ns) {
                 None => self.pick(state, now_ns),
-                Some(PlayerAction::Ask(request, piece)) => Due {
+                Some(PlayerAction::Request(request, piece)) => Due {
                     due_ns: now_ns,
                     request,
                     piece,
                 },
-                Some(PlayerAction::Later(at_ns)) => {
-                    return Next::Later(at_ns.min(self.end_ns.get()));
+                Some(PlayerAction::WaitUntil(at_ns)) => {
+                    return Next::WaitUntil(at_ns.min(self.end_ns.get()));
                 }
             };
             self.budget.set(self.budget.get() - 1);
             return Next::Send(due);
         };
         if let Some(due_ns) = arrivals.take_due(now_ns) {
-            // With idle connections waiting, the dispatcher should have sent this one.
+            // If idle connections wait, the dispatcher is late to assign this request.
             if !self.idle.borrow().is_empty() {
                 self.lag(due_ns, now_ns);
             }
@@ -335,7 +336,8 @@ impl Engine {
         Next::Wait
     }
 
-    /// A load lasts as long as was asked for, also when nothing more falls due in that time.
+    /// Whether a load whose arrivals have ended is over: it lasts as long as requested, even if no
+    /// more requests are due.
     fn are_over(&self, arrivals: &Arrivals, now_ns: u64) -> bool {
         arrivals.peek().is_none()
             && (now_ns >= self.end_ns.get()
@@ -354,7 +356,7 @@ impl Engine {
         }
     }
 
-    /// Takes a connection that is down out of the idle queue.
+    /// Removes a connection that is down from the idle queue.
     pub(crate) fn leave_idle_queue(&self, state: &Rc<ConnectionState>) {
         if state.is_queued.replace(false) {
             let mut idle = self.idle.borrow_mut();
@@ -392,7 +394,7 @@ impl Engine {
         }
     }
 
-    /// Assigns requests that fall due to idle connections, the longest idle first.
+    /// Assigns requests as they become due to idle connections, the longest idle first.
     pub(crate) async fn dispatch(self: Rc<Self>) {
         loop {
             poll_fn(|cx| {
@@ -405,7 +407,7 @@ impl Engine {
             .await;
             let next_ns = self.arrivals.borrow().as_ref().and_then(Arrivals::peek);
             let Some(next_ns) = next_ns else {
-                // Nothing more is due: the idle connections look for themselves.
+                // Nothing more will be due: the idle connections are woken to find that out.
                 let idle = self.idle.take();
                 for (state, waker) in idle {
                     state.is_queued.set(false);
@@ -443,7 +445,7 @@ impl Engine {
         record.in_flight_max = record.in_flight_max.max(in_flight);
     }
 
-    /// Requests that are not under way any more without an end of their own.
+    /// Removes requests from those in flight that have neither been answered nor failed.
     pub(crate) fn unsend(&self, count: u64) {
         self.in_flight.set(self.in_flight.get() - count);
     }
@@ -473,7 +475,7 @@ impl Engine {
         }
     }
 
-    /// Counts an error of a request that counts.
+    /// Counts a request's error, unless the request belongs to the warm-up.
     pub(crate) fn error(&self, due: Due, class: ErrorClass) {
         self.record.borrow_mut().tally.error(class);
         if let Some(by_url) = &self.by_url {
@@ -481,7 +483,7 @@ impl Engine {
         }
     }
 
-    /// What came of each request, at the end.
+    /// The results by request, taken at the end.
     pub(crate) fn take_by_url(&self) -> Vec<UrlRecord> {
         self.by_url.as_ref().map_or_else(Vec::new, RefCell::take)
     }
@@ -507,7 +509,8 @@ impl Engine {
         }
     }
 
-    /// A request failed. One that timed out enters the times with what it has waited.
+    /// Records a failed request. One that timed out is added to the times with the time that it has
+    /// waited.
     pub(crate) fn failed(&self, due: Due, sent_ns: Option<u64>, class: ErrorClass) {
         if sent_ns.is_some() {
             self.unsend(1);
@@ -523,7 +526,7 @@ impl Engine {
         }
     }
 
-    /// A request was under way at the end, or about to be sent again.
+    /// Records a request that was in flight at the end, or about to be sent again.
     pub(crate) fn unanswered(&self, due: Due, sent_ns: Option<u64>) {
         if sent_ns.is_some() {
             self.unsend(1);
@@ -540,7 +543,7 @@ impl Engine {
         }
     }
 
-    /// A connection failed that had nothing to send.
+    /// Records the failure of a connection that had no request.
     pub(crate) fn connection_failed(&self, class: ErrorClass) {
         if monotonic_ns() >= self.measure_ns.get() {
             self.record.borrow_mut().tally.error(class);

@@ -1,4 +1,4 @@
-//! The errors of a request, which are counted, and of a load, which end it.
+//! The errors of requests, which are counted, and the errors that end a load.
 
 use std::fmt;
 use std::io;
@@ -31,7 +31,7 @@ pub enum ErrorClass {
     Truncated,
     /// No whole answer or handshake, or a message not sent, within the load's time-out.
     Timeout,
-    /// The answer is no HTTP/1.1.
+    /// The answer is not HTTP/1.1.
     BadResponse,
     /// The answer's head has more bytes or header lines than
     /// [`RESPONSE_HEAD_BYTES_MAX`](crate::limits::RESPONSE_HEAD_BYTES_MAX) and
@@ -41,13 +41,13 @@ pub enum ErrorClass {
     Status4xx,
     /// The answer is a server error (5xx, RFC 9110 section 15.6).
     Status5xx,
-    /// The answer's body is another than the first one's.
+    /// The answer's body differs from the first one.
     BodyMismatch,
-    /// The answer is not the range that was asked for.
+    /// The answer is not the requested range.
     BadRange,
     /// The server does not switch to WebSocket.
     UpgradeRefused,
-    /// The server sent what WebSocket does not allow.
+    /// The server violated the WebSocket protocol.
     BadFrame,
 }
 
@@ -73,7 +73,7 @@ impl ErrorClass {
         Self::BadFrame,
     ];
 
-    /// Its key in a summary.
+    /// The class's key in a summary.
     pub fn key(self) -> &'static str {
         match self {
             Self::ConnectRefused => "connect_refused",
@@ -96,7 +96,7 @@ impl ErrorClass {
         }
     }
 
-    /// What an answer is that can't be read.
+    /// The class of an answer that can't be parsed.
     pub(super) fn of_response(error: ResponseError) -> Self {
         match error {
             ResponseError::Head(ParseError::HeadTooLarge | ParseError::TooManyFields) => {
@@ -106,7 +106,7 @@ impl ErrorClass {
         }
     }
 
-    /// What an error of connect(2) is.
+    /// The class of an error of connect(2).
     pub(super) fn of_connect(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::ConnectRefused,
@@ -127,7 +127,7 @@ fn sys_error(error: &io::Error) -> Option<nix::errno::Errno> {
 /// Why a load could not be run.
 #[derive(Debug)]
 pub enum LoadError {
-    /// The host's name stands for no address.
+    /// The host's name does not resolve to an address.
     Resolve {
         /// The name, without a port.
         host: String,
@@ -147,7 +147,7 @@ pub enum LoadError {
         url: String,
         /// How the first attempt failed.
         class: ErrorClass,
-        /// What is wrong with the answer; `None` where no whole answer came.
+        /// What is wrong with the answer; `None` if no whole answer was received.
         why: Option<HandshakeError>,
     },
     /// RLIMIT_NOFILE is too low.
@@ -166,14 +166,14 @@ pub enum LoadError {
         /// The last port of the range.
         last: u16,
     },
-    /// What answers with `status` can't be asked for in ranges.
+    /// The server answers a request for a range with `status`.
     NoRanges {
         /// Path and query of the request.
         path: String,
         /// Status of the answer to a request for the first byte.
         status: u16,
     },
-    /// An object is too large for pieces so small.
+    /// An object has too many pieces of this size.
     Pieces {
         /// Path and query of the request.
         path: String,
@@ -182,7 +182,7 @@ pub enum LoadError {
         /// Bytes of a piece.
         piece_bytes: u64,
     },
-    /// What readers are to read can't be written.
+    /// The object for the readers can't be written.
     Write {
         /// The file that the writer appends to.
         path: PathBuf,
@@ -204,7 +204,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resolve { host, error } => {
-                // Rust's own words before the resolver's say nothing more.
+                // Rust puts a prefix without information before the resolver's message.
                 let error = error.to_string();
                 let error = error.rsplit(": ").next().unwrap_or_default();
                 write!(
@@ -254,7 +254,7 @@ impl fmt::Display for LoadError {
     }
 }
 
-/// Says why no connection to `address` could be made, and what to do about it.
+/// Writes why no connection to `address` could be made, with advice.
 fn connect_failed(
     f: &mut fmt::Formatter<'_>,
     address: &impl fmt::Display,
@@ -276,23 +276,23 @@ fn connect_failed(
     write!(f, "cannot connect to {address}: {error}; {advice}")
 }
 
-/// Says why the object at `path` can't be read in ranges.
+/// Writes why the object at `path` can't be read in ranges.
 fn no_ranges(f: &mut fmt::Formatter<'_>, path: &str, status: u16) -> fmt::Result {
     write!(
         f,
-        "the first byte of {path} was asked for, and the server answered "
+        "the first byte of {path} was requested, and the server answered "
     )?;
     match status {
         200 => write!(
             f,
-            "200 with all of it: it does not do ranges there; leave out --ranges"
+            "200 with the whole object: it does not support ranges there; leave out --ranges"
         ),
         206 => write!(
             f,
-            "206 without saying that it is bytes 0-0 of how many (Content-Range)"
+            "206 without a Content-Range that states bytes 0-0 and the size"
         ),
-        416 => write!(f, "416: it is empty; name one with content"),
-        _ => write!(f, "{status}; name one that is there"),
+        416 => write!(f, "416: the object is empty; name one that has content"),
+        _ => write!(f, "{status}; name an object that exists"),
     }
 }
 
@@ -313,7 +313,7 @@ fn handshake_words(class: ErrorClass, why: Option<HandshakeError>) -> String {
     }
 }
 
-/// What helps against a lack of local ports.
+/// Advice against a lack of local ports.
 pub(super) const PORTS_ADVICE: &str = "widen net.ipv4.ip_local_port_range or set \
     net.ipv4.tcp_tw_reuse=1, or leave connections open";
 

@@ -1,4 +1,4 @@
-//! The facts of the host that a summary states.
+//! Facts about the host, for a summary.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ pub struct Host {
     pub name: String,
     /// Kernel release (`kernel.osrelease`).
     pub kernel: String,
-    /// The first `model name` of /proc/cpuinfo; empty where that has none.
+    /// The first `model name` of /proc/cpuinfo; empty if there is none.
     pub cpu_model: String,
     /// CPUs that the process could run on.
     pub cpus: usize,

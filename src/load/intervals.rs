@@ -1,18 +1,18 @@
-//! Adds up what several shards have recorded of the same second.
+//! Merges the records of several shards for the same second.
 
 use std::collections::VecDeque;
 
 use super::shards::Interval;
 
-/// What a shard records.
+/// A shard's record of an interval.
 pub(super) trait Recorded {
-    /// Nothing yet.
+    /// An empty record.
     fn new() -> Self;
 
-    /// Adds what another shard has recorded in the same time.
+    /// Adds another shard's record of the same interval.
     fn add(&mut self, other: &Self);
 
-    /// Adds what was recorded in a later time.
+    /// Adds the record of a later interval.
     fn add_later(&mut self, other: &Self) {
         self.add(other);
     }
@@ -58,7 +58,7 @@ impl<R: Recorded> Intervals<R> {
         }
     }
 
-    /// Takes a shard's interval; gives that of all shards when it was the last one's.
+    /// Takes a shard's interval; returns the merged one once all shards have reported it.
     pub(crate) fn add(&mut self, interval: Interval<R>) -> Option<Merged<R>> {
         let at = interval.number.checked_sub(self.merged)?;
         if self.open.len() <= at {

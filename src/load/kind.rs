@@ -1,5 +1,5 @@
-//! What the three kinds of load share: how their shards' records become seconds, progress and, at
-//! the end, a summary.
+//! The common part of all kinds of load: makes seconds, progress and, at the end, a summary from
+//! the shards' records.
 
 use hdrhistogram::Histogram;
 
@@ -7,23 +7,23 @@ use super::error::LoadError;
 use super::intervals::{Intervals, Merged, Recorded};
 use super::shards::{Finished, Interval, Shards, StopHandle};
 
-/// A last interval shorter than this is added up and has no second of its own.
+/// A last interval shorter than this is added to the totals and has no entry in the timeline.
 const SHORT_S: f64 = 0.25;
 
-/// How a load is doing, once a second.
+/// The progress of a load, reported once a second.
 pub struct Progress<'a> {
     /// From the beginning of the measured time to this second's end.
     pub at_s: f64,
     /// Length of this interval in seconds: about one, or less at the end.
     pub length_s: f64,
-    /// The figures of the second as text for a terminal; `None` of what is left at the end and too short for
-    /// a rate.
+    /// The figures of the second as text for a terminal; `None` for a last interval that is too
+    /// short for a rate.
     pub figures: Option<String>,
     /// The two distributions of times of the second, in nanoseconds, by their names in a histogram log.
     pub histograms: [(&'static str, &'a Histogram<u64>); 2],
 }
 
-/// A load at work; `S` is its summary.
+/// A running load; `S` is its summary.
 pub struct Load<S> {
     stop: StopHandle,
     finish: Box<Finish<S>>,
@@ -32,7 +32,7 @@ pub struct Load<S> {
 type Finish<S> = dyn FnOnce(&mut dyn FnMut(&Progress<'_>)) -> Result<S, LoadError>;
 
 impl<S> Load<S> {
-    /// Ends it before its time.
+    /// A handle to end the load early.
     pub fn stopper(&self) -> StopHandle {
         self.stop.clone()
     }
@@ -40,8 +40,8 @@ impl<S> Load<S> {
     /// Waits for the end; `each` gets the progress of every second.
     ///
     /// # Errors
-    /// When there was nothing to measure, since no connection could be made or nothing be written, or
-    /// when a shard failed.
+    /// When there was nothing to measure, because no connection could be made or nothing could be
+    /// written, or when a shard failed.
     pub fn finish(self, mut each: impl FnMut(&Progress<'_>)) -> Result<S, LoadError> {
         (self.finish)(&mut each)
     }
@@ -49,9 +49,9 @@ impl<S> Load<S> {
 
 /// A kind of load.
 pub(super) trait Kind: Sized + 'static {
-    /// What a shard records in a second.
+    /// A shard's record of an interval.
     type Record: Recorded + Send + 'static;
-    /// What a shard states at its end.
+    /// The figures that a shard reports once, at its end.
     type End: Send + 'static;
     /// A second of the summary's timeline.
     type Second: 'static;
@@ -66,10 +66,10 @@ pub(super) trait Kind: Sized + 'static {
     /// The two distributions of a record, by their names in a histogram log.
     fn histograms(record: &Self::Record) -> [(&'static str, &Histogram<u64>); 2];
 
-    /// Makes the summary of all that was recorded.
+    /// Makes the summary from all records.
     ///
     /// # Errors
-    /// Those of `finished`, and what else the load has failed at.
+    /// The error in `finished`, or another failure of the load.
     fn summary(
         self,
         collected: Collected<Self>,
@@ -83,7 +83,7 @@ pub(super) struct Collected<K: Kind> {
     pub timeline: Vec<K::Second>,
 }
 
-/// A load of that kind on these shards.
+/// The load of this kind that runs on these shards.
 pub(super) fn load<K: Kind>(kind: K, shards: Shards<K::Record, K::End>) -> Load<K::Summary> {
     Load {
         stop: shards.stop.clone(),
@@ -114,7 +114,7 @@ impl<K: Kind> Collector<K> {
         }
     }
 
-    /// Takes a shard's interval; there is progress when it was the last shard's.
+    /// Takes a shard's interval; reports progress once all shards have reported it.
     fn add(&mut self, interval: Interval<K::Record>, each: &mut dyn FnMut(&Progress<'_>)) {
         if let Some(merged) = self.intervals.add(interval) {
             self.take(&merged, each);

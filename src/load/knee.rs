@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The knee is found when what is too much is at most this times what is not.
+/// The search ends when the lowest rate that is too high is at most this times the highest good
+/// one.
 const EXACT: f64 = 1.05;
-/// Rates between which it is looked for.
+/// The range of rates that is searched.
 const RATE_MIN: f64 = 1.0;
 const RATE_MAX: f64 = 1e8;
 
@@ -17,11 +18,11 @@ pub struct KneeStep {
     pub rate_per_s: f64,
     /// P99 of the response time, in microseconds.
     pub response_p99_us: f64,
-    /// The verdict was `OK`, and that P99 within the bound.
+    /// The verdict was `OK`, and the P99 was within the bound.
     pub good: bool,
 }
 
-/// Doubles or halves the rate until one is good and one is not, and then goes between them.
+/// Doubles or halves the rate until one is good and one is too high, then bisects.
 #[derive(Clone, Debug)]
 pub struct KneeSearch {
     next: f64,
@@ -30,7 +31,7 @@ pub struct KneeSearch {
 }
 
 impl KneeSearch {
-    /// Begins at a rate.
+    /// Begins the search at a rate.
     pub fn from(rate_per_s: f64) -> Self {
         Self {
             next: rate_per_s,
@@ -39,7 +40,7 @@ impl KneeSearch {
         }
     }
 
-    /// The rate to try next; `None` when the knee is found, or is not between the bounds.
+    /// The rate to try next; `None` when the knee is found, or is outside the range.
     pub fn next(&self) -> Option<f64> {
         match (self.good, self.bad) {
             (Some(good), Some(bad)) if bad <= good * EXACT => None,
@@ -47,7 +48,7 @@ impl KneeSearch {
         }
     }
 
-    /// Takes in how the rate of [`next`](Self::next) went.
+    /// Takes the result at the rate of [`next`](Self::next).
     pub fn record(&mut self, good: bool) {
         match good {
             true => self.good = Some(self.next),
@@ -67,7 +68,7 @@ impl KneeSearch {
     }
 }
 
-/// To three digits: a rate that can be typed again.
+/// Rounds a rate to three digits, so that it can be typed.
 fn plain(rate: f64) -> f64 {
     let digits = 2 - rate.log10().floor() as i32;
     let scale = 10f64.powi(digits.abs());

@@ -1,5 +1,5 @@
-//! Message tags: what every message of the generator consists of, so that its receiver knows which one
-//! it is and when it was due and sent.
+//! Message tags: the generator's messages. Each tells its receiver which message it is, and when it
+//! was due and sent.
 //!
 //! ```text
 //! hw1:RUN-ROOM-PUBLISHER-SEQUENCE-DUE-SENT-SIZE:PADDING;
@@ -7,26 +7,27 @@
 //!
 //! Numbers are lower-case hexadecimal of fixed length: 16 digits for the sequence and for the
 //! moments (nanoseconds of this host's monotonic clock), 8 for the others. SIZE counts all bytes
-//! from `hw1` to the semicolon. Nothing in it needs escaping in JSON, HTML or a URL, so it is found
-//! anywhere in what a server makes of it; there may be several in one text.
+//! from `hw1` to the semicolon. No character of a tag needs escaping in JSON, HTML or a URL, so a
+//! tag can be found in whatever format the server wraps it; one text may have several.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
 const PREFIX: &[u8; 4] = b"hw1:";
-/// Made once: that takes as long as a search through a few messages.
+/// Made once, since making it takes as long as a search through a few messages.
 static PREFIXES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PREFIX));
 /// Bytes before the padding.
 const HEAD_BYTES: usize = 4 + 8 + 1 + 8 + 1 + 8 + 1 + 16 + 1 + 16 + 1 + 16 + 1 + 8 + 1;
-/// A tag without padding.
+/// The bytes of a tag without padding.
 pub const MESSAGE_TAG_BYTES_MIN: usize = HEAD_BYTES + 1;
 const END: u8 = b';';
 
-/// The letters of the padding, from the sequence's place on, so that no two pieces are alike.
+/// The letters of the padding. It starts at a place that the sequence number selects, so that
+/// messages differ.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefgijklmnopqrstuvwxyz0123456789_.~";
 
-/// Has the letters in their order from each place on.
+/// The letters repeated, so that the text from any starting place is one slice.
 static LETTERS_TWICE: [u8; 2 * LETTERS.len()] = {
     let mut twice = [0; 2 * LETTERS.len()];
     let (head, tail) = twice.split_at_mut(LETTERS.len());
@@ -35,7 +36,7 @@ static LETTERS_TWICE: [u8; 2 * LETTERS.len()] = {
     twice
 };
 
-/// What a tag says.
+/// The content of a tag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct MessageTag {
     pub run: u32,
@@ -102,7 +103,7 @@ fn letter(sequence: u64, at: usize) -> u8 {
     LETTERS[(sequence as usize).wrapping_add(at) % LETTERS.len()]
 }
 
-/// Eight digits at once: each byte of the word becomes one.
+/// Writes eight digits at once, one in each byte of the word.
 fn digits(number: u32) -> [u8; 8] {
     let mut word = u64::from(number);
     word = (word | word << 16) & 0x0000_ffff_0000_ffff;
@@ -131,20 +132,20 @@ fn number(digits: &[u8]) -> Option<u32> {
     Some((word | word >> 16) as u32)
 }
 
-/// What a scanner finds.
+/// A finding of the scanner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Found {
     Tag(MessageTag),
-    /// The tag before this is cut off, or has other bytes for its padding.
+    /// The previous tag is truncated, or its padding is altered.
     Damaged,
 }
 
-/// Finds tags in a text that comes in pieces. Between tags anything may stand.
+/// Finds tags in a text that arrives in pieces, with any bytes between the tags.
 pub(super) struct Scanner {
-    /// The beginning of a head that is not whole.
+    /// The beginning of an incomplete head.
     held: [u8; HEAD_BYTES],
     held_len: u8,
-    /// The tag whose padding comes, and how much of that has.
+    /// The tag whose padding is being received, and how many bytes of it were.
     inside: Option<(MessageTag, u32)>,
 }
 
@@ -159,7 +160,7 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Goes through the next piece; gives how many bytes of it belonged to tags.
+    /// Scans the next piece; returns how many of its bytes belonged to tags.
     #[inline]
     pub(crate) fn scan(&mut self, bytes: &[u8], mut each: impl FnMut(Found)) -> usize {
         let (mut at, mut of_tags) = (0, 0);
@@ -208,7 +209,7 @@ impl Scanner {
         self.inside.is_some()
     }
 
-    /// The text ends, and another begins: a tag does not go on in it.
+    /// Ends the text: a tag does not continue in the next one.
     pub(crate) fn end(&mut self, mut each: impl FnMut(Found)) {
         self.held_len = 0;
         if self.inside.take().is_some() {
@@ -216,7 +217,7 @@ impl Scanner {
         }
     }
 
-    /// Adds to a head that is not whole; gives the bytes used and how many of all were a tag's.
+    /// Completes an incomplete head; returns the bytes used and how many of them belonged to a tag.
     fn hold(&mut self, bytes: &[u8], each: &mut impl FnMut(Found)) -> (usize, usize) {
         for (at, &byte) in bytes.iter().enumerate() {
             if !self.hold_byte(byte) {
@@ -235,7 +236,8 @@ impl Scanner {
         (bytes.len(), 0)
     }
 
-    /// Adds a byte to what is held; whether it may be a head. `h` stands only where one begins.
+    /// Adds a byte to the incomplete head; returns whether it may still be one. `h` occurs only at
+    /// a head's beginning.
     fn hold_byte(&mut self, byte: u8) -> bool {
         let len = usize::from(self.held_len);
         if PREFIX.get(len).is_some_and(|&wanted| wanted != byte) {
@@ -249,7 +251,7 @@ impl Scanner {
         true
     }
 
-    /// Checks a tag's padding; gives the bytes used.
+    /// Checks a tag's padding; returns the bytes used.
     #[inline]
     fn padding(&mut self, bytes: &[u8], each: &mut impl FnMut(Found)) -> usize {
         let Some((tag, had)) = self.inside else {
@@ -263,7 +265,7 @@ impl Scanner {
         if !good || bytes.get(taken).is_some_and(|&byte| byte != END) {
             self.inside = None;
             each(Found::Damaged);
-            // What stands there instead may be another tag.
+            // The bytes there may begin another tag.
             return 0;
         }
         match bytes.len() > taken {
@@ -279,7 +281,8 @@ impl Scanner {
     }
 }
 
-/// Where the next tag begins: mostly right behind the one before, or with the message.
+/// The offset of the next tag; usually right behind the previous one, or at the message's
+/// beginning.
 #[inline]
 fn next_prefix(bytes: &[u8]) -> Option<usize> {
     match bytes.starts_with(PREFIX) {
@@ -288,7 +291,7 @@ fn next_prefix(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether these are the padding's letters from the place `from` on.
+/// Whether `bytes` are the padding's letters from the place `from` on.
 #[inline]
 fn is_padding(bytes: &[u8], from: usize) -> bool {
     let period = &LETTERS_TWICE[from % LETTERS.len()..][..LETTERS.len()];
@@ -402,7 +405,7 @@ mod tests {
                 all.extend_from_slice(&text(tag(*sequence, *size)));
                 wanted.push(Found::Tag(tag(*sequence, *size)));
             }
-            // A false beginning right before a tag may take that tag for its own head.
+            // A false beginning right before a tag may swallow that tag as part of its head.
             if tags.iter().all(|(_, _, between)| !between.contains("hw1:")) {
                 prop_assert_eq!(scan(&all, &cuts), wanted);
             }

@@ -1,8 +1,8 @@
 //! The load generator: an HTTP client on the runtime that the server uses.
 //!
-//! A load is a [`Plan`], plain data. [`start`] runs it on shards of its own; each has its share
-//! of the connections and of the arrivals, and reports once a second to a [`Load`], which makes one
-//! [`Summary`] of it, plain data again, from which all output is made.
+//! A load is a [`Plan`], plain data. [`start`] runs it on new shards. Each has its share of the
+//! connections and of the arrivals, and reports once a second to a [`Load`]. That makes one
+//! [`Summary`], plain data again, from which all output is made.
 //!
 //! Every request has two times. The *response time* runs from the moment at which the
 //! request was due; the *service time* from when it was sent. In an open loop (at a rate) requests

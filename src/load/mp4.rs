@@ -1,56 +1,57 @@
-//! The way through an MP4 file to its movie box, as players go: from the head of one box to that of
-//! the next (ISO/IEC 14496-12 section 4.2), to `moov` at the front of the file or at its end.
+//! Finds the movie box (`moov`) of an MP4 file as players do: reads the header of one top-level box
+//! after another (ISO/IEC 14496-12 section 4.2), until `moov` at the front of the file or at its
+//! end.
 
 use crate::load::limits;
 
-/// Header with a 64-bit size, and the longest beginning of `mvhd` that matters.
+/// The longest header, with a 64-bit size, and the fields of `mvhd` up to the duration.
 const SCRATCH_BYTES: usize = 16 + 32;
-/// Boxes that a file may begin with.
-const FIRST: [&[u8; 4]; 8] = [
+/// Types of the box that a file may begin with.
+const FIRST_BOXES: [&[u8; 4]; 8] = [
     b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot",
 ];
 
-/// Looks for a file's movie box in pieces of it.
+/// Scans pieces of a file for its movie box.
 #[derive(Clone, Debug)]
-pub(super) struct Walker {
+pub(super) struct MovieBoxScanner {
     file_bytes: u64,
-    /// Where the box begins whose header is read.
+    /// The offset of the box whose header is being read.
     at: u64,
-    /// Its first bytes.
+    /// The first bytes of that box, as far as received.
     scratch: [u8; SCRATCH_BYTES],
     have: usize,
     boxes: usize,
     stage: Stage,
-    /// Where the first `mdat` begins.
-    media: Option<u64>,
+    /// The offset of the first `mdat`.
+    media_at: Option<u64>,
     duration_s: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
-    Files,
-    /// Within `moov`, which is read in one go.
+    TopLevel,
+    /// Inside `moov`, all of which is read.
     Movie {
         end: u64,
-        /// All before this has come.
-        seen: u64,
-        /// `mvhd` has been found, or can't be.
-        known: bool,
+        /// The file was received up to this offset.
+        received_to: u64,
+        /// `mvhd` was found, or is not in this box.
+        mvhd_done: bool,
     },
-    /// There is no movie box, or no MP4 file.
-    Lost,
+    /// The file has no movie box, or is not an MP4 file.
+    NotFound,
 }
 
-/// What the header of a box says.
+/// The header of a box.
 struct Header {
     kind: [u8; 4],
-    /// Of the header.
+    /// Length of the header.
     bytes: usize,
-    /// Behind the box.
+    /// The offset behind the box.
     end: u64,
 }
 
-impl Walker {
+impl MovieBoxScanner {
     pub(crate) fn new(file_bytes: u64) -> Self {
         Self {
             file_bytes,
@@ -58,47 +59,50 @@ impl Walker {
             scratch: [0; SCRATCH_BYTES],
             have: 0,
             boxes: 0,
-            stage: Stage::Files,
-            media: None,
+            stage: Stage::TopLevel,
+            media_at: None,
             duration_s: None,
         }
     }
 
-    /// The offset of the next byte that is needed; `None` when the movie box has come, or there is none.
+    /// The offset of the next byte that is needed; `None` once the movie box was received, or if
+    /// there is none.
     pub(crate) fn wanted(&self) -> Option<u64> {
         match self.stage {
-            Stage::Files => Some(self.at + self.have as u64).filter(|at| *at < self.file_bytes),
-            Stage::Movie { end, seen, .. } => (seen < end).then_some(seen),
-            Stage::Lost => None,
+            Stage::TopLevel => Some(self.at + self.have as u64).filter(|at| *at < self.file_bytes),
+            Stage::Movie {
+                end, received_to, ..
+            } => (received_to < end).then_some(received_to),
+            Stage::NotFound => None,
         }
     }
 
-    /// Whether the movie box has come.
+    /// Whether the whole movie box was received.
     pub(crate) fn found(&self) -> bool {
-        matches!(self.stage, Stage::Movie { end, seen, .. } if seen >= end)
+        matches!(self.stage, Stage::Movie { end, received_to, .. } if received_to >= end)
     }
 
-    /// Where the media begin: the first `mdat`, or what follows the movie box.
-    pub(crate) fn media(&self) -> Option<u64> {
+    /// The offset at which the media begin: the first `mdat`, or the end of the movie box.
+    pub(crate) fn media_at(&self) -> Option<u64> {
         match self.stage {
-            Stage::Movie { end, .. } => Some(self.media.unwrap_or(end)),
-            Stage::Files | Stage::Lost => None,
+            Stage::Movie { end, .. } => Some(self.media_at.unwrap_or(end)),
+            Stage::TopLevel | Stage::NotFound => None,
         }
     }
 
-    /// The duration that `mvhd` states, unless that is none, as in a fragmented file.
+    /// The duration from `mvhd`; `None` if it states none, as in a fragmented file.
     pub(crate) fn duration_s(&self) -> Option<f64> {
         self.duration_s
     }
 
-    /// Takes in bytes of the file from `offset` on. What is not wanted is passed over.
+    /// Takes bytes of the file that begin at `offset`. Skips those that are not needed.
     pub(crate) fn feed(&mut self, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;
         loop {
             let looks = match self.stage {
-                Stage::Files => true,
-                Stage::Movie { known, .. } => !known,
-                Stage::Lost => return,
+                Stage::TopLevel => true,
+                Stage::Movie { mvhd_done, .. } => !mvhd_done,
+                Stage::NotFound => return,
             };
             let next = self.at + self.have as u64;
             if !looks || next < offset || next >= end {
@@ -113,21 +117,21 @@ impl Walker {
                 self.step();
             }
         }
-        if let Stage::Movie { seen, .. } = &mut self.stage
-            && offset <= *seen
+        if let Stage::Movie { received_to, .. } = &mut self.stage
+            && offset <= *received_to
         {
-            *seen = end.max(*seen);
+            *received_to = end.max(*received_to);
         }
     }
 
-    /// How much of the box must be there for [`step`](Self::step) to get further.
+    /// How many bytes of the box [`step`](Self::step) needs.
     fn needed(&self) -> usize {
         if self.have < 8 {
             return 8;
         }
         let header = if self.size32() == 1 { 16 } else { 8 };
         match self.stage {
-            // With the duration, whose place the version says.
+            // Up to the duration, whose place depends on the version.
             Stage::Movie { .. } if self.kind() == *b"mvhd" => match self.scratch[header] {
                 _ if self.have < header + 20 => header + 20,
                 1 => header + 32,
@@ -162,72 +166,72 @@ impl Walker {
             .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    /// The header, when all of it is there and it makes sense.
+    /// The header, if it is valid; all of its bytes must have been received.
     fn header(&self) -> Option<Header> {
         let (bytes, size) = match self.size32() {
-            // To the end of what it is in.
-            0 => (8, self.limit() - self.at),
+            // The box extends to the end of its container.
+            0 => (8, self.container_end() - self.at),
             1 => (16, self.number(8, 8)),
             size => (8, u64::from(size)),
         };
         let end = self.at.checked_add(size)?;
-        (size >= bytes as u64 && end <= self.limit()).then_some(Header {
+        (size >= bytes as u64 && end <= self.container_end()).then_some(Header {
             kind: self.kind(),
             bytes,
             end,
         })
     }
 
-    /// Where the file ends, or the movie box.
-    fn limit(&self) -> u64 {
+    /// The end of the container: the file or the movie box.
+    fn container_end(&self) -> u64 {
         match self.stage {
             Stage::Movie { end, .. } => end,
-            Stage::Files | Stage::Lost => self.file_bytes,
+            Stage::TopLevel | Stage::NotFound => self.file_bytes,
         }
     }
 
-    /// Goes on when as much is there as was needed.
+    /// Evaluates the box's header, or `mvhd`, once the needed bytes were received.
     fn step(&mut self) {
         if self.have < self.needed() {
             return;
         }
         let header = self.header();
         match (&mut self.stage, header) {
-            (Stage::Files, Some(header)) => {
+            (Stage::TopLevel, Some(header)) => {
                 self.boxes += 1;
-                let known = self.boxes > 1 || FIRST.contains(&&header.kind);
-                if !known || self.boxes > limits::MP4_BOXES_MAX {
-                    self.stage = Stage::Lost;
+                let plausible = self.boxes > 1 || FIRST_BOXES.contains(&&header.kind);
+                if !plausible || self.boxes > limits::MP4_BOXES_MAX {
+                    self.stage = Stage::NotFound;
                 } else if &header.kind == b"moov" {
-                    let seen = self.at + header.bytes as u64;
+                    let received_to = self.at + header.bytes as u64;
                     self.stage = Stage::Movie {
                         end: header.end,
-                        seen,
-                        known: seen == header.end,
+                        received_to,
+                        mvhd_done: received_to == header.end,
                     };
-                    self.go_to(seen);
+                    self.go_to(received_to);
                 } else {
                     if &header.kind == b"mdat" {
-                        self.media.get_or_insert(self.at);
+                        self.media_at.get_or_insert(self.at);
                     }
                     self.go_to(header.end);
                     if header.end == self.file_bytes {
-                        self.stage = Stage::Lost;
+                        self.stage = Stage::NotFound;
                     }
                 }
             }
-            (Stage::Files, None) => self.stage = Stage::Lost,
-            (Stage::Movie { end, known, .. }, Some(header)) if &header.kind != b"mvhd" => {
-                *known = header.end >= *end;
+            (Stage::TopLevel, None) => self.stage = Stage::NotFound,
+            (Stage::Movie { end, mvhd_done, .. }, Some(header)) if &header.kind != b"mvhd" => {
+                *mvhd_done = header.end >= *end;
                 self.go_to(header.end);
             }
-            (Stage::Movie { known, .. }, header) => {
-                *known = true;
+            (Stage::Movie { mvhd_done, .. }, header) => {
+                *mvhd_done = true;
                 if let Some(header) = header {
                     self.duration_s = self.duration(header.bytes);
                 }
             }
-            (Stage::Lost, _) => {}
+            (Stage::NotFound, _) => {}
         }
     }
 
@@ -236,7 +240,8 @@ impl Walker {
         self.have = 0;
     }
 
-    /// Of `mvhd` (section 8.2.2): version and flags, two times, then timescale and duration.
+    /// Reads the duration from `mvhd` (section 8.2.2): version and flags, two times, then timescale
+    /// and duration.
     fn duration(&self, header: usize) -> Option<f64> {
         let (timescale, duration, unknown) = match self.scratch[header] {
             0 => (
@@ -289,18 +294,18 @@ mod tests {
         )
     }
 
-    /// Reads a file in pieces, as asked; how many, and the walker.
-    fn walk(file: &[u8], piece: usize) -> (usize, Walker) {
-        let mut walker = Walker::new(file.len() as u64);
+    /// Reads a file in the pieces that the scanner needs; returns how many, and the scanner.
+    fn walk(file: &[u8], piece: usize) -> (usize, MovieBoxScanner) {
+        let mut scanner = MovieBoxScanner::new(file.len() as u64);
         let mut pieces = 0;
-        while let Some(wanted) = walker.wanted() {
+        while let Some(wanted) = scanner.wanted() {
             let start = wanted as usize / piece * piece;
             let end = file.len().min(start + piece);
-            walker.feed(start as u64, &file[start..end]);
+            scanner.feed(start as u64, &file[start..end]);
             pieces += 1;
-            assert!(pieces <= file.len() + 1, "it gets nowhere");
+            assert!(pieces <= file.len() + 1, "the scanner makes no progress");
         }
-        (pieces, walker)
+        (pieces, scanner)
     }
 
     #[test]
@@ -317,12 +322,12 @@ mod tests {
         let end = [ftyp.clone(), mdat, moov(1)].concat();
         let large = [ftyp, wide, moov(1)].concat();
         for piece in [1, 7, 64, 1000, 100_000] {
-            for (file, media) in [(&front, front.len() - 9008), (&end, 12), (&large, 12)] {
-                let (pieces, walker) = walk(file, piece);
-                assert!(walker.found());
-                assert_eq!(walker.duration_s(), Some(10.0));
-                assert_eq!(walker.media(), Some(media as u64));
-                // What lies in mdat is jumped over.
+            for (file, media_at) in [(&front, front.len() - 9008), (&end, 12), (&large, 12)] {
+                let (pieces, scanner) = walk(file, piece);
+                assert!(scanner.found());
+                assert_eq!(scanner.duration_s(), Some(10.0));
+                assert_eq!(scanner.media_at(), Some(media_at as u64));
+                // The content of mdat is skipped.
                 assert!(pieces <= 700 / piece + 4, "{piece}: {pieces}");
             }
         }
@@ -334,8 +339,8 @@ mod tests {
         let unknown = a_box(b"moov", &mvhd(1, 1000, u64::MAX));
         let bare = a_box(b"moov", &[]);
         for file in [fragmented, unknown, bare] {
-            let (_, walker) = walk(&file, 50);
-            assert!(walker.found() && walker.duration_s().is_none());
+            let (_, scanner) = walk(&file, 50);
+            assert!(scanner.found() && scanner.duration_s().is_none());
         }
         let ftyp = a_box(b"ftyp", b"isom");
         let beyond = [&ftyp[..], &900u32.to_be_bytes(), b"moov"].concat();
@@ -349,8 +354,8 @@ mod tests {
             &no_movie,
             &open_end,
         ] {
-            let (_, walker) = walk(file, 10);
-            assert!(!walker.found() && walker.media().is_none(), "{file:?}");
+            let (_, scanner) = walk(file, 10);
+            assert!(!scanner.found() && scanner.media_at().is_none(), "{file:?}");
         }
     }
 
@@ -362,10 +367,10 @@ mod tests {
         file.extend((8 + mvhd.len() as u32 + 300).to_be_bytes());
         file.extend(b"moov");
         file.extend(&mvhd);
-        let mut walker = Walker::new(100_000);
-        walker.feed(0, &file);
-        assert_eq!(walker.duration_s(), Some(2.0));
-        assert_eq!(walker.wanted(), Some(file.len() as u64));
+        let mut scanner = MovieBoxScanner::new(100_000);
+        scanner.feed(0, &file);
+        assert_eq!(scanner.duration_s(), Some(2.0));
+        assert_eq!(scanner.wanted(), Some(file.len() as u64));
     }
 
     proptest! {
@@ -376,7 +381,7 @@ mod tests {
             piece in 1..64usize,
         ) {
             for (at, kind) in kinds {
-                let name = FIRST.get(kind).copied().unwrap_or(b"mvhd");
+                let name = FIRST_BOXES.get(kind).copied().unwrap_or(b"mvhd");
                 if let Some(place) = file.get_mut(at..at + 8) {
                     place[..3].fill(0);
                     place[4..].copy_from_slice(name);
@@ -392,15 +397,15 @@ mod tests {
                 true => [mdat, moov(version)].concat(),
                 false => [moov(version), mdat].concat(),
             };
-            let mut walker = Walker::new(file.len() as u64);
+            let mut scanner = MovieBoxScanner::new(file.len() as u64);
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(file.len())).collect();
             cuts.extend([0, file.len()]);
             cuts.sort_unstable();
             for pair in cuts.windows(2) {
-                walker.feed(pair[0] as u64, &file[pair[0]..pair[1]]);
+                scanner.feed(pair[0] as u64, &file[pair[0]..pair[1]]);
             }
-            prop_assert!(walker.found());
-            prop_assert_eq!(walker.duration_s(), Some(10.0));
+            prop_assert!(scanner.found());
+            prop_assert_eq!(scanner.duration_s(), Some(10.0));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Ranges on one shard: which piece a connection asks for next, and what its answer means.
+//! Range requests on one shard: chooses the piece that a connection requests next, checks that the
+//! answer is that range, and passes answers to the video players.
 
 use super::engine::{ConnectionState, Due, Engine};
 use super::error::ErrorClass;
@@ -8,7 +9,7 @@ use super::record::PlayerRecord;
 use crate::http::h1::response::Answer;
 
 impl Engine {
-    /// What comes next for a connection, and which piece of it.
+    /// Chooses a connection's next object and piece: a random one, or the next in sequence.
     pub(crate) fn pick_piece(&self, state: &ConnectionState, ranges: &Ranges) -> (u32, Piece) {
         if ranges.spec.pattern == RangePattern::Random {
             let request = self.choice.borrow_mut().next();
@@ -23,7 +24,8 @@ impl Engine {
         (request, piece)
     }
 
-    /// Whether an answer is the range that was asked for; a success that is not is an error.
+    /// Whether an answer is the requested range. A successful answer that is not counts as an
+    /// error.
     pub(crate) fn check_range(&self, due: Due, answer: Answer, head: &[u8]) -> bool {
         let Some(ranges) = &self.plan.ranges else {
             return true;
@@ -36,7 +38,7 @@ impl Engine {
         good
     }
 
-    /// What a player does now.
+    /// The next action of a connection's player, if it has one.
     pub(crate) fn player_action(
         &self,
         state: &ConnectionState,
@@ -47,16 +49,16 @@ impl Engine {
         })
     }
 
-    /// A player has its answer.
-    pub(crate) fn player_has(&self, state: &ConnectionState, good: bool, now_ns: u64) {
+    /// Passes the end of an answer to a connection's player; `good` if it had the requested bytes.
+    pub(crate) fn player_answered(&self, state: &ConnectionState, good: bool, now_ns: u64) {
         let now_ns = now_ns.min(self.end_ns());
         self.with_player(state, now_ns, |player, ranges, record| {
-            player.came(good, now_ns, ranges, record);
+            player.piece_complete(good, now_ns, ranges, record);
         });
     }
 
-    /// Runs `each` with a connection's player, if it is one. What players recorded in the warm-up is
-    /// dropped when that is over.
+    /// Calls `each` with a connection's player, if it has one. Discards the players' records of the
+    /// warm-up once that is over.
     pub(crate) fn with_player<T>(
         &self,
         state: &ConnectionState,
@@ -73,7 +75,7 @@ impl Engine {
         Some(each(&mut player.borrow_mut(), ranges, &mut record))
     }
 
-    /// What the players have recorded.
+    /// Takes the players' records.
     pub(crate) fn take_players(&self) -> Option<PlayerRecord> {
         let players = self.players.as_ref()?;
         Some(players.replace(PlayerRecord::new()))

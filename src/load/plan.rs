@@ -1,4 +1,4 @@
-//! What a load is to do.
+//! The plan of a load of requests.
 
 use std::sync::Arc;
 
@@ -23,40 +23,40 @@ pub struct Plan {
     pub threads: usize,
     /// CPUs to pin the shards to, one each; `None` leaves that to the kernel.
     pub cpus: Option<Vec<usize>>,
-    /// Requests that may be under way on one connection.
+    /// Requests that may be in flight on one connection.
     pub pipeline: usize,
-    /// Sends each request on a connection of its own.
+    /// Sends each request on a new connection.
     pub connection_per_request: bool,
     /// `None`: until `requests_max` or until stopped.
     pub duration_ns: Option<u64>,
-    /// Sent as the rest and not counted.
+    /// Length of the warm-up, whose requests are sent but not counted.
     pub warmup_ns: u64,
     /// Requests to send in all, the warm-up's included; `None`: until `duration_ns` or until stopped.
     pub requests_max: Option<u64>,
-    /// From the send to the whole answer.
+    /// Time-out of a request, from the send to the whole answer.
     pub timeout_ms: u64,
-    /// `None`: a closed loop, each connection sends when it has its answer.
+    /// `None`: a closed loop, in which a connection sends its next request when it has the answer.
     pub rate: Option<(Rate, Spacing)>,
-    /// The order of a log in place of weights.
+    /// The order of a log, instead of a choice by weight.
     pub replay: Option<Replay>,
-    /// Asks for pieces, of requests without a body. Players pace themselves: with them there is no
-    /// rate, no pipelining, and no connection per request.
+    /// Requests pieces of objects; the requests have no body. Players set their own pace: with them
+    /// there is no rate, no pipelining, and no connection per request.
     pub ranges: Option<Ranges>,
     /// Seed of Poisson arrivals, of the order of requests and pieces, and of players' seeks.
     pub seed: u64,
     /// Compares each body, by length and CRC-32, with the first one that the same request got with
     /// the same status.
     pub check: bool,
-    /// The first requests as a report names them.
+    /// The URLs of the first requests, for a report.
     pub urls: Vec<String>,
-    /// What a reader of the report should know of how this was made.
+    /// Notes for the report on how the plan was made.
     pub notes: Vec<String>,
 }
 
 /// Requests in the order of a log.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    /// Indices of [`Plan::requests`]; behind the last one comes the first again.
+    /// Indices of [`Plan::requests`]; after the last one the load starts again with the first.
     pub requests: Arc<[u32]>,
     /// When each is due, in ascending nanoseconds from the start; `None` leaves that to the rate.
     pub moments_ns: Option<Arc<[u64]>>,
@@ -87,13 +87,13 @@ impl Plan {
         }
     }
 
-    /// How players ask for ranges, if that is what the connections are.
+    /// The ranges that players request, if the connections are players.
     pub(super) fn players(&self) -> Option<&Ranges> {
         let ranges = self.ranges.as_ref()?;
         (ranges.spec.pattern == RangePattern::Player).then_some(ranges)
     }
 
-    /// Whether requests are due at moments of their own.
+    /// Whether requests are due at set moments (an open loop).
     pub fn is_open(&self) -> bool {
         self.rate.is_some() || self.moments_ns().is_some()
     }
@@ -132,7 +132,7 @@ impl Plan {
         }
     }
 
-    /// The moments of a log that is replayed at its own times.
+    /// The moments of a log that is replayed at its recorded times.
     pub(super) fn moments_ns(&self) -> Option<&[u64]> {
         self.replay.as_ref()?.moments_ns.as_deref()
     }
@@ -150,7 +150,7 @@ impl Plan {
         let Some(ns) = self.duration_ns else {
             return Some(rate.at(0.0));
         };
-        // Nothing is due when the time is over and answers are waited for.
+        // No requests are due after the duration, while the load waits for answers.
         let duration_s = ns as f64 / 1e9;
         let due_to_s = end_s.min(duration_s).max(begin_s);
         let share = (warmup_s + (begin_s + due_to_s) / 2.0) / (warmup_s + duration_s);
@@ -176,7 +176,7 @@ impl Plan {
         let Some(moments_ns) = self.moments_ns() else {
             return self.rate.as_ref().map(|(rate, _)| rate.mean_per_s());
         };
-        // Where the number of requests ends it, that is when the next one would be due.
+        // If the number of requests ends the load, it ends when the next one would be due.
         let count = self.requests_max.unwrap_or(u64::MAX) as usize;
         let cut_ns = moments_ns.get(count).copied().unwrap_or(u64::MAX);
         let ns = self.duration_ns.unwrap_or(u64::MAX).min(cut_ns);
@@ -188,7 +188,7 @@ impl Plan {
 /// descriptors.
 ///
 /// # Errors
-/// Names the limit that is in the way.
+/// Names the limit that prevents it.
 pub(super) fn allow_connections(
     connections: usize,
     addresses: &[Address],

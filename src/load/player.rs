@@ -1,32 +1,32 @@
-//! A video player as a server sees it: it opens a file, reads its movie box, fills a buffer that is
-//! played out at the media's rate, seeks, and goes on to another file at the end.
+//! A video player as a server sees it: it opens a file, reads its movie box, fills a buffer that
+//! drains at the media's bit rate, seeks, and opens another file at the end.
 //!
 //! It reads no clock and has no socket: its inputs are moments and received bytes, its output is
 //! which range to request next.
 
-use super::mp4::Walker;
+use super::mp4::MovieBoxScanner;
 use super::ranges::{Piece, PlayerOptions, Ranges};
 use super::record::PlayerRecord;
 use crate::load::limits;
 
-/// What a player does next.
+/// The next action of a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PlayerAction {
-    /// It asks for a piece of an object.
-    Ask(u32, Piece),
-    /// Nothing before this moment.
-    Later(u64),
+    /// Request this piece of this object.
+    Request(u32, Piece),
+    /// Do nothing before this moment.
+    WaitUntil(u64),
 }
 
 /// One player.
 pub(super) struct Player {
     random: fastrand::Rng,
     object: Option<Object>,
-    /// The piece that is under way.
-    asked: Option<Piece>,
+    /// The piece that was requested and is not complete.
+    requested: Option<Piece>,
     /// Bytes of that piece that were received.
-    got: u64,
-    /// After a wrong answer it waits.
+    received: u64,
+    /// When the next request may be sent, after a wrong answer.
     not_before_ns: u64,
 }
 
@@ -38,32 +38,32 @@ struct Object {
 }
 
 enum Stage {
-    /// The movie box is looked for.
+    /// The player reads the file up to its movie box.
     Opening(Box<Opening>),
     Playing(Playback),
 }
 
 struct Opening {
-    walker: Walker,
-    /// As it was before the piece that is under way.
-    before: Walker,
-    /// Pieces that have come, from the first on.
-    held: Piece,
+    scanner: MovieBoxScanner,
+    /// The scanner's state before the requested piece.
+    before: MovieBoxScanner,
+    /// Pieces that were received without a gap, from the first on.
+    pieces_read: Piece,
 }
 
 struct Playback {
     bytes_per_s: f64,
-    /// The first piece with media.
+    /// The first piece that contains media.
     first: Piece,
-    /// The next one to ask for.
+    /// The next piece to request.
     next: Piece,
-    /// Bytes in front of what is played.
+    /// Bytes that are buffered and not played.
     buffered: f64,
     now: Playhead,
     seek_ns: u64,
 }
 
-/// What is on the screen.
+/// The state of playback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Playhead {
     Playing {
@@ -71,14 +71,14 @@ enum Playhead {
     },
     Waiting {
         since_ns: u64,
-        why: Why,
+        cause: WaitCause,
     },
     /// The last byte was played.
     Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+enum WaitCause {
     Opening,
     Seek,
     /// The buffer ran dry.
@@ -90,14 +90,14 @@ impl Player {
         Self {
             random: fastrand::Rng::with_seed(seed),
             object: None,
-            asked: None,
-            got: 0,
+            requested: None,
+            received: 0,
             not_before_ns: 0,
         }
     }
 
-    /// What to do now; a piece that was under way and has not [`come`](Self::came) was lost and is
-    /// asked for again. `choose` gives another object.
+    /// Decides what to do now. If a requested piece was not [completed](Self::piece_complete), its
+    /// connection was lost, and it is requested again. `choose` returns the next object.
     pub(crate) fn next(
         &mut self,
         now_ns: u64,
@@ -106,7 +106,7 @@ impl Player {
         choose: impl FnOnce() -> u32,
     ) -> PlayerAction {
         if now_ns < self.not_before_ns {
-            return PlayerAction::Later(self.not_before_ns);
+            return PlayerAction::WaitUntil(self.not_before_ns);
         }
         let over = match &mut self.object {
             None => true,
@@ -122,29 +122,29 @@ impl Player {
         };
         if over {
             let request = choose();
-            let walker = Walker::new(ranges.sizes[request as usize]);
+            let scanner = MovieBoxScanner::new(ranges.sizes[request as usize]);
             self.object = Some(Object {
                 request,
                 pieces: ranges.pieces(request),
                 opened_ns: now_ns,
                 stage: Stage::Opening(Box::new(Opening {
-                    before: walker.clone(),
-                    walker,
-                    held: 0,
+                    before: scanner.clone(),
+                    scanner,
+                    pieces_read: 0,
                 })),
             });
             record.opened += 1;
         }
         let Some(object) = &mut self.object else {
-            return PlayerAction::Later(now_ns);
+            return PlayerAction::WaitUntil(now_ns);
         };
         let piece = match &mut object.stage {
             Stage::Opening(opening) => {
-                if self.asked.is_some() {
-                    opening.walker.clone_from(&opening.before);
+                if self.requested.is_some() {
+                    opening.scanner.clone_from(&opening.before);
                 }
-                opening.before.clone_from(&opening.walker);
-                (opening.walker.wanted().unwrap_or(0) / ranges.spec.piece_bytes) as Piece
+                opening.before.clone_from(&opening.scanner);
+                (opening.scanner.wanted().unwrap_or(0) / ranges.spec.piece_bytes) as Piece
             }
             Stage::Playing(playback) => {
                 if now_ns >= playback.seek_ns && playback.is_playing() {
@@ -154,31 +154,31 @@ impl Player {
                 }
                 let (next, pieces) = (playback.next, object.pieces);
                 if let Some(at_ns) = playback.full_until(now_ns, next == pieces, ranges) {
-                    return PlayerAction::Later(at_ns.min(playback.seek_ns));
+                    return PlayerAction::WaitUntil(at_ns.min(playback.seek_ns));
                 }
                 next
             }
         };
-        self.asked = Some(piece);
-        self.got = 0;
-        PlayerAction::Ask(object.request, piece)
+        self.requested = Some(piece);
+        self.received = 0;
+        PlayerAction::Request(object.request, piece)
     }
 
-    /// Takes in what comes of the piece that is under way.
+    /// Takes received bytes of the requested piece.
     pub(crate) fn data(&mut self, bytes: &[u8], ranges: &Ranges) {
-        let at = self.got;
-        self.got += bytes.len() as u64;
-        if let (Some(piece), Some(object)) = (self.asked, &mut self.object)
+        let at = self.received;
+        self.received += bytes.len() as u64;
+        if let (Some(piece), Some(object)) = (self.requested, &mut self.object)
             && let Stage::Opening(opening) = &mut object.stage
         {
             opening
-                .walker
+                .scanner
                 .feed(u64::from(piece) * ranges.spec.piece_bytes + at, bytes);
         }
     }
 
     /// The answer is complete; `good` if it has the requested bytes.
-    pub(crate) fn came(
+    pub(crate) fn piece_complete(
         &mut self,
         good: bool,
         now_ns: u64,
@@ -190,25 +190,30 @@ impl Player {
             self.not_before_ns = now_ns + limits::PLAYER_RETRY_MS * 1_000_000;
             return;
         }
-        let (Some(piece), Some(object)) = (self.asked.take(), &mut self.object) else {
+        let (Some(piece), Some(object)) = (self.requested.take(), &mut self.object) else {
             return;
         };
         let pieces = object.pieces;
         match &mut object.stage {
             Stage::Opening(opening) => {
-                let Opening { walker, held, .. } = &mut **opening;
-                if piece == *held {
-                    *held += 1;
+                let Opening {
+                    scanner,
+                    pieces_read,
+                    ..
+                } = &mut **opening;
+                if piece == *pieces_read {
+                    *pieces_read += 1;
                 }
-                if walker.wanted().is_none() {
+                if scanner.wanted().is_none() {
                     let seek_ns = next_seek(now_ns, &ranges.player, &mut self.random);
-                    let mut playback = Playback::begin(object.request, walker, *held, ranges);
+                    let mut playback =
+                        Playback::begin(object.request, scanner, *pieces_read, ranges);
                     playback.seek_ns = seek_ns;
                     playback.now = Playhead::Waiting {
                         since_ns: object.opened_ns,
-                        why: Why::Opening,
+                        cause: WaitCause::Opening,
                     };
-                    record.without_moov += u64::from(!walker.found());
+                    record.without_moov += u64::from(!scanner.found());
                     playback.play_if_enough(now_ns, pieces, record);
                     object.stage = Stage::Playing(playback);
                 }
@@ -222,7 +227,7 @@ impl Player {
         }
     }
 
-    /// The load ends: what is on the screen is counted up to now.
+    /// Ends the player with the load: counts playing and stall times up to now.
     pub(crate) fn finish(&mut self, now_ns: u64, record: &mut PlayerRecord) {
         if let Some(object) = &mut self.object
             && let Stage::Playing(playback) = &mut object.stage
@@ -230,7 +235,7 @@ impl Player {
             playback.advance(now_ns, object.pieces, record);
             if let Playhead::Waiting {
                 since_ns,
-                why: Why::Stall,
+                cause: WaitCause::Stall,
             } = playback.now
             {
                 record.stalled(now_ns.saturating_sub(since_ns));
@@ -248,22 +253,22 @@ fn next_seek(now_ns: u64, options: &PlayerOptions, random: &mut fastrand::Rng) -
 }
 
 impl Playback {
-    /// Of a file whose first `held` pieces are there.
-    fn begin(request: u32, walker: &Walker, held: Piece, ranges: &Ranges) -> Self {
+    /// Starts a file whose first `pieces_read` pieces were received.
+    fn begin(request: u32, scanner: &MovieBoxScanner, pieces_read: Piece, ranges: &Ranges) -> Self {
         let size = ranges.sizes[request as usize];
         let stated = ranges.player.bits_per_s.map(|bits| bits / 8.0);
-        let of_file = walker.duration_s().map(|seconds| size as f64 / seconds);
+        let of_file = scanner.duration_s().map(|seconds| size as f64 / seconds);
         let bytes_per_s = stated
             .or(of_file)
             .unwrap_or(limits::PLAYER_BITS_PER_S as f64 / 8.0);
-        let media = walker.media().unwrap_or(0);
-        let held_to = (u64::from(held) * ranges.spec.piece_bytes).min(size);
-        let first = (media.min(size - 1) / ranges.spec.piece_bytes) as Piece;
+        let media_at = scanner.media_at().unwrap_or(0);
+        let held_to = (u64::from(pieces_read) * ranges.spec.piece_bytes).min(size);
+        let first = (media_at.min(size - 1) / ranges.spec.piece_bytes) as Piece;
         Self {
             bytes_per_s,
             first,
-            next: first.max(held),
-            buffered: held_to.saturating_sub(media) as f64,
+            next: first.max(pieces_read),
+            buffered: held_to.saturating_sub(media_at) as f64,
             now: Playhead::Ended,
             seek_ns: u64::MAX,
         }
@@ -273,7 +278,7 @@ impl Playback {
         self.bytes_per_s * ms as f64 / 1e3
     }
 
-    /// Plays up to now.
+    /// Advances playback to `now_ns`.
     fn advance(&mut self, now_ns: u64, pieces: Piece, record: &mut PlayerRecord) {
         let Playhead::Playing { since_ns } = self.now else {
             return;
@@ -293,23 +298,23 @@ impl Playback {
             true => Playhead::Ended,
             false => Playhead::Waiting {
                 since_ns: since_ns + left_ns,
-                why: Why::Stall,
+                cause: WaitCause::Stall,
             },
         };
         record.ended += u64::from(self.now == Playhead::Ended);
     }
 
     fn play_if_enough(&mut self, now_ns: u64, pieces: Piece, record: &mut PlayerRecord) {
-        let Playhead::Waiting { since_ns, why } = self.now else {
+        let Playhead::Waiting { since_ns, cause } = self.now else {
             return;
         };
         let enough = self.bytes_in(limits::PLAYER_START_MS);
         if self.buffered >= enough || self.next == pieces {
             let waited_ns = now_ns.saturating_sub(since_ns);
-            match why {
-                Why::Opening => record.started(waited_ns),
-                Why::Seek => record.found(waited_ns),
-                Why::Stall => record.stalled(waited_ns),
+            match cause {
+                WaitCause::Opening => record.started(waited_ns),
+                WaitCause::Seek => record.found(waited_ns),
+                WaitCause::Stall => record.stalled(waited_ns),
             }
             self.now = Playhead::Playing { since_ns: now_ns };
         }
@@ -319,24 +324,24 @@ impl Playback {
         matches!(self.now, Playhead::Playing { .. })
     }
 
-    /// Leaves the buffer for a random place.
+    /// Seeks to a random piece, which empties the buffer.
     fn seek(&mut self, now_ns: u64, pieces: Piece, random: &mut fastrand::Rng) {
         self.next = random.u32(self.first..pieces);
         self.buffered = 0.0;
         self.now = Playhead::Waiting {
             since_ns: now_ns,
-            why: Why::Seek,
+            cause: WaitCause::Seek,
         };
     }
 
-    /// When there is room for another piece, if there is none now; with `all` read, when it has been
-    /// played.
+    /// If the buffer has no room for another piece, the moment at which it will; if `all` pieces
+    /// were read, the moment at which they have been played.
     fn full_until(&self, now_ns: u64, all: bool, ranges: &Ranges) -> Option<u64> {
         if !self.is_playing() {
             return None;
         }
         let piece = ranges.spec.piece_bytes as f64;
-        // A piece that is larger than the buffer comes while another one is played.
+        // If pieces are larger than the buffer, one is received while another one is played.
         let capacity = self.bytes_in(ranges.player.buffer_ms).max(2.0 * piece);
         let too_much = match all {
             true => self.buffered,
@@ -356,7 +361,8 @@ mod tests {
     const S: u64 = 1_000_000_000;
     const NOT_ASKED: fn() -> u32 = || unreachable!("no other object is needed");
 
-    /// Ten pieces of a second each, without a movie box; as much is read ahead as `buffer_ms` holds.
+    /// An object of ten pieces, each of one second and without a movie box; players have a buffer
+    /// of `buffer_ms`.
     fn ranges(buffer_ms: u64) -> Ranges {
         Ranges {
             spec: "player:1000".parse().unwrap(),
@@ -374,10 +380,10 @@ mod tests {
         let mut player = Player::new(1);
         assert_eq!(
             player.next(0, ranges, record, || 0),
-            PlayerAction::Ask(0, 0)
+            PlayerAction::Request(0, 0)
         );
         player.data(&[b'x'; 1000], ranges);
-        player.came(true, S, ranges, record);
+        player.piece_complete(true, S, ranges, record);
         player
     }
 
@@ -385,21 +391,22 @@ mod tests {
     fn the_buffer_is_filled_played_and_runs_dry() {
         let (ranges, mut record) = (ranges(3000), PlayerRecord::new());
         let mut player = opened(&ranges, &mut record);
-        // The first second is there, and plays.
+        // The first piece is buffered, and plays.
         assert_eq!((record.opened, record.without_moov), (1, 1));
         assert_eq!(record.startup.max() / S, 1);
         for piece in [1, 2] {
             let turn = player.next(S, &ranges, &mut record, NOT_ASKED);
-            assert_eq!(turn, PlayerAction::Ask(0, piece));
-            player.came(true, S, &ranges, &mut record);
+            assert_eq!(turn, PlayerAction::Request(0, piece));
+            player.piece_complete(true, S, &ranges, &mut record);
         }
-        // Three seconds are in the buffer, and there is room for a fourth when one has been played.
+        // The buffer holds three seconds; there is room for a fourth piece when one has been
+        // played.
         let turn = player.next(S, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, PlayerAction::Later(2 * S));
+        assert_eq!(turn, PlayerAction::WaitUntil(2 * S));
         let turn = player.next(2 * S, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, PlayerAction::Ask(0, 3));
-        // It takes until 7; at 4 there was nothing left to play.
-        player.came(true, 7 * S, &ranges, &mut record);
+        assert_eq!(turn, PlayerAction::Request(0, 3));
+        // The piece arrives at second 7; the buffer was empty at 4.
+        player.piece_complete(true, 7 * S, &ranges, &mut record);
         assert_eq!((record.stalls, record.stalled_ns), (1, 3 * S));
         player.next(7 * S, &ranges, &mut record, NOT_ASKED);
         player.finish(10 * S, &mut record);
@@ -413,14 +420,14 @@ mod tests {
         let mut player = opened(&ranges, &mut record);
         for piece in 1..10 {
             let turn = player.next(S, &ranges, &mut record, NOT_ASKED);
-            assert_eq!(turn, PlayerAction::Ask(0, piece));
-            player.came(true, S, &ranges, &mut record);
+            assert_eq!(turn, PlayerAction::Request(0, piece));
+            player.piece_complete(true, S, &ranges, &mut record);
         }
         let turn = player.next(2 * S, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, PlayerAction::Later(11 * S));
+        assert_eq!(turn, PlayerAction::WaitUntil(11 * S));
         assert_eq!(
             player.next(11 * S, &ranges, &mut record, || 0),
-            PlayerAction::Ask(0, 0)
+            PlayerAction::Request(0, 0)
         );
         assert_eq!((record.opened, record.ended, record.stalls), (2, 1, 0));
         assert_eq!(record.played_ns, 10 * S);
@@ -432,12 +439,13 @@ mod tests {
         ranges.player.seek_ms = Some(1);
         let mut player = opened(&ranges, &mut record);
         // A mean of a millisecond: the seek is due by now.
-        let PlayerAction::Ask(0, piece) = player.next(S + S / 2, &ranges, &mut record, NOT_ASKED)
+        let PlayerAction::Request(0, piece) =
+            player.next(S + S / 2, &ranges, &mut record, NOT_ASKED)
         else {
             panic!("it asks for where it seeks to");
         };
         assert_eq!((record.seeks, record.seek.len()), (1, 0));
-        player.came(true, 2 * S, &ranges, &mut record);
+        player.piece_complete(true, 2 * S, &ranges, &mut record);
         assert_eq!((record.seek.len(), record.stalls), (1, 0));
         assert!(record.seek.max().abs_diff(S / 2) < S / 500, "piece {piece}");
         assert_eq!(record.played_ns, S / 2);
@@ -449,18 +457,18 @@ mod tests {
         let mut player = Player::new(1);
         player.next(0, &ranges, &mut record, || 0);
         player.data(b"an error page", &ranges);
-        player.came(false, 5, &ranges, &mut record);
+        player.piece_complete(false, 5, &ranges, &mut record);
         let retry_ns = 5 + limits::PLAYER_RETRY_MS * 1_000_000;
         let turn = player.next(6, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, PlayerAction::Later(retry_ns));
+        assert_eq!(turn, PlayerAction::WaitUntil(retry_ns));
         let turn = player.next(retry_ns, &ranges, &mut record, NOT_ASKED);
-        assert_eq!(turn, PlayerAction::Ask(0, 0));
+        assert_eq!(turn, PlayerAction::Request(0, 0));
         assert_eq!((record.opened, record.without_moov), (1, 0));
     }
 
     proptest! {
         /// With answers at any moments, a player requests only what the object has, always has a
-        /// next moment, and does not play faster than time goes by.
+        /// next moment, and does not play faster than real time.
         #[test]
         fn time_is_played_or_waited_for(
             seed: u64,
@@ -475,16 +483,16 @@ mod tests {
             let mut now_ns = 0;
             for (wait_ns, good) in steps {
                 match player.next(now_ns, &ranges, &mut record, || (seed % 2) as u32) {
-                    PlayerAction::Later(at_ns) => {
+                    PlayerAction::WaitUntil(at_ns) => {
                         prop_assert!(at_ns > now_ns);
                         now_ns = at_ns;
                     }
-                    PlayerAction::Ask(request, piece) => {
+                    PlayerAction::Request(request, piece) => {
                         prop_assert!(piece < ranges.pieces(request));
                         now_ns += wait_ns;
                         let bytes = ranges.range(request, piece).len as usize;
                         player.data(&vec![b'x'; bytes], &ranges);
-                        player.came(good, now_ns, &ranges, &mut record);
+                        player.piece_complete(good, now_ns, &ranges, &mut record);
                     }
                 }
             }

@@ -11,11 +11,12 @@ use crate::http::ByteRange;
 use crate::http::h1::response::ResponseReader;
 use crate::load::limits;
 
-/// Asks for the first byte of each of `requests`; gives their sizes. Blocks, up to `timeout_ms` for
-/// each.
+/// Requests the first byte of each of `requests`; returns the objects' sizes. Blocks, up to
+/// `timeout_ms` for each.
 ///
 /// # Errors
-/// When the server can't be reached, does not do ranges, or an object is empty or has too many pieces.
+/// When the server can't be reached or does not support ranges, or an object is empty or has too
+/// many pieces.
 pub fn ask_sizes(
     addresses: &[Address],
     requests: &[(Prepared, f64)],
@@ -27,7 +28,7 @@ pub fn ask_sizes(
     let mut sizes = Vec::with_capacity(requests.len());
     for (request, _) in requests {
         let found = match connection.take() {
-            // One that was kept may have been closed meanwhile.
+            // The server may have closed a kept connection meanwhile.
             Some(kept) => first_byte(kept, request).ok(),
             None => None,
         };
@@ -58,7 +59,7 @@ pub fn ask_sizes(
     Ok(sizes)
 }
 
-/// Connects to the first of `addresses` that takes it, each within `timeout`.
+/// Connects to the first of `addresses` that accepts, each within `timeout`.
 ///
 /// # Errors
 /// With the first address's error when none does.
@@ -86,9 +87,9 @@ pub(super) fn connect(
 
 struct FirstByte {
     status: u16,
-    /// If the answer is the first byte, with the size.
+    /// The object's size, if the answer is its first byte.
     size: Option<u64>,
-    /// If it can be used again.
+    /// The connection, if it can be used again.
     connection: Option<BlockingStream>,
 }
 
@@ -115,7 +116,7 @@ fn first_byte(mut connection: BlockingStream, request: &Prepared) -> io::Result<
             let kept = answer.keep_alive.then_some(connection);
             return Ok(first_byte_of(answer.status, &reader, kept));
         }
-        // The rest of an answer that is no range may be long, and says no more.
+        // The body of an answer that is not a range may be long and is not needed.
         match status(reader.last_head()) {
             Some(status) if (200..600).contains(&status) && status != 206 => {
                 return Ok(first_byte_of(status, &reader, None));

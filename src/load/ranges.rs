@@ -1,4 +1,4 @@
-//! Requests for ranges: which pieces of an object are asked for, and what their answers must say.
+//! Range requests: which pieces of an object are requested, and what their answers must state.
 
 use std::fmt;
 use std::io::Write;
@@ -8,12 +8,12 @@ use crate::config::Unit;
 use crate::http::ByteRange;
 use crate::load::limits;
 
-/// In which order pieces are asked for.
+/// The order in which pieces are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangePattern {
-    /// Each connection goes from an object's beginning to its end.
+    /// Each connection reads an object from its beginning to its end.
     Sequential,
-    /// Each request asks for any piece of any object.
+    /// Each request is for a random piece of a random object.
     Random,
     /// Each connection is a video player.
     Player,
@@ -22,21 +22,21 @@ pub enum RangePattern {
 /// A pattern as written: `sequential:1MB`, `random:256KiB`, `player`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RangeSpec {
-    /// In which order pieces are asked for.
+    /// The order in which pieces are requested.
     pub pattern: RangePattern,
     /// Bytes of a piece; the last piece of an object may have fewer.
     pub piece_bytes: u64,
 }
 
-/// How players behave.
+/// The players' options.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlayerOptions {
     /// Bits of media per second; `None`: the file's size over the duration that its `mvhd` states, or
     /// `limits::PLAYER_BITS_PER_S`.
     pub bits_per_s: Option<f64>,
-    /// The mean time between seeks, which are independent events; `None`: it does not seek.
+    /// The mean time between seeks, which are independent events; `None`: players do not seek.
     pub seek_ms: Option<u64>,
-    /// What the buffer holds.
+    /// The playing time that the buffer holds.
     pub buffer_ms: u64,
 }
 
@@ -50,7 +50,7 @@ impl Default for PlayerOptions {
     }
 }
 
-/// Why a text is no pattern; reads on after the text.
+/// Why a text is not a pattern; the message continues after the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RangeSpecError;
 
@@ -112,15 +112,15 @@ pub(super) type Piece = u32;
 /// The whole object, without a Range.
 pub(super) const WHOLE: Piece = Piece::MAX;
 
-/// How a load asks for ranges.
+/// The range requests of a load.
 #[derive(Clone, Debug)]
 pub struct Ranges {
     /// Order and size of the pieces.
     pub spec: RangeSpec,
-    /// The size of what each of [`Plan::requests`](super::Plan::requests) asks for, in bytes; none is
-    /// empty, and none has [`u32::MAX`] pieces or more.
+    /// The size in bytes of the object of each of [`Plan::requests`](super::Plan::requests); none
+    /// is empty, and none has [`u32::MAX`] pieces or more.
     pub sizes: Vec<u64>,
-    /// How players behave; only [`RangePattern::Player`] uses it.
+    /// The players' options; only [`RangePattern::Player`] uses them.
     pub player: PlayerOptions,
 }
 
@@ -145,7 +145,7 @@ impl Ranges {
         encode(into, head, self.range(request, piece));
     }
 
-    /// Whether an answer is the piece that was asked for, by its head.
+    /// Whether an answer is the requested piece, by its head.
     pub(super) fn is_answer(
         &self,
         request: u32,
@@ -166,7 +166,7 @@ impl Ranges {
 /// Adds a request for a range; `head` is the request without one, and has no body.
 pub(super) fn encode(into: &mut Vec<u8>, head: &[u8], range: ByteRange) {
     into.extend_from_slice(&head[..head.len() - 2]);
-    // A vector takes everything.
+    // Writing to a vector does not fail.
     let _ = write!(
         into,
         "Range: bytes={}-{}\r\n\r\n",
@@ -178,7 +178,7 @@ pub(super) fn encode(into: &mut Vec<u8>, head: &[u8], range: ByteRange) {
 /// Appends a request for all bytes from `start` on.
 pub(super) fn encode_from(into: &mut Vec<u8>, head: &[u8], start: u64) {
     into.extend_from_slice(&head[..head.len() - 2]);
-    // A vector takes everything.
+    // Writing to a vector does not fail.
     let _ = write!(into, "Range: bytes={start}-\r\n\r\n");
 }
 

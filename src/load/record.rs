@@ -1,4 +1,4 @@
-//! What a shard records of requests between two reports.
+//! A shard's record of requests between two reports.
 
 use hdrhistogram::Histogram;
 
@@ -14,7 +14,8 @@ pub(super) fn histogram() -> Histogram<u64> {
     }
 }
 
-/// The record of one of several requests. Its times are kept to two digits, since there are many.
+/// The record of one of several requests. Its times are exact to two digits only, since there may
+/// be many such records.
 #[derive(Clone)]
 pub(super) struct UrlRecord {
     pub requests: u64,
@@ -23,8 +24,8 @@ pub(super) struct UrlRecord {
 }
 
 impl UrlRecord {
-    /// One for each of the first requests of a plan, and one for all others; `None` when there is
-    /// one request only, which the whole record describes.
+    /// A record for each of the first requests of a plan, and one for all others; `None` for a plan
+    /// with one request, which the main record describes.
     pub(crate) fn of(requests: usize) -> Option<Vec<Self>> {
         let kinds = requests.min(limits::URLS_LISTED_MAX + 1);
         (kinds > 1).then(|| vec![Self::new(); kinds])
@@ -41,7 +42,7 @@ impl UrlRecord {
         }
     }
 
-    /// The one of a request.
+    /// The record of this request.
     pub(crate) fn at(records: &mut [Self], request: u32) -> &mut Self {
         let last = records.len() - 1;
         &mut records[last.min(request as usize)]
@@ -59,10 +60,10 @@ impl UrlRecord {
     }
 }
 
-/// What the video players of one shard, or of all, have recorded.
+/// The record of the video players of one shard, or of all.
 #[derive(Clone)]
 pub(super) struct PlayerRecord {
-    /// The warm-up is not in it.
+    /// The warm-up is over, and its records were discarded.
     pub measured: bool,
     /// Files opened, whether or not they began to play.
     pub opened: u64,
@@ -71,7 +72,7 @@ pub(super) struct PlayerRecord {
     pub seeks: u64,
     /// From a seek until it plays.
     pub seek: Histogram<u64>,
-    /// How often the buffer ran dry, and for how long.
+    /// How often the buffer ran dry, and for how long in total.
     pub stalls: u64,
     pub stalled_ns: u64,
     pub played_ns: u64,
@@ -128,16 +129,16 @@ impl PlayerRecord {
 pub(super) struct Tally {
     /// Requests that were answered.
     pub requests: u64,
-    /// Bytes received, heads and all.
+    /// Bytes received, heads included.
     pub bytes: u64,
     /// Answers by the first digit of their status.
     pub status: [u64; 10],
     pub errors: [u64; ErrorClass::ALL.len()],
     /// Connections made.
     pub connects: u64,
-    /// Bodies that were not compared, since too many others are remembered.
+    /// Bodies that were not compared, since the limit of remembered ones was reached.
     pub unchecked: u64,
-    /// Requests under way when the load ended.
+    /// Requests in flight when the load ended.
     pub unanswered: u64,
     /// Requests that were due and had not been sent when the load ended.
     pub unsent: u64,
@@ -175,7 +176,7 @@ pub(super) struct Record {
     pub response: Histogram<u64>,
     /// From when it was sent.
     pub service: Histogram<u64>,
-    /// By how much the generator itself was late to send what was due.
+    /// How late the generator itself sent requests that were due.
     pub lag: Histogram<u64>,
     pub connect: Histogram<u64>,
     pub in_flight_max: u64,
@@ -203,7 +204,7 @@ impl Recorded for Record {
 
     fn add(&mut self, other: &Self) {
         self.tally.add(&other.tally);
-        // All have the same bounds, so that nothing is lost.
+        // All histograms have the same bounds, so adding does not fail.
         self.response += &other.response;
         self.service += &other.service;
         self.lag += &other.lag;
@@ -211,7 +212,7 @@ impl Recorded for Record {
         self.in_flight_max += other.in_flight_max;
     }
 
-    /// The most at once is not a sum over time.
+    /// The maximum in flight is not a sum over time.
     fn add_later(&mut self, other: &Self) {
         let most = self.in_flight_max.max(other.in_flight_max);
         self.add(other);

@@ -19,9 +19,9 @@ const SECOND_NS: f64 = 1e9;
 pub struct Log {
     /// Each different request once: method and path, with a space between.
     pub requests: Vec<String>,
-    /// The log's lines: the second of each, since the epoch, and which request it is.
+    /// The log's lines: for each its second since the epoch and the index of its request.
     lines: Vec<(i64, u32)>,
-    /// Lines that ask for something that is neither GET nor HEAD, or for nothing.
+    /// Lines whose method is neither GET nor HEAD, or without a request.
     pub others: u64,
     /// Lines that are in no known format.
     pub malformed: u64,
@@ -30,11 +30,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Reads a log. Its lines may be out of order by their times, as servers that note when a
-    /// request began write them.
+    /// Reads a log. Its lines may be out of order, since some servers log the time at which a
+    /// request began.
     ///
     /// # Errors
-    /// When it can't be read, is too long, or has no request that can be replayed.
+    /// When the log can't be read, is too long, or has no request that can be replayed.
     pub fn read(mut input: impl BufRead) -> Result<Self, LogError> {
         let mut log = Self::default();
         let mut known: HashMap<String, u32> = HashMap::new();
@@ -84,12 +84,12 @@ impl Log {
         self.lines.len()
     }
 
-    /// There is always one.
+    /// There is always a first line.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// How long it lasts, in nanoseconds, at `speed` times its own.
+    /// The log's duration, in nanoseconds, when replayed at `speed` times its own speed.
     pub fn length_ns(&self, speed: f64) -> u64 {
         let (first, last) = (self.lines.first(), self.lines.last());
         let seconds = match (first, last) {
@@ -107,7 +107,8 @@ impl Log {
         }
     }
 
-    /// The log at `speed` times its own: requests of one second are spread over it evenly.
+    /// The log replayed at `speed` times its own speed; requests of one second are spread evenly
+    /// over it.
     pub fn at_its_times(&self, speed: f64) -> Replay {
         let first = self.lines.first().map_or(0, |(second, _)| *second);
         let mut moments_ns = Vec::with_capacity(self.lines.len());
@@ -123,7 +124,7 @@ impl Log {
         }
     }
 
-    /// What of the log is not replayed, in words.
+    /// The lines that are not replayed, in words.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.others > 0 {
@@ -169,8 +170,8 @@ enum LogLine {
     Malformed,
 }
 
-/// Reads `… [time] "method target HTTP/version" …`. What stands before the time and behind the
-/// request does not matter, so that formats with more fields are read too.
+/// Reads `… [time] "method target HTTP/version" …`. Ignores fields before the time and behind the
+/// request, so that formats with more fields can be read too.
 fn parse(line: &[u8]) -> LogLine {
     match line {
         [b'{', ..] => return parse_members(serde_json::from_slice(line).ok()),
@@ -194,7 +195,7 @@ fn parse(line: &[u8]) -> LogLine {
     let (method, target) = match words[..] {
         [method, target] => (method, target),
         [method, target, version] if version.starts_with(b"HTTP/") => (method, target),
-        // What was no request is logged too: "-", or the bytes of another protocol.
+        // Servers log invalid requests too: as "-", or with the bytes of another protocol.
         _ => return LogLine::Other,
     };
     match unescaped(target) {
@@ -218,7 +219,7 @@ fn replayed(second: i64, method: &[u8], target: &[u8]) -> LogLine {
     }
 }
 
-/// What a replay needs of a line in JSON or logfmt.
+/// The fields of a line in JSON or logfmt that a replay needs.
 #[derive(Debug, Default, Deserialize)]
 struct Members<'a> {
     #[serde(borrow)]
@@ -268,7 +269,7 @@ fn logfmt_members(line: &[u8]) -> Option<Members<'_>> {
     Some(members)
 }
 
-/// What stands before the closing quote, which nginx writes as `\x22` within and Apache as `\"`.
+/// The text before the closing quote; nginx escapes a quote within as `\x22`, Apache as `\"`.
 fn unquoted(text: &[u8]) -> Option<&[u8]> {
     let mut at = 0;
     loop {
@@ -299,7 +300,8 @@ fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The path and query of a request target as it was sent, or percent-encoded where it can't be.
+/// The path and query of a request target as it was sent, percent-encoded where it can't be sent as
+/// it is.
 fn path(target: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(target.len());
     for &byte in target {
@@ -308,7 +310,7 @@ fn path(target: &[u8]) -> Option<String> {
             false => text.push_str(&format!("%{byte:02X}")),
         }
     }
-    // A proxy's client sends the whole URL (RFC 9112 section 3.2.2).
+    // The client of a proxy sends the whole URL (RFC 9112 section 3.2.2).
     let path = match text.split_once("://") {
         Some(("http" | "https", rest)) => &rest[rest.find('/')?..],
         _ => &text,
@@ -385,7 +387,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// Why a log can't be replayed; reads on after its name.
+/// Why a log can't be replayed; the message continues after the log's name.
 #[derive(Debug)]
 pub enum LogError {
     /// It can't be read.
@@ -396,7 +398,7 @@ pub enum LogError {
     TooManyUrls,
     /// It has no request that can be replayed.
     Nothing {
-        /// Lines that ask for something that is neither GET nor HEAD, or for nothing.
+        /// Lines whose method is neither GET nor HEAD, or without a request.
         others: u64,
         /// Lines in none of the formats; empty ones do not count.
         malformed: u64,

@@ -1,12 +1,13 @@
 //! Pages of HTML made from summaries: of one load of requests, of rooms or of live readers, of several
 //! loads compared, and of a folder of them.
 //!
-//! A page is self-contained: it fetches nothing and runs no script, so it can be mailed, archived and
-//! printed. Its plots are SVG of our own rather than of a plotting crate, which would write colours and
-//! sizes into the drawing: here they are the style sheet's, and so one drawing serves light and dark
-//! screens, phones and paper, and its words are text that can be read aloud and found.
+//! A page is self-contained: it fetches nothing and runs no script, so it can be mailed, archived
+//! and printed. Its plots are SVG written here rather than by a plotting crate, which would put
+//! colours and sizes into the drawing. Here the style sheet sets them, so one drawing fits light
+//! and dark screens, phones and paper, and its labels are text that screen readers and searches
+//! find.
 //!
-//! Pages are well-formed as XML too, which is how they are tested.
+//! Pages are also well-formed XML, so that tests can parse them.
 
 mod compared;
 mod facts;

@@ -10,12 +10,12 @@ use crate::load::limits;
 /// Chunks in which a body is sent with `Transfer-Encoding: chunked`.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// What is common to all requests of a load.
+/// The parameters of a load's requests.
 #[derive(Clone, Debug, Default)]
 pub struct RequestSpec {
     /// `None`: GET, or POST with a body.
     pub method: Option<String>,
-    /// As curl's `-H`: `Name: value`; `Name:` leaves out a field that would be sent.
+    /// Header lines as curl's `-H`: `Name: value`; `Name:` removes a field that would be sent.
     pub headers: Vec<String>,
     /// The body, sent in chunks if `headers` have `Transfer-Encoding: chunked`; `None`: no body.
     pub body: Option<Vec<u8>>,
@@ -26,10 +26,10 @@ pub struct RequestSpec {
 /// A request that is ready to be sent any number of times.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Several copies, one behind the other, so that a burst is one piece.
+    /// Several copies in one buffer, so that a burst is one send.
     burst: Bytes,
     bytes: usize,
-    /// The answer to HEAD has no body whatever it says.
+    /// Whether the method is HEAD, whose answer has no body whatever its head states.
     pub no_body: bool,
 }
 
@@ -37,7 +37,7 @@ impl Prepared {
     /// Makes the bytes of a request, with up to `copies` copies of it for pipelining.
     ///
     /// # Errors
-    /// For a method or header that can't be sent.
+    /// A method or header that can't be sent.
     pub fn new(target: &Target, spec: &RequestSpec, copies: usize) -> Result<Self, RequestError> {
         let one = encode(target, spec)?;
         let copies = copies.min(limits::BURST_BYTES_MAX / one.len()).max(1);
@@ -53,7 +53,7 @@ impl Prepared {
         &self.burst[..self.bytes]
     }
 
-    /// What it asks for: the path and query of its target.
+    /// The path and query of its target.
     pub fn path(&self) -> &str {
         let mut words = self.one().split(|&byte| byte == b' ');
         words
@@ -143,7 +143,7 @@ fn split(header: &str) -> Result<(&str, &str), RequestError> {
 /// Why a request can't be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// The method is no token (RFC 9110 section 5.6.2), or CONNECT.
+    /// The method is not a token (RFC 9110 section 5.6.2), or is CONNECT.
     Method(String),
     /// The line is not `Name: value`, or has bytes that a field can't have.
     Header(String),

@@ -1,4 +1,4 @@
-//! Runs a plan on shards of its own.
+//! Starts the shards of a load of requests and collects their results.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ use crate::sys::time::monotonic_ns;
 /// measured.
 ///
 /// # Errors
-/// When the host does not allow it. That the server can't be reached shows in [`Load::finish`].
+/// When the host does not allow it. [`Load::finish`] reports a server that can't be reached.
 pub fn start(mut plan: Plan, server_pids: Vec<u32>) -> Result<Load<Summary>, LoadError> {
     plan.threads = plan.threads.clamp(1, plan.connections.max(1));
     if plan.players().is_some() {
@@ -112,7 +112,7 @@ impl ShardEngine for Engine {
     }
 
     fn forget(&self) {
-        // Connections are made before the measured time, and count.
+        // Connections are made before the measured time, but count.
         let mut record = self.record.borrow_mut();
         let connect = record.connect.clone();
         let connects = record.tally.connects;
@@ -130,7 +130,7 @@ impl ShardEngine for Engine {
     }
 }
 
-/// A shard's part from its first connection to its last.
+/// Runs a shard's part, from its first connection to its last.
 async fn drive(
     engine: Rc<Engine>,
     events: &EventSender<Record, ShardEnd>,
@@ -180,7 +180,7 @@ async fn drive(
     let answered_s = measured_s(engine.last_answer_ns());
     let is_cut = stop.is_requested() || sending_ended_ns >= engine.end_ns();
     let seconds = match (engine.plan.is_open(), engine.plan.duration_ns) {
-        // Requests are due for as long as was asked, however long the last answer takes
+        // Requests are due for the requested duration, however long the last answer takes
         // (docs/decisions/075-time-base-of-a-load.md).
         (true, _) if is_cut => measured_s(sending_ended_ns),
         (true, _) => answered_s.max(engine.plan.asked_s().unwrap_or(0.0)),

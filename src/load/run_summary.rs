@@ -1,4 +1,4 @@
-//! The trait that the command line uses for the summaries of all kinds of load.
+//! The trait through which the command line handles the summaries of all kinds of load.
 
 use std::fmt::Display;
 
@@ -15,16 +15,16 @@ pub trait RunSummary: Display + Serialize {
     /// The verdict on the load.
     fn verdict(&self) -> Verdict;
 
-    /// It was stopped before its time.
+    /// Whether the load was stopped early.
     fn interrupted(&self) -> bool;
 
     /// Whether something failed, whatever the verdict.
     fn has_errors(&self) -> bool;
 
-    /// The page of the run.
+    /// The report page, as HTML.
     fn page(&self) -> String;
 
-    /// Notes the command line as given.
+    /// Sets the command line as the user gave it.
     fn set_command(&mut self, command: String);
 }
 
@@ -81,7 +81,7 @@ impl RunSummary for LiveSummary {
         self.interrupted
     }
 
-    /// Stalls are left to the verdict: a saturated client may take its own for the server's.
+    /// Stalls count only in the verdict, since a saturated client causes stalls itself.
     fn has_errors(&self) -> bool {
         self.errors_total > 0
     }

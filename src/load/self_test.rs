@@ -1,4 +1,4 @@
-//! The self-test: a load on a server that stands still for a known time, which the P99 must show.
+//! The self-test: loads a server that pauses for a known time, which the P99 must show.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -22,33 +22,34 @@ const STOP_S: f64 = 1.4;
 const RATE_PER_S: f64 = 1000.0;
 const DURATION_S: f64 = 5.0;
 const CONNECTIONS: usize = 10;
-/// The server stops at the end of this second.
+/// The server pauses at the end of this second.
 const STOP_AFTER_S: f64 = 1.0;
-/// What the P99 may fall short of what the stop makes it.
+/// By how much the P99 may be below the expected one.
 const SHARE_MIN: f64 = 0.95;
 
-/// What the self-test saw.
+/// The result of the self-test.
 #[derive(Clone, Debug)]
 pub struct SelfTest {
-    /// What the load found.
+    /// The load's summary.
     pub summary: Summary,
-    /// How long the server stood still.
+    /// How long the server paused.
     pub stop_s: f64,
-    /// The P99 of the response time that this makes, when all else is quick.
+    /// The P99 of the response time that this pause causes if all other answers are quick.
     pub expected_p99_us: f64,
 }
 
 impl SelfTest {
-    /// Whether the response time shows the stop.
+    /// Whether the response time shows the pause.
     pub fn passed(&self) -> bool {
         self.summary.response_time_us.p99 >= SHARE_MIN * self.expected_p99_us
     }
 }
 
-/// Runs an open loop against a server of its own, on loopback, that stands still once.
+/// Runs an open loop against a small server on loopback that pauses once.
 ///
-/// Requests that are due in a stop of S seconds wait from S seconds down to none, evenly. Of all N
-/// requests the slowest hundredth are among them, and so P99 is S - N/100/rate.
+/// Requests that are due during a pause of S seconds wait between S and 0 seconds, evenly
+/// distributed. The slowest hundredth of all N requests is among them, so the P99 is S -
+/// N/100/rate.
 ///
 /// # Errors
 /// As [`run::start`] and [`Load::finish`](super::Load::finish).
@@ -83,7 +84,7 @@ pub fn self_test(mut each: impl FnMut(&Progress<'_>)) -> Result<SelfTest, LoadEr
     })
 }
 
-/// A server with one answer for everything.
+/// A server that answers every request with the same answer.
 struct Server {
     address: SocketAddr,
     running: Running,
@@ -125,9 +126,9 @@ impl Server {
         })
     }
 
-    /// Holds the server's one thread, as a pause of the whole program would.
+    /// Blocks the server's only thread, as a pause of the whole program would.
     fn stand_still(&self, time: Duration) {
-        // A server that has ended shows in the errors.
+        // If the server has ended, the load's errors show it.
         let _ = self.handle.run(move || thread::sleep(time));
     }
 
@@ -137,7 +138,7 @@ impl Server {
     }
 }
 
-/// Answers every head; none of the generator's has a body.
+/// Answers every request head; the generator's requests have no body.
 async fn answer(stream: Stream) {
     let mut receiver = stream.receiver();
     while let Ok(Some(bytes)) = receiver.next().await {

@@ -1,5 +1,5 @@
-//! The shards of a load of any kind: each runs an engine and reports once a second to the thread that
-//! started them; how they begin together, and how they are ended.
+//! The shards of a load of any kind. Each runs an engine and reports once a second to the thread
+//! that started them; all begin at one moment and are stopped together.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -20,19 +20,19 @@ const GO_ON: u8 = 0;
 const STOP: u8 = 1;
 const STOP_NOW: u8 = 2;
 
-/// Ends a load before its time, from any thread.
+/// Ends a load early, from any thread.
 #[derive(Clone, Debug)]
 pub struct StopHandle(Arc<AtomicU8>);
 
 impl StopHandle {
-    /// Sends nothing more; waits a little for what is under way.
+    /// Stops sending; waits briefly for requests in flight.
     pub fn gracefully(&self) {
         let _ = self
             .0
             .compare_exchange(GO_ON, STOP, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Waits for nothing.
+    /// Ends at once, without waiting.
     pub fn immediately(&self) {
         self.0.store(STOP_NOW, Ordering::Relaxed);
     }
@@ -55,15 +55,15 @@ pub(super) struct CpuUse {
     pub server_ns: Option<u64>,
 }
 
-/// What a shard recorded in an interval.
+/// A shard's record of an interval.
 pub(super) struct Interval<R> {
     pub record: R,
-    /// Which of the shard's intervals it is, from 0.
+    /// The interval's number on its shard, from 0.
     pub number: usize,
     pub length: Duration,
 }
 
-/// What a shard sends to the thread that started it.
+/// A message from a shard to the thread that started it.
 enum Event<R, E> {
     /// The warm-up is over.
     Measuring,
@@ -78,12 +78,12 @@ pub(super) struct EventSender<R, E>(mpsc::Sender<Event<R, E>>);
 
 impl<R, E> EventSender<R, E> {
     fn send(&self, event: Event<R, E>) {
-        // A send fails only when the receiver has gone, and then no report is needed.
+        // A send fails only if the receiver was dropped, and then no report is needed.
         let _ = self.0.send(event);
     }
 }
 
-/// Running shards. `R` is their record of a second, `E` what they state at their end.
+/// Running shards. `R` is their record of a second, `E` the figures that they report at their end.
 pub(super) struct Shards<R, E> {
     threads: usize,
     running: Running,
@@ -96,16 +96,16 @@ pub(super) struct Shards<R, E> {
 /// The results of all shards, when they have ended.
 pub(super) struct Finished<E> {
     pub ends: Vec<E>,
-    /// Of the measured time.
+    /// The length of the measured time.
     pub cpu: CpuUse,
-    /// It was stopped before its time.
+    /// The load was stopped early.
     pub stopped: bool,
     pub started_unix_s: u64,
 }
 
 impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
-    /// Starts `threads` shards, on these CPUs if they are named, each of which runs `part`. The
-    /// processes `server_pids`, with their children, have their CPU time measured.
+    /// Starts `threads` shards, on `cpus` if given, each of which runs `part`. The processes
+    /// `server_pids`, with their children, have their CPU time measured.
     pub(crate) fn start<F: Future<Output = Result<E, LoadError>> + 'static>(
         threads: usize,
         cpus: Option<&[usize]>,
@@ -131,7 +131,7 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
             };
             let part = part(shard, share, Arc::clone(&events), shared.clone());
             async move {
-                // Where this is refused the precise waits end later, which the lag shows.
+                // If this fails, precise waits end later, which the reported lag shows.
                 let _ = sys::time::set_timer_slack_ns(1);
                 events.send(match part.await {
                     Ok(end) => Event::Ended(end),
@@ -170,7 +170,7 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
                 Event::Ended(end) => ends.push(end),
                 Event::Failed(error) => {
                     failed = failed.or(Some(error));
-                    // The others would go on against the server that one can't reach.
+                    // The other shards would continue although one can't reach the server.
                     self.stop.immediately();
                 }
             }
@@ -199,7 +199,7 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
         })
     }
 
-    /// How many there are.
+    /// The number of shards.
     pub(crate) fn threads(&self) -> usize {
         self.threads
     }
@@ -214,24 +214,24 @@ impl<R: Send + 'static, E: Send + 'static> Shards<R, E> {
     }
 }
 
-/// The load on one shard, as far as reports need it.
+/// The part of a shard's engine that the reports need.
 pub(super) trait ShardEngine {
     type Record: Send + 'static;
 
     fn shard(&self) -> &Shard;
     /// When the measured time begins.
     fn measure_ns(&self) -> u64;
-    /// The warm-up is over: what was recorded in it is forgotten.
+    /// Ends the warm-up: discards what was recorded in it.
     fn forget(&self);
-    /// Takes what was recorded since the last time.
+    /// Takes what was recorded since the last call.
     fn take(&self) -> Self::Record;
-    /// Ready when all its tasks have ended.
+    /// Ready when all tasks of the shard have ended.
     fn poll_all_ended(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// Reports once a second until all tasks have ended, the load is to stop at once, or `step` says with
-/// `None` that it is over: it runs every [`limits::STOP_POLL_MS`] or sooner, and gives the next moment at
-/// which it wants to.
+/// Reports once a second until all tasks have ended, the load must stop at once, or `step` returns
+/// `None` because the load is over. `step` runs every [`limits::STOP_POLL_MS`] or sooner, and
+/// returns the next moment at which it must run.
 ///
 /// # Errors
 /// That of `step`.
@@ -259,22 +259,22 @@ pub(super) async fn watch<P: ShardEngine, E>(
     }
 }
 
-/// Waits for tasks that were made to end, for [`limits::GRACE_MS`] at most.
+/// Waits for tasks that were told to end, at most for [`limits::GRACE_MS`].
 pub(super) async fn ended(engine: &impl ShardEngine) {
     let patience_ns = limits::GRACE_MS * 1_000_000;
     ended_before(engine, monotonic_ns() + patience_ns).await;
 }
 
-/// Lets all shards and other threads of a load begin at one moment.
+/// A barrier at which all shards and other threads of a load agree on one moment to begin.
 #[derive(Default)]
 pub(super) struct StartBarrier {
     arrived: AtomicUsize,
-    /// 0 until it is known.
+    /// The moment; 0 until it is known.
     start_ns: AtomicU64,
 }
 
 impl StartBarrier {
-    /// One of `parties` is ready; the last one sets the moment.
+    /// Notes that one of `parties` is ready; the last one sets the moment.
     pub(crate) fn arrive(&self, parties: usize) {
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == parties {
             let start_ns = monotonic_ns() + limits::START_LEAD_MS * 1_000_000;
@@ -287,7 +287,7 @@ impl StartBarrier {
         Some(self.start_ns.load(Ordering::Acquire)).filter(|&ns| ns > 0)
     }
 
-    /// Waits for the moment; `None` when the load is stopped before.
+    /// Waits for the moment; `None` if the load is stopped before it.
     pub(crate) async fn wait(&self, stop: &StopHandle) -> Option<u64> {
         loop {
             if let Some(start_ns) = self.start_ns() {
@@ -301,7 +301,7 @@ impl StartBarrier {
     }
 }
 
-/// Waits for a moment; whether all tasks have ended before.
+/// Waits for a moment; returns whether all tasks ended before it.
 async fn ended_before(part: &impl ShardEngine, until_ns: u64) -> bool {
     let mut until = pin!(sleep_until(until_ns));
     poll_fn(|cx| {
@@ -313,7 +313,7 @@ async fn ended_before(part: &impl ShardEngine, until_ns: u64) -> bool {
     .await
 }
 
-/// Reports once a second what a shard has recorded.
+/// Reports a shard's records once a second.
 pub(super) struct Reporter<'a, P: ShardEngine, E> {
     part: &'a P,
     events: &'a EventSender<P::Record, E>,
@@ -321,7 +321,7 @@ pub(super) struct Reporter<'a, P: ShardEngine, E> {
     /// `None` in the warm-up.
     since_ns: Option<u64>,
     number: usize,
-    /// CPU time of this thread before the measured time, less what it spun.
+    /// CPU time of this thread before the measured time, without time spent spinning.
     idle_ns: u64,
 }
 
@@ -341,7 +341,7 @@ impl<'a, P: ShardEngine, E> Reporter<'a, P, E> {
         thread_cpu_ns().saturating_sub(self.part.shard().spun_ns())
     }
 
-    /// Reports, if it is due.
+    /// Reports, if a report is due.
     pub(crate) fn report_if_due(&mut self, now_ns: u64) {
         if now_ns < self.next_ns {
             return;
@@ -355,7 +355,7 @@ impl<'a, P: ShardEngine, E> Reporter<'a, P, E> {
             }
         }
         self.since_ns = Some(now_ns);
-        // By its own clock, so that lateness does not add up.
+        // On a fixed schedule, so that delays do not accumulate.
         while self.next_ns <= now_ns {
             self.next_ns += limits::REPORT_MS * 1_000_000;
         }
@@ -371,7 +371,7 @@ impl<'a, P: ShardEngine, E> Reporter<'a, P, E> {
         self.events.send(Event::Interval(Box::new(interval)));
     }
 
-    /// Reports what is left, and gives the share of the measured time that this thread worked.
+    /// Reports the rest, and returns the share of the measured time for which this thread was busy.
     pub(crate) fn finish(mut self) -> f64 {
         let now_ns = monotonic_ns();
         let measured_ns = now_ns.saturating_sub(self.part.measure_ns()).max(1);

@@ -10,7 +10,7 @@ use super::knee::KneeStep;
 use super::times::Times;
 use super::verdict::{self, Verdict, VerdictInput};
 
-/// What a load has found. Its JSON is what `--json` writes.
+/// The summary of a load of requests; `--json` writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The command line, as given.
@@ -34,69 +34,73 @@ pub struct Summary {
     pub connections: usize,
     /// Threads that shared the connections.
     pub threads: usize,
-    /// Requests that could be under way at once on one connection.
+    /// Requests that could be in flight at once on one connection.
     pub pipeline: usize,
-    /// Each request was sent on a connection of its own.
+    /// Each request was sent on a new connection.
     pub connection_per_request: bool,
     /// The pattern of the requested ranges.
     #[serde(default)]
     pub ranges: Option<String>,
     /// Seconds before the measured time, whose requests do not count.
     pub warmup_s: f64,
-    /// Seconds that a connection could take, and a request from the send to its whole answer.
+    /// Time-out in seconds of a connection, and of a request from the send to its whole answer.
     pub timeout_s: f64,
 
     /// Requests that were answered, whatever their status.
     pub requests: u64,
-    /// From the beginning of the measured time to its end, or to the last answer where that came later.
+    /// From the beginning of the measured time to its end, or to the last answer if that was later.
     pub seconds: f64,
     /// Requests answered per second: `requests` / `seconds`.
     pub rate_per_s: f64,
     /// The mean of the requested rate; `null` in a closed loop.
     pub asked_rate_per_s: Option<f64>,
-    /// Bytes received, heads and all.
+    /// Bytes received, heads included.
     pub bytes: u64,
-    /// By class, each with its count, also where that is zero.
+    /// Errors by class, including classes with a count of zero.
     pub errors: BTreeMap<String, u64>,
     /// Errors of all classes.
     pub errors_total: u64,
     /// Answers by class of status: `2xx` and so on.
     pub status: BTreeMap<String, u64>,
-    /// Requests under way when the load ended. The time that they had waited is in the response times.
+    /// Requests in flight when the load ended. The response times include the time that they had
+    /// waited.
     pub unanswered: u64,
-    /// Requests that were due and never sent. The time that they had waited is in the response times.
+    /// Requests that were due and never sent. The response times include the time that they had
+    /// waited.
     pub unsent: u64,
     /// From when a request was due to its whole answer, or how long one without an answer has waited.
     pub response_time_us: Times,
     /// From when a request was sent to its whole answer, or how long one without an answer has waited.
     pub service_time_us: Times,
-    /// By how much the generator itself was late; open loop only.
+    /// How late the generator itself was; open loop only.
     pub generator_lag_us: Option<Times>,
-    /// Time to make each connection, also before the measured time; failed attempts have no part in it.
+    /// Time to make each connection, including those before the measured time; failed attempts are
+    /// left out.
     pub connect_time_us: Times,
     /// Connections made.
     pub connects: u64,
-    /// The most requests that were under way at once, added up over the threads.
+    /// The most requests that were in flight at once, added up over the threads.
     pub in_flight_max: u64,
-    /// CPU time of this process, kernel's included.
+    /// CPU time of this process, in user and kernel mode.
     pub client_cpu_us_per_request: f64,
     /// CPU time of the processes named by `--pid` and their children.
     pub server_cpu_us_per_request: Option<f64>,
-    /// Share of the time that the busiest thread worked, from 0 to 1.
+    /// Share of the time for which the busiest thread was busy, from 0 to 1.
     pub client_busy: f64,
-    /// It was stopped before its time.
+    /// The load was stopped early.
     pub interrupted: bool,
-    /// Whether requests were answered at the asked rate, and whether the generator was the limit.
+    /// Whether requests were answered at the requested rate, and whether the generator was the
+    /// limit.
     pub verdict: Verdict,
-    /// What a reader should know before believing the figures.
+    /// Notes that are needed to interpret the figures.
     pub notes: Vec<String>,
-    /// Host that the generator ran on.
+    /// The generator's host.
     pub host: Host,
-    /// The P99 that the knee was to keep.
+    /// The bound on the P99 for the search for the knee.
     pub knee_p99_limit_us: Option<f64>,
-    /// The rates that were tried for the knee, of which this is a summary.
+    /// The rates that were tried in search of the knee; this is the summary of the chosen one.
     pub knee_steps: Vec<KneeStep>,
-    /// The results by URL, if there are several: of the first ones, and of all others in the last row.
+    /// The results by URL, if there are several: the first ones, and all others in the last row.
     #[serde(default)]
     pub by_url: Vec<ByUrl>,
     /// The results of video players, if the connections were players.
@@ -110,12 +114,12 @@ pub struct Summary {
 
 /// The requests that are due at a constant rate within `seconds`; the first is due at once.
 pub(super) fn due_in(rate_per_s: f64, seconds: f64) -> u64 {
-    // A product that should be whole may be a little larger.
+    // Rounding may make a product that should be whole a little larger.
     (rate_per_s * seconds - 1e-6).ceil().max(1.0) as u64
 }
 
 impl Summary {
-    /// The requests that the asked rate makes due in the measured time.
+    /// The requests that are due in the measured time at the requested rate.
     pub fn due(&self) -> Option<u64> {
         Some(due_in(self.asked_rate_per_s?, self.seconds))
     }
@@ -142,7 +146,7 @@ impl Summary {
         if self.is_idle() && self.verdict == Verdict::Good {
             self.verdict = Verdict::RateNotReached;
             self.notes
-                .push("no request was due in that time: lengthen --duration".to_owned());
+                .push("no request was due in that time: use a longer --duration".to_owned());
         }
         if judged.is_short() {
             let backlog = match self.unsent {
@@ -161,7 +165,7 @@ impl Summary {
 /// The results of one of several URLs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ByUrl {
-    /// `None`: all that have no line of their own.
+    /// `None`: all URLs without a separate line.
     pub url: Option<String>,
     /// Requests that were answered, whatever their status.
     pub requests: u64,
@@ -178,7 +182,7 @@ pub struct ByUrl {
 /// The results of a load of video players.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Players {
-    /// Files that were opened.
+    /// Files that players opened.
     pub opened: u64,
     /// Opened files that began to play.
     pub started: u64,
@@ -202,14 +206,14 @@ pub struct Players {
     pub without_moov: u64,
 }
 
-/// A second of a load, or what was left of one.
+/// A second of a load; the last one may be shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Second {
-    /// From the beginning of the measured time to this one's end.
+    /// From the beginning of the measured time to this second's end.
     pub at_s: f64,
     /// Requests answered per second.
     pub rate_per_s: f64,
-    /// Requests per second that were asked for in this second; `None` in a closed loop.
+    /// The requested rate in this second; `None` in a closed loop.
     pub asked_rate_per_s: Option<f64>,
     /// Errors of all classes.
     pub errors: u64,
@@ -263,7 +267,7 @@ mod tests {
             judged(|s| s.generator_lag_us = lag(2000.0)).verdict,
             Verdict::SaturatedClient
         );
-        // Late, but not by what matters beside the times measured.
+        // The generator is late, but little compared with the measured times.
         let slow = judged(|s| {
             s.generator_lag_us = lag(2000.0);
             s.response_time_us.p99 = 50_000.0;

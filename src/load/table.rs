@@ -36,7 +36,7 @@ impl Summary {
         writeln!(f, "{}\n  {}\n", self.targets(URLS_SHOWN), self.set_up())
     }
 
-    /// The first URLs, and how many there are besides.
+    /// The first URLs, and the number of the others.
     pub(super) fn targets(&self, max: usize) -> String {
         let shown = &self.urls[..self.urls.len().min(max)];
         let mut text = shown.join(" ");
@@ -47,7 +47,7 @@ impl Summary {
         text
     }
 
-    /// How it was loaded.
+    /// The set-up of the load, in one line.
     pub(super) fn set_up(&self) -> String {
         let mut text = format!(
             "{}, {}, {}",
@@ -95,7 +95,7 @@ impl Summary {
         if response.count == 0 {
             return Ok(());
         }
-        // In a closed loop both are the same.
+        // In a closed loop response and service times are the same.
         match self.asked_rate_per_s {
             Some(_) => columns(f, &[("response time", response), ("service time", service)]),
             None => columns(f, &[("service time", service)]),
@@ -161,7 +161,7 @@ impl Summary {
         writeln!(f)
     }
 
-    /// What viewers would have seen, if players were what loaded.
+    /// The results of the video players, if the connections were players.
     pub(super) fn player_rows(&self) -> Vec<(&'static str, String)> {
         let Some(players) = &self.players else {
             return Vec::new();
@@ -317,7 +317,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A rate, to three digits below 100.
+/// A rate; to three digits below 100.
 pub fn per_second(rate: f64) -> String {
     match rate {
         rate if rate < 0.0005 => "0/s".to_owned(),
@@ -327,7 +327,7 @@ pub fn per_second(rate: f64) -> String {
     }
 }
 
-/// Microseconds with the unit that suits them, to three digits.
+/// A time in microseconds, written to three digits in a fitting unit.
 pub fn timed(us: f64) -> String {
     let (value, unit) = match us {
         us if us < 999.5 => (us, "µs"),

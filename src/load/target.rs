@@ -1,4 +1,4 @@
-//! The server and path of a load: URLs, Unix sockets, and `--connect-to`.
+//! The server and path of a request: URLs, Unix sockets, and `--connect-to`.
 
 use std::fmt;
 use std::io;
@@ -13,11 +13,11 @@ const DEFAULT_PORT: u16 = 80;
 /// A server: a host and port, or a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// As written, with brackets around an IPv6 address; `localhost` of a Unix socket.
+    /// The host as written, with brackets around an IPv6 address; `localhost` for a Unix socket.
     pub host: String,
-    /// TCP port: 80 where none is written, and of a Unix socket.
+    /// TCP port: 80 if none is written, and for a Unix socket.
     pub port: u16,
-    /// The Unix socket, which is connected to in place of host and port.
+    /// The Unix socket to connect to instead of host and port.
     pub socket: Option<PathBuf>,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Where to connect to for the URLs of a host and port, as curl's `--connect-to`:
+/// Which server to connect to for the URLs of a host and port, as curl's `--connect-to`:
 /// `HOST1:PORT1:HOST2:PORT2`, each of which may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectTo {
@@ -97,7 +97,7 @@ impl ConnectTo {
     }
 }
 
-/// Why a text is no `--connect-to` rule; the message continues after the text.
+/// Why a text is not a `--connect-to` rule; the message continues after the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectToError;
 
@@ -161,8 +161,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `http://host[:port][/path][?query]`, of which the scheme may be left out, as with curl; or
-    /// `unix:SOCKET[:/path[?query]]`, as nginx has it.
+    /// Reads `http://host[:port][/path][?query]`, whose scheme may be left out, as with curl; or
+    /// `unix:SOCKET[:/path[?query]]`, as in nginx.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -178,7 +178,7 @@ impl Target {
             }
             _ => url,
         };
-        // With a scheme before it a relative path would be a host's name and its port.
+        // With a scheme before it, a relative path would be parsed as a host and port.
         let socket = match url.strip_prefix("unix:") {
             None => rest
                 .strip_prefix("unix:")
@@ -276,7 +276,7 @@ impl fmt::Display for TargetError {
         write!(f, "cannot use the URL \"{}\": ", self.url)?;
         match &self.problem {
             Problem::Scheme(scheme) => {
-                write!(f, "only http:// is spoken, not {scheme}://")
+                write!(f, "only http:// is supported, not {scheme}://")
             }
             Problem::User => write!(
                 f,

@@ -1,4 +1,4 @@
-//! Distributions of times, as summaries state them.
+//! Distributions of times, for summaries.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A distribution of times, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Times {
-    /// How many times were recorded; all else is 0 when there are none.
+    /// How many times were recorded; if none, all other fields are 0.
     pub count: u64,
     /// The shortest time.
     pub min: f64,
@@ -56,7 +56,7 @@ fn micros(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
 
-/// Percentiles at which plots have points: ever closer together towards 100.
+/// Percentiles at which plots have points, ever closer together towards 100.
 pub(super) fn percentiles(
     response: &Histogram<u64>,
     service: &Histogram<u64>,
@@ -65,7 +65,7 @@ pub(super) fn percentiles(
     if response.is_empty() {
         return points;
     }
-    // Half-way to 100 each time, five points on the way, as HdrHistogram's own tables have it.
+    // Each step goes half the way to 100, with five points, as in HdrHistogram's tables.
     let (mut from, mut half) = (0.0, 0.5);
     while half * response.len() as f64 >= 0.5 {
         for step in 0..5 {

@@ -9,17 +9,17 @@ use crate::load::limits;
 /// A line of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListedUrl {
-    /// `None`: the load's own.
+    /// `None`: the load's default method.
     pub method: Option<String>,
-    /// What is asked for; a path alone has the origin of the command line's server.
+    /// The URL; a path alone is on the server of the command line.
     pub target: Target,
     /// How often it is requested, relative to the others.
     pub weight: f64,
 }
 
-/// Reads a list: a line each has `[METHOD] URL [WEIGHT]`, the weight is 1 unless written. Empty lines
-/// and what follows a `#` that begins a word are skipped. A URL may be a path, if there is a `server`,
-/// and all are of one server.
+/// Reads a list: each line is `[METHOD] URL [WEIGHT]`; the weight is 1 by default. Skips empty
+/// lines and comments, which begin with a `#` at the start of a word. A URL may be a path if there
+/// is a `server`; all URLs must be of one server.
 ///
 /// # Errors
 /// Says in which line what is wrong.
@@ -101,7 +101,7 @@ fn read_weight(word: &str) -> Result<f64, Problem> {
     }
 }
 
-/// Why a list of URLs can't be used; reads on after its name.
+/// Why a list of URLs can't be used; the message continues after the list's name.
 #[derive(Debug)]
 pub enum UrlsError {
     /// It can't be read.

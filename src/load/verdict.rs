@@ -1,5 +1,5 @@
-//! The verdict on a load: was the rate reached without errors, and was the server or the generator the
-//! limit?
+//! The verdict on a load: was the rate reached without errors, and was the server or the generator
+//! the bottleneck?
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::arrivals::Spacing;
 use super::times::Times;
 
-/// A thread that works for this share of the time has no time left to be exact.
+/// A thread that is busy for this share of the time can't keep exact times.
 const BUSY_MAX: f64 = 0.95;
 /// P99 of the generator's lag, in microseconds, from which the generator counts as late.
 const LAG_P99_US_MAX: f64 = 1000.0;
@@ -20,14 +20,14 @@ const RATE_SHARE_MIN: f64 = 0.995;
 /// Standard deviations by which chance may keep a rate of independent events below its mean.
 const CHANCE_MAX: f64 = 3.0;
 
-/// What to make of a load's figures; the first of these that holds, from below.
+/// The verdict on a load: the last of these that applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// Every request was answered, at the rate that was asked for.
+    /// Every request was answered, at the requested rate.
     #[default]
     #[serde(rename = "OK")]
     Good,
-    /// The server, or what lies between, did not keep up.
+    /// The server, or the network between, did not keep up.
     #[serde(rename = "RATE NOT REACHED")]
     RateNotReached,
     /// Requests failed, or were refused with 4xx or 5xx.
@@ -39,7 +39,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict as a sentence; `has_rate`: a rate was asked for.
+    /// The verdict as a sentence; `has_rate`: a rate was requested.
     pub fn meaning(self, has_rate: bool) -> &'static str {
         match self {
             Self::Good if has_rate => {
@@ -68,16 +68,16 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The figures of which a verdict is made, whatever was loaded.
+/// The figures from which the verdict is made, for any kind of load.
 pub(super) struct VerdictInput {
-    /// Share of the time that the busiest thread worked.
+    /// Share of the time for which the busiest thread was busy.
     pub busy: f64,
     pub lag: Option<Times>,
-    /// Of what was measured, against which the lag matters or not.
+    /// The measured times, with which the lag is compared.
     pub p99_us: f64,
     pub failed: bool,
     pub rate_per_s: f64,
-    /// `None`: no rate was asked for, or not for the whole time.
+    /// `None`: no rate was requested, or not for the whole time.
     pub asked_rate_per_s: Option<f64>,
 }
 
@@ -96,7 +96,7 @@ impl VerdictInput {
         asked.is_some_and(|asked| self.rate_per_s < RATE_SHARE_MIN * asked)
     }
 
-    /// Whether the rate was not reached, and that not because of the generator.
+    /// Whether the rate was not reached for another reason than the generator.
     pub(crate) fn is_short(&self) -> bool {
         self.falls_short() && !self.is_busy()
     }
@@ -113,7 +113,7 @@ impl VerdictInput {
         }
     }
 
-    /// What explains SATURATED CLIENT.
+    /// The note that explains SATURATED CLIENT.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.is_busy() {

@@ -21,7 +21,7 @@ use super::record::Record;
 use super::viewer::Object;
 use crate::runtime::{Shard, Stream};
 
-/// What the writer and all shards know of each other.
+/// The state that the writer and all shards share.
 pub(super) struct Shared {
     /// Number of this run in its message tags, by which pieces of other runs are recognised.
     pub run: u32,
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     pub start: StartBarrier,
     /// Pieces that are written or being written.
     pub issued: AtomicU64,
-    /// There will be no other piece.
+    /// Whether the last piece has been written.
     pub ending: AtomicBool,
 }
 
@@ -43,8 +43,8 @@ impl Shared {
         }
     }
 
-    /// A shard has reached the server, or the writer has opened its file or upload. The load starts
-    /// when all have, so that no reader reads what was there before.
+    /// Notes that a shard has reached the server, or that the writer has opened its file or upload.
+    /// The load starts when all have done so, so that no reader reads older content.
     pub(crate) fn is_ready(&self, plan: &LivePlan) {
         self.start.arrive(plan.threads + 1);
     }
@@ -61,7 +61,7 @@ impl Shared {
         }
     }
 
-    /// Whether there will be no other piece; if so, what was issued is final.
+    /// Whether the last piece has been written; if so, the number of issued pieces is final.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
@@ -77,7 +77,7 @@ pub(super) struct Engine {
     pub record: RefCell<Record>,
     /// Pieces that were not read in time.
     pub unread: Cell<u64>,
-    /// Readers that have asked and not got one whole piece.
+    /// Readers that have sent a request and not got a whole piece.
     pub without_piece: Cell<u64>,
     pub last_ns: Cell<u64>,
     over: Cell<bool>,
@@ -119,7 +119,7 @@ impl Engine {
         self.start_ns.get()
     }
 
-    /// Ends it and wakes every task.
+    /// Ends the load and wakes every task.
     pub(crate) fn end(&self) {
         self.over.set(true);
         self.shard.wake_all();
@@ -133,7 +133,7 @@ impl Engine {
         self.shared.object(&self.plan)
     }
 
-    /// Gives up on a future when the load is over.
+    /// Runs a future until it is ready or the load is over.
     pub(crate) async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -186,7 +186,7 @@ impl ShardEngine for Engine {
         self.start_ns()
     }
 
-    /// There is no warm-up, and a reader may have come by now.
+    /// Keeps what is recorded: there is no warm-up, and readers may have joined by now.
     fn forget(&self) {}
 
     fn take(&self) -> Record {

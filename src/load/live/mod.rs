@@ -1,9 +1,10 @@
-//! Loads of live readers: many clients read one object that grows, and the load measures how far
-//! they are behind its writer.
+//! Loads of live readers: many clients read one growing object, and the load measures how far they
+//! are behind its writer.
 //!
-//! The load has its own writer: its pieces are message tags (`src/load/message_tag.rs`) with their
-//! number and moments, and each is due at its time, however fast the server is. So a reader can
-//! compute the age of every piece, and notices one that is missing, repeated or damaged.
+//! The load has its own writer. Each piece is a message tag (`src/load/message_tag.rs`) with its
+//! number, the moment at which it was due and the one at which it was written; pieces are due at
+//! fixed times, however fast the server is. So a reader can compute the age of every piece, and
+//! detects missing, repeated and damaged ones.
 
 mod engine;
 mod plan;

@@ -1,4 +1,4 @@
-//! What a load of live readers is to do.
+//! The plan of a load of live readers.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,9 @@ use super::super::rooms::Route;
 pub enum WriteTo {
     /// Appended to this file, which a server serves.
     File(PathBuf),
-    /// The body, in chunks, of one request that lasts as long as the load.
+    /// Sent as the chunked body of one request that lasts as long as the load.
     Upload {
-        /// Where the request is sent to.
+        /// The server and path of the request.
         route: Route,
         /// Its method, such as `PUT`.
         method: String,
@@ -21,9 +21,9 @@ pub enum WriteTo {
 /// A load of live readers, ready to run.
 #[derive(Clone, Debug)]
 pub struct LivePlan {
-    /// Where readers ask for the object.
+    /// The server and path from which readers request the object.
     pub read: Route,
-    /// Where the writer writes it.
+    /// Where the writer writes the object.
     pub write_to: WriteTo,
     /// Header lines for every request, as curl's `-H`.
     pub headers: Vec<String>,
@@ -33,19 +33,19 @@ pub struct LivePlan {
     pub piece_bytes: usize,
     /// Time from when one piece is due to when the next is, in nanoseconds.
     pub interval_ns: u64,
-    /// How often a reader asks for what is new.
+    /// How often a reader requests new bytes.
     pub poll_ns: u64,
-    /// Readers ask once, and the answer grows.
+    /// Each reader sends one request, and the answer grows with the object.
     pub follow: bool,
-    /// Readers begin where the object does, and not at its end.
+    /// Readers begin at the object's beginning, not at its end.
     pub from_start: bool,
-    /// Readers come within this time, evenly or at random.
+    /// Readers join within this time, evenly or at random.
     pub join_ns: u64,
     /// Each reader joins at a random moment of that time; otherwise they are evenly spaced.
     pub join_at_random: bool,
     /// Seed of those random moments.
     pub seed: u64,
-    /// Nothing new for longer than this is a stall.
+    /// A reader that gets nothing new for longer than this has a stall.
     pub stall_ns: u64,
     /// Shards, which share the readers.
     pub threads: usize,
@@ -53,14 +53,14 @@ pub struct LivePlan {
     pub cpus: Option<Vec<usize>>,
     /// Length of the load from when the first piece is due, in nanoseconds; `grace_ms` follows.
     pub duration_ns: u64,
-    /// For a connection, and for an answer or, of one that grows, its head.
+    /// Time-out of a connection, and of an answer; of a growing answer, its head.
     pub timeout_ms: u64,
-    /// How long readers may take for what is left when the last piece is written.
+    /// How long readers may take to read the rest after the last piece is written.
     pub grace_ms: u64,
 }
 
 impl LivePlan {
-    /// Pieces that are due in the time of the load.
+    /// Pieces that are due in the load's duration.
     pub(super) fn pieces(&self) -> u64 {
         self.duration_ns.div_ceil(self.interval_ns)
     }

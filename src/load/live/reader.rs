@@ -1,4 +1,4 @@
-//! One reader: asks for what is new, or for an answer that grows.
+//! One reader: polls for new bytes, or reads one growing answer.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,14 +16,14 @@ use crate::http::h1::response::{Answer, ResponseReader};
 use crate::runtime::{Receiver, Stream, Timer, sleep};
 use crate::sys::time::monotonic_ns;
 
-/// What a reader asks for.
+/// What a reader requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ask {
-    /// Where the object ends.
+enum RequestKind {
+    /// The object's size.
     Size,
     /// The object from this byte on.
     From(u64),
-    /// An answer that grows as the object does.
+    /// An answer that grows with the object.
     All,
 }
 
@@ -34,7 +34,7 @@ enum AnswerEnd {
         keep_alive: bool,
     },
     Failed(ErrorClass),
-    /// The load is over, or nothing more is to come.
+    /// The load is over, or the whole object has been read.
     Over,
 }
 
@@ -47,16 +47,16 @@ struct ServerConnection {
 struct Reader {
     engine: Rc<Engine>,
     viewer: Viewer,
-    /// The object's byte that is to come next; `None`: wherever it ends.
+    /// The offset of the next byte to read; `None`: the object's end.
     position: Option<u64>,
     timer: Timer,
 }
 
-/// Reads along from when reader `number`, of all, is to come.
+/// Runs reader `number`, of all, from the moment at which it joins.
 pub(super) async fn run(engine: Rc<Engine>, number: usize) {
     let join_ns = engine.join_ns(number);
     let come = engine.until_over(sleep_to(join_ns)).await;
-    // A reader that joins when everything is written has nothing to read.
+    // A reader that joins after the last piece has nothing to read.
     if come.is_some() && !engine.shared.is_ending() {
         engine.record.borrow_mut().tally.joined += 1;
         let mut reader = Reader {
@@ -71,13 +71,13 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
     engine.clients.ends();
 }
 
-/// Sleeps with the timer wheel's precision: thousands of precise timers would leave no time to read.
+/// Sleeps on the timer wheel: thousands of precise timers would leave no time to read.
 async fn sleep_to(at_ns: u64) {
     sleep(Duration::from_nanos(at_ns.saturating_sub(monotonic_ns()))).await;
 }
 
 impl Reader {
-    /// Asks again and again, from `next_ns` on.
+    /// Sends requests at regular times, from `next_ns` on.
     async fn read(&mut self, mut next_ns: u64) {
         let engine = Rc::clone(&self.engine);
         let mut connection = None;
@@ -103,16 +103,16 @@ impl Reader {
                     }
                 },
             };
-            let ask = match (engine.plan.follow, self.position) {
-                (true, _) => Ask::All,
-                (false, None) => Ask::Size,
-                (false, Some(position)) => Ask::From(position),
+            let kind = match (engine.plan.follow, self.position) {
+                (true, _) => RequestKind::All,
+                (false, None) => RequestKind::Size,
+                (false, Some(position)) => RequestKind::From(position),
             };
-            match self.ask(ask, &mut on).await {
+            match self.exchange(kind, &mut on).await {
                 AnswerEnd::Answered { keep_alive } => {
                     connection = keep_alive.then_some(on);
-                    if ask == Ask::Size {
-                        // What comes next is what it is here for.
+                    if kind == RequestKind::Size {
+                        // The size is known now, so the next bytes are requested at once.
                         next_ns = monotonic_ns();
                     }
                 }
@@ -122,14 +122,15 @@ impl Reader {
         }
     }
 
-    /// When to ask again: at the next of its own moments, whatever the last answer took.
+    /// The time of the next request: on the reader's regular schedule, however long the last answer
+    /// took.
     fn after(&self, last_ns: u64) -> u64 {
         let poll_ns = self.engine.plan.poll_ns;
         let now_ns = monotonic_ns();
         last_ns + now_ns.saturating_sub(last_ns) / poll_ns * poll_ns + poll_ns
     }
 
-    /// Waits until it is time to ask; `false` when there is nothing left to ask for.
+    /// Waits until the next request is due; `false` when nothing is left to request.
     async fn wait(&mut self, next_ns: u64, connection: &mut Option<ServerConnection>) -> bool {
         let engine = Rc::clone(&self.engine);
         let waits = next_ns > monotonic_ns();
@@ -139,7 +140,7 @@ impl Reader {
                 if self.is_done() {
                     return Poll::Ready(());
                 }
-                // A server may close what it takes for idle.
+                // The server may close a connection that is idle.
                 if let Some(on) = connection
                     && on.receiver.poll_next(cx).is_ready()
                 {
@@ -159,26 +160,30 @@ impl Reader {
         true
     }
 
-    /// Whether the load is over, or everything was written and has been read.
+    /// Whether the load is over, or the whole object was written and has been read.
     fn is_done(&self) -> bool {
         let engine = &self.engine;
         let has_all = || engine.shared.is_ending() && self.viewer.has_all(&engine.object());
         engine.is_over() || has_all()
     }
 
-    /// Sends a request and takes its answer.
-    async fn ask(&mut self, ask: Ask, connection: &mut ServerConnection) -> AnswerEnd {
+    /// Sends a request and reads its answer.
+    async fn exchange(
+        &mut self,
+        kind: RequestKind,
+        connection: &mut ServerConnection,
+    ) -> AnswerEnd {
         let engine = Rc::clone(&self.engine);
         self.timer.reset(engine.plan.timeout_ms);
-        if ask == Ask::All {
+        if kind == RequestKind::All {
             self.viewer.begin_again();
         }
         let head = engine.request.one();
         let mut bytes = engine.shard.output_pool().take();
-        match ask {
-            Ask::Size => ranges::encode(&mut bytes, head, ByteRange { start: 0, len: 1 }),
-            Ask::From(position) => ranges::encode_from(&mut bytes, head, position),
-            Ask::All => bytes.extend_from_slice(head),
+        match kind {
+            RequestKind::Size => ranges::encode(&mut bytes, head, ByteRange { start: 0, len: 1 }),
+            RequestKind::From(position) => ranges::encode_from(&mut bytes, head, position),
+            RequestKind::All => bytes.extend_from_slice(head),
         }
         engine.record.borrow_mut().tally.requests += 1;
         match engine.until_over(connection.stream.send_all(bytes)).await {
@@ -186,7 +191,7 @@ impl Reader {
             Some(Ok(())) => {}
             Some(Err(_)) => return AnswerEnd::Failed(ErrorClass::Reset),
         }
-        match self.answer(ask, connection).await {
+        match self.answer(kind, connection).await {
             Ok(end) => end,
             Err(class) => AnswerEnd::Failed(class),
         }
@@ -194,19 +199,19 @@ impl Reader {
 
     async fn answer(
         &mut self,
-        ask: Ask,
+        kind: RequestKind,
         connection: &mut ServerConnection,
     ) -> Result<AnswerEnd, ErrorClass> {
         let mut body = None;
         loop {
-            // What grows has no end to wait for.
-            let timed = ask != Ask::All || body.is_none();
+            // A growing answer has no end for which to wait.
+            let timed = kind != RequestKind::All || body.is_none();
             let buf = match self.receive(connection, timed).await {
                 None => return Ok(AnswerEnd::Over),
                 Some(Ok(Some(buf))) => buf,
                 Some(Ok(None)) => {
                     return match connection.reader.end() {
-                        Some(answer) => self.ended(ask, body, answer),
+                        Some(answer) => self.ended(kind, body, answer),
                         None if connection.reader.is_within() => Err(ErrorClass::Truncated),
                         None => Err(ErrorClass::Closed),
                     };
@@ -216,8 +221,8 @@ impl Reader {
                 }
                 Some(Err(_)) => return Err(ErrorClass::Reset),
             };
-            if let Some(answer) = self.take(ask, connection, &buf, &mut body)? {
-                return self.ended(ask, body, answer);
+            if let Some(answer) = self.take(kind, connection, &buf, &mut body)? {
+                return self.ended(kind, body, answer);
             }
         }
     }
@@ -243,10 +248,10 @@ impl Reader {
         .await
     }
 
-    /// Takes what has come; gives the answer, when it has ended.
+    /// Parses received bytes; returns the answer once it has ended.
     fn take(
         &mut self,
-        ask: Ask,
+        kind: RequestKind,
         connection: &mut ServerConnection,
         bytes: &[u8],
         body: &mut Option<Body>,
@@ -259,7 +264,7 @@ impl Reader {
         let known = match (*body, connection.reader.status()) {
             (Some(known), _) => known,
             (None, Some(status)) => {
-                let known = self.judge(ask, status, connection.reader.last_head())?;
+                let known = self.classify(kind, status, connection.reader.last_head())?;
                 *body = Some(known);
                 known
             }
@@ -283,54 +288,66 @@ impl Reader {
             engine.last_ns.set(now_ns);
         }
         match step.consumed < rest.len() {
-            // More than was asked for.
+            // More bytes than the answer has.
             true => Err(ErrorClass::BadResponse),
             false => Ok(step.answer),
         }
     }
 
-    /// What the body is of an answer with this head.
-    fn judge(&mut self, ask: Ask, status: u16, head: &[u8]) -> Result<Body, ErrorClass> {
-        match (ask, status) {
-            (Ask::Size | Ask::From(_), 206) => {
+    /// The kind of body that an answer with this head has.
+    fn classify(
+        &mut self,
+        kind: RequestKind,
+        status: u16,
+        head: &[u8],
+    ) -> Result<Body, ErrorClass> {
+        match (kind, status) {
+            (RequestKind::Size | RequestKind::From(_), 206) => {
                 let (start, end, size) = ranges::content_range(head).ok_or(ErrorClass::BadRange)?;
-                match ask {
-                    Ask::From(position) if start == position && end >= start => Ok(Body::Object {
-                        bytes: Some(end - start + 1),
-                    }),
-                    Ask::Size if (start, end) == (0, 0) && size.is_some() => {
+                match kind {
+                    RequestKind::From(position) if start == position && end >= start => {
+                        Ok(Body::Object {
+                            bytes: Some(end - start + 1),
+                        })
+                    }
+                    RequestKind::Size if (start, end) == (0, 0) && size.is_some() => {
                         self.position = size;
                         Ok(Body::Other)
                     }
                     _ => Err(ErrorClass::BadRange),
                 }
             }
-            (Ask::Size | Ask::From(_), 200) => Err(ErrorClass::BadRange),
-            (Ask::Size, 416) => {
+            (RequestKind::Size | RequestKind::From(_), 200) => Err(ErrorClass::BadRange),
+            (RequestKind::Size, 416) => {
                 // It is empty.
                 self.position = Some(0);
                 Ok(Body::Other)
             }
-            (Ask::From(_), 416) => {
+            (RequestKind::From(_), 416) => {
                 self.engine.record.borrow_mut().tally.nothing_new += 1;
                 Ok(Body::Other)
             }
-            (Ask::All, 200) => Ok(Body::Object { bytes: None }),
+            (RequestKind::All, 200) => Ok(Body::Object { bytes: None }),
             (_, 400..500) => Ok(Body::CommandError(ErrorClass::Status4xx)),
             (_, 500..) => Ok(Body::CommandError(ErrorClass::Status5xx)),
             _ => Err(ErrorClass::BadResponse),
         }
     }
 
-    /// An answer has ended as it should.
-    fn ended(&self, ask: Ask, body: Option<Body>, answer: Answer) -> Result<AnswerEnd, ErrorClass> {
+    /// Handles the regular end of an answer.
+    fn ended(
+        &self,
+        kind: RequestKind,
+        body: Option<Body>,
+        answer: Answer,
+    ) -> Result<AnswerEnd, ErrorClass> {
         match body {
             Some(Body::CommandError(class)) => self.engine.error(class),
             Some(Body::Object { bytes: Some(bytes) }) if bytes != answer.body_bytes => {
                 return Err(ErrorClass::BadRange);
             }
             // The object is not at its end.
-            Some(Body::Object { .. }) if ask == Ask::All => {
+            Some(Body::Object { .. }) if kind == RequestKind::All => {
                 return match self.engine.shared.is_ending() {
                     true => Ok(AnswerEnd::Over),
                     false => Err(ErrorClass::Closed),
@@ -343,7 +360,7 @@ impl Reader {
         })
     }
 
-    /// Notes what is left to be read.
+    /// Counts the pieces that are left unread.
     fn finish(&self) {
         let engine = &self.engine;
         let record = &mut *engine.record.borrow_mut();
@@ -357,13 +374,13 @@ impl Reader {
     }
 }
 
-/// What an answer's body is.
+/// The kind of an answer's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Body {
-    /// The object's next bytes, and how many, if the head states it.
+    /// The object's next bytes; how many, if the head states it.
     Object { bytes: Option<u64> },
-    /// Nothing to look at.
+    /// A body that is ignored.
     Other,
-    /// Neither; the answer is an error.
+    /// None of these: the answer is an error.
     CommandError(ErrorClass),
 }

@@ -1,4 +1,4 @@
-//! What a shard records of live readers between two reports.
+//! A shard's record of live readers between two reports.
 
 use hdrhistogram::Histogram;
 
@@ -9,19 +9,19 @@ use super::super::record::histogram;
 /// Counts of one shard, or of all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
-    /// Readers that have asked for something.
+    /// Readers that have sent a request.
     pub joined: u64,
     /// Whole pieces, each read by one reader.
     pub pieces: u64,
-    /// Pieces that were passed over.
+    /// Pieces that were skipped.
     pub gap: u64,
-    /// Pieces that came again.
+    /// Pieces that were received again.
     pub repeated: u64,
-    /// Pieces that were cut off or changed.
+    /// Pieces that were truncated or altered.
     pub damaged: u64,
     /// Pieces of other runs.
     pub foreign: u64,
-    /// Bytes received, heads and all.
+    /// Bytes received, heads included.
     pub bytes: u64,
     pub requests: u64,
     /// Answers without new bytes (416).
@@ -39,7 +39,7 @@ impl Tally {
         self.errors[class as usize] += 1;
     }
 
-    /// All that went wrong and is known before the end.
+    /// All errors that are known before the end of the load.
     pub(crate) fn wrong(&self) -> u64 {
         let of_tags = self.gap + self.repeated + self.damaged + self.foreign;
         of_tags + self.errors.iter().sum::<u64>()
@@ -75,7 +75,7 @@ pub(super) struct Record {
     /// From a reader's first request to its first whole piece.
     pub startup: Histogram<u64>,
     pub connect: Histogram<u64>,
-    /// By how much readers were late to ask.
+    /// How late readers sent their requests.
     pub lag: Histogram<u64>,
 }
 
@@ -101,12 +101,12 @@ impl Recorded for Record {
     }
 }
 
-/// What a shard states at its end.
+/// The figures that a shard reports once, at its end.
 pub(super) struct ShardEnd {
     pub start_ns: u64,
     /// When it read the last piece.
     pub last_ns: u64,
-    /// Share of the time that its thread worked.
+    /// Share of the time for which its thread was busy.
     pub busy: f64,
     pub unread: u64,
     pub without_piece: u64,

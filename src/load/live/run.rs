@@ -1,4 +1,4 @@
-//! Runs a load of live readers on shards of its own, beside its writer.
+//! Starts the shards and the writer of a load of live readers, and collects their results.
 
 use std::io;
 use std::rc::Rc;
@@ -27,8 +27,8 @@ use super::writer::{Writer, Written};
 /// time measured.
 ///
 /// # Errors
-/// When the host does not allow it, or there is nothing to write to. That the server can't be
-/// reached shows in [`Load::finish`].
+/// When the host does not allow it, or the file or upload can't be opened. [`Load::finish`] reports
+/// a server that can't be reached.
 pub fn start(plan: LivePlan, server_pids: Vec<u32>) -> Result<Load<LiveSummary>, LoadError> {
     allow_connections(plan.readers, &plan.read.addresses)?;
     let spec = RequestSpec {
@@ -71,7 +71,7 @@ pub fn start(plan: LivePlan, server_pids: Vec<u32>) -> Result<Load<LiveSummary>,
         }
         Err(error) => {
             shards.stop.immediately();
-            // Why there is no writer says more than how the shards ended.
+            // The writer's error explains more than the shards' ends, so it comes first.
             let _ = shards.finish(|_| {});
             Err(error)
         }
@@ -129,7 +129,7 @@ impl Kind for LiveReaders {
         if finished.is_err() {
             self.stop.immediately();
         }
-        // A thread that panicked has printed why itself.
+        // The panic hook has printed the panic's message.
         let written = self.writer.join().unwrap_or_else(|_| {
             Err(LoadError::Io {
                 what: "writing",
@@ -142,19 +142,19 @@ impl Kind for LiveReaders {
     }
 }
 
-/// A shard's part from its first connection to its last.
+/// Runs a shard's part, from its first connection to its last.
 async fn drive(
     engine: Rc<Engine>,
     events: &EventSender<Record, ShardEnd>,
     stop: &StopHandle,
 ) -> Result<ShardEnd, LoadError> {
-    // Whether there is a server is known before anything is written.
+    // Checks that the server can be reached before anything is written.
     drop(engine.connect().await);
     engine.connector.require_one(1)?;
-    // That connection does not count: it is not a reader's.
+    // That connection is not a reader's, so it is not counted.
     engine.record.replace(Record::new());
-    // Nothing is written before every shard has reached the server, nor read before the writer has
-    // what to write to.
+    // Writing begins only when every shard has reached the server, reading only when the writer has
+    // opened its file or upload.
     engine.shared.is_ready(&engine.plan);
     if let Some(start_ns) = engine.shared.start.wait(stop).await {
         engine.begin(start_ns);

@@ -14,7 +14,7 @@ use super::plan::{LivePlan, WriteTo};
 use super::record::{Record, ShardEnd};
 use super::writer::Written;
 
-/// What a load of live readers has found. Its JSON is what `--json` writes.
+/// The summary of a load of live readers; `--json` writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LiveSummary {
     /// The command line, as given.
@@ -27,13 +27,13 @@ pub struct LiveSummary {
     pub url: String,
     /// A file's path, or an upload's method and URL.
     pub written_to: String,
-    /// One answer that grows, and not requests for what is new.
+    /// Readers read one growing answer instead of polling for new bytes.
     pub follow: bool,
-    /// Readers began where the object does, and not at its end.
+    /// Readers began at the object's beginning, not at its end.
     pub from_start: bool,
     /// Seed of the moments at which readers joined, with `--join-at-random`.
     pub seed: u64,
-    /// Readers that were to join, each with a connection of its own.
+    /// Readers of the plan, each with its own connection.
     pub readers: usize,
     /// Threads that shared the readers; the writer had another.
     pub threads: usize,
@@ -45,19 +45,20 @@ pub struct LiveSummary {
     pub poll_s: Option<f64>,
     /// Seconds within which readers were to join.
     pub join_s: f64,
-    /// Seconds with nothing new, though it was written, that count as a stall when exceeded.
+    /// Seconds without a new piece, although one was written, from which on a reader has a stall.
     pub stall_s: f64,
-    /// Seconds that a connection could take, and an answer or, with `follow`, its head.
+    /// Time-out in seconds of a connection, and of an answer or, with `follow`, its head.
     pub timeout_s: f64,
-    /// Seconds that readers had for what was left when the last piece was written.
+    /// Seconds that readers had to read the rest after the last piece was written.
     pub grace_s: f64,
 
-    /// From when the first piece was due to the end of the time, or to the last piece read where
-    /// that came later.
+    /// From when the first piece was due to the end of the duration, or to the last piece read if
+    /// that was later.
     pub seconds: f64,
     /// Pieces written, by the one writer.
     pub written: u64,
-    /// Pieces written per second, up to the end of the time or the last write, the later of them.
+    /// Pieces written per second, up to the end of the duration or the last write, whichever was
+    /// later.
     pub write_rate_per_s: f64,
     /// Pieces due per second: 1 / `interval_s`.
     pub asked_write_rate_per_s: f64,
@@ -71,7 +72,7 @@ pub struct LiveSummary {
     pub pieces: u64,
     /// Pieces read per second by all readers together: `pieces` / `seconds`.
     pub piece_rate_per_s: f64,
-    /// Bytes received, heads and all.
+    /// Bytes received, heads included.
     pub bytes: u64,
     /// Bytes received per second by all readers together: `bytes` / `seconds`.
     pub bytes_per_s: f64,
@@ -83,7 +84,7 @@ pub struct LiveSummary {
     pub readers_joined: u64,
     /// Readers that sent a request and never got a whole piece.
     pub readers_without_piece: u64,
-    /// How often a reader got nothing new for longer than `stall_s` although a piece had been written.
+    /// How often a reader got no new piece for longer than `stall_s` although one had been written.
     pub stalls: u64,
     /// Time in stalls, of all readers together.
     pub stalled_s: f64,
@@ -91,7 +92,7 @@ pub struct LiveSummary {
     pub connects: u64,
     /// Connections made by readers that had one before.
     pub reconnects: u64,
-    /// By class, each with its count, also where that is zero; `gap`, `repeated`, `damaged`,
+    /// Errors by class, including classes with a count of zero; `gap`, `repeated`, `damaged`,
     /// `foreign` and `unread` count pieces.
     pub errors: BTreeMap<String, u64>,
     /// Errors of all classes, those of pieces included.
@@ -102,13 +103,13 @@ pub struct LiveSummary {
     pub behind_written_us: Times,
     /// From a reader's first request to its first whole piece.
     pub startup_us: Times,
-    /// What it took to write a piece.
+    /// The time that writing a piece took.
     pub write_us: Times,
-    /// By how much the writer was late, where the server did not delay it.
+    /// How late the writer was, where the server did not delay it.
     pub writer_lag_us: Times,
-    /// By how much readers were late to send their requests.
+    /// How late readers sent their requests.
     pub reader_lag_us: Times,
-    /// Time to make each connection; failed attempts have no part in it.
+    /// Time to make each connection; failed attempts are left out.
     pub connect_time_us: Times,
     /// CPU time of this process, kernel's and writer's included, for each whole piece read.
     pub client_cpu_us_per_piece: f64,
@@ -118,15 +119,16 @@ pub struct LiveSummary {
     pub server_cpu_us_per_piece: Option<f64>,
     /// CPU time of the same processes for each second of a reader.
     pub server_cpu_us_per_reader_s: Option<f64>,
-    /// Share of the time that the busiest thread of readers worked, from 0 to 1.
+    /// Share of the time for which the busiest thread of readers was busy, from 0 to 1.
     pub client_busy: f64,
-    /// It was stopped before its time.
+    /// The load was stopped early.
     pub interrupted: bool,
-    /// Whether readers got all pieces at the asked rate, and whether the generator was the limit.
+    /// Whether readers got all pieces at the requested rate, and whether the generator was the
+    /// limit.
     pub verdict: Verdict,
-    /// What a reader of this should know before believing the figures.
+    /// Notes that are needed to interpret the figures.
     pub notes: Vec<String>,
-    /// Host that the generator ran on.
+    /// The generator's host.
     pub host: Host,
     /// Figures of each second; the last may be shorter, and a rest below 0.25 s has no entry.
     pub timeline: Vec<LiveSecond>,
@@ -135,10 +137,10 @@ pub struct LiveSummary {
     pub percentiles: Vec<(f64, f64, f64)>,
 }
 
-/// A second of a load of live readers, or what was left of one.
+/// A second of a load of live readers; the last one may be shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LiveSecond {
-    /// From the beginning to this one's end.
+    /// From the beginning to this second's end.
     pub at_s: f64,
     /// Whole pieces read per second, by all readers together.
     pub pieces_per_s: f64,
@@ -228,7 +230,7 @@ impl LiveSummary {
         summary
     }
 
-    /// The facts that the plan gives; figures are left out.
+    /// A summary with the facts from the plan and without figures.
     fn of_plan(plan: &LivePlan) -> Self {
         Self {
             written_to: match &plan.write_to {
@@ -251,7 +253,7 @@ impl LiveSummary {
         }
     }
 
-    /// The seconds with the pieces that were read in them, in the form of a load of requests.
+    /// The timeline in the form of a load of requests, with pieces read as its rate.
     pub(in crate::load) fn pieces_by_second(&self) -> Vec<Second> {
         let second = |second: &LiveSecond| Second {
             at_s: second.at_s,
@@ -299,7 +301,7 @@ impl LiveSummary {
         let mut notes = Vec::new();
         if count("status_4xx") > 0 && self.pieces == 0 {
             notes.push(match self.follow {
-                true => "the server refused every reader: is that the URL of the stream that is written?"
+                true => "the server refused every reader: is that the URL of the uploaded stream?"
                     .to_owned(),
                 false => format!(
                     "the server refused every reader: is \"{}\" what the URL leads to?",
@@ -346,7 +348,7 @@ fn unwritten(plan: &LivePlan, written: &Written, stopped: bool) -> u64 {
     }
 }
 
-/// How often each kind of error came, of readers and of the writer.
+/// The count of each class of error, of readers and of the writer.
 fn errors_by_kind(total: &Record, written: &Written, ends: &[ShardEnd]) -> BTreeMap<String, u64> {
     let tally = &total.tally;
     let mut errors: BTreeMap<String, u64> = ErrorClass::ALL

@@ -34,7 +34,7 @@ impl LiveSummary {
         writeln!(f, "  {}\n", self.set_up())
     }
 
-    /// How it was loaded.
+    /// The set-up of the load, in one line.
     pub(in crate::load) fn set_up(&self) -> String {
         let asking = match self.poll_s {
             Some(poll_s) => format!("asking every {}", timed(poll_s * 1e6)),

@@ -1,4 +1,4 @@
-//! What one reader has read of the object: which pieces, in which order, and when.
+//! Tracks what one reader has read of the object: which pieces, in which order, and when.
 
 use super::super::message_tag::{Found, MessageTag, Scanner};
 use super::record::Record;
@@ -11,7 +11,7 @@ pub(super) struct Object {
     pub interval_ns: u64,
     pub piece_bytes: usize,
     pub stall_ns: u64,
-    /// Pieces that were written, or are being.
+    /// Pieces that were written, or are being written.
     pub issued: u64,
 }
 
@@ -34,7 +34,7 @@ impl Object {
         }
     }
 
-    /// Whether a tag of this run says what its piece was written with.
+    /// Whether a tag of this run has the content that the writer gave it.
     fn wrote(&self, tag: &MessageTag, now_ns: u64) -> bool {
         tag.sequence < self.issued
             && (tag.due_ns..=now_ns).contains(&tag.sent_ns)
@@ -42,27 +42,27 @@ impl Object {
     }
 }
 
-/// What one reader knows. Of what it reads it keeps the beginning of one tag's head at the most.
+/// The state of one reader. Of the bytes read it keeps at most the beginning of one tag's head.
 pub(super) struct Viewer {
     scanner: Scanner,
     seen: Seen,
 }
 
 struct Seen {
-    /// The piece that comes.
+    /// The piece that is being received.
     open: Option<MessageTag>,
-    /// The one after it; `None`: any may be the first.
+    /// The next piece; `None`: any piece may be the first.
     next: Option<u64>,
-    /// An answer has begun that may begin before what is known.
+    /// An answer has begun that may repeat earlier bytes.
     again: bool,
     started: bool,
     asked_ns: u64,
-    /// When the last whole piece had come.
+    /// When the last whole piece was received.
     new_ns: u64,
 }
 
 impl Viewer {
-    /// One that first asked at `asked_ns`.
+    /// A reader that sent its first request at `asked_ns`.
     pub(crate) fn new(from_start: bool, asked_ns: u64) -> Self {
         Self {
             scanner: Scanner::default(),
@@ -77,13 +77,13 @@ impl Viewer {
         }
     }
 
-    /// The next bytes of the object have come.
+    /// Takes the next bytes of the object.
     #[inline]
     pub(crate) fn take(&mut self, bytes: &[u8], now_ns: u64, object: &Object, record: &mut Record) {
         let Self { scanner, seen } = self;
         scanner.scan(bytes, |found| match found {
             Found::Tag(tag) => {
-                // Whatever was before has ended well.
+                // The previous piece was complete.
                 seen.whole(now_ns, object, record);
                 seen.head(tag, now_ns, object, record);
             }
@@ -97,27 +97,28 @@ impl Viewer {
         }
     }
 
-    /// The bytes that follow are not those after the last: another answer begins.
+    /// Notes that another answer begins, so that the next bytes need not follow the last ones.
     pub(crate) fn begin_again(&mut self) {
         self.scanner = Scanner::default();
         self.seen.again = true;
-        // A piece that was cut off by the end of its answer is still to come.
+        // A piece that the end of its answer truncated is expected again.
         if let Some(tag) = self.seen.open.take() {
             self.seen.next = Some(tag.sequence);
         }
     }
 
-    /// Whether it has all that was written.
+    /// Whether the reader has all pieces that were written.
     pub(crate) fn has_all(&self, object: &Object) -> bool {
         self.seen.open.is_none() && self.seen.next.is_some_and(|next| next >= object.issued)
     }
 
-    /// Whether it has had a whole piece.
+    /// Whether the reader has received a whole piece.
     pub(crate) fn has_started(&self) -> bool {
         self.seen.started
     }
 
-    /// Pieces that it has not read; notes that it still waits for them.
+    /// Returns the number of pieces that it has not read, and records the stall if it still waits
+    /// for them.
     pub(crate) fn unread(&self, now_ns: u64, object: &Object, record: &mut Record) -> u64 {
         let seen = &self.seen;
         let open = seen.open.map(|tag| tag.sequence);
@@ -152,7 +153,7 @@ impl Seen {
         self.open = Some(tag);
     }
 
-    /// The piece that was coming is here, if there is one.
+    /// Records the piece that is being received as complete, if there is one.
     fn whole(&mut self, now_ns: u64, object: &Object, record: &mut Record) {
         let Some(tag) = self.open.take() else {
             return;
@@ -164,7 +165,8 @@ impl Seen {
             let took_ns = now_ns.saturating_sub(self.asked_ns);
             record.startup.saturating_record(took_ns);
         }
-        // A piece written before the reader asked says how old the object is, not how long it took.
+        // For a piece written before the reader's first request, this time is the age of the object
+        // and not a delay.
         if tag.sent_ns >= self.asked_ns {
             let written_ns = now_ns.saturating_sub(tag.sent_ns);
             record.written.saturating_record(written_ns);
@@ -173,7 +175,7 @@ impl Seen {
         }
     }
 
-    /// Notes a stall: nothing new for long, though a piece was written at `written_ns`.
+    /// Records a stall: no new piece for long, although one was written at `written_ns`.
     fn waited(&self, written_ns: u64, now_ns: u64, object: &Object, record: &mut Record) {
         let waited_ns = now_ns.saturating_sub(self.new_ns.max(written_ns));
         if waited_ns > object.stall_ns {
@@ -204,7 +206,7 @@ mod tests {
         bytes
     }
 
-    /// What a viewer that asked at 0 has seen of `bytes`, cut into `cut` each, at `now_ns`.
+    /// A viewer that sent its first request at 0, fed `bytes` in parts of `cut`, at `now_ns`.
     fn seen(from_start: bool, bytes: &[u8], cut: usize, now_ns: u64) -> (Viewer, Record) {
         let (mut viewer, mut record) = (Viewer::new(from_start, 0), Record::new());
         for part in bytes.chunks(cut) {
@@ -270,7 +272,8 @@ mod tests {
     fn a_stall_needs_something_to_read() {
         let (mut viewer, mut record) = seen(false, &piece(0), 1000, 1_500);
         assert_eq!(record.tally.stalls, 0);
-        // Piece 40 was written at 5,001: before that there was nothing to wait for but others.
+        // Piece 40 was written at 5,001: before that, the reader waited for a piece that was not
+        // written.
         viewer.take(&piece(1), 2_600, &OBJECT, &mut record);
         assert_eq!((record.tally.stalls, record.tally.stalled_ns), (1, 1_100));
         viewer.take(&piece(40), 5_900, &OBJECT, &mut record);

@@ -1,4 +1,4 @@
-//! The writer of the object: a thread of its own, so that slow readers and shards do not delay it.
+//! The writer of the object, on a separate thread, so that slow readers and shards do not delay it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -26,13 +26,13 @@ use crate::sys::time::{monotonic_ns, set_timer_slack_ns};
 /// The last chunk (RFC 9112 section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// What a writer has done.
+/// The writer's record.
 pub(super) struct Written {
     pub pieces: u64,
     pub bytes: u64,
-    /// By how much it was late while nothing but itself held it up.
+    /// How late it was, where neither the server nor the disk delayed it.
     pub lag: Histogram<u64>,
-    /// What it took to write a piece.
+    /// The time that writing a piece took.
     pub took: Histogram<u64>,
     pub errors: [u64; ErrorClass::ALL.len()],
     pub last_ns: u64,
@@ -56,7 +56,7 @@ impl Writer {
     /// Empties the file, or begins the upload.
     ///
     /// # Errors
-    /// When there is nothing to write to.
+    /// When the file or the upload can't be opened.
     pub(crate) fn open(
         plan: Arc<LivePlan>,
         shared: Arc<Shared>,
@@ -93,7 +93,8 @@ impl Writer {
         })
     }
 
-    /// Writes from the moment that the shards agree on, until all is written or it is to stop.
+    /// Writes from the moment that the shards agree on, until all pieces are written or it must
+    /// stop.
     ///
     /// # Errors
     /// When the file can't be written to.
@@ -146,12 +147,12 @@ impl Writer {
             self.written.pieces += 1;
             self.written.bytes += bytes.len() as u64;
         }
-        // A load lasts as long as was asked for, also when no other piece is due in that time.
+        // A load lasts as long as requested, even if no more pieces are due in that time.
         self.sleep_until(end_ns);
         Ok(())
     }
 
-    /// `false`: it is to stop.
+    /// `false`: the writer must stop.
     fn sleep_until(&self, at_ns: u64) -> bool {
         let look_ns = limits::STOP_POLL_MS * 1_000_000;
         loop {
@@ -268,7 +269,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Whether the server has answered, or gone, before the body's end.
+    /// Whether the server has answered, or closed, before the body's end.
     fn early(&mut self) -> Result<(), ErrorClass> {
         let _ = self.stream.set_nonblocking(true);
         let status = self.read();
@@ -281,7 +282,7 @@ impl Upload {
         }
     }
 
-    /// Reads what there is; gives the answer's status when it is known.
+    /// Reads what has been received; returns the answer's status once known.
     fn read(&mut self) -> Result<Option<u16>, ErrorClass> {
         let mut piece = [0; 4096];
         loop {
@@ -299,7 +300,7 @@ impl Upload {
         }
     }
 
-    /// Ends the body, and waits for what the server says to it.
+    /// Ends the body and waits for the answer.
     fn end(&mut self, stop: &StopHandle, timeout_ms: u64) -> Result<(), ErrorClass> {
         self.send(LAST_CHUNK, stop, timeout_ms)?;
         let until_ns = monotonic_ns() + timeout_ms * 1_000_000;

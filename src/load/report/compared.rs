@@ -1,4 +1,4 @@
-//! The page of several loads over each other.
+//! The page of a comparison of several loads.
 
 use std::fmt::{self, Display};
 
@@ -70,7 +70,7 @@ impl Display for Body<'_> {
     }
 }
 
-/// All other facts of a run.
+/// The other facts of a run.
 fn tables(run: &AnySummary) -> [Table<'static>; 5] {
     let host = facts::host(run.host());
     match run {
@@ -99,7 +99,8 @@ fn tables(run: &AnySummary) -> [Table<'static>; 5] {
 }
 
 impl Body<'_> {
-    /// A group of rows for each figure, and in it a row for each run: that many columns fit on a phone.
+    /// A group of rows for each figure, with a row for each run: a table with a column for each run
+    /// would not fit on a phone.
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "<section class=\"plotted\"><div class=\"wide\"><table class=\"compared\">\n\

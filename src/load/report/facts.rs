@@ -1,4 +1,4 @@
-//! The tables of a report: all that a summary has.
+//! The tables of a report, with all figures of a summary.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use crate::load::limits;
 use crate::load::table::{Row, counted, short, sized};
 use crate::load::{Host, Summary, Times, grouped, per_second, timed};
 
-/// The last second that an HTTP date can tell.
+/// The last second that an HTTP date can express.
 const LATEST_UNIX_S: u64 = 253_402_300_799;
 
 /// A moment, in UTC.
@@ -28,7 +28,7 @@ pub(super) fn when_and_where(unix_s: u64, host: &Host) -> String {
     }
 }
 
-/// All distributions beside each other.
+/// All distributions side by side.
 pub(super) fn times(summary: &Summary) -> Table<'static> {
     let open = summary.asked_rate_per_s.is_some();
     let lag = summary.generator_lag_us.unwrap_or_default();
@@ -119,7 +119,7 @@ pub(super) fn seconds(summary: &Summary) -> Table<'static> {
             timed(span.response_p99_us),
             timed(span.response_max_us),
         ];
-        // In a closed loop it is the same.
+        // In a closed loop response and service times are the same.
         if summary.asked_rate_per_s.is_some() {
             row.push(timed(span.service_p99_us));
         }
@@ -165,7 +165,7 @@ pub(super) fn by_url(summary: &Summary) -> Table<'static> {
     }
 }
 
-/// A table of names and what belongs to them.
+/// A table of names and values.
 pub(super) fn list(caption: &'static str, rows: Vec<(&str, String)>) -> Table<'static> {
     let rows = rows.into_iter();
     Table {
@@ -218,7 +218,7 @@ pub(super) fn answers(summary: &Summary) -> Table<'static> {
     list("Answers and errors", rows)
 }
 
-/// Errors that there were, and the names of those that there were none of.
+/// The classes with errors, with counts, and the names of the classes without.
 pub(super) fn by_class<'a>(rows: &mut Vec<(&'a str, String)>, errors: &'a BTreeMap<String, u64>) {
     let (some, none): (Vec<_>, Vec<_>) = errors.iter().partition(|(_, count)| **count > 0);
     for (class, count) in some {
@@ -255,7 +255,7 @@ pub(super) fn cpu_rows(
     ]
 }
 
-/// Adds times, if there are some.
+/// Adds a row for a distribution, if it is not empty.
 pub(super) fn push_times(
     rows: &mut Vec<(&'static str, String)>,
     name: &'static str,

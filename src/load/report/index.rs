@@ -9,21 +9,21 @@ use crate::load::{AnySummary, Times, grouped, per_second, timed};
 
 /// A load in a folder.
 pub struct IndexedRun {
-    /// Of its files, without what follows the dot.
+    /// The name of its files, without extension.
     pub name: String,
     /// Its summary, read from its JSON.
     pub load: AnySummary,
-    /// The endings of its files, such as `html`.
+    /// The extensions of its files, such as `html`.
     pub files: Vec<String>,
 }
 
-/// What a folder of loads holds.
+/// The content of a folder of loads.
 pub struct Index {
     /// Title of the page: the folder's name.
     pub title: String,
     /// The loads of the folder, each a row of its kind's table.
     pub entries: Vec<IndexedRun>,
-    /// Other files, and of those that are text what they say.
+    /// Other files, with the content of text files.
     pub others: Vec<(String, Option<String>)>,
 }
 
@@ -141,7 +141,7 @@ const COLUMNS_OF_LIVE: [(&str, &str); 12] = [
     ("text", "files"),
 ];
 
-/// The loads of one kind, if there are some.
+/// The table of the loads of one kind, if there are any.
 fn table(
     f: &mut fmt::Formatter<'_>,
     columns: &[(&str, &str)],
@@ -230,7 +230,8 @@ fn row(f: &mut fmt::Formatter<'_>, entry: &IndexedRun) -> fmt::Result {
     f.write_str("</td></tr>\n")
 }
 
-/// Values in columns, with a bar beside each number that is as long as its share of the column's largest.
+/// Values in columns. Each number has a bar whose length is its share of the column's largest
+/// value.
 fn columns(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     let mut lines = text
         .lines()
@@ -268,12 +269,12 @@ fn columns(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_str("</tbody></table></div>\n")
 }
 
-/// To a file of the same folder, with its words.
+/// A link to a file of the same folder, with its text.
 struct Link<'a>(&'a str, &'a str);
 
 impl Display for Link<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `./`: a name with a colon is no scheme.
+        // With `./`, so that a name with a colon is not parsed as a scheme.
         let name =
             percent_encoding::utf8_percent_encode(self.0, percent_encoding::NON_ALPHANUMERIC);
         write!(f, "<a href=\"./{name}\">{}</a>", Escaped(self.1))

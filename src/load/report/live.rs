@@ -80,7 +80,7 @@ impl Display for Body<'_> {
     }
 }
 
-/// What is looked for first, large.
+/// The main figures, shown large at the top.
 fn large(summary: &LiveSummary) -> Vec<(&'static str, String, String)> {
     let mut figures = Vec::new();
     if summary.startup_us.count > 0 {

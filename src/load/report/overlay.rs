@@ -1,4 +1,4 @@
-//! The plots of several loads over each other.
+//! Plots that overlay several loads.
 
 use super::plot::{Axis, Plot, Shape};
 use super::plots::{Nines, count_tick, describe, seconds_axis, some, steps, ticked, time_axis};
@@ -6,7 +6,7 @@ use super::scale::Scale;
 use super::timeline::{Span, spans};
 use crate::load::{AnySummary, grouped, limits, timed};
 
-/// Colours of lines; runs beyond them have the same again, dashed.
+/// The number of line colours; further runs reuse them with dashed lines.
 const CLASSES: [&str; 12] = [
     "c1", "c2", "c3", "c4", "c5", "c6", "c1 fine", "c2 fine", "c3 fine", "c4 fine", "c5 fine",
     "c6 fine",
@@ -44,7 +44,7 @@ impl<'a> Series<'a> {
     }
 }
 
-/// Latency by percentile; `None` where no run has any.
+/// Latency by percentile; `None` if no run has times.
 pub(super) fn percentiles(series: &[Series<'_>]) -> Option<Plot> {
     let nines: Vec<Nines> = series
         .iter()

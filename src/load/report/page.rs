@@ -1,11 +1,11 @@
-//! What all pages share: head, style, tables, and escaped text.
+//! Common parts of all pages: head, style, tables, and escaped text.
 
 use std::fmt::{self, Display, Write};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A self-contained page. It fetches nothing and runs nothing, whatever its text: a policy forbids it
-/// too (Content Security Policy, as a meta element).
+/// A self-contained page. It loads no resource and runs no script; a Content Security Policy (in a
+/// meta element) enforces that, whatever its text.
 pub(super) struct Document<'a, B> {
     pub title: &'a str,
     pub body: B,
@@ -27,7 +27,7 @@ impl<B: Display> Display for Document<'_, B> {
     }
 }
 
-/// Text from anywhere, as text: for elements and for quoted attributes.
+/// Untrusted text, escaped for elements and quoted attributes.
 pub(super) struct Escaped<'a>(pub &'a str);
 
 impl Display for Escaped<'_> {
@@ -40,7 +40,7 @@ impl Display for Escaped<'_> {
                 '"' => f.write_str("&quot;"),
                 '\'' => f.write_str("&#39;"),
                 '\n' | '\t' => f.write_char(character),
-                // Neither a control character, nor one that turns the line's direction, is text.
+                // Replaces control characters and those that change the text's direction.
                 c if c.is_control() || "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{fffe}\u{ffff}".contains(c) => {
                     f.write_char(char::REPLACEMENT_CHARACTER)
                 }

@@ -8,7 +8,7 @@ use super::plot::Plot;
 use crate::load::limits;
 use crate::load::{Host, Second, Verdict};
 
-/// A URL that may go on in the next line after each of its parts.
+/// A URL that may be wrapped after each of its parts.
 fn breakable(url: &str) -> String {
     Escaped(url)
         .to_string()
@@ -16,7 +16,7 @@ fn breakable(url: &str) -> String {
         .replace("/<wbr/>/<wbr/>", "//<wbr/>")
 }
 
-/// What was loaded, how, when and where.
+/// The header: what was loaded, how, when and where.
 pub(super) struct Header<'a> {
     /// The command.
     pub kind: &'a str,
@@ -51,7 +51,7 @@ impl Display for Header<'_> {
 /// The verdict with its meaning, and the notes that explain it.
 pub(super) struct VerdictSection<'a> {
     pub verdict: Verdict,
-    /// A rate was asked for.
+    /// A rate was requested.
     pub has_rate: bool,
     pub interrupted: bool,
     pub notes: &'a [String],
@@ -82,7 +82,8 @@ impl Display for VerdictSection<'_> {
     }
 }
 
-/// The style of a verdict. A saturated client says nothing of the server, neither good nor bad.
+/// The style of a verdict. A saturated client is neither good nor bad: it shows nothing about the
+/// server.
 pub(super) fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Good => "good",
@@ -91,7 +92,7 @@ pub(super) fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Each with its name and what it is to be seen beside.
+/// Writes the main figures: name, value, and what to compare it with.
 pub(super) fn figures(
     f: &mut fmt::Formatter<'_>,
     figures: &[(&'static str, String, String)],
@@ -106,7 +107,7 @@ pub(super) fn figures(
     f.write_str("</dl>\n")
 }
 
-/// What the steps of plots over time are.
+/// Explains the steps of plots over time.
 fn steps_caption(timeline: &[Second]) -> String {
     let together = timeline.len().div_ceil(limits::REPORT_POINTS_MAX).max(1);
     let mut text = match together {

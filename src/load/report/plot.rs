@@ -5,30 +5,30 @@ use std::fmt;
 use super::page::Escaped;
 use super::scale::Scale;
 
-/// The drawing's own units. The page shows about as many pixels on a desk and two thirds on a phone,
-/// for which the style sheet makes the letters larger.
+/// The drawing's units. A page on a desktop shows it at about one pixel a unit, a phone at two
+/// thirds, where the style sheet enlarges the letters.
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = WIDTH - 86.0;
 const TOP: f64 = 32.0;
 const BOTTOM: f64 = HEIGHT - 46.0;
-/// Of the largest letters.
+/// Line height and letter width of the largest text.
 const LINE_HEIGHT: f64 = 16.0;
 const LETTER_WIDTH: f64 = 8.2;
 
-/// An axis: what is on it, and where that is written.
+/// An axis: its scale, label and ticks.
 pub(super) struct Axis {
-    /// With its unit.
+    /// The label, with its unit.
     pub label: String,
     pub scale: Scale,
     pub ticks: Vec<(f64, String)>,
 }
 
-/// A place on the plot that may have no value.
+/// A point on the plot, which may have no value.
 pub(super) type Point = (f64, Option<f64>);
 
-/// What is drawn, from back to front.
+/// The shapes of a plot; they are drawn from back to front.
 pub(super) enum Shape {
     /// A line, named at its end; interrupted where a point has no value.
     Line {
@@ -41,7 +41,7 @@ pub(super) enum Shape {
         class: &'static str,
         points: Vec<(f64, Option<(f64, f64)>)>,
     },
-    /// A value on the whole width, named at its end.
+    /// A value as a line over the whole width, named at its end.
     Level {
         class: &'static str,
         name: String,
@@ -56,15 +56,15 @@ pub(super) enum Shape {
         open: bool,
         hint: String,
     },
-    /// A shape at the foot of the plot.
+    /// A mark at the bottom of the plot.
     Flag { x: f64 },
-    /// What is shown to a pointer between two places.
+    /// The tooltip for the range between two positions.
     Hint { from: f64, to: f64, text: String },
 }
 
 /// A plot with its axes.
 pub(super) struct Plot {
-    /// Of this page's ids the only one that begins so.
+    /// A prefix for ids, unique on the page.
     pub id: &'static str,
     pub title: String,
     /// A description for screen readers.
@@ -118,7 +118,7 @@ impl Plot {
         for (value, label) in &self.x.ticks {
             let x = self.x(*value);
             write!(f, "<path class=\"axis\" d=\"M{x:.1} {BOTTOM}v5\"/>")?;
-            // Two labels on each other say less than one.
+            // Skips a label that would overlap another.
             let half = label.chars().count() as f64 * LETTER_WIDTH / 2.0;
             if x - half >= free_from {
                 free_from = x + half + LETTER_WIDTH / 2.0;
@@ -200,7 +200,7 @@ impl Plot {
         }
     }
 
-    /// The area between two lines, in as many parts as gaps leave.
+    /// The area between two lines, split at gaps.
     fn band(
         &self,
         f: &mut fmt::Formatter<'_>,
@@ -254,7 +254,7 @@ impl Plot {
                         continue;
                     }
                     taken.push((x, y));
-                    // Away from the line, which rises.
+                    // On the side away from the rising line.
                     let width = name.chars().count() as f64 * LETTER_WIDTH + 9.0;
                     let (anchor, aside, down) = match below {
                         true if x + width < WIDTH => ("start", 9.0, 15.0),
@@ -274,7 +274,8 @@ impl Plot {
             }
         }
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // From above each makes room for the next, and from below if that went too far.
+        // Moves labels down from the top until they don't overlap, then up from the bottom if they
+        // went too far.
         let mut places: Vec<f64> = Vec::with_capacity(ends.len());
         for (y, ..) in &ends {
             let free_from = places.last().map_or(TOP, |last| last + LINE_HEIGHT);

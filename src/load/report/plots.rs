@@ -9,31 +9,31 @@ use crate::load::{Summary, Times, grouped, per_second, timed};
 /// Ticks of an axis, or a few more.
 const TICKS: usize = 6;
 
-/// Times in a plot: what its line is called, what a description calls them, and the distribution.
+/// Times in a plot: the name of the line, the name in descriptions, and the distribution.
 pub(super) struct Named<'a> {
     pub line: &'static str,
     pub says: &'static str,
     pub times: &'a Times,
 }
 
-/// Places of percentiles: each nine takes as much room as the one before.
+/// Positions of percentiles: each additional nine takes the same width.
 pub(super) struct Nines {
     end: f64,
 }
 
 impl Nines {
-    /// An axis that has a place for every percentile (the first value of each point) and for the
-    /// slowest of `count` values.
+    /// An axis for every percentile (the first value of each point) and for the slowest of `count`
+    /// values.
     pub(crate) fn of(points: &[(f64, f64, f64)], count: u64) -> Self {
         let places = points.iter().map(|point| Self::place(point.0));
-        // The slowest of N is what one in N is.
+        // The slowest of N values is at the percentile of one in N.
         let most = (count.max(1) as f64).log10();
         Self {
             end: places.filter(|x| x.is_finite()).fold(most, f64::max),
         }
     }
 
-    /// The place of the slowest.
+    /// The position of the slowest value.
     pub(crate) fn end(&self) -> f64 {
         self.end
     }
@@ -67,8 +67,8 @@ impl Nines {
     }
 }
 
-/// Latency by percentile, ever closer to 100: of `points` the first times, and the second ones within
-/// them where there are two.
+/// Latency by percentile, ever closer to 100: the first times of `points` and, if given, the second
+/// ones, which are parts of them.
 pub(super) fn percentiles(
     points: &[(f64, f64, f64)],
     outer: &Named<'_>,
@@ -116,14 +116,14 @@ pub(super) fn percentiles(
     })
 }
 
-/// What a plot of a rate is called.
+/// The names in a plot of a rate.
 #[derive(Clone, Copy)]
 pub(super) struct RateNames {
-    /// The only one of its page.
+    /// The id, unique on the page.
     pub id: &'static str,
     pub title: &'static str,
     pub line: &'static str,
-    /// What there is a number of in a second.
+    /// What is counted, such as requests.
     pub things: &'static str,
 }
 
@@ -167,7 +167,8 @@ pub(super) fn rate(names: RateNames, spans: &[Span]) -> Option<Plot> {
     })
 }
 
-/// The P99 of every second: of the outer times, and of the inner ones within them where there are two.
+/// The P99 of every second: of the outer times and, if given, of the inner ones, which are parts of
+/// them.
 pub(super) fn p99(spans: &[Span], outer: &str, inner: Option<&str>) -> Option<Plot> {
     let x = seconds_axis(&[spans])?;
     let p99s = || spans.iter().filter_map(|span| some(span.response_p99_us));
@@ -212,7 +213,8 @@ pub(super) fn p99(spans: &[Span], outer: &str, inner: Option<&str>) -> Option<Pl
     })
 }
 
-/// Response time against service time, of each percentile: what lies above the line has waited to be sent.
+/// Response time against service time, at each percentile: points above the line show requests that
+/// waited to be sent.
 pub(super) fn gap(summary: &Summary) -> Option<Plot> {
     if summary.asked_rate_per_s.is_none() || summary.percentiles.is_empty() {
         return None;
@@ -356,12 +358,12 @@ pub(super) fn knee(summary: &Summary) -> Option<Plot> {
     })
 }
 
-/// A time of 0 is that of no answer, and has no place on a logarithmic axis.
+/// A time of 0 means that there was no answer; it can't be shown on a logarithmic axis.
 pub(super) fn some(us: f64) -> Option<f64> {
     (us > 0.0).then_some(us)
 }
 
-/// A value that holds from the beginning of a span to its end.
+/// Draws a value as constant from the beginning of a span to its end.
 pub(super) fn steps(spans: &[Span], of: fn(&Span) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
     let both = |span: &Span| [(span.from_s, of(span)), (span.to_s, of(span))];
     spans.iter().flat_map(both).collect()
@@ -438,7 +440,7 @@ pub(super) fn seconds_axis(timelines: &[impl AsRef<[Span]>]) -> Option<Axis> {
     })
 }
 
-/// A round number of microseconds with the unit that suits it.
+/// A round number of microseconds in a fitting unit.
 fn time_tick(us: f64) -> String {
     match us {
         us if us < 999.0 => format!("{} µs", short(us)),
@@ -455,7 +457,7 @@ pub(super) fn count_tick(count: f64) -> String {
     }
 }
 
-/// A number without the digits that came of reckoning with it.
+/// A number without digits from rounding errors.
 fn short(number: f64) -> String {
     let text = format!("{number:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

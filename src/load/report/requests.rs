@@ -109,7 +109,7 @@ fn header(summary: &Summary) -> Header<'_> {
     }
 }
 
-/// What is looked for first, large.
+/// The main figures, shown large at the top.
 fn large(summary: &Summary) -> Vec<(&'static str, String, String)> {
     let times = &summary.response_time_us;
     let mut figures = Vec::new();

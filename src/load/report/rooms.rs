@@ -84,12 +84,12 @@ impl Display for Body<'_> {
     }
 }
 
-/// CPU time of a delivery, of which a thousandth counts where messages come gathered.
+/// CPU time of a delivery, to a thousandth: it is short where the server gathers messages.
 pub(super) fn cpu(us: f64) -> String {
     format!("{us:.3} µs")
 }
 
-/// What is looked for first, large.
+/// The main figures, shown large at the top.
 fn large(summary: &RoomsSummary) -> Vec<(&'static str, String, String)> {
     let times = &summary.delivery_time_us;
     let mut figures = vec![

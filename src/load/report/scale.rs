@@ -1,8 +1,8 @@
-//! From values to positions on an axis, with ticks at round numbers.
+//! Maps values to positions on an axis, with ticks at round numbers.
 
-/// What a round number begins with.
+/// The leading digits of round numbers.
 const ROUND: [f64; 3] = [1.0, 2.0, 5.0];
-/// Bounds of a logarithmic scale, whatever it is given.
+/// Bounds of a logarithmic scale, whatever its values.
 const LOG_MIN: f64 = 1e-6;
 const LOG_MAX: f64 = 1e15;
 
@@ -15,7 +15,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// From 0 to a round number that is not below `max`.
+    /// A scale from 0 to the next round number from `max` on.
     pub(crate) fn from_zero(max: f64) -> Self {
         let exact = Self::up_to(max);
         let step = exact.step(5);
@@ -25,7 +25,7 @@ impl Scale {
         }
     }
 
-    /// From 0 to `max` itself; to 1 where that is nothing.
+    /// A scale from 0 to `max`; to 1 if that is 0.
     pub(crate) fn up_to(max: f64) -> Self {
         let some = max.is_finite() && max > f64::MIN_POSITIVE;
         Self {
@@ -35,7 +35,8 @@ impl Scale {
         }
     }
 
-    /// By the logarithm, between round numbers around `values`, of which only those above 0 count.
+    /// A logarithmic scale between round numbers around `values`; ignores those that are not above
+    /// 0.
     pub(crate) fn log(values: impl Iterator<Item = f64>) -> Self {
         let values = values.filter(|value| value.is_finite() && *value > 0.0);
         let (min, max) = values.fold((f64::MAX, 0.0_f64), |(min, max), value| {
@@ -46,7 +47,7 @@ impl Scale {
             round_below(min.clamp(LOG_MIN, LOG_MAX)),
             round_above(max.clamp(LOG_MIN, LOG_MAX)),
         );
-        // One value alone stands in the middle.
+        // A single value is in the middle.
         if to / from < 4.0 {
             (from, to) = (round_below(from * 0.99), round_above(to * 1.01));
         }
@@ -57,13 +58,13 @@ impl Scale {
         }
     }
 
-    /// Where `value` lies between the ends, from 0 to 1; what lies beyond is at the end.
+    /// The position of `value` between the ends, from 0 to 1; values beyond are put at the end.
     pub(crate) fn share(&self, value: f64) -> f64 {
         let share = match self.log {
             true => (value.max(self.from) / self.from).log10() / (self.to / self.from).log10(),
             false => (value - self.from) / (self.to - self.from),
         };
-        // Also where the value is no number.
+        // Also if the value is NaN.
         if share > 0.0 { share.min(1.0) } else { 0.0 }
     }
 

@@ -2,16 +2,16 @@
 
 use crate::load::Second;
 
-/// One second, or several.
+/// One second, or several consecutive ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Span {
     pub from_s: f64,
     pub to_s: f64,
-    /// The mean.
+    /// The mean rate.
     pub rate_per_s: f64,
     pub asked_rate_per_s: Option<f64>,
     pub errors: u64,
-    /// Of its seconds the worst.
+    /// The worst of its seconds.
     pub response_p50_us: f64,
     pub response_p99_us: f64,
     pub response_max_us: f64,

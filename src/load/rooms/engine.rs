@@ -23,7 +23,8 @@ use crate::http::websocket::ClientKey;
 use crate::runtime::{Shard, Stream, timeout};
 use crate::sys::time::monotonic_ns;
 
-/// What all shards know of each other: written by one, read by the others, seldom but for `issued`.
+/// The state that all shards share; each part is written by one shard and read by the others,
+/// rarely except for `issued`.
 pub(super) struct Shared {
     /// Number of this run in its message tags, by which messages of other runs are recognised.
     pub run: u32,
@@ -39,18 +40,18 @@ pub(super) struct Shared {
 /// Connections of one kind, made by all shards before the load begins.
 #[derive(Default)]
 pub(super) struct ConnectPhase {
-    /// Shards whose tasks have all tried.
+    /// Shards whose tasks have all tried to connect.
     pub tried: AtomicUsize,
     /// Tasks that have a connection.
     pub connected: AtomicUsize,
 }
 
-/// What a publisher has published in the measured time.
+/// A publisher's counters for the measured time.
 #[derive(Default)]
 pub(super) struct Published {
     /// Sequence numbers given out.
     pub issued: AtomicU64,
-    /// Messages that the server took.
+    /// Messages that the server accepted.
     pub accepted: AtomicU64,
 }
 
@@ -66,7 +67,7 @@ impl Shared {
         }
     }
 
-    /// Messages that the server took of a room's publishers.
+    /// Messages of a room's publishers that the server accepted.
     pub(crate) fn accepted_of(&self, plan: &RoomsPlan, room: usize) -> u64 {
         let of_room = self.publishers.iter().skip(room).step_by(plan.rooms);
         of_room.map(|p| p.accepted.load(Ordering::Acquire)).sum()
@@ -78,7 +79,7 @@ pub(super) enum Phase {
     /// Connections are being made.
     Preparing,
     Publishing,
-    /// Nothing new is published.
+    /// No new messages are published.
     Draining,
     Over,
 }
@@ -163,7 +164,7 @@ impl Engine {
         ShardEngine::measure_ns(self) + self.plan.duration_ns
     }
 
-    /// Gives up on a future when that phase comes.
+    /// Runs a future until it is ready or that phase begins.
     pub(crate) async fn until<F: Future>(&self, phase: Phase, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -174,7 +175,7 @@ impl Engine {
         .await
     }
 
-    /// Deliveries that are to come to this shard's subscribers, as far as is known.
+    /// Deliveries expected by this shard's subscribers, as far as known.
     pub(crate) fn expected(&self) -> u64 {
         let subscribed = self.subscribed.borrow();
         let rooms = subscribed.iter().enumerate().filter(|(_, n)| **n > 0);
@@ -236,8 +237,8 @@ impl Engine {
         }
     }
 
-    /// Why there is nothing to measure: not one of all shards' tasks has a connection. A shard
-    /// that has seen no error itself leaves that to one that has.
+    /// The error if not one task of any shard has a connection, so that there is nothing to
+    /// measure. A shard that has seen no error itself leaves the report to one that has.
     pub(crate) fn require_one(&self, phase_of: &ConnectPhase) -> Result<(), LoadError> {
         match (
             phase_of.connected.load(Ordering::Acquire),
@@ -248,7 +249,7 @@ impl Engine {
         }
     }
 
-    /// A subscriber is in its room.
+    /// Notes that a subscriber has joined its room.
     pub(crate) fn subscribes(&self, room: usize) {
         self.subscribed.borrow_mut()[room] += 1;
         self.shared
@@ -273,11 +274,11 @@ fn upgrade_request(
         headers: headers.to_vec(),
         ..RequestSpec::default()
     };
-    // Tried when the plan was made.
+    // This can't fail: it succeeded when the plan was made.
     let request = Prepared::new(&route.of_room(room), &spec, 1);
     let request = request.map_err(|_| ErrorClass::ConnectFailed)?;
     let mut bytes = request.one().to_vec();
-    // Before the empty line.
+    // Inserted before the empty line.
     bytes.truncate(bytes.len() - 2);
     bytes.extend_from_slice(key.lines().as_bytes());
     bytes.extend_from_slice(b"\r\n");
@@ -296,9 +297,9 @@ impl ShardEngine for Engine {
     }
 
     fn forget(&self) {
-        // Messages are told apart by when they were due, and one that was due in the measured time
-        // may have come before this runs. Connections are made before that time, and count. What
-        // is left has nothing that says when it belongs to the warm-up.
+        // Messages belong to the warm-up or not by when they were due, and one of the measured time
+        // may have arrived before this runs, so their records are kept. Connections are made before
+        // that time and count. The other counters can't be attributed, so they are reset.
         let tally = &mut self.record.borrow_mut().tally;
         tally.websocket_messages = tally.websocket_messages.saturating_sub(tally.untagged);
         (tally.untagged, tally.foreign, tally.damaged, tally.bytes) = (0, 0, 0, 0);

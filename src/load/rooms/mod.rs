@@ -1,9 +1,9 @@
 //! Loads of chat rooms: publishers, and subscribers over WebSocket that should get every message.
 //!
-//! A message carries a tag (`src/load/message_tag.rs`) with its number and its moments, so that a
-//! subscriber recognises messages in whatever format the server wraps them, counts those that are
-//! missing, and measures how long each took. Messages are due at their time, however fast the
-//! server is.
+//! A message carries a tag (`src/load/message_tag.rs`) with its number, the moment at which it was
+//! due and the one at which it was sent. So a subscriber recognises messages in whatever format the
+//! server wraps them, counts missing ones, and measures how long each took. Messages are due at
+//! fixed times, however fast the server is.
 
 mod engine;
 mod plan;

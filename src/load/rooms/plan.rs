@@ -1,15 +1,15 @@
-//! What a load of rooms is to do.
+//! The plan of a load of rooms.
 
 use super::super::address::Address;
 use super::super::arrivals::{Rate, Spacing};
 use super::super::target::Target;
 
-/// A place to connect to.
+/// A server and path.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Addresses of the server, tried in this order.
     pub addresses: Vec<Address>,
-    /// `{room}` in its path stands for a room's number.
+    /// `{room}` in its path is replaced by a room's number.
     pub target: Target,
 }
 
@@ -23,10 +23,10 @@ impl Route {
     }
 }
 
-/// How messages get to the server.
+/// How messages are sent to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishBy {
-    /// As the body of a request with this method; the next follows on its answer.
+    /// As the body of a request with this method; the next message follows the answer.
     Request(String),
     /// As text messages over WebSocket.
     WebSocket,
@@ -61,11 +61,11 @@ pub struct RoomsPlan {
     pub cpus: Option<Vec<usize>>,
     /// Length of the measured time, after the warm-up, in nanoseconds.
     pub duration_ns: u64,
-    /// Published as the rest and not counted.
+    /// Length of the warm-up, whose messages are published but not counted.
     pub warmup_ns: u64,
-    /// For a connection with its handshake, and for a publisher's answer.
+    /// Time-out of a connection with its handshake, and of the answer to a publisher.
     pub timeout_ms: u64,
-    /// How long deliveries are waited for when the last message is published.
+    /// How long the load waits for deliveries after the last message is published.
     pub grace_ms: u64,
     /// Seed of the moments at which messages are due, with Poisson spacing.
     pub seed: u64,

@@ -53,11 +53,11 @@ struct Message {
 /// How a message failed.
 struct PublishError {
     class: ErrorClass,
-    /// The server has not taken it for certain, so that its number may be used again.
+    /// The server has certainly not accepted it, so its number may be reused.
     certain: bool,
 }
 
-/// Publishes what is due to publisher `number`, of all.
+/// Runs publisher `number`, of all: publishes its messages when they are due.
 pub(super) async fn run(engine: Rc<Engine>, number: usize) {
     let room = number % engine.plan.rooms;
     let mut publisher = Publisher {
@@ -72,7 +72,8 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
     let engine = &publisher.engine;
     engine.shared.publishing.fetch_sub(1, Ordering::Release);
     if let Some(PublisherConnection::Socket(mut socket)) = publisher.connection.take() {
-        // A subscriber of its own room may be behind: what is not read here holds that up.
+        // The server may send the room's messages here too; unread, they would block the server's
+        // side of the connection.
         let over = poll_fn(|cx| {
             socket.reply();
             let ended = socket.poll(cx, &mut |_, _| {}, |_| {}).is_ready();
@@ -104,7 +105,7 @@ fn request(engine: &Engine, room: usize) -> Vec<u8> {
         body: Some(vec![b' '; plan.size]),
         close: false,
     };
-    // Tried when the plan was made.
+    // This can't fail: it succeeded when the plan was made.
     Prepared::new(&plan.publish.of_room(room), &spec, 1)
         .map_or_else(|_| Vec::new(), |request| request.one().to_vec())
 }
@@ -122,7 +123,7 @@ impl Publisher {
             None => {}
         }
         engine.clients.tried();
-        // The beginning wakes every task.
+        // The beginning of the load wakes every task.
         let begun = poll_fn(|_| match engine.is(Phase::Publishing) {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -160,7 +161,7 @@ impl Publisher {
             }
             self.send_due(&mut arrivals, now_ns).await;
         }
-        // A load lasts as long as was asked for, also when nothing more falls due in that time.
+        // A load lasts as long as requested, even if no more messages are due in that time.
         if arrivals.peek().is_none() {
             self.wait(engine.end_ns()).await;
         }
@@ -172,7 +173,8 @@ impl Publisher {
         });
     }
 
-    /// Every publisher's moments are a share of all; so nothing that is due needs a queue.
+    /// Every publisher's moments are a share of all moments, so messages that are due need no
+    /// queue.
     fn arrivals(&self) -> Arrivals {
         let plan = &self.engine.plan;
         let share = Share {
@@ -208,7 +210,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits until a message is due; `false` when nothing is to be sent any more.
+    /// Waits until a message is due; `false` when there are no more messages.
     async fn wait(&mut self, due_ns: u64) -> bool {
         let engine = Rc::clone(&self.engine);
         let mut due = pin!(sleep_until(due_ns));
@@ -217,7 +219,7 @@ impl Publisher {
             if engine.is(Phase::Draining) {
                 return Poll::Ready(false);
             }
-            // A server may close what it takes for idle.
+            // The server may close a connection that is idle.
             if connection
                 .as_mut()
                 .is_some_and(|open| open.poll_idle(cx).is_ready())
@@ -229,7 +231,7 @@ impl Publisher {
         .await
     }
 
-    /// Sends what is due: one message as a request, several over WebSocket.
+    /// Sends the messages that are due: one as a request, or several over WebSocket.
     async fn send_due(&mut self, arrivals: &mut Arrivals, now_ns: u64) {
         let engine = Rc::clone(&self.engine);
         let published = &engine.shared.publishers[self.number];
@@ -244,7 +246,7 @@ impl Publisher {
         {
             let counts = due_ns >= measure_ns;
             let sequence = match counts {
-                // This publisher is the only one to write it.
+                // Only this publisher writes the counter.
                 true => published.issued.fetch_add(1, Ordering::Release),
                 false => {
                     self.warmed += 1;
@@ -278,7 +280,7 @@ impl Publisher {
         }
     }
 
-    /// Sends messages; gives when the server answered, if it does.
+    /// Sends messages; returns when the server answered, if it does.
     async fn send(&mut self, batch: &[Message], sent_ns: u64) -> Result<Option<u64>, PublishError> {
         let bytes = self.encode(batch, sent_ns);
         let wait = Duration::from_millis(self.engine.plan.timeout_ms);
@@ -340,7 +342,7 @@ impl Publisher {
             tag.write(out);
         };
         if let Some(PublisherConnection::Socket(socket)) = &mut self.connection {
-            // What the server has asked for goes first: nothing may come into a frame.
+            // Control frames that answer the server go first: they must not interrupt a frame.
             let mut bytes = std::mem::take(&mut socket.replies);
             let mut text = vec![0; plan.size];
             for message in batch {
@@ -359,7 +361,7 @@ impl Publisher {
 }
 
 impl PublisherConnection {
-    /// Ready when the connection is over though nothing is under way.
+    /// Ready when the connection ends while no message is in flight.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Http { receiver, .. } => receiver.poll_next(cx).map(|_| ()),
@@ -372,7 +374,7 @@ impl PublisherConnection {
     }
 }
 
-/// Sends a request; gives its answer's status, and whether another may follow.
+/// Sends a request; returns the answer's status, and whether another request may follow.
 async fn request_and_answer(
     stream: &Stream,
     receiver: &mut Receiver,
@@ -404,7 +406,7 @@ async fn request_and_answer(
     }
 }
 
-/// Sends, and reads what comes meanwhile: a server that is not read from may not read either.
+/// Sends, and reads meanwhile: a server whose output is not read may stop reading too.
 async fn send_reading(socket: &mut Socket, bytes: Vec<u8>) -> Result<(), ErrorClass> {
     let stream = Rc::clone(&socket.stream);
     let mut send = pin!(stream.send_all(bytes));

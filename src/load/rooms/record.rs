@@ -1,4 +1,4 @@
-//! What a shard records of rooms between two reports.
+//! A shard's record of rooms between two reports.
 
 use hdrhistogram::Histogram;
 
@@ -9,23 +9,23 @@ use super::super::record::histogram;
 /// Counts of one shard, or of all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
-    /// Messages that the server took.
+    /// Messages that the server accepted.
     pub published: u64,
     /// Messages delivered, each to one subscriber, for the first time.
     pub deliveries: u64,
     pub duplicates: u64,
-    /// Deliveries before which came a later one of the same publisher.
+    /// Deliveries that arrived after a later message of the same publisher.
     pub out_of_order: u64,
-    /// Messages that were cut off or changed.
+    /// Messages that were truncated or altered.
     pub damaged: u64,
     /// Messages of other rooms.
     pub misrouted: u64,
-    /// Tags that this run has not made.
+    /// Tags of other runs.
     pub foreign: u64,
-    /// WebSocket messages that came, and those of them without any tag.
+    /// WebSocket messages received, and those without any tag.
     pub websocket_messages: u64,
     pub untagged: u64,
-    /// Bytes that subscribers received, frame headers and all.
+    /// Bytes that subscribers received, frame headers included.
     pub bytes: u64,
     /// Connections made.
     pub connects: u64,
@@ -43,7 +43,7 @@ impl Tally {
         self.errors.iter().sum()
     }
 
-    /// All that went wrong and is known before the end.
+    /// All errors that are known before the end of the load.
     pub(crate) fn wrong(&self) -> u64 {
         self.errors_total() + self.duplicates + self.out_of_order + self.damaged + self.misrouted
     }
@@ -76,7 +76,7 @@ pub(super) struct Record {
     pub transit: Histogram<u64>,
     /// From when it was sent to the server's answer to the publisher.
     pub publish: Histogram<u64>,
-    /// By how much a publisher was late to send what was due while it had nothing else to do.
+    /// How late a publisher sent messages that were due while it was not waiting for the server.
     pub lag: Histogram<u64>,
     /// Connections with their handshakes.
     pub connect: Histogram<u64>,
@@ -104,10 +104,10 @@ impl Recorded for Record {
     }
 }
 
-/// What a shard states at its end.
+/// The figures that a shard reports once, at its end.
 pub(super) struct ShardEnd {
     pub seconds: f64,
-    /// Share of the time that its thread worked.
+    /// Share of the time for which its thread was busy.
     pub busy: f64,
     pub expected: u64,
     pub lost: u64,

@@ -1,4 +1,4 @@
-//! Runs a load of rooms on shards of its own.
+//! Starts the shards of a load of rooms and collects their results.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ use crate::runtime::sleep;
 /// measured.
 ///
 /// # Errors
-/// When the host does not allow it. That the server can't be reached shows in [`Load::finish`].
+/// When the host does not allow it. [`Load::finish`] reports a server that can't be reached.
 pub fn start(plan: RoomsPlan, server_pids: Vec<u32>) -> Result<Load<RoomsSummary>, LoadError> {
     let connections = plan.subscribers + plan.publishers;
     allow_connections(connections, &plan.subscribe.addresses)?;
@@ -97,7 +97,7 @@ impl Kind for Rooms {
     }
 }
 
-/// A shard's part from its first connection to its last.
+/// Runs a shard's part, from its first connection to its last.
 async fn drive(
     engine: Rc<Engine>,
     events: &EventSender<Record, ShardEnd>,
@@ -149,8 +149,8 @@ async fn connect(engine: &Rc<Engine>, stop: &StopHandle) -> Result<(), LoadError
     let Share { index, of } = engine.share;
     let part = |all: usize| all / of + usize::from(index < all % of);
     let subscribers = part(plan.subscribers);
-    // The rest of the publishers goes to other shards than the rest of the subscribers, if there
-    // are others.
+    // When the counts don't divide evenly, the additional publishers go to other shards than the
+    // additional subscribers, if possible.
     let first = of - 1 - index;
     let publishers = plan.publishers / of + usize::from(first < plan.publishers % of);
     let mut start = |at: usize| {

@@ -15,16 +15,16 @@ pub(super) struct Socket {
     pub stream: Rc<Stream>,
     receiver: Receiver,
     decoder: Decoder,
-    /// What came with the answer to the handshake.
+    /// Bytes received together with the answer to the handshake.
     early: Vec<u8>,
-    /// Control frames to be sent.
+    /// Control frames to send.
     pub replies: Vec<u8>,
 }
 
 /// Why a handshake failed.
 pub(super) struct NotOpen {
     pub class: ErrorClass,
-    /// Says more than the class.
+    /// Details beyond the class.
     pub why: Option<HandshakeError>,
 }
 
@@ -73,8 +73,9 @@ impl Socket {
         }
     }
 
-    /// Takes what has come: each call of `each` gets a piece of a message and whether that ends with
-    /// it, and `received` the bytes of each receive before. Ready when the connection is over.
+    /// Reads received bytes: passes each piece of a message to `each`, with whether it ends the
+    /// message, and before that the byte count of each receive to `received`. Ready when the
+    /// connection is over.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -122,7 +123,8 @@ impl Socket {
                 Some(Event::Data { bytes, last, .. }) => each(bytes, last),
                 Some(Event::Ping(payload)) => {
                     frame::push(&mut self.replies, Opcode::Pong, payload, Some(mask()));
-                    // A server that pings without end and reads no answer must not exhaust the memory.
+                    // A server that keeps sending pings and reads no answers must not exhaust the
+                    // memory.
                     if self.replies.len() > limits::REPLIES_BYTES_MAX {
                         return Err(ErrorClass::BadFrame);
                     }
@@ -143,20 +145,20 @@ impl Socket {
         self.say(Opcode::Close, &error.close_code().to_be_bytes());
     }
 
-    /// Says good-bye, if the socket takes it.
+    /// Sends a Close frame, if the socket has room.
     pub(crate) fn close(&self) {
         self.say(Opcode::Close, &1000_u16.to_be_bytes());
     }
 
-    /// Sends a control frame now, for what is as well left unsaid if the socket is full: the
-    /// connection is over.
+    /// Sends a control frame at once, or drops it if the socket is full, since the connection is
+    /// over.
     fn say(&self, opcode: Opcode, payload: &[u8]) {
         let mut bytes = Vec::new();
         frame::push(&mut bytes, opcode, payload, Some(mask()));
         let _ = self.stream.try_send(&bytes, false);
     }
 
-    /// Sends what is to be answered, for a connection on which nothing else is sent.
+    /// Sends pending control frames, on a connection on which nothing else is sent.
     pub(crate) fn reply(&mut self) {
         if !self.replies.is_empty()
             && let Ok(Some(sent)) = self.stream.try_send(&self.replies, false)

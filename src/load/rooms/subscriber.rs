@@ -1,4 +1,4 @@
-//! One subscriber: it keeps a connection, and records which messages arrive.
+//! One subscriber: keeps a connection open, and records which messages arrive.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -17,17 +17,17 @@ use crate::load::limits;
 use crate::runtime::sleep;
 use crate::sys::time::monotonic_ns;
 
-/// What a subscriber knows.
+/// The state of a subscriber.
 struct Subscription {
     room: usize,
-    /// Of each publisher of the room.
+    /// The sequence numbers received from each publisher of the room.
     tracks: Box<[Track]>,
     scanner: Scanner,
-    /// What was found in the message that comes.
+    /// The tags found in the message that is being received.
     seen: Seen,
 }
 
-/// What a message has in it.
+/// Whether the message has a tag of the measured time, and one of the warm-up.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     tag: bool,
@@ -35,17 +35,17 @@ struct Seen {
     early: bool,
 }
 
-/// What a tag is.
+/// The classification of a tag.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Delivery,
-    /// Of the warm-up.
+    /// A delivery in the warm-up.
     Early,
-    /// Counted as something else.
+    /// Neither: the tag was counted elsewhere, as a duplicate or an error.
     Other,
 }
 
-/// Keeps a subscriber's connection going; `number` is among all subscribers.
+/// Runs a subscriber, whose `number` is among all subscribers, and reconnects it.
 pub(super) async fn run(engine: Rc<Engine>, number: usize) {
     let room = number % engine.plan.rooms;
     let mut subscription = Subscription {
@@ -76,7 +76,8 @@ pub(super) async fn run(engine: Rc<Engine>, number: usize) {
             Some(Err(class)) => {
                 engine.error(class);
                 if !subscribed {
-                    // What it would have got is not known, so it has no part in the rest.
+                    // The messages that it would have got are unknown, so it is left out of the
+                    // expected deliveries.
                     engine.unconnected.set(engine.unconnected.get() + 1);
                     engine.clients.tried();
                     break;
@@ -120,7 +121,7 @@ async fn receive(
 }
 
 impl Subscription {
-    /// A piece of a message has come.
+    /// Takes a piece of a message.
     #[inline]
     fn take(&mut self, engine: &Engine, bytes: &[u8], last: bool, now_ns: u64) {
         let record = &mut *engine.record.borrow_mut();
@@ -145,7 +146,7 @@ impl Subscription {
         self.seen = seen;
         if last {
             self.seen = Seen::default();
-            // One of the warm-up that came late does not count.
+            // A late message of the warm-up does not count.
             record.tally.websocket_messages += u64::from(seen.tag || !seen.early);
             record.tally.untagged += u64::from(!seen.tag && !seen.early);
         }
@@ -155,7 +156,7 @@ impl Subscription {
         }
     }
 
-    /// What the server took and this subscriber has not got.
+    /// Counts messages that the server accepted and this subscriber has not received.
     fn lost(&self, engine: &Engine) -> u64 {
         let publishers = engine.shared.publishers.iter();
         let of_room = publishers.skip(self.room).step_by(engine.plan.rooms);
@@ -168,7 +169,7 @@ impl Subscription {
     }
 }
 
-/// Notes a tag.
+/// Classifies and records a tag.
 #[inline]
 fn deliver(
     engine: &Engine,

@@ -14,7 +14,7 @@ use super::super::verdict::{self, Verdict};
 use super::plan::{PublishBy, RoomsPlan};
 use super::record::{Record, ShardEnd};
 
-/// What a load of rooms has found. Its JSON is what `--json` writes.
+/// The summary of a load of rooms; `--json` writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoomsSummary {
     /// The command line, as given.
@@ -47,16 +47,17 @@ pub struct RoomsSummary {
     pub threads: usize,
     /// Seconds before the measured time, whose messages do not count.
     pub warmup_s: f64,
-    /// Seconds that a connection, a handshake, and the publishing of a message could each take.
+    /// Time-out in seconds of a connection, of a handshake, and of publishing a message.
     pub timeout_s: f64,
-    /// Seconds for which deliveries were waited for after the last message.
+    /// Seconds for which the load waited for deliveries after the last message.
     pub grace_s: f64,
 
-    /// From the beginning of the measured time to its end, or to the last delivery where that came later.
+    /// From the beginning of the measured time to its end, or to the last delivery if that was
+    /// later.
     pub seconds: f64,
-    /// Messages that the server took.
+    /// Messages that the server accepted.
     pub published: u64,
-    /// Messages that the server took per second: `published` / `seconds`.
+    /// Messages that the server accepted per second: `published` / `seconds`.
     pub publish_rate_per_s: f64,
     /// The mean of the requested rate.
     pub asked_publish_rate_per_s: f64,
@@ -66,15 +67,15 @@ pub struct RoomsSummary {
     pub deliveries: u64,
     /// Deliveries per second to all subscribers together: `deliveries` / `seconds`.
     pub delivery_rate_per_s: f64,
-    /// What was published, times the subscribers of its room.
+    /// For each published message, the subscribers of its room.
     pub expected_deliveries: u64,
-    /// Deliveries that never came.
+    /// Expected deliveries that did not arrive.
     pub lost: u64,
-    /// Messages that a subscriber got again.
+    /// Messages that a subscriber received again.
     pub duplicates: u64,
-    /// Deliveries before which came a later one of the same publisher.
+    /// Deliveries that arrived after a later message of the same publisher.
     pub out_of_order: u64,
-    /// Messages that were cut off or changed.
+    /// Messages that were truncated or altered.
     pub damaged: u64,
     /// Messages of other rooms.
     pub misrouted: u64,
@@ -86,15 +87,15 @@ pub struct RoomsSummary {
     pub untagged: u64,
     /// `deliveries` for each WebSocket message with a tag: more than one where a server gathers messages.
     pub deliveries_per_websocket_message: f64,
-    /// Bytes that subscribers received, frame headers and all.
+    /// Bytes that subscribers received, frame headers included.
     pub bytes: u64,
-    /// Subscribers that never connected, and have no part in what was expected.
+    /// Subscribers that never connected; they are left out of the expected deliveries.
     pub subscribers_unconnected: u64,
     /// Subscribers' connections that ended before the load did, and were made again.
     pub connections_lost: u64,
     /// Connections made.
     pub connects: u64,
-    /// By class, each with its count, also where that is zero.
+    /// Errors by class, including classes with a count of zero.
     pub errors: BTreeMap<String, u64>,
     /// Errors of all classes.
     pub errors_total: u64,
@@ -104,23 +105,24 @@ pub struct RoomsSummary {
     pub transit_time_us: Times,
     /// From when it was sent to the server's answer to its publisher; not over WebSocket.
     pub publish_time_us: Option<Times>,
-    /// By how much the generator itself was late.
+    /// How late the generator itself was.
     pub generator_lag_us: Times,
     /// WebSocket connections with their handshakes.
     pub connect_time_us: Times,
-    /// CPU time of this process, kernel's included, publishers and all.
+    /// CPU time of this process, in user and kernel mode, publishers included.
     pub client_cpu_us_per_delivery: f64,
     /// CPU time of the processes named by `--pid` and their children.
     pub server_cpu_us_per_delivery: Option<f64>,
-    /// Share of the time that the busiest thread worked, from 0 to 1.
+    /// Share of the time for which the busiest thread was busy, from 0 to 1.
     pub client_busy: f64,
-    /// It was stopped before its time.
+    /// The load was stopped early.
     pub interrupted: bool,
-    /// Whether each message arrived once, at the asked rate, and whether the generator was the limit.
+    /// Whether each message arrived once, at the requested rate, and whether the generator was the
+    /// limit.
     pub verdict: Verdict,
-    /// What a reader should know before believing the figures.
+    /// Notes that are needed to interpret the figures.
     pub notes: Vec<String>,
-    /// Host that the generator ran on.
+    /// The generator's host.
     pub host: Host,
     /// Figures of each second; the last may be shorter, and a rest below 0.25 s has no entry.
     pub timeline: Vec<RoomsSecond>,
@@ -128,16 +130,17 @@ pub struct RoomsSummary {
     pub percentiles: Vec<(f64, f64, f64)>,
 }
 
-/// A second of a load of rooms, or what was left of one.
+/// A second of a load of rooms; the last one may be shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoomsSecond {
-    /// From the beginning of the measured time to this one's end.
+    /// From the beginning of the measured time to this second's end.
     pub at_s: f64,
-    /// Messages that the server took per second.
+    /// Messages that the server accepted per second.
     pub published_per_s: f64,
     /// Deliveries per second to all subscribers together, without duplicates.
     pub deliveries_per_s: f64,
-    /// Errors of all classes, and messages doubled, out of order, damaged or misrouted; not the lost.
+    /// Errors of all classes, and messages doubled, out of order, damaged or misrouted; lost ones
+    /// are left out.
     pub errors: u64,
     /// Median delivery time, in microseconds.
     pub delivery_p50_us: f64,
@@ -148,7 +151,7 @@ pub struct RoomsSecond {
 }
 
 impl RoomsSummary {
-    /// The summary of all that was recorded; the command line's facts are left to the caller.
+    /// Makes the summary from all records; the caller adds the facts of the command line.
     pub(super) fn of(
         plan: &RoomsPlan,
         total: &Record,
@@ -208,7 +211,7 @@ impl RoomsSummary {
         summary
     }
 
-    /// The facts that the plan gives; figures are left out.
+    /// A summary with the facts from the plan and without figures.
     fn of_plan(plan: &RoomsPlan) -> Self {
         Self {
             pub_method: match &plan.publish_by {
@@ -235,12 +238,12 @@ impl RoomsSummary {
         }
     }
 
-    /// The seconds with their deliveries, in the form of a load of requests.
+    /// The timeline in the form of a load of requests, with deliveries as its rate.
     pub(in crate::load) fn deliveries_by_second(&self) -> Vec<Second> {
         self.seconds_of(|second| second.deliveries_per_s)
     }
 
-    /// The seconds with the messages that were published in them.
+    /// The timeline in the same form, with published messages as its rate.
     pub(in crate::load) fn published_by_second(&self) -> Vec<Second> {
         let mut seconds = self.seconds_of(|second| second.published_per_s);
         for second in &mut seconds {
@@ -296,13 +299,13 @@ impl RoomsSummary {
         }
         if self.lost > 0 {
             note(format!(
-                "{} deliveries had not come {} s after the last message was published (--grace)",
+                "{} deliveries had not arrived {} s after the last message was published (--grace)",
                 self.lost, self.grace_s
             ));
         }
         if self.subscribers_unconnected > 0 {
             note(format!(
-                "{} subscribers never connected and have no part in what was expected",
+                "{} subscribers never connected and are left out of the expected deliveries",
                 self.subscribers_unconnected
             ));
         }
@@ -315,7 +318,7 @@ impl RoomsSummary {
         }
         if self.deliveries == 0 && self.published > 0 {
             note(
-                "nothing of what was published was delivered: do both URLs lead to the same room?"
+                "no published message was delivered: do both URLs lead to the same room?"
                     .to_owned(),
             );
         }

@@ -35,7 +35,7 @@ impl RoomsSummary {
         writeln!(f, "  {}\n", self.set_up())
     }
 
-    /// How it was loaded.
+    /// The set-up of the load, in one line.
     pub(in crate::load) fn set_up(&self) -> String {
         let mut text = format!(
             "{}, {}, {}, {}, messages of {}, {}",

@@ -1,26 +1,26 @@
-//! Which messages of one publisher a subscriber has got.
+//! Tracks which messages of one publisher a subscriber has received.
 
 use crate::load::limits;
 
-/// A message's place among those before.
+/// A message's place relative to those received before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Arrival {
-    /// The next one, or one with a gap before it.
+    /// The next message, or one after a gap.
     New,
-    /// One that was missing: a later one came before it.
+    /// A missing message: a later one arrived before it.
     Late,
-    /// One that has come already.
+    /// A message that was received already.
     Duplicate,
     /// Too old for the window: it was counted as lost, or is a duplicate.
     TooLate,
 }
 
-/// Sequence numbers that came: all below `next` but those whose bits are missing from the window,
-/// and `missing` that have left it.
+/// The received sequence numbers: all below `next` except those whose bits in the window are 0, and
+/// `missing` numbers below the window.
 #[derive(Clone, Copy)]
 pub(super) struct Track {
     next: u64,
-    /// Bit `i`: number `next - 1 - i` has come.
+    /// Bit `i`: number `next - 1 - i` was received.
     window: u64,
     missing: u64,
 }
@@ -31,7 +31,7 @@ impl Default for Track {
     fn default() -> Self {
         Self {
             next: 0,
-            // Nothing before the first number is missing.
+            // No number before the first one is missing.
             window: u64::MAX,
             missing: 0,
         }
@@ -39,7 +39,7 @@ impl Default for Track {
 }
 
 impl Track {
-    /// Notes that a number has come.
+    /// Notes that a number was received.
     #[inline]
     pub(crate) fn note(&mut self, sequence: u64) -> Arrival {
         if sequence == self.next {
@@ -73,7 +73,7 @@ impl Track {
         }
     }
 
-    /// How many different numbers have come.
+    /// How many different numbers were received.
     pub(crate) fn unique(&self) -> u64 {
         self.next - self.missing - u64::from(self.window.count_zeros())
     }
