@@ -14,13 +14,13 @@ use crate::sys::cpu;
 use crate::tuning::doctor::{self, Asked, Finding, Host, Severity, examine};
 
 const NOTES: &str = "\
-It changes nothing. Each finding says what it costs and what mends it, the worst first; what is as \
-it should be follows in one line for each area.
+It changes nothing. Each finding says what it costs and how to fix it, the worst first; then \
+one line for each area in which all is well.
 
 EXIT STATUS:
   0  nothing worse than notes
   1  a warning: it costs speed or connections
-  2  critical: the server does not start, or the host is open to harm; also a mistyped command line
+  2  critical: the server does not start, or the host is open to attacks; also a mistyped command line
 
 EXAMPLES:
   headwater doctor
@@ -28,11 +28,11 @@ EXAMPLES:
   headwater doctor --json
   headwater doctor --root /host            where a container sees the host's /proc and /sys";
 
-/// Examine this host: worst first, with what each finding costs and what mends it
+/// Examine this host: worst findings first, with the cost and the fix of each
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct DoctorArgs {
-    /// CPUs that would have a shard, as serve takes them [default: all allowed]
+    /// CPUs that the server would use, as for serve [default: all allowed]
     #[arg(long, value_name = "LIST")]
     cores: Option<String>,
     /// Compare the settings with this profile (see headwater sysctl list)
@@ -41,7 +41,7 @@ pub struct DoctorArgs {
     /// Print JSON: an array with an object for each finding
     #[arg(long)]
     json: bool,
-    /// Read /proc and /sys below this folder; then nothing is tried
+    /// Read /proc and /sys below this folder; skips the checks that need this host's kernel
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -100,7 +100,7 @@ fn line(finding: &Finding) -> Line<'_> {
     }
 }
 
-/// Colours, on a terminal that wants them (no-color.org).
+/// Colours, if the terminal supports them and NO_COLOR is unset (no-color.org).
 #[derive(Clone, Copy)]
 struct Paint(bool);
 
@@ -136,7 +136,7 @@ fn page(found: &[Finding], paint: Paint) -> String {
             out += &format!("          costs  {}\n", finding.cost);
         }
         if let Some(fix) = &finding.fix {
-            out += &format!("          mend   {fix}\n");
+            out += &format!("          fix    {fix}\n");
         }
     }
     let mut fine: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -181,7 +181,7 @@ mod tests {
         ];
         assert_eq!(
             page(&found, Paint(false)),
-            "warning   a: slow\n          costs  time\n          mend   do it\n\nok        b: good; better\n"
+            "warning   a: slow\n          costs  time\n          fix    do it\n\nok        b: good; better\n"
         );
         assert!(page(&found, Paint(true)).starts_with("\x1b[1;33mwarning \x1b[0m  a: slow\n"));
     }

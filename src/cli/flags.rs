@@ -1,4 +1,4 @@
-//! The flags of the configuration's fields, made from their table.
+//! The flags of the configuration's fields, built from their table.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,7 @@ use crate::config::{Config, FIELDS, Field, FieldKind, FlagValue, Unit};
 /// The fields that the command line sets.
 #[derive(Debug, Default)]
 pub(crate) struct FieldFlags {
-    /// Those that were given, in the order of the table.
+    /// The values that were given, in the order of the table.
     pub given: Vec<FlagValue>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn arguments(wanted: fn(&Field) -> bool) -> impl Iterator<Item = Arg>
     wanted.map(move |field| argument(field, &defaults))
 }
 
-/// Those of the `wanted` that were given, in the order of the table.
+/// The values that were given for the `wanted` fields, in the order of the table.
 pub(crate) fn given(matches: &ArgMatches, wanted: fn(&Field) -> bool) -> Vec<FlagValue> {
     let wanted = FIELDS.iter().filter(|field| wanted(field));
     let given = wanted.filter_map(|field| {

@@ -12,16 +12,16 @@ const KEEPALIVE: &str = "keepalive";
 const USER_TIMEOUT: &str = "user-timeout";
 const IDLE_TIMEOUT: &str = "idle-timeout";
 
-/// Reads an address and what may follow it, each once, after a space: `keepalive=PRESET` or
+/// Parses an address and its parameters, each at most once and after a space: `keepalive=PRESET` or
 /// `keepalive=IDLE:INTERVAL:PROBES` (a part left empty stays), `user-timeout=TIME`,
-/// `idle-timeout=TIME`. What is not given is as in `policy`, or as the preset has it.
+/// `idle-timeout=TIME`. Values that are not given come from the preset, or from `policy`.
 ///
 /// # Errors
-/// The part that can't be read, and what would be right.
+/// The part that can't be parsed, and the expected form.
 pub(crate) fn listen(text: &str, policy: Policy) -> Result<Listen, ListenError> {
     let mut address = text.trim();
     let mut given: Vec<(&str, &str)> = Vec::new();
-    // From the end, since the path of a Unix socket may have spaces.
+    // Parameters are taken from the end, since the path of a Unix socket may contain spaces.
     while let Some((before, word)) = address.rsplit_once(char::is_whitespace) {
         let known = word
             .split_once('=')
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preset_gives_way_to_the_values_beside_it_in_any_order() {
+    fn values_win_over_a_preset_in_any_order() {
         let lan = Preset::Lan.policy();
         for text in [
             ":80 keepalive=lan idle-timeout=5s user-timeout=0",

@@ -1,4 +1,4 @@
-//! What the program writes for a person: messages on standard error, reports on standard output.
+//! Output for a person: messages on standard error, reports on standard output.
 //!
 //! No other module writes there. A message that can't be written (a full disk, a closed or full
 //! pipe) is dropped after a bounded wait, so that it does not stop the server
@@ -16,7 +16,8 @@ use serde::Serialize;
 use crate::limits;
 use crate::sys::ready::is_writable;
 
-/// The status of a program whose reader has gone away: what a shell shows for SIGPIPE.
+/// The exit status when the reader of standard output has closed it: the one that a shell shows for
+/// SIGPIPE.
 const BROKEN_PIPE: u8 = 128 + 13;
 
 /// Messages that could not be written since the last one that could.
@@ -35,15 +36,16 @@ pub(crate) fn say(message: Arguments<'_>) {
     }
 }
 
-/// Shows a line on a terminal that the next one takes the place of; nothing elsewhere.
+/// Shows a line on a terminal, which the next one overwrites; does nothing if standard error is not
+/// a terminal.
 pub(crate) fn show_progress(line: Arguments<'_>) {
     if io::stderr().is_terminal() {
-        // Another one follows in a second.
+        // A failure is ignored: another line follows in a second.
         let _ = write_message(&format!("\r\x1b[K{line}"));
     }
 }
 
-/// Takes such a line away.
+/// Clears such a line.
 pub(crate) fn clear_progress() {
     show_progress(format_args!(""));
 }
@@ -59,7 +61,7 @@ fn write_message(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Says in one sentence why the command failed.
+/// Reports in one sentence why the command failed.
 pub(crate) fn fail(error: &impl Display, status: u8) -> ExitCode {
     say(format_args!("headwater: {error}"));
     ExitCode::from(status)
@@ -75,7 +77,7 @@ pub(crate) fn write_report(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Writes a report to standard output; the status says whether it could be written.
+/// Writes a report to standard output; the exit status shows whether that succeeded.
 pub(crate) fn print(text: &str) -> ExitCode {
     match write_report(text) {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,7 +19,7 @@ pub mod resolve;
 pub mod serve;
 pub mod sysctl;
 
-/// Width at which help text is wrapped on a wider terminal.
+/// Width to which help text is wrapped on wider terminals.
 const HELP_COLUMNS_MAX: usize = 100;
 
 /// A file and stream server for Linux.
@@ -68,8 +68,8 @@ mod tests {
 
     use super::*;
 
-    /// A paragraph that is broken by hand is broken again where the terminal is narrow, and an
-    /// example that is too long can't be copied.
+    /// On a narrow terminal, clap wraps a paragraph that has line breaks once more, and an example
+    /// that it wraps can't be copied.
     #[test]
     fn help_wraps_well() {
         let mut commands = vec![Cli::command()];

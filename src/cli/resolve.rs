@@ -11,7 +11,7 @@ use crate::net::address::ListenAddr;
 use crate::server::file_service::{Listen, access_log_format, check_rules};
 use crate::sys::cpu;
 
-/// What the texts of a configuration mean on this host.
+/// The configuration's texts, resolved on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// Addresses to listen on, each once, with their keepalive policies.
@@ -27,8 +27,8 @@ pub struct Resolved {
 /// Reads the addresses and the CPU list of `effective`; opens nothing.
 ///
 /// # Errors
-/// A text that can't be read, an address given twice, or a CPU that this
-/// process may not use, with the place it was written.
+/// A text that can't be parsed, an address given twice, or a CPU that this process may not use,
+/// with the place where it was written.
 pub fn resolve(effective: &Effective) -> Result<Resolved, ConfigError> {
     let server = &effective.config.server;
     let refused = |key: &str, error: ResolveError| refuse(effective, key, error);
@@ -264,7 +264,7 @@ mod tests {
             error,
             "HEADWATER_LISTEN: *:80 is given twice; name each address once"
         );
-        // Port 0 is another port each time.
+        // Port 0 is a different port each time.
         let resolved = with(&[("HEADWATER_LISTEN", ":0,:0"), ("HEADWATER_ADMIN", ":0")]);
         assert_eq!(
             addresses(&resolved.expect("resolved")),

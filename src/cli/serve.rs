@@ -104,7 +104,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 }
 
 fn serve(config: &Config, resolved: Resolved) -> ExitCode {
-    // Before the first thread, so that all of them leave the signals to one.
+    // Before the first thread starts, so that all threads leave the signals to the one that waits.
     if let Err(error) = signal::block() {
         return fail(&format_args!("cannot take over the signals: {error}"), 1);
     }
@@ -154,7 +154,7 @@ fn serve(config: &Config, resolved: Resolved) -> ExitCode {
     }
 }
 
-/// This host as described by its files in /proc and /sys.
+/// This host, as described by its files in /proc and /sys.
 fn host(cpus: Vec<usize>, config: &Config) -> Host {
     let asked = Asked {
         cpus,
@@ -165,8 +165,8 @@ fn host(cpus: Vec<usize>, config: &Config) -> Host {
     Host::tree("/", asked)
 }
 
-/// The first SIGTERM, SIGINT or SIGQUIT drains, the second ends the server at once. SIGUSR1 has
-/// the access log opened anew.
+/// The first SIGTERM, SIGINT or SIGQUIT drains, the second ends the server at once. SIGUSR1 reopens
+/// the access log.
 fn obey_signals(stopper: &Stopper, drain_ms: u64, access_log: Option<&AccessLog>) {
     while let Ok(signal) = signal::wait() {
         match signal {

@@ -9,7 +9,7 @@ use super::field::{FIELDS, Field, FieldKind, FieldMut};
 use super::model::Config;
 use super::raw::{RawValue, assign};
 
-/// The variable by which hosting platforms name the port to listen on.
+/// The variable in which hosting platforms pass the port to listen on.
 pub const PORT_ENV: &str = "PORT";
 
 /// The fields that a keepalive preset sets.
@@ -43,7 +43,7 @@ impl Effective {
                     self.apply_preset(&at);
                 }
                 if field.kind == FieldKind::HeaderRules {
-                    // Positions of rules that have just been replaced.
+                    // These are the positions of rules that have just been replaced.
                     self.sources.retain(|key, _| !key.starts_with("headers["));
                 }
                 self.sources.insert(field.path(), at);
@@ -91,7 +91,7 @@ impl Effective {
         Ok(())
     }
 
-    /// Adjusts defaults that would contradict a bound that was set.
+    /// Adjusts defaults that would contradict a configured bound.
     pub(super) fn fit_defaults(&mut self) {
         let limits = &mut self.config.limits;
         if !self.sources.contains_key("limits.uri_bytes") && limits.uri_bytes >= limits.head_bytes {

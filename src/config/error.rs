@@ -15,7 +15,7 @@ pub enum ValueSource {
     Env(String),
     /// A position in the TOML file; lines and columns count from 1.
     File {
-        /// The file as it was named.
+        /// The file's name as given.
         path: PathBuf,
         /// Line.
         line: usize,
@@ -27,7 +27,7 @@ pub enum ValueSource {
 }
 
 impl ValueSource {
-    /// A value from a source of a higher rank wins.
+    /// The precedence of a source: a value from a higher one wins.
     pub(super) fn rank(&self) -> u8 {
         match self {
             Self::Key(_) => 0,
@@ -47,7 +47,7 @@ impl fmt::Display for ValueSource {
     }
 }
 
-/// A configuration that can't be used: where it is wrong, and what would be right.
+/// A configuration that can't be used: where the mistake is, and what would be valid.
 #[derive(Debug)]
 pub struct ConfigError {
     /// Where the value came from.
@@ -79,7 +79,7 @@ pub enum Problem {
     UnknownSection {
         /// The name.
         name: String,
-        /// What was probably meant, or what there is.
+        /// The probable meaning, or the known names.
         advice: String,
     },
     /// No field has this key.
@@ -88,10 +88,10 @@ pub enum Problem {
         section: Option<String>,
         /// The key.
         key: String,
-        /// What was probably meant, or what there is.
+        /// The probable meaning, or the known names.
         advice: String,
     },
-    /// Not a number with a fitting unit.
+    /// Not a number with a valid unit.
     Quantity {
         /// The value as written.
         value: String,
@@ -107,11 +107,11 @@ pub enum Problem {
         /// Most allowed.
         max: String,
     },
-    /// A value of the wrong form.
+    /// A value of a wrong form.
     Invalid {
         /// The value as written.
         value: String,
-        /// What would be right; completes "write …".
+        /// The expected form; completes "write …".
         expected: String,
     },
     /// A value that contradicts another; a whole sentence.

@@ -1,4 +1,4 @@
-//! Fields of the configuration: what each is called, and what it may hold. The table has them all.
+//! The fields of the configuration: their names and kinds. The table lists them all.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,27 +17,27 @@ pub use table::FIELDS;
 pub struct Field {
     /// TOML section.
     pub section: &'static str,
-    /// TOML key; the unit of a plain integer is its ending. `*`: the field is the whole section.
+    /// TOML key, whose suffix is the unit of a plain integer. `*`: the field is the whole section.
     pub key: &'static str,
-    /// Long flag without its dashes; `HEADWATER_` and this in capitals is the variable.
+    /// Long flag without its dashes; the variable is `HEADWATER_` and this in capitals.
     pub flag: &'static str,
     /// Group in the help.
     pub heading: &'static str,
-    /// What it does, for the help.
+    /// Its description, for the help.
     pub about: &'static str,
-    /// What it may hold.
+    /// Its kind.
     pub kind: FieldKind,
     pub(super) get_mut: for<'a> fn(&'a mut Config) -> FieldMut<'a>,
 }
 
-/// What a field may hold.
+/// The kind of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
     /// On or off.
     Switch,
     /// A number of `unit` from `min` to `max`.
     Number {
-        /// What is counted.
+        /// The unit.
         unit: Unit,
         /// Least allowed.
         min: u64,
@@ -48,14 +48,14 @@ pub enum FieldKind {
     Optional(&'static str, &'static str),
     /// Addresses.
     List,
-    /// Texts under a placeholder, or the word that means none.
+    /// Texts, shown in the help as this placeholder, or the word that means none.
     Words(&'static str, &'static str),
-    /// A section whose keys are the operator's, with texts; in flags and variables `KEY=TEXT`.
-    /// Sources of different rank are merged key by key.
+    /// A section with keys that the operator chooses, and texts; in flags and variables `KEY=TEXT`.
+    /// Sources of different precedence are merged key by key.
     Map(&'static str),
     /// An array of tables with changes to header lines.
     HeaderRules,
-    /// The positional folder.
+    /// The folder, a positional argument.
     Path,
     /// Permission bits in octal.
     Mode,

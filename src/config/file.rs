@@ -16,7 +16,7 @@ use super::nearest;
 use super::raw::RawValue;
 use crate::limits;
 
-/// Reads the file at `path` into `effective`; `named_by` is where its name was written.
+/// Reads the file at `path` into `effective`; `named_by` is the source of its name.
 pub(super) fn read(
     path: &Path,
     named_by: ValueSource,
@@ -120,7 +120,7 @@ impl Document<'_> {
         Ok(())
     }
 
-    /// The rules of `[[headers]]`, each with its position for errors about it.
+    /// The rules of `[[headers]]`, each with its position, for errors.
     fn header_rules(
         &self,
         field: &'static Field,
@@ -146,7 +146,7 @@ impl Document<'_> {
         let as_written =
             || RawValue::Other(self.text.get(value.span()).unwrap_or_default().to_owned());
         match value.get_ref() {
-            // A relative folder is relative to the file's own folder.
+            // A relative folder is relative to the configuration file's folder.
             DeValue::String(text) if field.kind == FieldKind::Path && !text.is_empty() => {
                 let base = self.path.parent().unwrap_or(Path::new(""));
                 RawValue::Texts(vec![base.join(&**text).into_os_string()])

@@ -9,7 +9,7 @@ use super::responses::{EVERY_PATH, HeaderRule};
 
 const KEYS: [&str; 6] = ["path", "status", "always", "set", "add", "remove"];
 
-/// A mistake and the offset in the file's text where it stands.
+/// A mistake and its offset in the file's text.
 type Mistake = (usize, Problem);
 
 /// The rules in `value`, each with its offset in `text`, which is the whole file.

@@ -24,12 +24,13 @@ pub const QUERY_KEEP: &str = "keep";
 /// See [`AccessLog::query`].
 pub const QUERY_DROP: &str = "drop";
 
-/// Everything an operator may choose. Plain data: nothing is opened or resolved.
+/// The configuration: everything that an operator may choose. Plain data: nothing is opened or
+/// resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Config {
-    /// What is served and where.
+    /// What is served, and at which addresses.
     pub server: Server,
-    /// What a client may ask for.
+    /// Limits on what a client may request.
     pub limits: Limits,
     /// How a vanished client is detected.
     pub keepalive: Keepalive,
@@ -53,12 +54,12 @@ pub struct Config {
     pub access_log: AccessLog,
 }
 
-/// What is served and where.
+/// What is served, and at which addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The folder that is served.
     pub root: PathBuf,
-    /// Listening addresses as written, at least one; `net` gives them their meaning.
+    /// Listening addresses as written, at least one; `net` parses them.
     pub listen: Vec<String>,
     /// CPUs to run on as a taskset list, one shard each; `None`: every CPU the process may use.
     pub cores: Option<String>,
@@ -70,19 +71,19 @@ pub struct Server {
     pub hidden: bool,
     /// Follow symbolic links that lead out of the root.
     pub follow_links: bool,
-    /// File that answers for its folder; `None`: no such file.
+    /// File that is served for its folder; `None`: no such file.
     pub index: Option<String>,
-    /// Entries of one listing.
+    /// Most entries of one listing.
     pub listing_entries: usize,
     /// Send digests to clients that ask for them (RFC 9530).
     pub digests: bool,
-    /// What entity tags are made of: [`ETAG_MTIME`]; `None`: the inode as well.
+    /// What entity tags are computed from: [`ETAG_MTIME`]; `None`: the inode too.
     pub etag: Option<String>,
     /// Give a connection to the shard on the CPU that received it (SO_ATTACH_REUSEPORT_CBPF).
     pub steer_by_cpu: bool,
 }
 
-/// What a client may ask for.
+/// Limits on what a client may request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections of the whole server.
@@ -126,10 +127,10 @@ pub struct Timeouts {
     /// Between two pieces of a request body, in milliseconds.
     pub body_ms: u64,
     /// Least rate at which a client must send a body, over each `body_ms` of waiting for it, in
-    /// bytes per second; 0: any.
+    /// bytes per second; 0: no limit.
     pub body_rate_bytes_per_s: u64,
-    /// For an answer once the client has ended its sending direction, in milliseconds; 0: the
-    /// request is cancelled at once.
+    /// For the rest of an answer after the client has ended its sending direction, in milliseconds;
+    /// 0: the request is cancelled at once.
     pub half_close_ms: u64,
     /// For an idle keep-alive connection, in milliseconds.
     pub idle_ms: u64,
@@ -137,9 +138,9 @@ pub struct Timeouts {
     pub drain_ms: u64,
     /// Length of one measurement of the send rate, in milliseconds.
     pub send_period_ms: u64,
-    /// Least rate at which a client must take an answer, in bytes per second; 0: any.
+    /// Least rate at which a client must receive an answer, in bytes per second; 0: no limit.
     pub send_rate_bytes_per_s: u64,
-    /// For a compression or a digest before the answer goes without it, in milliseconds.
+    /// For a compression or a digest, before the answer is sent without it, in milliseconds.
     pub work_ms: u64,
 }
 
@@ -152,22 +153,22 @@ pub struct Cache {
     pub bodies_bytes: usize,
     /// Largest file kept as a body in memory, in bytes.
     pub body_bytes: usize,
-    /// Age in milliseconds at which a cached file is looked at again; 0: at every request.
+    /// Age in milliseconds at which a cached file is checked again; 0: at every request.
     pub revalidate_ms: u64,
 }
 
 /// What is compressed and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// Compress what is compressible for clients that accept it.
+    /// Compress files of compressible types for clients that accept it.
     pub enabled: bool,
     /// Send a precompressed sibling (`NAME.br`) instead of the file.
     pub precompressed: bool,
-    /// Level of brotli; 0: not made.
+    /// Level of brotli; 0: not used.
     pub brotli_level: usize,
-    /// Level of zstd; 0: not made.
+    /// Level of zstd; 0: not used.
     pub zstd_level: usize,
-    /// Level of gzip; 0: not made.
+    /// Level of gzip; 0: not used.
     pub gzip_level: usize,
     /// Smallest file that is compressed, in bytes.
     pub bytes_min: u64,
@@ -192,8 +193,8 @@ pub struct Socket {
     /// Congestion control by the kernel's name (tcp(7), TCP_CONGESTION); `None`: the kernel's
     /// choice; [`CONGESTION_AUTO`]: the kernel's choice, but none that paces on loopback.
     pub congestion: Option<String>,
-    /// Let the kernel announce a TCP connection when its first data has come
-    /// (TCP_DEFER_ACCEPT): one wake-up less for each.
+    /// Accept a TCP connection only when its first data has arrived (TCP_DEFER_ACCEPT), which saves
+    /// a wake-up for each.
     pub defer_accept: bool,
     /// SO_SNDBUF in bytes; 0: the kernel tunes it.
     pub send_buffer_bytes: usize,
@@ -208,28 +209,28 @@ pub struct Observe {
     pub trace_buffer_bytes: usize,
     /// Folder for a trace of each stall; `None`: none is written.
     pub trace_dir: Option<String>,
-    /// A turn of a shard's loop that takes longer is a stall, in milliseconds; 0: none is.
+    /// Turns of a shard's loop that take longer are stalls, in milliseconds; 0: no detection.
     pub stall_ms: u64,
-    /// Milliseconds between two lines about the pool of tasks; 0: there are none.
+    /// Milliseconds between two lines about the pool of tasks; 0: no lines.
     pub schedtrace: u64,
     /// With lines for each worker, thread and running task.
     pub scheddetail: bool,
 }
 
-/// A line for each request; `observe::access_log` gives the texts their meaning.
+/// A line for each request; `observe::access_log` parses the texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
-    /// The file, or `-` for standard output; `None`: there is no log.
+    /// The file, or `-` for standard output; `None`: no log.
     pub file: Option<String>,
     /// A format's name or a template; `None`: the combined format.
     pub format: Option<String>,
     /// [`QUERY_KEEP`] or [`QUERY_DROP`]; `None`: values that look secret are replaced.
     pub query: Option<String>,
-    /// Size before which a new file is begun, in bytes; 0: any.
+    /// Largest size of the file, from which it is rotated, in bytes; 0: no limit.
     pub rotate_bytes: u64,
-    /// Age at which a new file is begun, in milliseconds; 0: any.
+    /// Age at which the file is rotated, in milliseconds; 0: no limit.
     pub rotate_age_ms: u64,
-    /// Old files that stay.
+    /// Rotated files to keep.
     pub keep: usize,
 }
 
@@ -296,7 +297,7 @@ impl Config {
         self.timeouts.idle_ms = preset.policy().http_idle_ms;
     }
 
-    /// The keepalive policy of listeners that have none of their own.
+    /// The keepalive policy of listeners without their own.
     pub fn keepalive_policy(&self) -> Policy {
         let keepalive = &self.keepalive;
         Policy {

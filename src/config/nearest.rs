@@ -1,4 +1,4 @@
-//! What was probably meant by a key or section that doesn't exist.
+//! Suggests the key or section that an unknown one probably means.
 
 use super::field::{FIELDS, Field};
 
@@ -60,7 +60,7 @@ fn sections() -> Vec<&'static str> {
     sections
 }
 
-/// How far `key` is from one of the names of `field`, if it may be meant by it.
+/// The distance of `key` to the nearest name of `field`, if it may mean that field.
 fn likeness(field: &Field, key: &str) -> Option<usize> {
     let key = key.to_lowercase().replace('-', "_");
     let flag = field.flag.replace('-', "_");
@@ -71,7 +71,7 @@ fn likeness(field: &Field, key: &str) -> Option<usize> {
     if closest <= key.chars().count().div_ceil(4) {
         return Some(closest);
     }
-    // "idle" for "idle_ms": worse than a slip of the finger.
+    // "idle" for "idle_ms": a worse match than a typing error.
     let beginning = key.len() >= 3 && field.key.starts_with(&key);
     beginning.then_some(NAME_CHARS_MAX)
 }

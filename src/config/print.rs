@@ -1,4 +1,4 @@
-//! Prints a configuration as the TOML file that would give it.
+//! Prints a configuration as a TOML file with the same meaning.
 
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
@@ -9,8 +9,8 @@ use super::responses::HeaderRule;
 use super::value::Value;
 
 impl Effective {
-    /// The configuration as TOML; a comment follows each value that isn't a
-    /// default and says where it came from. A relative root is printed in full.
+    /// The configuration as TOML; each value that isn't a default is followed by a comment with its
+    /// source. A relative root is printed in full.
     pub fn to_toml(&self) -> String {
         let mut config = self.config.clone();
         if let Ok(root) = std::path::absolute(&config.server.root) {

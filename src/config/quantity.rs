@@ -1,11 +1,11 @@
-//! Sizes and times as people write them: `64KiB`, `1MB`, `75s`, `500ms`.
+//! Parses and prints sizes and times: `64KiB`, `1MB`, `75s`, `500ms`.
 
 use std::fmt;
 
-/// What a number counts; decides which suffixes it may carry.
+/// The unit of a number, which decides the suffixes that it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Things; no suffix.
+    /// A count; no suffix.
     Count,
     /// Bytes.
     Bytes,
@@ -52,7 +52,7 @@ impl Unit {
     /// is accepted when the result is whole (`1.5s`).
     ///
     /// # Errors
-    /// Says what would be right.
+    /// Says what form is expected.
     pub fn parse(self, text: &str) -> Result<u64, QuantityError> {
         let mut text = text.trim();
         if self == Unit::BytesPerSecond {
@@ -129,7 +129,7 @@ impl Unit {
         }
     }
 
-    /// What this is called, with examples.
+    /// The name of this unit's form, with examples.
     fn name(self) -> &'static str {
         match self {
             Unit::Count => "a whole number such as 1000",
@@ -141,7 +141,7 @@ impl Unit {
     }
 }
 
-/// Why a text is not a quantity; reads on after the text itself.
+/// Why a text is not a quantity; the message continues after the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QuantityError {
     /// Not of the form digits and suffix.
@@ -152,7 +152,7 @@ pub enum QuantityError {
     Ambiguous(String),
     /// `0.3B`.
     NotWhole(Unit),
-    /// Beyond 64 bits.
+    /// It does not fit into 64 bits.
     TooLarge,
 }
 

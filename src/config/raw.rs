@@ -1,4 +1,4 @@
-//! Values as they were written, and their conversion to the types of the configuration's fields.
+//! Values as written, and their conversion to the types of the configuration's fields.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub(super) enum RawValue {
     Text(String),
     /// A TOML integer.
     Integer { digits: String, radix: u32 },
-    /// A TOML string under a key of the operator's.
+    /// A TOML string under a key that the operator chose.
     Pair(String, String),
     /// TOML tables of header rules.
     HeaderRules(Vec<HeaderRule>),
@@ -26,7 +26,7 @@ pub(super) enum RawValue {
     Bool(bool),
     /// A TOML array of strings.
     Array(Vec<String>),
-    /// Another TOML value, as it is to be shown.
+    /// Another TOML value, as text for messages.
     Other(String),
 }
 
@@ -75,7 +75,7 @@ impl RawValue {
         }
     }
 
-    /// The one text that this is, if it is one.
+    /// The text, if this is a single one.
     fn text(&self) -> Option<&str> {
         match self {
             RawValue::Texts(texts) => texts.last().and_then(|text| text.to_str()),
@@ -160,7 +160,7 @@ fn list(field: &Field, raw: RawValue) -> Result<Vec<String>, Problem> {
     }
 }
 
-/// Keys and texts: a pair, or texts such as `404=/404.html,500=/50x.html`.
+/// Reads keys and texts: a pair, or texts such as `404=/404.html,500=/50x.html`.
 fn pairs(field: &Field, raw: &RawValue) -> Result<Vec<(String, String)>, Problem> {
     let FieldKind::Map(placeholder) = field.kind else {
         return Err(raw.invalid("a value of this field's kind"));
@@ -182,7 +182,7 @@ fn pairs(field: &Field, raw: &RawValue) -> Result<Vec<(String, String)>, Problem
         .ok_or_else(|| raw.invalid(placeholder))
 }
 
-/// Rules of the file, or one in each flag and in each line of a variable.
+/// Reads rules: those of the file, or one from each flag and from each line of a variable.
 fn header_rules(raw: RawValue) -> Result<Vec<HeaderRule>, Problem> {
     let texts = match &raw {
         RawValue::HeaderRules(rules) => return Ok(rules.clone()),

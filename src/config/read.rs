@@ -1,4 +1,5 @@
-//! Reads the file, the environment and the flags, in ascending rank, and validates the result.
+//! Reads the file, the environment and the flags, in ascending precedence, and validates the
+//! result.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -47,13 +48,13 @@ impl FlagValue {
     }
 }
 
-/// Builds the configuration from `flags`, the environment as `env` answers for
-/// it, the TOML file (`file`, else the one `HEADWATER_CONFIG` names) and the
-/// defaults, in that order of precedence. An empty variable counts as unset.
+/// Builds the configuration from `flags`, the environment as `env` returns it, the TOML file
+/// (`file`, else the one `HEADWATER_CONFIG` names) and the defaults, in that order of precedence.
+/// An empty variable counts as unset.
 ///
 /// # Errors
-/// The first value that is malformed, out of range or in conflict with
-/// another, or a file that can't be read, with the place it was written.
+/// The first value that is malformed, out of range or in conflict with another, or a file that
+/// can't be read, with the place where it was written.
 pub fn read(
     flags: &[FlagValue],
     env: impl Fn(&str) -> Option<OsString>,

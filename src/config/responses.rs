@@ -1,18 +1,17 @@
-//! How responses are changed, as it is written: plain data that a site or a route can carry, too.
+//! Changes to responses, as configured: plain data that a site or a route can carry, too.
 
 use std::collections::BTreeMap;
 
-/// How responses are changed. The server gives the texts their meaning
-/// (`server::response_rules`).
+/// Changes to responses. The server parses the texts (`server::response_rules`).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Responses {
-    /// Names of presets, each a set of rules that come before `headers`.
+    /// Names of presets, each a set of rules that precede `headers`.
     pub presets: Vec<String>,
-    /// Origins whose scripts may read what is served, or `*` alone; empty: nothing is said of it.
+    /// Origins whose scripts may read responses, or `*` alone; empty: no CORS header lines.
     pub cors: Vec<String>,
-    /// Path of the file that answers where there is none and HTML is accepted; `None`: 404.
+    /// Path of the file that is served for missing paths if the client accepts HTML; `None`: 404.
     pub fallback: Option<String>,
-    /// Rules for header lines, of which a later one wins.
+    /// Rules for header lines; a later one wins.
     pub headers: Vec<HeaderRule>,
     /// Path of the file that is the body of a response, by its status.
     pub error_pages: BTreeMap<String, String>,
@@ -25,13 +24,13 @@ pub struct HeaderRule {
     pub paths: Vec<String>,
     /// Statuses (`404`) and classes of them (`4xx`); empty: success and redirection.
     pub statuses: Vec<String>,
-    /// All statuses.
+    /// Whether the rule applies to all statuses.
     pub always: bool,
-    /// Fields that are left out.
+    /// Fields to remove.
     pub remove: Vec<String>,
-    /// Fields with the value that they are sent with, then.
+    /// Fields to set, each with its value.
     pub set: Vec<(String, String)>,
-    /// Lines that are sent besides.
+    /// Lines to add.
     pub add: Vec<(String, String)>,
 }
 
@@ -39,9 +38,9 @@ pub struct HeaderRule {
 pub(super) const EVERY_PATH: &str = "/**";
 
 impl HeaderRule {
-    /// From a flag: `NAME: VALUE`, as in curl, or `PATTERN: NAME: VALUE`. Without a value the
-    /// field is left out. What has a slash, a dot, a star, a question mark or a brace before its
-    /// first colon begins with a pattern.
+    /// From a flag: `NAME: VALUE`, as in curl, or `PATTERN: NAME: VALUE`. Without a value the field
+    /// is removed. A text that has a slash, a dot, an asterisk, a question mark or a brace before
+    /// its first colon begins with a pattern.
     pub(super) fn from_flag(text: &str) -> Option<HeaderRule> {
         let (first, rest) = text.split_once(':')?;
         let (path, name, value) = match first.contains(['/', '.', '*', '?', '{']) {

@@ -76,24 +76,24 @@ fn each_layer_wins_over_those_below() {
 }
 
 #[test]
-fn a_preset_stands_where_it_is_written_and_gives_way_to_what_stands_there_too() {
+fn single_values_win_over_a_preset_of_the_same_or_a_weaker_source() {
     let toml = "[timeouts]\nidle_ms = \"7s\"\n[keepalive]\nprobes = 9\npreset = \"mobile\"\n";
     let read = |flags: &[FlagValue], env: &[(&str, &str)]| {
         read_all(flags, env, Some(toml)).expect("valid")
     };
-    // In one place, single values win, wherever they stand in it.
+    // Within one source, single values win over a preset, in any order.
     let policy = read(&[], &[]).config.keepalive_policy();
     let mobile = Preset::Mobile.policy();
     assert_eq!(policy.http_idle_ms, 7_000);
     assert_eq!(policy.user_timeout_ms, mobile.user_timeout_ms);
     assert_eq!(policy.probes.map(|p| (p.idle_s, p.count)), Some((180, 9)));
-    // A preset from a stronger place wins over the single values of a weaker one.
+    // A preset from a stronger source wins over single values from a weaker one.
     let flags = [flag("keepalive.preset", &["lan"])];
     let effective = read(&flags, &[("HEADWATER_KEEPALIVE_IDLE", "5m")]);
     assert_eq!(effective.config.keepalive_policy(), Preset::Lan.policy());
     let at = &effective.sources["timeouts.idle_ms"];
     assert_eq!(at.to_string(), "--keepalive");
-    // And gives way to those of its own or a stronger one, in whichever order they come.
+    // Single values from the same or a stronger source win over a preset, in any order.
     let flags = [
         flag("timeouts.idle_ms", &["1s"]),
         flag("keepalive.preset", &["lan"]),
@@ -172,19 +172,19 @@ fn port_stands_between_the_listen_variable_and_the_file() {
 fn every_field_is_set_by_flag_variable_and_key() {
     for field in FIELDS {
         let (text, toml) = match field.kind {
-            // The other way than by default.
+            // The opposite of the default.
             FieldKind::Switch => match field.shown(&Config::default()).as_str() {
                 "true" => ("false".to_owned(), "false".to_owned()),
                 _ => ("true".to_owned(), "true".to_owned()),
             },
-            // Fits the range of every field.
+            // A number in the range of every field.
             FieldKind::Number { min, .. } => ((min + 1).to_string(), (min + 1).to_string()),
             FieldKind::Mode => ("0600".to_owned(), "0o600".to_owned()),
             FieldKind::Preset => ("lan".to_owned(), "\"lan\"".to_owned()),
             FieldKind::Path => ("/x1".to_owned(), "\"/x1\"".to_owned()),
             FieldKind::Map(_) => ("k1=x1".to_owned(), "\"x1\"".to_owned()),
             FieldKind::HeaderRules => ("/x1: X-A: b".to_owned(), "{ X-A = \"b\" }".to_owned()),
-            // One of a few words.
+            // One of the allowed words.
             _ if field.flag == "etag" => ("mtime".to_owned(), "\"mtime\"".to_owned()),
             _ if field.flag == "task-scheduling" => ("batch".to_owned(), "\"batch\"".to_owned()),
             _ if field.flag == "access-log-query" => ("drop".to_owned(), "\"drop\"".to_owned()),
@@ -385,7 +385,7 @@ fn bytes_that_are_no_text_may_be_a_root_but_no_number() {
     );
 }
 
-/// Configuration files with a mistake, and the error that names its place.
+/// Configuration files with a mistake, and the error that states where it is.
 const FILE_MISTAKES: &[(&str, &str)] = &[
     (
         "[timeouts]\n  idle_timeout = 1\n",
@@ -529,7 +529,7 @@ fn a_contradiction_is_named_where_it_was_written() {
         both.starts_with("site.toml:2:13: a request target of 4096 bytes"),
         "{both}"
     );
-    // The other side when this one is a default.
+    // The error is at the other value when this one is a default.
     let env = [("HEADWATER_MAX_HEAD_BYTES", "4KiB")];
     let written = read_all(&[], &env, Some("[limits]\nuri_bytes = \"8KiB\"\n"));
     let error = written.expect_err("contradiction");
@@ -555,7 +555,7 @@ fn a_contradiction_is_named_where_it_was_written() {
 }
 
 #[test]
-fn defaults_give_way_to_smaller_bounds() {
+fn defaults_shrink_with_smaller_bounds() {
     let env = [
         ("HEADWATER_MAX_HEAD_BYTES", "4KiB"),
         ("HEADWATER_CACHE_BYTES", "0"),
@@ -629,7 +629,7 @@ fn the_example_holds_every_default_and_the_guide_every_name() {
     file::apply(EXAMPLE, Path::new("headwater.toml"), &mut effective).expect("valid");
     assert_eq!(effective.config, Config::default());
     for field in FIELDS {
-        // What has no default is there as a comment.
+        // Fields without a default are in the file as comments.
         let is_there = match field.key {
             "*" => EXAMPLE.contains(&format!("[{}]", field.section)),
             _ => effective.sources.contains_key(&field.path()),

@@ -1,4 +1,4 @@
-//! The rules that a [`Config`] must keep, however it was made.
+//! Validates a [`Config`], however it was made.
 
 use super::error::{ConfigError, Problem, ValueSource};
 use super::field::{FIELDS, Field, FieldKind};
@@ -12,8 +12,8 @@ const CONGESTION_NAME_BYTES_MAX: usize = 15;
 const FILE_NAME_BYTES_MAX: usize = 255;
 
 impl Config {
-    /// Checks every range and every agreement between fields. Addresses and
-    /// the CPU list are checked by their parsers.
+    /// Checks every range and all constraints between fields. Addresses and the CPU list are
+    /// checked by their parsers.
     ///
     /// # Errors
     /// The first rule that is broken, under the key of its field.

@@ -1,4 +1,4 @@
-//! A field's value in a form that is the same for all fields.
+//! A field's value in a common form.
 
 use super::field::{Field, FieldKind, FieldMut};
 use super::model::Config;
@@ -11,9 +11,9 @@ pub enum Value {
     Switch(bool),
     /// A number in the unit of its field.
     Number(u64),
-    /// A text; an absent one is the word for it.
+    /// A text; an absent one is the field's word for none.
     Text(String),
-    /// Texts.
+    /// A list of texts.
     List(Vec<String>),
     /// The keys of a section with their texts.
     Map(Vec<(String, String)>),

@@ -232,7 +232,7 @@ fn ignored_listen(config: &Config) -> Option<String> {
 /// Says that files outside of the folder may be shown, where they may.
 fn link_warning(config: &Config) -> Option<String> {
     let sentence = "symbolic links that lead out of the folder are followed (--follow-links): \
-                    whoever may make links in it can show any file that this process may read";
+                    anyone who may create links in it can publish any file that this process may read";
     config.server.follow_links.then(|| sentence.to_owned())
 }
 

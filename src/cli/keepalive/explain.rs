@@ -27,7 +27,7 @@ Values come from flags, variables and the file as in headwater serve.
 Exit status: 0, also with warnings; 1 when the configuration can't be used; 2 when the \
 command line is mistyped.";
 
-/// When a dead peer is noticed in each situation, by which clock, and what the probes cost
+/// Show when a dead peer is noticed in each situation, by which timer, and what the probes cost
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExplainArgs {
@@ -47,7 +47,7 @@ pub(crate) struct ExplainArgs {
     fields: Fields,
 }
 
-/// The flags of those fields that have a say in it, under the names that they have elsewhere.
+/// The flags of the fields that affect the explanation, under the names that they have elsewhere.
 #[derive(Debug)]
 struct Fields(Vec<FlagValue>);
 
@@ -84,7 +84,7 @@ impl FromArgMatches for Fields {
     }
 }
 
-/// A policy and the listeners that have it.
+/// A policy and the listeners that use it.
 struct Explained {
     listeners: Vec<String>,
     policy: Policy,
@@ -148,7 +148,7 @@ fn policies(effective: &Effective) -> Result<Vec<Explained>, ConfigError> {
     Ok(found)
 }
 
-/// What this host's kernel is set to, or its defaults.
+/// The settings of this host's kernel, or the kernel's defaults.
 fn kernel() -> Kernel {
     let usual = Kernel::default();
     let number = |name| sys::probe::net_ipv4(name).map(u64::from);
@@ -210,7 +210,7 @@ fn values(out: &mut String, explained: &Explained, effective: &Effective) {
         let why = match effective.sources.get(reason.key) {
             _ if value == usual => reason.why.to_owned(),
             Some(origin) if !own => format!("set by {origin}"),
-            _ => "set behind the address".to_owned(),
+            _ => "set after the address".to_owned(),
         };
         let _ = writeln!(out, "  {name:<14} {text:>7}   {why}");
     }

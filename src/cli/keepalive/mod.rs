@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 mod explain;
 mod show;
 
-/// Explain a keepalive policy, or show what live connections have
+/// Explain a keepalive policy, or show the options of live connections
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub struct KeepaliveArgs {

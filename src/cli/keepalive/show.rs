@@ -18,22 +18,22 @@ use crate::sys::tcp_table::Timer;
 const EXAMPLES: &str = "\
 EXAMPLES:
   headwater keepalive show 1234                the connections of process 1234
-  headwater keepalive show --listen :8080      of whoever listens on port 8080
+  headwater keepalive show --listen :8080      of the process that listens on port 8080
   headwater keepalive show --listen :8080 --limit 0 --json
 
 Works on any program's TCP connections. Timers are read from /proc; the options themselves \
-need the right to trace the process: its user's, or root's (CAP_SYS_PTRACE).
-Exit status: 0, also where that right is missing; 1 when there is nothing to look at; 2 when \
+need permission to trace the process: run this as its user, or as root (CAP_SYS_PTRACE).
+Exit status: 0, also without that permission; 1 when there is nothing to show; 2 when \
 the command line is mistyped.";
 
-const NO_RIGHT: &str = "the right to look at the options of this process is missing, only timers \
-are shown: run this as its user (with kernel.yama.ptrace_scope at 0) or as root (with CAP_SYS_PTRACE)";
+const NO_RIGHT: &str = "no permission to read the options of this process, only timers are shown: \
+run this as its user (with kernel.yama.ptrace_scope at 0) or as root (with CAP_SYS_PTRACE)";
 
-/// The keepalive options and timers that live connections really have
+/// Show the keepalive options and timers of live connections
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ShowArgs {
-    /// Process whose connections are shown
+    /// Process whose connections to show
     #[arg(
         value_name = "PID",
         required_unless_present = "listen",
@@ -41,7 +41,7 @@ pub(crate) struct ShowArgs {
     )]
     pid: Option<u32>,
 
-    /// Show the connections of whoever listens here: :8080, 127.0.0.1:80, [::1]:80
+    /// Show the connections of the process that listens here: :8080, 127.0.0.1:80, [::1]:80
     #[arg(long, value_name = "ADDR")]
     listen: Option<ListenAddr>,
 
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &ShowArgs) -> ExitCode {
     print(&out)
 }
 
-/// The connections meant; `None` for an address that is none of TCP.
+/// The connections to show; `None` for an address that is not a TCP one.
 fn find(args: &ShowArgs) -> Result<Option<Vec<Live>>, LiveError> {
     if let Some(pid) = args.pid {
         return Ok(Some(vec![live::connections(pid, None)?]));

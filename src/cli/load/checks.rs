@@ -5,7 +5,7 @@ use crate::cli::resolve;
 use crate::load::LoadError;
 use crate::sys::{cpu, process};
 
-/// Whether these processes are there.
+/// Checks that these processes exist.
 pub(super) fn processes(pids: &[u32]) -> Result<(), CommandError> {
     match pids.iter().find(|&&pid| !process::exists(pid)) {
         Some(pid) => Err(usage(format_args!("--pid: there is no process {pid}"))),

@@ -1,4 +1,4 @@
-//! What the commands of all kinds of load share: flags, and the way from a plan to its results.
+//! Common parts of the commands for all kinds of load: flags, and running a plan to its results.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use crate::load::{Address, ConnectTo, Load, LoadError, Origin, RunSummary, Targe
 /// Flags that all kinds of load have.
 #[derive(Debug, Args)]
 pub(super) struct CommonArgs {
-    /// Threads, each with an io_uring of its own and its share of the connections
+    /// Threads, each with its own io_uring and a share of the connections
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     pub threads: usize,
 
@@ -28,24 +28,24 @@ pub(super) struct CommonArgs {
     #[arg(long, value_name = "LIST")]
     cores: Option<String>,
 
-    /// Connect to HOST2:PORT2 where a URL says HOST1:PORT1, which stays the Host field, as with curl;
-    /// an empty HOST1 or PORT1 stands for any, an empty HOST2 or PORT2 for the URL's own
+    /// Connect to HOST2:PORT2 where a URL says HOST1:PORT1, which stays the Host field, as with
+    /// curl; an empty HOST1 or PORT1 matches any, an empty HOST2 or PORT2 keeps the URL's
     #[arg(long, value_name = "HOST1:PORT1:HOST2:PORT2")]
     connect_to: Vec<ConnectTo>,
 
-    /// Give up a connection, or a request without its whole answer, after this time
+    /// Time-out for a connection, and for a request until its whole answer
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
     pub timeout: u64,
 
-    /// Seed of all that is random; a run with the same seed sends the same
+    /// Seed of the random numbers; runs with the same seed send the same requests
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
-    /// Header line for every request, such as 'Accept: text/html'; 'Accept:' leaves it out
+    /// Header line for every request, such as 'Accept: text/html'; 'Accept:' removes it
     #[arg(short = 'H', long = "header", value_name = "LINE")]
     pub headers: Vec<String>,
 
-    /// Measure the CPU time of this local server and its children too
+    /// Also measure the CPU time of this local server and its children
     #[arg(long, value_name = "PID")]
     pub pid: Vec<u32>,
 
@@ -65,14 +65,14 @@ pub(super) struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// The CPUs of `--cores`, after a look at the flags that all loads have.
+    /// Checks the flags that all loads have; returns the CPUs of `--cores`.
     pub(crate) fn check(&self) -> Result<Option<Vec<usize>>, CommandError> {
         within("threads", self.threads, SHARDS_MAX)?;
         processes(&self.pid)?;
         self.cores.as_deref().map(cpus).transpose()
     }
 
-    /// The addresses of a server, by `--connect-to` where that names it.
+    /// The addresses of a server, from `--connect-to` if that names it.
     pub(crate) fn addresses(&self, origin: &Origin) -> Result<Vec<Address>, CommandError> {
         let to = ConnectTo::apply(&self.connect_to, origin);
         let addresses = to.resolve().map_err(|error| LoadError::Resolve {
@@ -82,13 +82,13 @@ impl CommonArgs {
         Ok(addresses)
     }
 
-    /// A server's path with the addresses that it has.
+    /// A server's path with the server's addresses.
     pub(crate) fn route(&self, target: Target) -> Result<Route, CommandError> {
         let addresses = self.addresses(&target.origin)?;
         Ok(Route { addresses, target })
     }
 
-    /// Whether a header line writes that field.
+    /// Whether a header line sets that field.
     pub(crate) fn writes_field(&self, name: &str) -> bool {
         let names = self
             .headers
@@ -105,7 +105,7 @@ impl CommonArgs {
     }
 }
 
-/// A measurement: takes the signals, and shows and logs every second of one load or several.
+/// A measurement: handles the signals, and shows and logs every second of one load or several.
 pub(super) struct Session {
     signals: Signals,
     log: Option<HdrLog>,
@@ -136,7 +136,7 @@ impl Session {
     }
 }
 
-/// Makes a plan, measures by it, and leaves the table and the files.
+/// Makes a plan, runs it, and writes the table and the files.
 pub(super) fn run<P, S: RunSummary>(
     common: &CommonArgs,
     plan: impl FnOnce() -> Result<P, CommandError>,
@@ -175,9 +175,9 @@ fn try_run<P, S: RunSummary>(
     Ok(summary)
 }
 
-/// Writes the results; gives the exit status.
+/// Writes the results; returns the exit status.
 fn finish(common: &CommonArgs, summary: &impl RunSummary) -> Result<u8, CommandError> {
-    // The table comes first: it is what a full disk does not take away.
+    // The table is printed first, so that it is there even if the disk is full.
     if common.outputs().all(|path| path.as_os_str() != STDOUT) {
         write(Path::new(STDOUT), Ok(summary.to_string())).map_err(failed)?;
     }

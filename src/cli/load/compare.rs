@@ -9,13 +9,13 @@ use super::output::{STDOUT, write};
 use crate::cli::fail;
 use crate::load::{self, AnySummary, ComparisonReport, limits};
 
-/// Put runs side by side: which differences to the first are larger than the noise?
+/// Compare runs with the first one: which differences are larger than the noise?
 ///
-/// The noise is what the seconds of each run differ by. The files are what --json has written: of
+/// The noise is the variation between the seconds of each run. The files are written by --json: of
 /// requests, of rooms, or of live readers, all of one kind.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// The run to compare with, and the runs to compare
+    /// The run to compare with, then the runs to compare
     #[arg(value_name = "RUN.json", num_args = 2.., required = true)]
     runs: Vec<PathBuf>,
     /// Write a page with all runs over each other to this file; - for standard output in place of the

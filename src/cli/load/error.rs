@@ -2,10 +2,10 @@
 
 use crate::load::LoadError;
 
-/// Why no plan can be made of the command line.
+/// Why no plan can be made from the command line.
 pub(super) enum CommandError {
     Usage(String),
-    /// The command line is valid and can't be carried out.
+    /// The command line is valid, but the load can't be run.
     Failed(String),
     Load(LoadError),
 }

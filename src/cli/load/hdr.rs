@@ -1,4 +1,4 @@
-//! `--hdr`: a histogram log, as HdrHistogram's own tools read it.
+//! `--hdr`: a histogram log, which HdrHistogram's tools read.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -70,7 +70,7 @@ impl HdrLog {
             log.write_histogram(histogram, begin, length, Tag::new(name))
                 .map_err(|error| format!("cannot write a histogram: {error:?}"))?;
         }
-        // Each second is written by a writer of its own; only the first one's head is kept.
+        // Each second is serialised by a new writer; only the first one's header is kept.
         let lines = String::from_utf8_lossy(&self.bytes);
         for line in lines
             .lines()
@@ -82,7 +82,7 @@ impl HdrLog {
         Ok(())
     }
 
-    /// Ends the file; the first failure since its beginning.
+    /// Ends the file; returns the first failure since its beginning.
     pub(crate) fn finish(mut self) -> Result<(), String> {
         match self.failed {
             Some(failed) => Err(failed),

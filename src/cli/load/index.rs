@@ -12,15 +12,15 @@ use super::output::{STDOUT, write};
 use crate::cli::fail;
 use crate::load::{Index, IndexedRun, limits};
 
-/// What is made, and not listed.
+/// The file that is written, and not listed.
 const PAGE: &str = "index.html";
-/// Endings of files whose text is shown.
+/// Extensions of files whose text is shown.
 const TEXTS: [&str; 2] = ["txt", "tsv"];
 
 /// Write index.html for a folder of loads: verdicts, main figures, and links to their files
 ///
-/// A load is a file that --json has written into the folder; files of the same name with other endings
-/// belong to it. Other text files are shown whole.
+/// A load is a file in the folder that --json has written; files of the same name with other
+/// extensions belong to it. Other text files are shown in full.
 #[derive(Debug, Args)]
 pub(crate) struct IndexArgs {
     /// The folder
@@ -28,7 +28,7 @@ pub(crate) struct IndexArgs {
     folder: PathBuf,
 }
 
-/// Writes the page and says where it is.
+/// Writes the page and prints its path.
 pub(super) fn run(args: &IndexArgs) -> ExitCode {
     let page = args.folder.join(PAGE);
     let written = index(&args.folder).and_then(|index| write(&page, Ok(index.to_string())));
@@ -43,7 +43,7 @@ pub(super) fn run(args: &IndexArgs) -> ExitCode {
 
 fn index(folder: &Path) -> Result<Index, String> {
     let cannot = |error| format!("cannot read \"{}\": {error}", folder.display());
-    // By name, with all endings; a name without UTF-8 is not of a load.
+    // By name, with all extensions; a name that is not UTF-8 is not that of a load.
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let entry = entry.map_err(cannot)?;
@@ -61,7 +61,7 @@ fn index(folder: &Path) -> Result<Index, String> {
             .push(ending.to_owned());
         if names.len() > limits::INDEX_FILES_MAX {
             return Err(format!(
-                "\"{}\" has more than {} files: that is no folder of loads",
+                "\"{}\" has more than {} files: that is not a folder of loads",
                 folder.display(),
                 limits::INDEX_FILES_MAX
             ));
@@ -71,7 +71,7 @@ fn index(folder: &Path) -> Result<Index, String> {
     for (name, mut files) in names {
         files.sort();
         let json = folder.join(format!("{name}.json"));
-        // JSON of others may lie there as well.
+        // The folder may contain JSON files of other programs.
         let load = files
             .iter()
             .any(|ending| ending == "json")

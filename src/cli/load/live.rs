@@ -1,4 +1,5 @@
-//! `headwater load live`: many readers of one object that grows, and how far they are behind.
+//! `headwater load live`: many readers of one growing object, and how far they are behind its
+//! writer.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,33 +23,33 @@ EXAMPLES:
   headwater load live http://localhost:8080/live.ts --readers 100 --from-start \\
       --write-file /srv/live.ts --json run.json --report run.html
 
-The load writes the object itself, a piece every --interval whatever the server does, and every piece carries \
-a message tag. How far a reader is behind counts from when a piece was due to when the reader had all of it. \
-With --poll it waits for its next question too: half of --poll on average. Pieces that were there \
-before a reader came have no part in the times.
+The load writes the object itself, a piece every --interval however fast the server is, and every piece \
+is a message tag. The time behind counts from when a piece was due to when the reader had all of it. \
+With --poll it includes the wait for the reader's next request: half of --poll on average. Pieces that \
+were written before a reader joined are left out of the times.
 
 EXIT STATUS:
-  0  every reader had every piece, whole, once and in order, at the bit rate that was asked for
+  0  every reader had every piece, whole, once and in order, at the requested bit rate
   1  the load could not be run: nothing listens, the file cannot be written, a limit is too low
   2  the command line is mistyped
   3  pieces were missing, repeated or damaged, readers stalled, or requests failed
   4  the bit rate was not reached
   5  the generator itself was the bottleneck
-  130  stopped by Ctrl-C; the report is of what was measured so far";
+  130  stopped by Ctrl-C; the report covers the time until then";
 
-/// Read along with an object that grows, and measure how far readers are behind its writer
+/// Read a growing object, and measure how far readers are behind its writer
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub(crate) struct LiveArgs {
-    /// Where the object is read
+    /// URL from which the object is read
     #[arg(value_name = "URL")]
     url: String,
 
-    /// Readers, each with a connection of its own
+    /// Readers, each with its own connection
     #[arg(long, value_name = "N", value_parser = count)]
     readers: usize,
 
-    /// Write the object to this file, which the server serves; what is in it is lost
+    /// Write the object to this file, which the server serves; its content is overwritten
     #[arg(long, value_name = "PATH")]
     write_file: Option<PathBuf>,
 
@@ -73,27 +74,29 @@ pub(crate) struct LiveArgs {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "100ms")]
     interval: u64,
 
-    /// A reader asks at this interval for what is new, with Range: bytes=N-
+    /// Interval at which a reader requests new bytes, with Range: bytes=N-
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "200ms")]
     poll: u64,
 
-    /// Readers ask once, and read an answer that grows; --poll is then when they ask again if it ends
+    /// Each reader sends one request and reads a growing answer; if that ends, it sends another
+    /// after --poll
     #[arg(long)]
     follow: bool,
 
-    /// Readers begin where the object does, not where it ends when they come
+    /// Readers begin at the object's beginning, not at its end when they join
     #[arg(long)]
     from_start: bool,
 
-    /// Readers come within this time, one after the other
+    /// Readers join within this time, one after the other
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "1s")]
     join: u64,
 
-    /// Readers come at random moments within that time, and not evenly
+    /// Readers join at random moments within that time, instead of evenly
     #[arg(long)]
     join_at_random: bool,
 
-    /// Nothing new for longer than this, though it was written, is a stall
+    /// A reader has a stall when it gets nothing new for longer than this, although a piece was
+    /// written
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "2s")]
     stall: u64,
 
@@ -101,7 +104,7 @@ pub(crate) struct LiveArgs {
     #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "10s")]
     duration: u64,
 
-    /// Wait this long for what is not read when the last piece is written
+    /// Wait this long for readers to read the rest after the last piece is written
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "2s")]
     grace: u64,
 
@@ -136,7 +139,7 @@ fn plan(args: &LiveArgs) -> Result<LivePlan, CommandError> {
     }
     if args.join >= args.duration {
         return Err(usage(
-            "--join: readers must come before --duration is over; shorten the one or lengthen the other",
+            "--join: readers must join before --duration is over; shorten the one or lengthen the other",
         ));
     }
     if args.common.writes_field("range") {
@@ -147,7 +150,7 @@ fn plan(args: &LiveArgs) -> Result<LivePlan, CommandError> {
         headers: args.common.headers.clone(),
         ..RequestSpec::default()
     };
-    // A request that can't be sent is an error here, once.
+    // Reports a request that can't be sent here, once, before any task makes it.
     Prepared::new(&target, &spec, 1).map_err(usage)?;
     let write_to = write_to(args, spec)?;
     Ok(LivePlan {

@@ -6,7 +6,7 @@ use super::error::CommandError;
 use super::plan::spacing;
 use crate::load::{self, KneeSearch, KneeStep, LoadError, Plan, Rate, Spacing, Summary, Verdict};
 
-/// The rate at which that begins.
+/// The rate at which the search for the knee begins.
 const KNEE_FROM_PER_S: f64 = 1000.0;
 
 /// Runs one load by the plan, or several in search of the knee.
@@ -23,8 +23,8 @@ pub(super) fn measure(
     Ok(summary?)
 }
 
-/// The summary of the load at the highest rate with a P99 within `p99_us`, or of the last one
-/// where none is; with all that were tried.
+/// The summary of the load at the highest rate with a P99 within `p99_us`, or of the last load if
+/// there is none; it lists all rates that were tried.
 fn find_knee(
     plan: &Plan,
     spacing: Spacing,
@@ -55,7 +55,7 @@ fn find_knee(
         }
         search.record(good);
     }
-    // What ended the search matters more than what it found before.
+    // The load that ended the search matters more than the good ones before.
     let ended = last.as_ref().filter(|last| {
         best.is_none() || last.interrupted || last.verdict == Verdict::SaturatedClient
     });

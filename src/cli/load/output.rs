@@ -16,11 +16,11 @@ pub(super) fn json(summary: &impl Serialize) -> std::io::Result<String> {
     Ok(serde_json::to_string_pretty(summary)? + "\n")
 }
 
-/// Writes what was made to a file, or to standard output.
+/// Writes a text to a file, or to standard output.
 pub(super) fn write(path: &Path, made: std::io::Result<String>) -> Result<(), String> {
     let stdout = path.as_os_str() == STDOUT;
     made.and_then(|text| match stdout {
-        // A reader that has seen enough (`| head`) takes nothing from the load's result.
+        // A reader that closes early (`| head`) does not change the load's result.
         true => write_report(&text).or_else(|error| match error.kind() {
             ErrorKind::BrokenPipe => Ok(()),
             _ => Err(error),
@@ -33,7 +33,7 @@ pub(super) fn write(path: &Path, made: std::io::Result<String>) -> Result<(), St
     })
 }
 
-/// Whether a file can be written, asked before a load of hours.
+/// Whether a file can be written; checked before the load, which may take hours.
 pub(super) fn writable(path: &Path) -> Result<(), String> {
     if path.as_os_str() == STDOUT {
         return Ok(());

@@ -10,7 +10,7 @@ use crate::load::{
     Spacing,
 };
 
-/// Length of a load that looks for the knee.
+/// Length of each load in the search for the knee.
 const KNEE_STEP_NS: u64 = 3_000_000_000;
 
 pub(super) fn plan(args: &LoadArgs) -> Result<Plan, CommandError> {
@@ -18,9 +18,7 @@ pub(super) fn plan(args: &LoadArgs) -> Result<Plan, CommandError> {
     within("pipeline", args.pipeline, limits::PIPELINE_MAX)?;
     let cpus = args.common.check()?;
     if args.poisson && args.rate.is_none() && args.find_knee.is_none() {
-        return Err(usage(
-            "--poisson is about a rate; add --rate or --find-knee",
-        ));
+        return Err(usage("--poisson needs a rate; add --rate or --find-knee"));
     }
     let spec = RequestSpec {
         method: args.method.clone(),
@@ -76,7 +74,7 @@ pub(super) fn spacing(args: &LoadArgs) -> Spacing {
     }
 }
 
-/// How ranges are asked for. Asks the server what there is.
+/// The ranges of the load. Asks the server for the objects' sizes.
 fn ranges(
     args: &LoadArgs,
     spec: RangeSpec,
@@ -90,7 +88,7 @@ fn ranges(
         .iter()
         .any(|(request, _)| !request.one().starts_with(b"GET "))
     {
-        return Err(usage("--ranges is about GET; leave out other methods"));
+        return Err(usage("--ranges needs GET; leave out other methods"));
     }
     let is_player = spec.pattern == RangePattern::Player;
     let paced = args.rate.is_some() || args.find_knee.is_some();
@@ -103,7 +101,7 @@ fn ranges(
     let of_players =
         args.player_bitrate.is_some() || args.player_seek.is_some() || args.player_buffer.is_some();
     if !is_player && of_players {
-        return Err(usage("--player-… is about --ranges player"));
+        return Err(usage("--player-… needs --ranges player"));
     }
     let defaults = PlayerOptions::default();
     Ok(Ranges {

@@ -1,4 +1,4 @@
-//! `headwater load rooms`: many subscribers over WebSocket, and what reaches them.
+//! `headwater load rooms`: many subscribers over WebSocket, and the messages that reach them.
 
 use std::process::ExitCode;
 
@@ -21,18 +21,18 @@ EXAMPLES:
   headwater load rooms --subscribers 100 --publishers 10 --rate 500 \\
       --sub-url ws://localhost:8080/room --pub-url ws://localhost:8080/room
 
-Every message is due at its time, whatever the server does, and carries a tag by which a subscriber \
-knows it again anywhere in the text that it gets. The delivery time counts from when the message was due, \
-the transit time from when it was sent. What has not come --grace after the last message is lost.
+Every message is due at a fixed time, however fast the server is, and carries a tag by which a \
+subscriber recognises it anywhere in a received text. The delivery time counts from when the message was \
+due, the transit time from when it was sent. What has not arrived --grace after the last message is lost.
 
 EXIT STATUS:
-  0  everything was delivered, once and in order, at the rate that was asked for
-  1  the load could not be run: nothing listens, no WebSocket is there, a limit is too low
+  0  everything was delivered, once and in order, at the requested rate
+  1  the load could not be run: nothing listens, there is no WebSocket, a limit is too low
   2  the command line is mistyped
   3  deliveries were lost, doubled, reordered or damaged, or connections failed
   4  the rate was not reached
   5  the generator itself was the bottleneck
-  130  stopped by Ctrl-C; the report is of what was measured so far";
+  130  stopped by Ctrl-C; the report covers the time until then";
 
 /// Publish messages to the chat rooms of a server, and measure their deliveries
 ///
@@ -40,11 +40,11 @@ EXIT STATUS:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub(crate) struct RoomsArgs {
-    /// Where subscribers listen: ws://host[:port]/path; {room} in it stands for a room's number
+    /// URL of the subscribers: ws://host[:port]/path; {room} in it is replaced by a room's number
     #[arg(long, value_name = "URL")]
     sub_url: String,
 
-    /// Where publishers send to: http://... by requests, ws://... as WebSocket messages
+    /// URL of the publishers: http://... for requests, ws://... for WebSocket messages
     #[arg(long, value_name = "URL")]
     pub_url: String,
 
@@ -69,7 +69,7 @@ pub(crate) struct RoomsArgs {
     #[arg(short = 'R', long, value_name = "RATE")]
     rate: Rate,
 
-    /// Let messages fall due at random, as from many independent people, and not evenly
+    /// Make messages due at random times, as from many independent people, instead of evenly
     #[arg(long)]
     poisson: bool,
 
@@ -147,7 +147,7 @@ fn plan(args: &RoomsArgs) -> Result<RoomsPlan, CommandError> {
         headers: args.common.headers.clone(),
         ..RequestSpec::default()
     };
-    // A request that can't be sent is an error here, once.
+    // Reports a request that can't be sent here, once, before any task makes it.
     Prepared::new(&publish, &spec, 1).map_err(usage)?;
     Ok(RoomsPlan {
         subscribe: args.common.route(subscribe)?,
@@ -176,7 +176,7 @@ fn plan(args: &RoomsArgs) -> Result<RoomsPlan, CommandError> {
     })
 }
 
-/// A URL, and whether it is a WebSocket's.
+/// A URL, and whether it is one of a WebSocket.
 fn target(flag: &str, url: &str) -> Result<(Target, bool), CommandError> {
     let of = |url: &str| Target::parse(url).map_err(|error| usage(format_args!("{flag}: {error}")));
     match url.split_once("://") {
@@ -184,7 +184,7 @@ fn target(flag: &str, url: &str) -> Result<(Target, bool), CommandError> {
             Ok((of(&format!("http://{rest}"))?, true))
         }
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => Err(usage(format_args!(
-            "{flag}: TLS is not spoken; use ws:// instead of wss://"
+            "{flag}: TLS is not supported; use ws:// instead of wss://"
         ))),
         _ => Ok((of(url)?, false)),
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C ends the load; the program goes on to report what was measured.
+//! Ctrl-C ends the load; the program then reports what was measured.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -7,11 +7,12 @@ use crate::load::{LoadError, StopHandle};
 use crate::sys::signal::{self, Signal};
 use crate::sys::sync::lock;
 
-/// The load that signals end.
+/// The load that a signal ends.
 pub(super) struct Signals(Arc<Mutex<Option<StopHandle>>>);
 
 impl Signals {
-    /// Takes over the signals: before the first thread, so that all of them leave them to one.
+    /// Blocks the signals before the first thread starts, so that all threads leave them to the one
+    /// that waits.
     pub(crate) fn take() -> Result<Self, LoadError> {
         signal::block().map_err(|error| LoadError::Io {
             what: "taking over the signals",
@@ -23,13 +24,13 @@ impl Signals {
         Ok(Self(stop))
     }
 
-    /// A signal ends this load from now on.
+    /// Makes signals end this load from now on.
     pub(crate) fn stop(&self, stop: StopHandle) {
         *lock(&self.0) = Some(stop);
     }
 }
 
-/// The first SIGINT or SIGTERM stops sending, the second waits for nothing.
+/// The first SIGINT or SIGTERM stops sending, the second ends the load at once.
 fn obey(stop: &Mutex<Option<StopHandle>>) {
     while let Ok(signal) = signal::wait() {
         match (signal, &*lock(stop)) {

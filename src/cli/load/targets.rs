@@ -1,4 +1,4 @@
-//! What a load asks for: URLs of the command line, of a file, or of a log.
+//! The URLs that a load requests: from the command line, a file, or a log.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -13,16 +13,16 @@ use crate::load::{self, ListedUrl, Log, Origin, Prepared, Replay, RequestSpec, T
 pub(super) struct Targets {
     pub origin: Origin,
     pub requests: Vec<(Prepared, f64)>,
-    /// The first of them, as a report names them.
+    /// The URLs of the first ones, for a report.
     pub urls: Vec<String>,
     pub replay: Option<Replay>,
-    /// The replayed log's length at its own times, or its number of requests at a rate.
+    /// The duration of a log replayed at its recorded times, or its number of requests at a rate.
     pub length_ns: Option<u64>,
     pub length: Option<u64>,
     pub notes: Vec<String>,
 }
 
-/// Reads what the command line names.
+/// Reads the URLs that the command line names.
 pub(super) fn targets(args: &LoadArgs, spec: &RequestSpec) -> Result<Targets, CommandError> {
     match (&args.urls_file, &args.replay) {
         (Some(path), _) => {
@@ -87,7 +87,7 @@ fn of_list(
             Some(method) => {
                 own = spec.clone();
                 own.method = Some(method.clone());
-                // A list may have both, and a body is for those that take one.
+                // A list may mix methods; the body is sent only with those that have one.
                 if matches!(method.as_str(), "GET" | "HEAD") {
                     own.body = None;
                 }
@@ -153,7 +153,7 @@ fn replayed(path: &Path, args: &LoadArgs, spec: &RequestSpec) -> Result<Targets,
     Ok(targets)
 }
 
-/// The one server that the command line names beside a file.
+/// The server that the command line names for the paths of a file.
 fn server(args: &LoadArgs, flag: &str) -> Result<Option<Origin>, CommandError> {
     match &args.urls[..] {
         [] => Ok(None),

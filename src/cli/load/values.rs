@@ -1,4 +1,4 @@
-//! Parsers of flags' values. clap prints a parser's error behind the flag and its value.
+//! Parsers of flags' values. clap prints a parser's error after the flag and its value.
 
 use crate::config::Unit;
 use crate::limits::TIMEOUT_MS_CEILING;

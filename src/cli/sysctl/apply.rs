@@ -10,28 +10,28 @@ use crate::cli::print;
 use crate::tuning::sysctl::{OutOfReach, Outcome, apply};
 
 const NOTES: &str = "\
-Without --yes nothing is changed. With it, what the settings are is first written to a snapshot; \
-then each is written and read back. If the kernel refuses one, all are put back (a setting with a \
-- before it is passed over instead). Settings of the whole host that can't be set from a network \
-namespace or container are left out and named. The settings last until the host restarts; see persist.
+Without --yes nothing is changed. With it, the present values are first written to a snapshot; \
+then each setting is written and read back. If the kernel refuses one, all are restored (a setting \
+with a - before it is skipped instead). Settings of the whole host that can't be set from a network \
+namespace or container are skipped and listed. The settings last until the host restarts; see persist.
 
 EXIT STATUS:
   0  the profile is set
   1  nothing is changed; one sentence says why
-  3  the profile is set, but for what can't be set from here
+  3  the profile is set, except settings that can't be set from here
 
 EXAMPLES:
   headwater sysctl apply file-server
   headwater sysctl apply file-server --yes
   headwater sysctl apply container --yes --state-dir /run/headwater";
 
-/// Change the host's settings to a profile's
+/// Set the host's settings to those of a profile
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     wanted: Wanted,
-    /// Do it
+    /// Make the changes
     #[arg(long)]
     yes: bool,
     /// Change nothing if one of the settings can't be set from here
@@ -41,7 +41,7 @@ pub(crate) struct ApplyArgs {
     keep: Keep,
 }
 
-/// Exit status: set, but for what can't be set from here.
+/// Exit status: the profile is set, except settings that can't be set from here.
 const PARTLY: u8 = 3;
 
 pub(super) fn run(args: &ApplyArgs) -> ExitCode {

@@ -11,9 +11,9 @@ use crate::cli::{print, print_json};
 use crate::tuning::sysctl::{Plan, Unsafe, Verdict, unsafe_now};
 
 const STATUS: &str = "\
-EXIT STATUS, as monitoring plugins have it:
-  0  OK        every setting is as the profile wants it, or better
-  1  WARNING   some setting is not
+EXIT STATUS, as for monitoring plugins:
+  0  OK        every setting has the profile's value, or a better one
+  1  WARNING   some setting has not
   2  CRITICAL  the host has an unsafe value (tcp_timestamps = 0, for one), whatever the profile
                says; also a mistyped command line
   3  UNKNOWN   the profile can't be read
@@ -22,7 +22,7 @@ EXAMPLES:
   headwater sysctl check file-server
   headwater sysctl check /etc/headwater/mine.conf --json";
 
-/// Say by the exit status whether the host is as a profile wants it
+/// Show by the exit status whether the host has a profile's settings
 #[derive(Debug, Args)]
 #[command(after_help = STATUS)]
 pub(crate) struct CheckArgs {
@@ -93,13 +93,13 @@ fn status(plan: &Plan, bad: &[Unsafe]) -> (&'static str, u8) {
     }
 }
 
-/// Settings that are neither as wanted nor better.
+/// Settings whose value is neither the wanted one nor better.
 fn off(plan: &Plan) -> impl Iterator<Item = String> {
     plan.rows.iter().filter_map(|row| {
         let is = match &row.verdict {
             Verdict::Same | Verdict::Better => return None,
             Verdict::Missing | Verdict::NotPermitted if row.setting.optional => return None,
-            // What its value is can't be known from here.
+            // Its value can't be read from here.
             _ if row.is_out_of_reach() && row.now.is_none() => return None,
             Verdict::Change(_) => row.now.as_deref().unwrap_or("-"),
             verdict => verdict.words(),
@@ -112,7 +112,7 @@ fn off(plan: &Plan) -> impl Iterator<Item = String> {
     })
 }
 
-/// One line, as monitors show it.
+/// The one line that monitors show.
 fn sentence(plan: &Plan, bad: &[Unsafe]) -> String {
     let unsafe_ones = bad
         .iter()

@@ -10,20 +10,20 @@ use crate::cli::{print, print_json};
 
 const VERDICTS: &str = "\
 VERDICTS:
-  same                it is as wanted
+  same                it has the wanted value
   better than wanted  it stays, unless --allow-lower
   would change        apply would write it
   not on this kernel  there is no such setting, or this network namespace does not show it
   not permitted       this process may not write it
-  refused             nobody should set it; the reason stands below the table
+  refused             it must not be set; the reason is given below the table
 
-A - before a key: apply goes on without it where it can't be set.
+A - before a key: apply skips it where it can't be set.
 
 EXAMPLES:
   headwater sysctl diff file-server
   headwater sysctl diff ./mine.conf --json";
 
-/// Compare a profile with what the host has; changes nothing
+/// Compare a profile with the host's settings; changes nothing
 #[derive(Debug, Args)]
 #[command(after_help = VERDICTS)]
 pub(crate) struct DiffArgs {

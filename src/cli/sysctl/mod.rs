@@ -16,17 +16,17 @@ mod table;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  headwater sysctl list                        the profiles there are
-  headwater sysctl diff file-server            what one of them would change here
-  headwater sysctl apply file-server           the same, and what it would write where
-  headwater sysctl apply file-server --yes     change it, until the host restarts
-  headwater sysctl revert                      put everything back
-  headwater sysctl persist file-server --yes   change it at every start of the host
+  headwater sysctl list                        the names of the profiles
+  headwater sysctl diff file-server            what a profile would change on this host
+  headwater sysctl apply file-server           the same, with the snapshot's path
+  headwater sysctl apply file-server --yes     set the profile, until the host restarts
+  headwater sysctl revert                      restore all settings
+  headwater sysctl persist file-server --yes   set it at every start of the host
   headwater sysctl check file-server --json    for a monitor
 
 PROFILE is a name of the list or the path of a file in the form of sysctl.d(5): ./mine.conf";
 
-/// Show, apply and take back profiles of the kernel's settings
+/// Show, apply and revert profiles of the kernel's settings
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct SysctlArgs {

@@ -11,7 +11,7 @@ use crate::tuning::sysctl::{PERSIST_PATH, Plan, persist, persisted, unpersist};
 
 const NOTES: &str = "\
 The file holds the profile with its comments and with the values that apply would give this host: \
-computed from its memory, and never less than what it has now. systemd-sysctl and sysctl --system \
+computed from its memory, and never worse than its present ones. systemd-sysctl and sysctl --system \
 read it at every start. Without --yes it is shown and not written. It changes nothing now: see apply.
 
 EXAMPLES:
@@ -36,7 +36,7 @@ pub(crate) struct PersistArgs {
     /// The file to write
     #[arg(long, value_name = "FILE", env = "HEADWATER_SYSCTL_D", default_value = PERSIST_PATH)]
     output: PathBuf,
-    /// Take the profile's value also where the host's own is better
+    /// Take the profile's value even where the host's is better
     #[arg(long)]
     allow_lower: bool,
     #[command(flatten)]

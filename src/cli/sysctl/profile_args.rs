@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::fail;
 use crate::tuning::sysctl::{Machine, Plan, ProcSys, Profile, STATE_DIR, State};
 
-/// Where the settings are.
+/// The tree of settings.
 #[derive(Debug, Args)]
 pub(super) struct Where {
     /// The tree of settings to use, if not the kernel's own
@@ -23,10 +23,10 @@ impl Where {
     }
 }
 
-/// Where snapshots are kept.
+/// The folder of snapshots.
 #[derive(Debug, Args)]
 pub(super) struct Keep {
-    /// Folder for what the settings were before they were changed
+    /// Folder for snapshots of the settings before they are changed
     #[arg(long, value_name = "DIR", env = "HEADWATER_STATE_DIR", default_value = STATE_DIR)]
     state_dir: PathBuf,
 }
@@ -38,12 +38,12 @@ impl Keep {
     }
 }
 
-/// A profile, beside what the host has.
+/// A profile to compare with the host's settings.
 #[derive(Debug, Args)]
 pub(super) struct Wanted {
     /// A profile's name (see headwater sysctl list) or the path of a file
     profile: String,
-    /// Take the profile's value also where the host's own is better
+    /// Take the profile's value even where the host's is better
     #[arg(long)]
     allow_lower: bool,
     #[command(flatten)]

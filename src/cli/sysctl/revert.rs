@@ -9,18 +9,18 @@ use crate::cli::{fail, print};
 use crate::tuning::sysctl::{Back, BackFrom, Reverted, revert};
 
 const NOTES: &str = "\
-Every setting of the snapshot goes back to what it was before the first apply, also after an apply \
-or a revert that was cut short. The snapshot is removed once all of them are back.
+Every setting of the snapshot is restored to its value before the first apply, also after an interrupted \
+apply or revert. The snapshot is removed once all of them are restored.
 
 EXAMPLES:
   headwater sysctl revert
   headwater sysctl revert --dry-run";
 
-/// Put back what apply has changed
+/// Restore what apply has changed
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct RevertArgs {
-    /// Show what would be put back; change nothing
+    /// Show what would be restored; change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use crate::cli::print;
 const EXAMPLES: &str = "\
 EXAMPLES:
   headwater sysctl show file-server                 with the values of this host
-  headwater sysctl show file-server --raw           as it comes, to make your own from
+  headwater sysctl show file-server --raw           the profile's text, as a start for your own
   headwater sysctl show file-server | sysctl -p -";
 
 /// Print a profile, each setting with its reason and its risk
@@ -19,7 +19,7 @@ EXAMPLES:
 pub(crate) struct ShowArgs {
     /// A profile's name (see headwater sysctl list) or the path of a file
     profile: String,
-    /// As it is, with the lines that tell how values are computed
+    /// The profile's text, with the lines that define how values are computed
     #[arg(long)]
     raw: bool,
 }

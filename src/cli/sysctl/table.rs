@@ -11,7 +11,7 @@ pub(super) struct Line<'a> {
     now: Option<&'a str>,
     wanted: &'a str,
     verdict: &'static str,
-    /// What it would become, if anything.
+    /// The value that it would be set to, if any.
     would_be: Option<&'a str>,
     scope: Option<String>,
     optional: bool,
@@ -36,7 +36,7 @@ impl<'a> From<&'a Row> for Line<'a> {
     }
 }
 
-/// A plan as a table: key, now, wanted, verdict, scope, and below it what there is to remark.
+/// A plan as a table: key, present value, wanted value, verdict and scope, followed by remarks.
 pub(super) fn table(plan: &Plan) -> String {
     let heads = ["key", "now", "wanted", "verdict", "touches"].map(str::to_owned);
     let mut lines = vec![heads];
@@ -64,7 +64,7 @@ pub(super) fn table(plan: &Plan) -> String {
 fn cells(row: &Row) -> [String; 5] {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let optional = if row.setting.optional { "-" } else { "" };
-    // Number by number the better of both may be neither.
+    // The better of both, number by number, may differ from both.
     let verdict = match &row.verdict {
         Verdict::Change(value) if *value != words(&row.setting.value) => {
             format!("would change to {value}")
