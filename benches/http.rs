@@ -143,7 +143,8 @@ fn chunked(c: &mut Criterion) {
     group.finish();
 }
 
-/// Masking, and reading messages of 128 bytes, beside doing it byte by byte and beside tungstenite.
+/// Masking, and reading messages of 128 bytes, compared with a byte-by-byte loop and with
+/// tungstenite.
 fn websocket(c: &mut Criterion) {
     let key = [0x37, 0xfa, 0x21, 0x3d];
     let mut payload = vec![b'x'; 16 * 1024];

@@ -1,9 +1,10 @@
-//! What a delivery costs the subscribers of `headwater load rooms`.
+//! The cost of a delivery to the subscribers of `headwater load rooms`.
 //!
-//! `cargo bench --bench rooms`, or `-- --quick` for a second of each row; HEADWATER_BIN names another
-//! binary to measure. The server is a thread of this program on the first CPU, which does nothing but
-//! send each message on to all subscribers, several in one write; the load runs on the second. More is
-//! asked for than either can do: what is told is a core's most, and the CPU time that it took.
+//! `cargo bench --bench rooms`, or `-- --quick` for a second of each row; HEADWATER_BIN names
+//! another binary to measure. The server is a thread of this program on the first CPU, which only
+//! forwards each message to all subscribers, several in one write; the load runs on the second CPU.
+//! The requested rate is more than either can do, so the bench shows a core's highest rate and the
+//! CPU time of a delivery.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -18,17 +19,17 @@ use headwater::sys;
 use nix::sys::resource::{UsageWho, getrusage};
 
 const SUBSCRIBERS: usize = 100;
-/// A message that is not joined by others for so long goes out alone.
+/// How long a message waits for others to be sent with it.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How messages are put together.
+/// How messages are gathered.
 #[derive(Clone, Copy)]
 enum Gather {
-    /// So many frames in a write.
+    /// This many frames in a write.
     Frames(usize),
-    /// So many messages in a frame.
+    /// This many messages in a frame.
     Messages(usize),
 }
 
@@ -40,7 +41,7 @@ impl Gather {
     }
 }
 
-/// With how many messages are published a second: what is left of the warm-up's must not last for long.
+/// With the messages published per second: the backlog of the warm-up must be short.
 const ROWS: [(&str, Gather, &str); 5] = [
     ("1 message a write", Gather::Frames(1), "3k"),
     ("16 frames a write", Gather::Frames(16), "60k"),
@@ -63,7 +64,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs a load against a server of its own.
+/// Runs a load against a new server.
 fn measure(gather: Gather, rate: &str, duration: &str) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -79,7 +80,7 @@ fn measure(gather: Gather, rate: &str, duration: &str) -> Result<String> {
         |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e9 + time.tv_usec() as f64 * 1e3;
     let user = ns(after.user_time()) - ns(before.user_time());
     let kernel = ns(after.system_time()) - ns(before.system_time());
-    // Of the time that its thread worked: a wait for the next message is not work.
+    // Relative to the time for which its thread was busy, without waits for the next message.
     let busy = summary.client_busy.min(1.0);
     let per_core = summary.delivery_rate_per_s / busy;
     let (user_ns, kernel_ns) = (
@@ -119,7 +120,8 @@ fn load(address: SocketAddr, rate: &str, duration: &str) -> Result<std::process:
         .spawn()?)
 }
 
-/// Takes the subscribers and one publisher, and sends on what that one says until it goes.
+/// Accepts the subscribers and one publisher, and forwards the publisher's messages until it
+/// closes.
 fn serve(listener: &TcpListener, gather: Gather) -> Result<()> {
     sys::cpu::pin_current_thread(&[0])?;
     let mut subscribers = Vec::with_capacity(SUBSCRIBERS);
@@ -198,14 +200,14 @@ impl Relay {
             let text = std::mem::take(&mut bytes);
             frame::push(&mut bytes, Opcode::Text, &text, None);
         }
-        // One that has gone shows in what the load tells.
+        // The load reports subscribers whose connections have ended.
         for subscriber in &mut self.subscribers {
             let _ = subscriber.write_all(&bytes);
         }
     }
 }
 
-/// Answers a handshake; whether a subscriber's.
+/// Answers a handshake; returns whether it is a subscriber's.
 fn shake_hands(connection: &TcpStream) -> Result<bool> {
     connection.set_nodelay(true)?;
     let mut lines = BufReader::new(connection).lines();

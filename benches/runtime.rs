@@ -1,5 +1,5 @@
-//! What the runtime's parts cost: wake-ups, timers, mailboxes, and turns of the ring.
-//! Each figure is taken inside a running shard.
+//! The cost of the runtime's parts: wake-ups, timers, mailboxes, and turns of the ring. Each figure
+//! is taken inside a running shard.
 
 use std::future::Future;
 use std::os::fd::AsFd;
@@ -18,7 +18,7 @@ use headwater::runtime::{
 use headwater::sys;
 use headwater::sys::eventfd::EventFd;
 
-/// Messages sent before the sender looks whether they have arrived.
+/// Messages sent before the sender checks whether they have arrived.
 const BATCH: u64 = 1024;
 
 /// Measures `rounds` on a fresh shard of the first CPU.
@@ -44,7 +44,7 @@ where
     reports.recv().expect("the shard has reported")
 }
 
-/// The first `count` CPUs, the first one again where there are fewer.
+/// The first `count` CPUs; repeats the first one if there are fewer.
 fn cpus(count: usize) -> Vec<usize> {
     let allowed = sys::cpu::allowed().expect("the kernel says where this may run");
     (0..count)
@@ -190,7 +190,7 @@ fn ring(c: &mut Criterion) {
     });
 }
 
-/// Two shards on two CPUs. The first measures what `body` does with a handle of the second.
+/// Runs two shards on two CPUs. The first measures `body`, which gets a handle of the second.
 fn on_two_shards<F, Fut>(rounds: u64, body: F) -> Duration
 where
     F: Fn(Shard, ShardHandle, ShardHandle, u64) -> Fut + Send + Sync + 'static,
@@ -208,7 +208,7 @@ where
             async move {
                 let Some(body) = first else {
                     let ended = |cx: &mut std::task::Context<'_>| {
-                        let mut end = end.lock().expect("nobody panics with it");
+                        let mut end = end.lock().expect("no thread panics with the lock");
                         end.1 = Some(cx.waker().clone());
                         if end.0 {
                             Poll::Ready(())
@@ -223,7 +223,7 @@ where
                 report
                     .send(start.elapsed())
                     .expect("the bench waits for it");
-                let mut end = end.lock().expect("nobody panics with it");
+                let mut end = end.lock().expect("no thread panics with the lock");
                 end.0 = true;
                 end.1.take().into_iter().for_each(Waker::wake);
             }
@@ -232,7 +232,7 @@ where
     reports.recv().expect("the first shard has reported")
 }
 
-/// Waits until a counter that another shard's messages raise has come to `value`.
+/// Waits until a counter that another shard's messages increment reaches `value`.
 async fn reached(counter: &AtomicU64, value: u64) {
     while counter.load(Ordering::Acquire) < value {
         yield_now().await;
@@ -249,7 +249,7 @@ fn mailboxes(c: &mut Criterion) {
                     let batch = BATCH.min(rounds - sent);
                     for _ in 0..batch {
                         let arrived = Arc::clone(&arrived);
-                        // The one reader needs no read-modify-write.
+                        // The counter has one writer, so it needs no read-modify-write.
                         let count = move || {
                             let next = arrived.load(Ordering::Relaxed) + 1;
                             arrived.store(next, Ordering::Release);
@@ -270,7 +270,7 @@ fn mailboxes(c: &mut Criterion) {
                     let (back, home, from) = (Arc::clone(&back), here.clone(), Arc::clone(&back));
                     let answer = move || {
                         let note = move || {
-                            let mut back = back.lock().expect("nobody panics with it");
+                            let mut back = back.lock().expect("no thread panics with the lock");
                             back.0 += 1;
                             back.1.take().into_iter().for_each(Waker::wake);
                         };
@@ -278,7 +278,7 @@ fn mailboxes(c: &mut Criterion) {
                     };
                     there.run(answer).expect("one message at a time");
                     std::future::poll_fn(|cx| {
-                        let mut back = from.lock().expect("nobody panics with it");
+                        let mut back = from.lock().expect("no thread panics with the lock");
                         if back.0 == n {
                             return Poll::Ready(());
                         }

@@ -1,5 +1,5 @@
-//! The task layer beside tokio, rayon and a thread per task, shape by shape:
-//! time per task. `scripts/task_bench.py` takes the same shapes in turn, with Go.
+//! Time per task of the task layer, tokio, rayon and a thread per task, for each shape of work.
+//! `scripts/task_bench.py` runs the same shapes alternately, and with Go.
 
 #[path = "task_bench/shapes/mod.rs"]
 mod shapes;
@@ -16,7 +16,7 @@ fn shapes(c: &mut Criterion) {
     for &shape in Shape::value_variants() {
         let mut group = c.benchmark_group(format!("{shape:?}"));
         for &name in Name::value_variants() {
-            // A thread per task takes a thousand times as long.
+            // Fewer rounds, since a thread per task takes a thousand times as long.
             let tasks = if name == Name::Threads { 100 } else { 10_000 };
             let pool = shapes::start(name, workers);
             if pool.time(shape, 1).is_none() {

@@ -1,5 +1,5 @@
-//! File to socket in every way that Linux offers, measured: throughput, the
-//! sender's CPU time and its system calls.
+//! Measures every way that Linux offers to send a file to a socket: throughput, the sender's CPU
+//! time and its system calls.
 //!
 //! `cargo bench --bench transfer` sends 1 GiB per row, `-- --quick` 128 MiB;
 //! HEADWATER_TRANSFER_BYTES sets another amount. The file is in the page cache. The
@@ -29,7 +29,7 @@ const FILE_BYTES: u64 = 64 << 20;
 const TOTAL_BYTES: u64 = 1 << 30;
 const QUICK_BYTES: u64 = 128 << 20;
 const PIECES: [usize; 3] = [16 << 10, 256 << 10, 1 << 20];
-/// Pieces that one submission carries, where a way allows it.
+/// Pieces in one submission, where a way allows several.
 const PIECES_PER_SUBMIT: usize = 8;
 /// Zero-copy sends whose memory the kernel may still hold.
 const UNNOTIFIED_MAX: usize = 64;
@@ -37,7 +37,7 @@ const CONGESTION_CONTROL: &[u8] = b"cubic";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What a way has to send: all of `file`, `total` bytes in all, in pieces of `piece`.
+/// The work of a way: send `file` until `total` bytes are sent, in pieces of `piece`.
 struct Job {
     file: File,
     socket: TcpStream,
@@ -54,7 +54,7 @@ impl Job {
     }
 }
 
-/// A way sends everything and says how many system calls it made.
+/// Sends everything and returns the number of system calls.
 type Way = fn(Job) -> Result<u64>;
 
 const WAYS: [(&str, Way); 7] = [
@@ -168,7 +168,7 @@ impl Ring {
     }
 
     /// # Safety
-    /// What the entry points to must live until its completion has come.
+    /// What the entry points to must live until its completion.
     unsafe fn push(&mut self, entry: squeue::Entry, linked: bool) -> Result<()> {
         let entry = if linked {
             entry.flags(squeue::Flags::IO_LINK)
@@ -180,7 +180,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Submits and waits for `count` completions; gives the result and flags of all that came.
+    /// Submits and waits for `count` completions; returns the results and flags of all that
+    /// arrived.
     fn finish(&mut self, count: usize) -> Result<Vec<(u32, u32)>> {
         self.enters += 1;
         self.ring.submit_and_wait(count)?;
@@ -364,7 +365,7 @@ fn take_zc(
     Ok(())
 }
 
-/// The CPUs of sender and reader; the reader's only where there are two.
+/// The CPUs of sender and reader; the reader has one only if there are two.
 fn cpus() -> (usize, Option<usize>) {
     // Asked once, before the main thread pins itself.
     static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
@@ -383,7 +384,7 @@ fn cpu_time(of: UsageWho) -> Result<Duration> {
     ))
 }
 
-/// Takes `total` bytes off the socket without copying them; gives its CPU time.
+/// Discards `total` bytes from the socket without copying them; returns its CPU time.
 fn discard(socket: TcpStream, total: u64, cpu: Option<usize>) -> Result<Duration> {
     if let Some(cpu) = cpu {
         sys::cpu::pin_current_thread(&[cpu])?;
@@ -409,7 +410,7 @@ struct Measured {
 
 fn measure(file: &File, way: Way, total: u64, piece: usize) -> Result<Measured> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    // Best effort: the table says what it came to.
+    // Best effort: the table's header shows the result.
     let _ = socket2::SockRef::from(&listener).set_tcp_congestion(CONGESTION_CONTROL);
     let far = TcpStream::connect(listener.local_addr()?)?;
     let (socket, _) = listener.accept()?;
@@ -447,7 +448,7 @@ fn file() -> Result<File> {
     for _ in 0..FILE_BYTES >> 20 {
         file.write_all(&block)?;
     }
-    // Written back before anything is measured.
+    // Waits for the write-back before anything is measured.
     file.sync_all()?;
     Ok(file)
 }

@@ -1,4 +1,5 @@
-//! A tiny HTTP service: answers every request with a greeting, and counts what is sent to it.
+//! A tiny HTTP service: answers every request with a greeting, and counts the bytes of request
+//! bodies.
 //!
 //! Run it with `cargo run --release --example hello -- 127.0.0.1:7008`, then
 //! `curl 127.0.0.1:7008/you` or `curl -d "some words" 127.0.0.1:7008/count`.
@@ -9,7 +10,7 @@ use headwater::server::{Request, Server, ServerOptions, Service};
 struct Hello;
 
 impl Service for Hello {
-    /// What needs no waiting is answered from the receive buffer.
+    /// Requests that need no waiting are answered here, with the head still in the receive buffer.
     fn try_call(&self, head: &Head<'_>) -> Option<Response> {
         (head.method == Method::Get).then(|| text(format!("hello, {}\n", &head.path()[1..])))
     }

@@ -168,7 +168,7 @@ refused() {
     "net.ipv4.tcp_sack 0") echo "without selective acknowledgements each lossy path is slow" ;;
     "net.ipv4.tcp_window_scaling 0") echo "no connection would have more than 64 KiB in flight" ;;
     "net.ipv4.tcp_moderate_rcvbuf 0") echo "it turns the kernel's own sizing of receive buffers off" ;;
-    "net.ipv4.tcp_syncookies 0") echo "without syncookies one SYN flood keeps everybody out" ;;
+    "net.ipv4.tcp_syncookies 0") echo "without syncookies one SYN flood blocks all new clients" ;;
     "net.ipv4.tcp_syncookies 2") echo "it is for tests: cookies take TCP options away" ;;
     "net.ipv4.tcp_abort_on_overflow 1") echo "a burst then resets clients that would have been served" ;;
     "kernel.randomize_va_space 0" | "kernel.randomize_va_space 1")

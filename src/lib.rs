@@ -1,4 +1,4 @@
-//! headwater: a file and stream server for Linux, and the networking core it stands on.
+//! headwater: a file and stream server for Linux, and the networking core that it is built on.
 //!
 //! A *shard* is one pinned thread with one io_uring, one executor, one timer
 //! wheel and its own connections, caches and counters. Shards share nothing on

@@ -29,7 +29,7 @@ pub const RECV_QUEUE_PER_STREAM: usize = 8;
 pub const ACCEPTED_UNTAKEN_MAX: usize = 1024;
 /// How large a receive buffer may be.
 pub const RECV_BUFFER_BYTES_CEILING: usize = 1 << 24;
-/// Longest wait for completions after the kernel has refused submissions for want of memory.
+/// Longest wait for completions after the kernel has refused submissions for lack of memory.
 pub const RING_REFUSED_PAUSE_MS: u64 = 1;
 /// Structures for vectored sends and opens that a shard keeps for reuse.
 pub const SPARE_SCRATCH: usize = 64;
@@ -68,7 +68,7 @@ pub const BIND_PAUSE_MS_MAX: u64 = 200;
 pub const DEFER_ACCEPT_S: u32 = 1;
 /// Connections of the whole server; also bounded by RLIMIT_NOFILE.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
-/// Connections from one address (0: no bound of its own).
+/// Connections from one address (0: no separate bound).
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 0;
 /// Descriptors kept for files, listeners and the program itself when the
 /// connection limit is derived from RLIMIT_NOFILE.

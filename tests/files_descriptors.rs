@@ -1,4 +1,5 @@
-//! A process that runs out of descriptors. Alone in its process, whose limit it lowers.
+//! Files in a process that runs out of descriptors. The test lowers the limit of its process, so it
+//! is alone in it.
 
 use std::fs;
 use std::sync::Arc;

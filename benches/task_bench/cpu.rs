@@ -1,4 +1,4 @@
-//! The process and the clock: what it has used, and when it runs.
+//! The CPU time of the process, the priority of a thread, and the calibration of work.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ pub(crate) fn used() -> Duration {
     user + system
 }
 
-/// Puts this thread, and none that it starts, in front of others; gives `false`
-/// where the kernel doesn't let it (CAP_SYS_NICE, sched(7)).
+/// Gives this thread, but none that it starts, real-time priority; returns `false` if the kernel
+/// does not allow it (CAP_SYS_NICE, sched(7)).
 pub(crate) fn in_front() -> bool {
     let priority = libc::sched_param { sched_priority: 1 };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
@@ -35,7 +35,7 @@ pub(crate) fn sleep_until(time: Instant) {
     }
 }
 
-/// Rounds of [`spin`] in a microsecond, with as many threads busy as will be.
+/// Rounds of [`spin`] in a microsecond, measured with as many busy threads as the benchmark uses.
 pub(crate) fn spins_per_us(threads: usize) -> f64 {
     const ROUNDS: u64 = 200_000;
     let measure = || {

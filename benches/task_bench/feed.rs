@@ -1,6 +1,6 @@
-//! A feed: for each request 50 posts are gathered, ranked for the reader and
-//! rendered as JSON. Clients ask again as soon as they have their answer; one
-//! thread takes the requests and hands them over, as an accept loop does.
+//! A feed service: for each request it gathers 50 posts, ranks them for the reader and renders them
+//! as JSON. Clients send the next request as soon as they have the answer; one thread accepts the
+//! requests and hands them over, as an accept loop does.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -77,15 +77,19 @@ impl Store {
         }
     }
 
-    /// Answers one request; gives the bytes of the answer.
+    /// Answers one request; returns the bytes of the answer.
     fn answer(&self, request: u64, buffers: Buffers) -> usize {
         match buffers {
             Buffers::Worker => SCRATCH.with_borrow_mut(|scratch| self.render(request, scratch)),
             Buffers::Pooled => {
-                let taken = self.pool.lock().expect("nobody panics with it").pop();
+                let taken = self
+                    .pool
+                    .lock()
+                    .expect("no thread panics with the lock")
+                    .pop();
                 let mut scratch = taken.unwrap_or_default();
                 let bytes = self.render(request, &mut scratch);
-                let mut pool = self.pool.lock().expect("nobody panics with it");
+                let mut pool = self.pool.lock().expect("no thread panics with the lock");
                 pool.push(scratch);
                 bytes
             }
@@ -143,7 +147,7 @@ pub(crate) struct Figures {
     pub latency: Histogram<u64>,
 }
 
-/// Lets `clients` ask for as long as told.
+/// Runs `clients` for the given time.
 pub(crate) fn ask(
     pool: &Offload,
     store: &Arc<Store>,
@@ -174,7 +178,7 @@ pub(crate) fn ask(
             false => refused += 1,
         }
     }
-    // CPU time at the first answer that counts; the clock at the last one.
+    // Reads the CPU time at the first counted answer, and the clock at the last one.
     let (mut measured, mut last) = (None, start);
     while waiting > 0 {
         let (sent, done) = answered.recv().expect("there is a sender");
@@ -187,13 +191,13 @@ pub(crate) fn ask(
             record(&mut latency, done - sent);
             last = done;
         }
-        // The client asks as soon as it has its answer, even if nobody takes it yet.
+        // The next request counts from now, even if the accepting thread takes it later.
         match send(done) {
             true => waiting += 1,
             false => refused += 1,
         }
     }
-    let cpu = measured.expect("it goes on until one has counted");
+    let cpu = measured.expect("it runs until an answer has counted");
     let requests = latency.len();
     Figures {
         requests,

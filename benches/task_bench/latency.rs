@@ -1,11 +1,10 @@
-//! From the time a task should have been handed over to its first instruction,
-//! in an open loop: arrivals are drawn beforehand and come no matter how far
-//! the pool is behind, and a task that is handed over late is late (no
-//! coordinated omission).
+//! The latency from the time at which a task is due to its first instruction, in an open loop:
+//! arrival times are drawn beforehand and do not depend on the pool, and the time by which a task
+//! is handed over late is included (no coordinated omission).
 //!
-//! Tasks come in turns, as a shard's loop hands them over: turns are a Poisson
-//! process, and so are the tasks, spread over the turns. The generator sleeps
-//! between turns, in front of everything else where the kernel lets it.
+//! Tasks arrive in batches, one for each turn, as from a shard's loop: turns are a Poisson process,
+//! and so are the tasks, spread over the turns. The generator sleeps between turns; it has
+//! real-time priority if the kernel allows it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +19,13 @@ use crate::shapes::spin;
 
 const SHORT_US: f64 = 10.0;
 const LONG_US: f64 = 1000.0;
-/// A long task lets others run this often.
+/// How often a long task yields.
 const SLICE_US: f64 = 20.0;
 /// Turns of the generator a second, at most: a wake-up costs up to 20 us of CPU.
 const TURNS_PER_S_MAX: f64 = 5_000.0;
-/// Not looked at: threads, memory and clocks are still warming up.
+/// Left out of the figures, while threads, memory and clocks warm up.
 const WARM_UP: Duration = Duration::from_millis(200);
-/// For the tasks that are left at the end.
+/// Time for the remaining tasks at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Load {
@@ -40,7 +39,7 @@ pub(crate) struct Load {
     pub seed: u64,
 }
 
-/// When the tasks of one turn come, and how long each is.
+/// When the tasks of one turn arrive, and the length of each.
 struct Turn {
     at: Duration,
     tasks: Vec<Length>,
@@ -63,7 +62,7 @@ impl Load {
         let tasks_per_s = self.utilisation * self.workers as f64 * 1e6 / mean_us;
         let turns_per_s = tasks_per_s.min(TURNS_PER_S_MAX);
         let (mut turns, mut at) = (Vec::new(), 0.0);
-        // Where a turn is one task, it is exactly one; else their number is Poisson's, too.
+        // A turn of one task has exactly one; otherwise the number has a Poisson distribution too.
         let mean = tasks_per_s / turns_per_s;
         loop {
             at += random.gap(turns_per_s);
@@ -87,7 +86,7 @@ impl Load {
         }
     }
 
-    /// Offers this load to a pool and waits until all of it has begun.
+    /// Offers this load to a pool and waits until all tasks have begun.
     pub(crate) fn offer(&self, pool: &Offload) -> Figures {
         let turns = self.turns();
         let count = turns.iter().map(|turn| turn.tasks.len()).sum();

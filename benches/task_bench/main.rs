@@ -1,5 +1,5 @@
-//! One measurement of one contender, as a line of JSON. `scripts/task_bench.py`
-//! runs many of them in turn and makes the tables.
+//! Makes one measurement of one contender and prints it as a line of JSON. `scripts/task_bench.py`
+//! runs many of them alternately and makes the tables.
 
 mod cpu;
 mod feed;
@@ -55,19 +55,19 @@ enum Part {
         utilisation: f64,
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
-        /// Gives headwater no hints that the others don't get: one priority, no checkpoints
+        /// Give headwater no hints that the others don't get: one priority, no checkpoints
         #[arg(long)]
         no_hints: bool,
         /// Share of the tasks that take 1 ms instead of 10 us
         #[arg(long, default_value_t = 0.01)]
         long_share: f64,
-        /// The figure of `calibrate`; measured by default
+        /// The result of `calibrate`; measured by default
         #[arg(long)]
         spins_per_us: Option<f64>,
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Requests a second and their latency, when clients ask for feeds in a closed loop
+    /// Requests per second and their latency, when clients request feeds in a closed loop
     Feed {
         contender: Name,
         #[arg(long, default_value_t = 256)]
@@ -140,7 +140,7 @@ fn main() {
     }
 }
 
-/// Doubles the number of tasks until they take long enough, which warms up, too.
+/// Doubles the number of tasks until they take long enough, which also warms up.
 fn time_shape(workers: usize, contender: Name, shape: Shape, seconds: f64) {
     let pool = shapes::start(contender, workers);
     let mut tasks = 1_000;

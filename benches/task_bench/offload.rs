@@ -1,4 +1,4 @@
-//! Work that is handed over from outside, as a server does.
+//! Hands work over from outside the pool, as a server does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,23 +8,23 @@ use headwater::tasks::{self, Class, ClassOptions, Options, Pool, Priority};
 
 use crate::shapes::{self, Name};
 
-/// Threads that live at one time, where each job has one.
+/// Most live threads, where each job has one.
 const THREADS_MAX: u64 = 2_000;
-/// Unfinished jobs of a class, which the others don't bound.
+/// Limit of unfinished jobs of a class; the other contenders have none.
 const QUEUE_LIMIT: usize = 1 << 20;
-/// Less than the usual 2 MiB, as a server with a thread per request would set.
+/// Stack size: less than the default of 2 MiB, as a server with a thread per request would set.
 const STACK_BYTES: usize = 256 * 1024;
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// What a pool that knows classes of work is told of a job.
+/// The class of a job, for a pool that has classes of work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Length {
     Short,
     Long,
 }
 
-/// Where jobs go.
+/// The contender that runs the jobs.
 pub(crate) enum Offload {
     Headwater {
         /// Stops when it is dropped.
@@ -39,8 +39,8 @@ pub(crate) enum Offload {
 }
 
 impl Offload {
-    /// `no_hints`: headwater knows no more of the jobs than the others: long ones have the same
-    /// priority, and no checkpoints.
+    /// `no_hints`: headwater gets no more information about the jobs than the others: long ones
+    /// have the same priority, and no checkpoints.
     pub(crate) fn start(name: Name, workers: usize, no_hints: bool) -> Offload {
         match name {
             Name::Headwater | Name::Recorded => {
@@ -86,7 +86,7 @@ impl Offload {
         }
     }
 
-    /// Hands a job over; gives `false` when it is refused.
+    /// Hands a job over; returns `false` if it is refused.
     pub(crate) fn submit(&self, length: Length, job: Job) -> bool {
         match self {
             Offload::Headwater { short, long, .. } => {
@@ -100,11 +100,11 @@ impl Offload {
         true
     }
 
-    /// What a long job calls now and then to let others run.
+    /// A long job calls this periodically to yield.
     pub(crate) fn checkpoint(&self) -> fn() {
         match self {
             Offload::Headwater { checkpoint, .. } => *checkpoint,
-            // They have no such thing.
+            // The other contenders have no checkpoints.
             Offload::Tokio(_) | Offload::Rayon(_) | Offload::Threads(_) => || (),
         }
     }

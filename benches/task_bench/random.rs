@@ -1,4 +1,4 @@
-//! Numbers that are the same for every contender (xorshift64*).
+//! Random numbers that are the same for every contender (xorshift64*).
 
 pub(crate) struct Random(u64);
 

@@ -20,7 +20,7 @@ one line for each area in which all is well.
 EXIT STATUS:
   0  nothing worse than notes
   1  a warning: it costs speed or connections
-  2  critical: the server does not start, or the host is open to attacks; also a mistyped command line
+  2  critical: the server does not start, or is open to attacks; also a mistyped command line
 
 EXAMPLES:
   headwater doctor

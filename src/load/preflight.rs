@@ -36,7 +36,7 @@ pub fn ask_sizes(
             Some(found) => found,
             None => {
                 first_byte(connect(addresses, wait)?, request).map_err(|error| LoadError::Io {
-                    what: "asking for the size of what ranges are to be of",
+                    what: "requesting the size of an object",
                     error,
                 })?
             }

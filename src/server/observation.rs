@@ -70,7 +70,7 @@ impl StallReporter {
         let mut snapshot = observation.recorder.snapshot();
         add_ongoing(&mut snapshot, &stall);
         let report = Arc::clone(&observation.report);
-        // On a thread of its own, since the monitor has other shards to look at. Without a thread
+        // On a separate thread, since the monitor has other shards to look at. Without a thread
         // there is no trace; the stall is counted all the same.
         let _ = thread::Builder::new()
             .name("trace".to_owned())
@@ -101,7 +101,7 @@ fn write_and_report(
     }
 }
 
-/// A stall that goes on is in no buffer yet: the shard notes it when it is over.
+/// A stall that still lasts is in no buffer yet: the shard records it when it is over.
 fn add_ongoing(snapshot: &mut Snapshot, stall: &Stall) {
     let name = format!("shard-{}", stall.shard);
     let mut tracks = snapshot.tracks.iter_mut();

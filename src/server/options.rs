@@ -30,7 +30,7 @@ pub struct ServerOptions {
     pub drain_timeout_ms: u64,
     /// Connections of the whole server.
     pub connections_max: usize,
-    /// Connections from one address; 0: no bound of its own.
+    /// Connections from one address; 0: no separate bound.
     pub connections_per_address_max: usize,
     /// Requests on one connection; 0: no bound.
     pub requests_per_connection_max: u64,

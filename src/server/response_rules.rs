@@ -57,7 +57,7 @@ impl Preset {
     }
 }
 
-/// A text among the rules that can't be used, with the key it stands at.
+/// A text among the rules that can't be used, with its key.
 #[derive(Debug)]
 pub struct RuleError {
     /// `server.cors`, or `headers[2]` for the third of the rules.

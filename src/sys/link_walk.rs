@@ -3,7 +3,7 @@
 //!
 //! `RESOLVE_BENEATH` of `openat2(2)` refuses every absolute link, and every `..` above the root,
 //! with `EXDEV`, even where the link leads back inside. A [`LinkWalk`] then finds the path without
-//! links that such a path stands for: it reads the links one by one, and takes a target that begins
+//! links that such a path is equivalent to: it reads the links one by one, and takes a target that begins
 //! with the root's own path as relative to the root.
 //!
 //! docs/decisions/061-absolute-links.md has the reasons.

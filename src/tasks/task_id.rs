@@ -1,6 +1,6 @@
 //! The id of a task: the cell that it lives in and which use of that cell it is.
 //!
-//! An id is one word, so queues hold ids in plain atomics and a waker needs no memory of its own.
+//! An id is one word, so queues hold ids in plain atomics and a waker needs no allocation.
 //! Cells are reused, and each use has another generation, so an id that outlives its task matches
 //! nothing: neither a stale queue entry nor a late wake-up reaches the next task in that cell,
 //! whichever pool that belongs to. A generation recurs after 2^32 uses of one cell.

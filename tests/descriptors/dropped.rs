@@ -1,5 +1,5 @@
-//! What happens to an operation whose future is dropped: the kernel keeps its
-//! buffer and descriptor until it is done with them, and then they go, all of them.
+//! Operations whose futures are dropped: buffers and descriptors stay alive until the kernel no
+//! longer uses them, and are then all released.
 
 use std::ffi::CString;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! How shards end: by failing to start, by a panic, and with what others have made still in
-//! their hands. Nothing may be left behind, and no task may be left waiting.
+//! How shards end: by failing to start, by a panic, and while other threads still hold handles. No
+//! descriptor may be left open, and no task may be left waiting.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, Ready};

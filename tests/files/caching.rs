@@ -1,4 +1,4 @@
-//! What is remembered, for how long, and how changes show.
+//! What the cache keeps, for how long, and how changes to files become visible.
 
 use std::cell::Cell;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Files compressed for those who accept it.
+//! Files compressed for clients that accept it.
 
 use std::fs;
 use std::rc::Rc;

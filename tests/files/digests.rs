@@ -1,4 +1,4 @@
-//! Digests for those who want them (RFC 9530).
+//! Digests for clients that request them (RFC 9530).
 
 use headwater::files::FilesOptions;
 use headwater::http::digest::repr_digest;

@@ -1,5 +1,5 @@
-//! Files by their responses: every request goes through the parser and then
-//! straight to `Files`, inside a running shard.
+//! Tests of `Files` through its responses: every request goes through the parser and directly to
+//! `Files`, inside a running shard.
 
 mod caching;
 mod compression;

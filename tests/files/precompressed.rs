@@ -1,4 +1,4 @@
-//! Files that lie compressed beside the one that is asked for.
+//! Precompressed files beside the requested one.
 
 use std::fs;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,5 @@
-//! Entity tags and dates (RFC 9110 section 8.8), also where times of modification tell nothing.
+//! Entity tags and dates (RFC 9110 section 8.8), also where modification times can't distinguish
+//! versions.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

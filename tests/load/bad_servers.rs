@@ -1,4 +1,4 @@
-//! Servers that misbehave: each is counted under its own name.
+//! Servers that misbehave: each fault has its own class of error.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};

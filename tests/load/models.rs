@@ -1,4 +1,4 @@
-//! Models of load, and what is measured under them.
+//! Models of load (open and closed loop), and the figures measured with them.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,7 +1,7 @@
-//! Too few local ports, in a network namespace of the test's own.
+//! Too few local ports, in a separate network namespace.
 //!
-//! Needs the right to make one, and `ip` (iproute2). Without them the test is skipped, and says so,
-//! unless `HEADWATER_NAMESPACES=required` (scripts/namespaces.sh).
+//! Needs permission to create one, and `ip` (iproute2). Without them the test is skipped, and says
+//! so, unless `HEADWATER_NAMESPACES=required` (scripts/namespaces.sh).
 
 use std::fs;
 use std::io::Write as _;

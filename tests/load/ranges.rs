@@ -1,5 +1,5 @@
-//! Ranges: sequential, random, and video players, of `headwater serve` and of servers that get them
-//! wrong.
+//! Loads of ranges (sequential, random, and video players) on `headwater serve` and on servers with
+//! wrong answers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -227,25 +227,25 @@ fn a_piece_that_changes_is_an_error_when_bodies_are_compared() {
 }
 
 #[test]
-fn servers_that_do_no_ranges_are_told_of_before_the_load() {
+fn servers_without_ranges_are_reported_before_the_load() {
     for (answer, words) in [
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello",
-            "it does not do ranges there",
+            "it does not support ranges there",
         ),
         (
             "HTTP/1.1 416 No\r\nContent-Range: bytes */0\r\nContent-Length: 0\r\n\r\n",
-            "it is empty",
+            "the object is empty",
         ),
         (
             "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-            "404; name one that is there",
+            "404; name an object that exists",
         ),
         (
             "HTTP/1.1 206 Partial\r\nContent-Length: 1\r\n\r\nx",
-            "(Content-Range)",
+            "without a Content-Range",
         ),
-        ("hello", "asking for the size"),
+        ("hello", "requesting the size"),
     ] {
         let server = Server::answering_once(answer);
         let output = run(&[
@@ -263,7 +263,7 @@ fn servers_that_do_no_ranges_are_told_of_before_the_load() {
     let silent = Server::new(|_| Then::Next);
     let output = run(&[&silent.url(), "--ranges", "random", "--timeout", "100ms"]);
     let said = sentence(&output, 1);
-    assert!(said.contains("asking for the size"), "{said}");
+    assert!(said.contains("requesting the size"), "{said}");
 }
 
 #[test]
@@ -278,14 +278,14 @@ fn command_lines_about_ranges_that_mean_nothing() {
             &["--ranges", "player", "--pipeline", "2"],
             "set their own pace",
         ),
-        (&["--ranges", "random", "-X", "HEAD"], "about GET"),
+        (&["--ranges", "random", "-X", "HEAD"], "needs GET"),
         (
             &["--ranges", "random", "-H", "range: bytes=0-1"],
             "leave out yours",
         ),
         (
             &["--ranges", "random", "--player-seek", "off"],
-            "about --ranges player",
+            "needs --ranges player",
         ),
     ] {
         let said = sentence(&run(&[&[url], more].concat()), 2);

@@ -1,4 +1,4 @@
-//! What ends a load before it begins: one sentence, and what to do.
+//! Loads that can't begin: the error is one sentence with advice.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -52,7 +52,7 @@ fn too_few_descriptors() {
 #[test]
 fn command_lines_that_mean_nothing() {
     for (args, words) in [
-        (&["https://localhost/"][..], "only http:// is spoken"),
+        (&["https://localhost/"][..], "only http:// is supported"),
         (&["http://a/", "http://b/"], "two servers"),
         (
             &["http://localhost/", "-c", "0"],

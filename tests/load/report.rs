@@ -1,4 +1,4 @@
-//! The pages that a load leaves: whole, true, harmless, and readable by others than eyes.
+//! The report pages of a load: well-formed, correct, safe with untrusted text, and accessible.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `scripts/load-*.sh`: whom they refuse. What they run is tried elsewhere.
+//! The scripts that load a server: their help, the hosts that they refuse to load, and their reports.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,4 @@
-//! `headwater serve`, to be loaded.
+//! `headwater serve` as the target of a load.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Files that a load writes, and what is made of them.
+//! Reading back the files that a load writes.
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;

@@ -1,5 +1,5 @@
-//! Foreign code that panics or uses the shard where a shard drops or wakes it: the shard lives,
-//! and the rest of what it was doing is done.
+//! Foreign code that panics, or uses the shard, while the shard drops or wakes it: the shard
+//! survives and completes the rest of its work.
 
 use std::future::{Future, poll_fn};
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! The runtime's streams at work: sockets, buffers and files.
+//! Streams of the runtime: sockets, buffers and files.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! What the io_uring driver takes for granted of the kernel, each point a test
-//! on the bare ring: a kernel that behaves otherwise fails here, by name.
+//! The kernel behaviour that the io_uring driver relies on, with a test on the bare ring for each
+//! point: a kernel that behaves differently fails the test that names it.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

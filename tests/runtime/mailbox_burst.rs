@@ -1,4 +1,4 @@
-//! A burst of messages takes several turns, between which everything else of the shard runs.
+//! A burst of messages is spread over several turns, between which the shard's other tasks run.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

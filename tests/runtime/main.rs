@@ -1,4 +1,4 @@
-//! The runtime, and the system calls beneath it, over real sockets and files.
+//! The runtime, and the system calls below it, with real sockets and files.
 
 mod foreign;
 mod io;

@@ -1,4 +1,4 @@
-//! What a shard publishes: its turns, what stalls them, and its events.
+//! What a shard publishes: its turns, the causes of its stalls, and its events.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

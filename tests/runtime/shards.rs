@@ -1,4 +1,4 @@
-//! Shards, their tasks, time, and the ways in from other threads.
+//! Shards: their tasks, timers, and access from other threads.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Every wrapper of `sys` against the running kernel.
+//! Each wrapper of `sys` on the running kernel.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;

@@ -1,5 +1,5 @@
-//! What belongs to a shard can't leave its thread: the compiler sees to it, and this file
-//! fails to compile if it no longer does.
+//! A shard's values can't be sent to another thread: this file fails to compile if one of their
+//! types becomes `Send`.
 
 use headwater::buffers::{OutputBuf, ReceiveBuf, ReceivePool};
 use headwater::runtime::driver::{Handle, Op, Outcome};

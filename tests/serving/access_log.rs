@@ -1,4 +1,4 @@
-//! The access log of the program: what it says, of which requests, and that nothing waits for it.
+//! The program's access log: its lines, for which requests, and that nothing waits for it.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Paths that must not lead anywhere, and folders with odd things in them.
+//! Paths that must not be served, and folders with unusual entries.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};

@@ -1,4 +1,4 @@
-//! Requests that are refused, each with its status, and what becomes of the connection.
+//! Refused requests: the status of each, and whether the connection stays open.
 
 use crate::support::{Client, Site, get};
 

@@ -1,5 +1,5 @@
-//! How connections end: politely where the client did nothing wrong, by a reset where it is let
-//! go for slowness.
+//! How connections end: with a regular close where the client did nothing wrong, with a reset where
+//! it was too slow.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

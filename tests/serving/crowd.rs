@@ -1,4 +1,4 @@
-//! Very many clients, too few descriptors, and what is left behind when they are gone.
+//! Very many clients, too few descriptors, and what remains after they have left.
 
 use std::fs;
 use std::io::Write;

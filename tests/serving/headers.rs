@@ -1,5 +1,5 @@
 //! Rules about responses: header lines by path and status, cross-origin requests, presets, pages
-//! for errors, and the file that stands in for paths without one.
+//! for errors, and the fallback file for missing paths.
 
 use headwater::config::{Config, HeaderRule};
 

@@ -1,4 +1,4 @@
-//! HTTP/1.1 and HTTP/1.0 as good clients speak them (RFC 9110, RFC 9112).
+//! HTTP/1.1 and HTTP/1.0 with correct clients (RFC 9110, RFC 9112).
 
 use headwater::http::{Body, Response, Status};
 use headwater::server::{Request, ServerOptions, Service};

@@ -1,4 +1,4 @@
-//! Idle connections give way when descriptors run short, the longest idle first.
+//! Idle connections are closed when descriptors run short, the longest idle first.
 
 use std::io::Write;
 use std::process::Command;

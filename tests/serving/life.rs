@@ -1,4 +1,4 @@
-//! From the first line on standard error to the exit status.
+//! The server's life, from the first line on standard error to the exit status.
 
 use std::fs;
 use std::io::{ErrorKind, Write};

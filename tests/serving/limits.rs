@@ -1,4 +1,4 @@
-//! Bounds on connections and on what one connection may ask.
+//! Limits on connections and on the requests of one connection.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};

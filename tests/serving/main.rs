@@ -1,5 +1,5 @@
-//! The server over real sockets: good requests, bad ones, limits, and its life
-//! from the first line on standard error to its exit status.
+//! The server over real sockets: valid and invalid requests, limits, and its life from the first
+//! line on standard error to its exit status.
 
 mod access_log;
 mod bad_paths;

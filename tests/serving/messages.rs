@@ -1,5 +1,5 @@
-//! No message is worth a service: a full, closed or stopped standard error neither ends nor
-//! stalls anything. A report that can't be written is an error.
+//! Messages never block the server: a full, closed or stopped standard error neither ends nor
+//! stalls it. A report that can't be written is an error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, Write, pipe};

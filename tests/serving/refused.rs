@@ -1,4 +1,4 @@
-//! A host that doesn't let the program have an io_uring.
+//! A host that does not allow the program an io_uring.
 
 use std::io;
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! However a stream of requests is cut into packets, the answers are the same bytes.
+//! However a stream of requests is split into packets, the answers are the same bytes.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -1,4 +1,4 @@
-//! Clients that are too slow to ask, and clients that are too slow to listen.
+//! Clients that send too slowly, and clients that receive too slowly.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! While a request waits for its service, or for the next piece of a streamed answer, its
-//! connection goes on: output leaves, the client is watched, pipelined requests are bounded.
+//! connection stays active: output is sent, a client that leaves is noticed, and pipelined requests
+//! are bounded.
 
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};

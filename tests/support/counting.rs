@@ -1,4 +1,4 @@
-//! The system's allocator, which counts every request to it.
+//! The system's allocator, with a counter of allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 

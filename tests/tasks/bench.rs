@@ -1,5 +1,5 @@
-//! The benchmarks of the task layer do what they say: each contender does all of
-//! the work, in short. What they measure is for `scripts/task_bench.py`.
+//! The benchmarks of the task layer work: a short run in which each contender does all of the work.
+//! `scripts/task_bench.py` measures.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Work that misbehaves: others go on all the same.
+//! Tasks that hold their worker: other tasks still run.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};

@@ -1,4 +1,4 @@
-//! Fork-join in the pool: results, borrows, panics, and who runs what.
+//! Fork-join in the pool: results, borrows, panics, and which thread runs a half.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

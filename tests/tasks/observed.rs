@@ -1,4 +1,4 @@
-//! What a pool publishes about its tasks: events, and distributions.
+//! What a pool publishes about its tasks: events and distributions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};

@@ -1,4 +1,4 @@
-//! Pools, classes and the memory of tasks are reused, and nothing of one reaches the next.
+//! Reuse of pools' numbers, classes and task cells: nothing of the old one leaks into the next.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};

@@ -1,4 +1,4 @@
-//! The end of a pool: in time, whatever its tasks do, and it says what was left.
+//! Stopping a pool: it ends in time whatever its tasks do, and reports the unfinished ones.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};

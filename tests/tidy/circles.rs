@@ -1,4 +1,5 @@
-//! Files of `src` that import each other in a circle: a type then stands in the wrong one of them.
+//! Finds files of `src` that import each other in a circle, a sign that a type is in the wrong
+//! file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

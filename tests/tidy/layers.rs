@@ -1,4 +1,4 @@
-//! Which module of `src` may use which.
+//! Which module of `src` may use which other ones.
 
 /// The modules from top to bottom; modules of one layer are neighbours.
 pub(crate) const LAYERS: &[&[&str]] = &[

@@ -1,4 +1,4 @@
-//! The rules for source files, each over one scanned file.
+//! The rules for source files; each checks one scanned file.
 
 use crate::{
     layers,

@@ -1,4 +1,5 @@
-//! Rules for the files of the repository as such: no blob, no foreign file, no merge left half done.
+//! Rules for the files of the repository: no large or binary file, no unknown file, no conflict
+//! marker.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The command line as a person meets it: the built binary, its output and exit status.
+//! The command line as a user runs it: the built binary, its output and exit status.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -368,7 +368,7 @@ fn keepalive_explain_tells_when_a_peer_is_noticed_and_where_values_are_from() {
         "interval          50 s   set by --keepalive-interval".to_owned(),
         "user time-out     30 s   set by HEADWATER_USER_TIMEOUT".to_owned(),
         "Keepalive of *:2, preset default".to_owned(),
-        "idle              60 s   set behind the address".to_owned(),
+        "idle              60 s   set after the address".to_owned(),
         "warning: the user time-out of 30 s overrides".to_owned(),
         "warning: the probes need 160 s".to_owned(),
     ] {

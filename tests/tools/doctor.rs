@@ -1,4 +1,4 @@
-//! `headwater doctor` as a person and a monitor meet it.
+//! `headwater doctor` as a user and a monitor run it.
 
 use std::fs;
 use std::path::Path;

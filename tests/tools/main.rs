@@ -1,5 +1,5 @@
 //! The command line, the documentation's examples, the host's settings and its listeners, as a user
-//! meets them.
+//! sees them.
 
 mod cli;
 mod doctor;

@@ -1,4 +1,4 @@
-//! What the pages tell people to type works.
+//! The commands in the documentation work.
 //!
 //! In the `sh` blocks of README.md and docs, every `headwater ...` and
 //! `cargo run ... -- ...` line must work: `serve` with `--check`, `sysctl` on a folder in place of

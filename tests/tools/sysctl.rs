@@ -1,7 +1,7 @@
-//! `headwater sysctl` on the kernel's own settings, in network namespaces of the tests' own.
+//! `headwater sysctl` on the kernel's settings, in separate network namespaces.
 //!
-//! Nothing here changes a setting of the host: what is written lies in a new namespace, and is
-//! namespaced. Without the right to make one these tests say so and pass.
+//! No test changes a setting of the host: each writes only namespaced settings, in a new namespace.
+//! Without permission to create one the tests print that and pass.
 
 use std::fs;
 use std::path::Path;

@@ -1,9 +1,9 @@
-//! A peer that vanishes is noticed in the time that `keepalive::detect` computes: in network
-//! namespaces of their own, joined by a pair of veth devices, one end's address is taken away
-//! and what is sent to it is lost without a word.
+//! A peer that vanishes is noticed in the time that `keepalive::detect` computes: the tests connect
+//! two network namespaces by a pair of veth devices and remove the address of one end, so that
+//! packets to it are lost silently.
 //!
-//! Needs the right to make namespaces and `ip` (iproute2). Without them the tests are skipped,
-//! and say so, unless `HEADWATER_NAMESPACES=required` (scripts/namespaces.sh).
+//! Needs permission to create namespaces, and `ip` (iproute2). Without them the tests are skipped,
+//! and print that, unless `HEADWATER_NAMESPACES=required` (scripts/namespaces.sh).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

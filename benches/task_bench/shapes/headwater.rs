@@ -9,12 +9,12 @@ use super::{
     BATCH, Contender, Countdown, LEAF_SPINS, PAIRS, SKEWED_SPINS, Shape, YIELDERS, in_batches, spin,
 };
 
-/// As much as the others take, who have no bound.
+/// A limit that is never reached, since the other contenders have none.
 const QUEUE_LIMIT: usize = 1 << 20;
 const ROOM: &str = "the queue has room for all of them";
 
 pub(super) struct Headwater {
-    /// Stops when it is dropped.
+    /// The pool, which stops when it is dropped.
     _pool: Pool,
     class: Class,
 }

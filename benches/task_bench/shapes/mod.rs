@@ -1,4 +1,4 @@
-//! The schedulers that are compared and the shapes of work that they are measured with: each does
+//! The schedulers that are compared, and the shapes of work for the comparison. Each scheduler does
 //! the same work with the same number of workers.
 
 mod headwater;
@@ -48,7 +48,7 @@ pub(crate) fn recorder() -> Recorder {
     Recorder::new(::headwater::limits::RECORDER_BYTES)
 }
 
-/// Six are those of tokio's scheduler benchmark, rayon's joins, and uneven load.
+/// Shapes from tokio's scheduler benchmark, joins as in rayon's, and an uneven load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Shape {
     /// each task spawns the next one
@@ -78,8 +78,8 @@ pub(crate) const LEAF_SPINS: u64 = 5;
 /// Work of a task of [`Shape::Skewed`]: about 1 us.
 pub(crate) const SKEWED_SPINS: u64 = 500;
 
-/// Does `batch` for all tasks, at most `most` at a time, and times it. Each
-/// batch is given what its tasks are to end, once each.
+/// Times `batch` for all tasks, at most `most` at a time. Each batch gets a counter that each of
+/// its tasks must decrement once.
 pub(crate) fn in_batches(tasks: u64, most: u64, batch: impl Fn(u64, Arc<Countdown>)) -> Duration {
     let start = Instant::now();
     let mut left = tasks;
@@ -97,14 +97,14 @@ pub(crate) fn in_batches(tasks: u64, most: u64, batch: impl Fn(u64, Arc<Countdow
     start.elapsed()
 }
 
-/// Counts the tasks of a batch that are left, and signals the timing thread at the end.
+/// Counts the remaining tasks of a batch, and signals the timing thread at the end.
 pub(crate) struct Countdown {
     left: AtomicU64,
     done: mpsc::SyncSender<()>,
 }
 
 impl Countdown {
-    /// One task less.
+    /// Counts one task as done.
     pub(crate) fn end(&self) {
         self.end_many(1);
     }

@@ -47,7 +47,7 @@ impl Contender for Rayon {
                     end.end_many(leaves);
                 });
             }),
-            // Its jobs can't wait for one another without a worker each.
+            // Rayon's jobs can't wait for one another without occupying a worker each.
             Shape::PingPong | Shape::Yield => return None,
         })
     }

@@ -7,10 +7,10 @@ use super::{BATCH, Contender, Countdown, SKEWED_SPINS, Shape, YIELDERS, in_batch
 
 /// Threads that live at one time; the kernel would refuse far more.
 const THREADS_MAX: u64 = 2_000;
-/// Less than the usual 2 MiB, as a server with a thread per request would set.
+/// Stack size: less than the default of 2 MiB, as a server with a thread per request would set.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// A thread for every task.
+/// The contender that starts a thread for every task.
 pub(super) struct Threads;
 
 impl Contender for Threads {
@@ -43,7 +43,7 @@ impl Contender for Threads {
             Shape::Skewed => in_batches(tasks, most, |count, end| {
                 thread(move || spawn_many(count, &end, SKEWED_SPINS));
             }),
-            // A thread per inner node is more than the kernel gives.
+            // The kernel does not allow a thread per inner node.
             Shape::ForkJoin => return None,
         })
     }

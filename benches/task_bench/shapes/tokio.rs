@@ -103,7 +103,7 @@ async fn ping_pong(pairs: u64, end: Arc<Countdown>) {
     }
 }
 
-/// One half as a task of its own, the other one here, as a join would.
+/// Runs one half as a new task and the other one here, as a join would.
 fn tree(leaves: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         if leaves <= 1 {

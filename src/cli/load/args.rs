@@ -11,9 +11,9 @@ use crate::load::{RangeSpec, Rate};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  headwater load http://localhost:8080/                     10 connections, 10 s, as fast as possible
+  headwater load http://localhost:8080/                     10 connections, 10 s, at full speed
   headwater load http://localhost:8080/ -c 64 -d 30s -t 2 --cores 2,3
-  headwater load http://localhost:8080/ -c 64 --rate 20k    20,000 requests/s, however fast the server
+  headwater load http://localhost:8080/ -c 64 --rate 20k    20,000 requests/s, in an open loop
   headwater load http://localhost:8080/ --rate 1k..10k --poisson -d 60s --json run.json
   headwater load http://localhost:8080/ -c 64 --pipeline 16
   headwater load http://localhost:8080/ --data @body.json -H 'Content-Type: application/json'
@@ -28,7 +28,7 @@ EXAMPLES:
   headwater load http://localhost:8080/ -c 64 --find-knee 10ms
   headwater load http://localhost:8080/ --rate 5k -d 30s --report run.html
   headwater load --self-test
-  headwater load compare before.json after.json             is it faster, or is the difference noise?
+  headwater load compare before.json after.json             faster, or within the noise?
   headwater load compare before.json after.json third.json --report all.html
 
 Without --rate every connection waits for its answer before it sends the next request (a closed \

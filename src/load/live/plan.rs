@@ -27,7 +27,7 @@ pub struct LivePlan {
     pub write_to: WriteTo,
     /// Header lines for every request, as curl's `-H`.
     pub headers: Vec<String>,
-    /// Readers, each with a connection of its own.
+    /// Readers, each with its own connection.
     pub readers: usize,
     /// Bytes of a piece; one is due every `interval_ns`.
     pub piece_bytes: usize,

@@ -274,8 +274,7 @@ impl Plot {
             }
         }
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // Moves labels down from the top until they don't overlap, then up from the bottom if they
-        // went too far.
+        // Moves overlapping labels down, then up again where they went beyond the bottom.
         let mut places: Vec<f64> = Vec::with_capacity(ends.len());
         for (y, ..) in &ends {
             let free_from = places.last().map_or(TOP, |last| last + LINE_HEIGHT);

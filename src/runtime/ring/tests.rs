@@ -68,7 +68,7 @@ fn an_end_or_an_error_that_names_a_buffer_gives_it_back() {
 }
 
 #[test]
-fn a_late_completion_is_nobody_elses() {
+fn a_late_completion_reaches_no_other_operation() {
     let mut driver = driver();
     let (old, _far) = receiving(&mut driver);
     post(&mut driver, old, 0, 1, false);
@@ -86,7 +86,7 @@ fn a_late_completion_is_nobody_elses() {
 }
 
 #[test]
-fn an_accept_that_nobody_takes_from_is_stopped_until_somebody_does() {
+fn an_accept_with_too_many_unread_connections_is_stopped_until_they_are_read() {
     let mut driver = driver();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let key = driver.start(Op::Accept {

@@ -567,7 +567,7 @@ fn a_persisted_profile_keeps_what_is_better() {
 }
 
 #[test]
-fn somebody_elses_file_is_left_alone() {
+fn a_file_of_another_program_is_left_alone() {
     let host = Host::new(TWO);
     let path = host.folder.path().join("60.conf");
     fs::write(&path, "a.one = 3\n").unwrap();

@@ -1,4 +1,4 @@
-//! The program itself, as an operator runs it.
+//! The program's binary, as an operator runs it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

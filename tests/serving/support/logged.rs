@@ -1,4 +1,4 @@
-//! The program with an access log, and what its lines say.
+//! The program with an access log, and a parser of its lines.
 
 use std::fs;
 use std::path::PathBuf;

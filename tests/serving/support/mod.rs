@@ -1,4 +1,4 @@
-//! What the tests share: servers, a client that never hangs, and a look into a process.
+//! Shared by the tests: servers, a client with time-outs, and facts of a process.
 
 mod binary;
 mod client;

@@ -1,4 +1,4 @@
-//! Servers in this process.
+//! Servers that run in the test's process.
 
 use std::fs;
 use std::net::SocketAddr;
