@@ -18,6 +18,17 @@ pub enum AnySummary {
     Live(Box<LiveSummary>),
 }
 
+/// An expression that is the same for the summaries of all kinds.
+macro_rules! each {
+    ($any:expr, $summary:ident => $value:expr) => {
+        match $any {
+            Self::Requests($summary) => $value,
+            Self::Rooms($summary) => $value,
+            Self::Live($summary) => $value,
+        }
+    };
+}
+
 impl AnySummary {
     /// Reads what `--json` of any kind of load has written.
     ///
@@ -49,20 +60,12 @@ impl AnySummary {
 
     /// The verdict on the load.
     pub fn verdict(&self) -> Verdict {
-        match self {
-            Self::Requests(summary) => summary.verdict,
-            Self::Rooms(summary) => summary.verdict,
-            Self::Live(summary) => summary.verdict,
-        }
+        each!(self, summary => summary.verdict)
     }
 
     /// How long was measured, in seconds.
     pub(super) fn seconds(&self) -> f64 {
-        match self {
-            Self::Requests(summary) => summary.seconds,
-            Self::Rooms(summary) => summary.seconds,
-            Self::Live(summary) => summary.seconds,
-        }
+        each!(self, summary => summary.seconds)
     }
 
     /// The target of the load: the first URL, and how many others.
@@ -76,19 +79,11 @@ impl AnySummary {
 
     /// The set-up of the load, in one line.
     pub(super) fn set_up(&self) -> String {
-        match self {
-            Self::Requests(summary) => summary.set_up(),
-            Self::Rooms(summary) => summary.set_up(),
-            Self::Live(summary) => summary.set_up(),
-        }
+        each!(self, summary => summary.set_up())
     }
 
     pub(super) fn host(&self) -> &Host {
-        match self {
-            Self::Requests(summary) => &summary.host,
-            Self::Rooms(summary) => &summary.host,
-            Self::Live(summary) => &summary.host,
-        }
+        each!(self, summary => &summary.host)
     }
 
     /// The seconds of its timeline; the rate counts deliveries for rooms and pieces for live
@@ -113,10 +108,6 @@ impl AnySummary {
 
     /// The percentiles of the main and the inner times, for plots.
     pub(super) fn percentiles(&self) -> &[(f64, f64, f64)] {
-        match self {
-            Self::Requests(summary) => &summary.percentiles,
-            Self::Rooms(summary) => &summary.percentiles,
-            Self::Live(summary) => &summary.percentiles,
-        }
+        each!(self, summary => &summary.percentiles)
     }
 }

@@ -28,69 +28,35 @@ pub trait RunSummary: Display + Serialize {
     fn set_command(&mut self, command: String);
 }
 
-impl RunSummary for Summary {
-    fn verdict(&self) -> Verdict {
-        self.verdict
-    }
+/// Implements [`RunSummary`] for a type with these fields: its page, and whether it has errors.
+macro_rules! run_summary {
+    ($summary:ty, $page:path, $has_errors:expr) => {
+        impl RunSummary for $summary {
+            fn verdict(&self) -> Verdict {
+                self.verdict
+            }
 
-    fn interrupted(&self) -> bool {
-        self.interrupted
-    }
+            fn interrupted(&self) -> bool {
+                self.interrupted
+            }
 
-    fn has_errors(&self) -> bool {
-        self.errors_total > 0
-    }
+            fn has_errors(&self) -> bool {
+                let has_errors: fn(&Self) -> bool = $has_errors;
+                has_errors(self)
+            }
 
-    fn page(&self) -> String {
-        Report(self).to_string()
-    }
+            fn page(&self) -> String {
+                $page(self).to_string()
+            }
 
-    fn set_command(&mut self, command: String) {
-        self.command = command;
-    }
+            fn set_command(&mut self, command: String) {
+                self.command = command;
+            }
+        }
+    };
 }
 
-impl RunSummary for RoomsSummary {
-    fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    fn interrupted(&self) -> bool {
-        self.interrupted
-    }
-
-    fn has_errors(&self) -> bool {
-        self.wrong() > 0
-    }
-
-    fn page(&self) -> String {
-        RoomsReport(self).to_string()
-    }
-
-    fn set_command(&mut self, command: String) {
-        self.command = command;
-    }
-}
-
-impl RunSummary for LiveSummary {
-    fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    fn interrupted(&self) -> bool {
-        self.interrupted
-    }
-
-    /// Stalls count only in the verdict, since a saturated client causes stalls itself.
-    fn has_errors(&self) -> bool {
-        self.errors_total > 0
-    }
-
-    fn page(&self) -> String {
-        LiveReport(self).to_string()
-    }
-
-    fn set_command(&mut self, command: String) {
-        self.command = command;
-    }
-}
+run_summary!(Summary, Report, |summary| summary.errors_total > 0);
+run_summary!(RoomsSummary, RoomsReport, |summary| summary.wrong() > 0);
+// Stalls count only in the verdict, since a saturated client causes stalls itself.
+run_summary!(LiveSummary, LiveReport, |summary| summary.errors_total > 0);
