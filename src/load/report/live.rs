@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use super::page::{Document, Table};
-use super::parts::{Header, VerdictSection, facts_section, figures, over_time, section};
+use super::page::Table;
+use super::parts::{Figure, Header, Latency, RunPage, VerdictSection, over_time};
 use super::plots::{Named, RateNames};
 use super::timeline::spans;
 use super::{facts, plots};
@@ -18,70 +18,56 @@ pub struct LiveReport<'a>(pub &'a LiveSummary);
 impl Display for LiveReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
-        let document = Document {
-            title: &format!("headwater load live {}: {}", summary.url, summary.verdict),
-            body: Body(summary),
-        };
-        document.fmt(f)
+        RunPage {
+            target: &summary.url,
+            header: Header {
+                kind: "headwater load live",
+                url: &summary.url,
+                more: vec![format!("written to {}", summary.written_to)],
+                set_up: summary.set_up(),
+                started_unix_s: summary.started_unix_s,
+                host: &summary.host,
+            },
+            verdict: VerdictSection {
+                verdict: summary.verdict,
+                has_rate: true,
+                interrupted: summary.interrupted,
+                notes: &summary.notes,
+            },
+            figures: figures(summary),
+            sections: |f: &mut fmt::Formatter<'_>| {
+                behind(summary).write(f)?;
+                seconds(f, summary)
+            },
+            facts: [reading(summary), generator(summary), run(summary)],
+        }
+        .write(f)
     }
 }
 
-struct Body<'a>(&'a LiveSummary);
-
-impl Display for Body<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = self.0;
-        let header = Header {
-            kind: "headwater load live",
-            url: &summary.url,
-            more: vec![format!("written to {}", summary.written_to)],
-            set_up: summary.set_up(),
-            started_unix_s: summary.started_unix_s,
-            host: &summary.host,
-        };
-        let verdict = VerdictSection {
-            verdict: summary.verdict,
-            has_rate: true,
-            interrupted: summary.interrupted,
-            notes: &summary.notes,
-        };
-        write!(f, "{header}<main>\n{verdict}")?;
-        figures(f, &large(summary))?;
-        let due = Named {
+fn behind(summary: &LiveSummary) -> Latency<'_> {
+    Latency {
+        title: "How far readers were behind",
+        text: "From when a piece was due, or was written, to when a reader had all of it. The shaded area is \
+               what pieces have waited for the writer.",
+        none: "No piece was read",
+        points: &summary.percentiles,
+        outer: Named {
             line: "from due",
             says: "Behind, from when pieces were due",
             times: &summary.behind_us,
-        };
-        let written = Named {
+        },
+        inner: Some(Named {
             line: "from written",
             says: "Behind, from when pieces were written",
             times: &summary.behind_written_us,
-        };
-        match plots::percentiles(&summary.percentiles, &due, Some(&written)) {
-            Some(plot) => section(
-                f,
-                "How far readers were behind",
-                "From when a piece was due, or was written, to when a reader had all of it. The shaded area is \
-                 what pieces have waited for the writer.",
-                &plot,
-                &times(summary),
-            )?,
-            None => f.write_str(
-                "<section><h2>How far readers were behind</h2>\n<p>No piece was read, so there are no times.</p></section>\n",
-            )?,
-        }
-        seconds(f, summary)?;
-        facts_section(
-            f,
-            [reading(summary), generator(summary)],
-            [run(summary), facts::host(&summary.host)],
-        )?;
-        f.write_str("</main>\n")
+        }),
+        table: times(summary),
     }
 }
 
 /// The main figures, shown large at the top.
-fn large(summary: &LiveSummary) -> Vec<(&'static str, String, String)> {
+fn figures(summary: &LiveSummary) -> Vec<Figure> {
     let mut figures = Vec::new();
     if summary.startup_us.count > 0 {
         let readers = || format!("of {}", counted(summary.readers_joined, "reader"));

@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Display};
 
-use super::facts;
-use super::page::{Escaped, Table};
+use super::page::{Document, Escaped, Table};
 use super::plot::Plot;
+use super::plots::Named;
+use super::{facts, plots};
 use crate::load::limits;
 use crate::load::{Host, Second, Verdict};
 
@@ -14,6 +15,51 @@ fn breakable(url: &str) -> String {
         .to_string()
         .replace('/', "/<wbr/>")
         .replace("/<wbr/>/<wbr/>", "//<wbr/>")
+}
+
+/// The page of one load, of any kind: the frame that each kind fills in.
+pub(super) struct RunPage<'a, S> {
+    /// What was loaded, for the title.
+    pub target: &'a str,
+    pub header: Header<'a>,
+    pub verdict: VerdictSection<'a>,
+    /// The main figures, shown large at the top.
+    pub figures: Vec<Figure>,
+    /// Writes the sections between the main figures and the facts.
+    pub sections: S,
+    /// The facts: results and generator, then the run.
+    pub facts: [Table<'static>; 3],
+}
+
+impl<S: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> RunPage<'_, S> {
+    pub(super) fn write(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let title = format!(
+            "{} {}: {}",
+            self.header.kind, self.target, self.verdict.verdict
+        );
+        Document {
+            title: &title,
+            body: Body(self),
+        }
+        .fmt(f)
+    }
+}
+
+struct Body<'a, S>(RunPage<'a, S>);
+
+impl<S: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Body<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let page = &self.0;
+        write!(f, "{}<main>\n{}", page.header, page.verdict)?;
+        figures(f, &page.figures)?;
+        (page.sections)(f)?;
+        let ([results, generator, run], host) = (&page.facts, facts::host(page.header.host));
+        writeln!(
+            f,
+            "<section><h2>The run</h2>\n<div class=\"pair\">\n<div>{results}{generator}</div>\n\
+             <div>{run}{host}</div></div></section>\n</main>"
+        )
+    }
 }
 
 /// The header: what was loaded, how, when and where.
@@ -92,11 +138,10 @@ pub(super) fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Writes the main figures: name, value, and what to compare it with.
-pub(super) fn figures(
-    f: &mut fmt::Formatter<'_>,
-    figures: &[(&'static str, String, String)],
-) -> fmt::Result {
+/// A main figure: its name, its value, and what to compare it with.
+pub(super) type Figure = (&'static str, String, String);
+
+fn figures(f: &mut fmt::Formatter<'_>, figures: &[Figure]) -> fmt::Result {
     f.write_str("<dl class=\"figures\">\n")?;
     for (name, value, beside) in figures {
         writeln!(
@@ -135,6 +180,33 @@ pub(super) fn section(
     )
 }
 
+/// The section about the distribution of times: a plot by percentile beside its table.
+pub(super) struct Latency<'a> {
+    pub title: &'a str,
+    /// Explains the plot.
+    pub text: &'a str,
+    /// The sentence in place of the plot if there are no times: `No request was answered`.
+    pub none: &'a str,
+    pub points: &'a [(f64, f64, f64)],
+    pub outer: Named<'a>,
+    /// The part of the outer times that is shown within them.
+    pub inner: Option<Named<'a>>,
+    pub table: Table<'a>,
+}
+
+impl Latency<'_> {
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match plots::percentiles(self.points, &self.outer, self.inner.as_ref()) {
+            Some(plot) => section(f, self.title, self.text, &plot, &self.table),
+            None => writeln!(
+                f,
+                "<section><h2>{}</h2>\n<p>{}, so there are no times.</p></section>",
+                self.title, self.none
+            ),
+        }
+    }
+}
+
 /// Plots over time, with their seconds as a table.
 pub(super) fn over_time(
     f: &mut fmt::Formatter<'_>,
@@ -156,18 +228,5 @@ pub(super) fn over_time(
     writeln!(
         f,
         "</div>\n<details><summary>As a table</summary>\n{table}</details></section>"
-    )
-}
-
-/// All other facts, in two columns.
-pub(super) fn facts_section(
-    f: &mut fmt::Formatter<'_>,
-    left: [Table<'_>; 2],
-    right: [Table<'_>; 2],
-) -> fmt::Result {
-    let ([a, b], [c, d]) = (left, right);
-    writeln!(
-        f,
-        "<section><h2>The run</h2>\n<div class=\"pair\">\n<div>{a}{b}</div>\n<div>{c}{d}</div></div></section>"
     )
 }

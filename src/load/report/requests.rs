@@ -2,8 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::page::Document;
-use super::parts::{Header, VerdictSection, facts_section, figures, over_time, section};
+use super::parts::{Figure, Header, Latency, RunPage, VerdictSection, over_time, section};
 use super::plots::{Named, RateNames};
 use super::timeline::spans;
 use super::{facts, plots};
@@ -17,71 +16,64 @@ pub struct Report<'a>(pub &'a Summary);
 impl Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
-        let title = format!("headwater load {}: {}", summary.targets(1), summary.verdict);
-        let document = Document {
-            title: &title,
-            body: Body(summary),
-        };
-        document.fmt(f)
+        RunPage {
+            target: &summary.targets(1),
+            header: header(summary),
+            verdict: VerdictSection {
+                verdict: summary.verdict,
+                has_rate: summary.asked_rate_per_s.is_some(),
+                interrupted: summary.interrupted,
+                notes: &summary.notes,
+            },
+            figures: figures(summary),
+            sections: |f: &mut fmt::Formatter<'_>| sections(f, summary),
+            facts: [
+                facts::answers(summary),
+                facts::generator(summary),
+                facts::run(summary),
+            ],
+        }
+        .write(f)
     }
 }
 
-struct Body<'a>(&'a Summary);
-
-impl Display for Body<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = self.0;
-        let verdict = VerdictSection {
-            verdict: summary.verdict,
-            has_rate: summary.asked_rate_per_s.is_some(),
-            interrupted: summary.interrupted,
-            notes: &summary.notes,
-        };
-        write!(f, "{}<main>\n{verdict}", header(summary))?;
-        figures(f, &large(summary))?;
-        if summary.players.is_some() {
-            let table = facts::players(summary);
-            writeln!(f, "<section><h2>What viewers saw</h2>\n{table}</section>")?;
-        }
-        if let Some(plot) = plots::knee(summary) {
-            let limit = summary.knee_p99_limit_us.map_or_else(String::new, |limit| {
-                format!(", to keep the P99 within {}", timed(limit))
-            });
-            let text = format!(
-                "Rates that were tried{limit}. All other figures are of the load at {}.",
-                per_second(summary.asked_rate_per_s.unwrap_or(0.0))
-            );
-            section(f, "The knee", &text, &plot, &facts::knee(summary))?;
-        }
-        latency(f, summary)?;
-        let spans = spans(&summary.timeline, limits::REPORT_POINTS_MAX);
-        let open = summary.asked_rate_per_s.is_some();
-        let plots = [
-            plots::rate(RATE, &spans),
-            match open {
-                true => plots::p99(&spans, "response", Some("service")),
-                false => plots::p99(&spans, "service", None),
-            },
-        ];
-        over_time(f, &summary.timeline, &plots, &facts::seconds(summary))?;
-        if let Some(plot) = plots::gap(summary) {
-            let text = "The response time runs from when a request was due, the service time from when it \
-                        was sent. On the dashed line the server keeps up; what lies above it has waited for a \
-                        connection that was free.";
-            let table = facts::gap(summary);
-            section(f, "Response against service", text, &plot, &table)?;
-        }
-        if !summary.by_url.is_empty() {
-            let table = facts::by_url(summary);
-            writeln!(f, "<section><h2>By URL</h2>\n{table}</section>")?;
-        }
-        facts_section(
-            f,
-            [facts::answers(summary), facts::generator(summary)],
-            [facts::run(summary), facts::host(&summary.host)],
-        )?;
-        f.write_str("</main>\n")
+fn sections(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
+    if summary.players.is_some() {
+        let table = facts::players(summary);
+        writeln!(f, "<section><h2>What viewers saw</h2>\n{table}</section>")?;
     }
+    if let Some(plot) = plots::knee(summary) {
+        let limit = summary.knee_p99_limit_us.map_or_else(String::new, |limit| {
+            format!(", to keep the P99 within {}", timed(limit))
+        });
+        let text = format!(
+            "Rates that were tried{limit}. All other figures are of the load at {}.",
+            per_second(summary.asked_rate_per_s.unwrap_or(0.0))
+        );
+        section(f, "The knee", &text, &plot, &facts::knee(summary))?;
+    }
+    latency(summary).write(f)?;
+    let spans = spans(&summary.timeline, limits::REPORT_POINTS_MAX);
+    let plots = [
+        plots::rate(RATE, &spans),
+        match summary.asked_rate_per_s {
+            Some(_) => plots::p99(&spans, "response", Some("service")),
+            None => plots::p99(&spans, "service", None),
+        },
+    ];
+    over_time(f, &summary.timeline, &plots, &facts::seconds(summary))?;
+    if let Some(plot) = plots::gap(summary) {
+        let text = "The response time runs from when a request was due, the service time from when it \
+                    was sent. On the dashed line the server keeps up; what lies above it has waited for a \
+                    connection that was free.";
+        let table = facts::gap(summary);
+        section(f, "Response against service", text, &plot, &table)?;
+    }
+    if !summary.by_url.is_empty() {
+        let table = facts::by_url(summary);
+        writeln!(f, "<section><h2>By URL</h2>\n{table}</section>")?;
+    }
+    Ok(())
 }
 
 const RATE: RateNames = RateNames {
@@ -110,7 +102,7 @@ fn header(summary: &Summary) -> Header<'_> {
 }
 
 /// The main figures, shown large at the top.
-fn large(summary: &Summary) -> Vec<(&'static str, String, String)> {
+fn figures(summary: &Summary) -> Vec<Figure> {
     let times = &summary.response_time_us;
     let mut figures = Vec::new();
     if let Some(players) = &summary.players {
@@ -157,32 +149,36 @@ fn large(summary: &Summary) -> Vec<(&'static str, String, String)> {
     figures
 }
 
-fn latency(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
-    let response = Named {
-        line: "response",
-        says: "Response time",
-        times: &summary.response_time_us,
-    };
+fn latency(summary: &Summary) -> Latency<'_> {
     let service = Named {
         line: "service",
         says: "Service time",
         times: &summary.service_time_us,
     };
-    let points = &summary.percentiles;
-    let (plot, text) = match summary.asked_rate_per_s {
+    let response = Named {
+        line: "response",
+        says: "Response time",
+        times: &summary.response_time_us,
+    };
+    let (outer, inner, text) = match summary.asked_rate_per_s {
         Some(_) => (
-            plots::percentiles(points, &response, Some(&service)),
+            response,
+            Some(service),
             "The shaded area is what requests have waited before they were sent, beyond what the server took.",
         ),
         None => (
-            plots::percentiles(points, &service, None),
+            service,
+            None,
             "In a closed loop a request is due when its connection is free: response and service time are one.",
         ),
     };
-    match plot {
-        Some(plot) => section(f, "Latency", text, &plot, &facts::times(summary)),
-        None => f.write_str(
-            "<section><h2>Latency</h2>\n<p>No request was answered, so there are no times.</p></section>\n",
-        ),
+    Latency {
+        title: "Latency",
+        text,
+        none: "No request was answered",
+        points: &summary.percentiles,
+        outer,
+        inner,
+        table: facts::times(summary),
     }
 }

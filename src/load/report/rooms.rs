@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use super::page::{Document, Table};
-use super::parts::{Header, VerdictSection, facts_section, figures, over_time, section};
+use super::page::Table;
+use super::parts::{Figure, Header, Latency, RunPage, VerdictSection, over_time};
 use super::plots::{Named, RateNames};
 use super::timeline::spans;
 use super::{facts, plots};
@@ -18,69 +18,51 @@ pub struct RoomsReport<'a>(pub &'a RoomsSummary);
 impl Display for RoomsReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
-        let title = format!(
-            "headwater load rooms {}: {}",
-            summary.sub_url, summary.verdict
-        );
-        let document = Document {
-            title: &title,
-            body: Body(summary),
-        };
-        document.fmt(f)
+        RunPage {
+            target: &summary.sub_url,
+            header: Header {
+                kind: "headwater load rooms",
+                url: &summary.sub_url,
+                more: vec![format!("from {} {}", summary.pub_method, summary.pub_url)],
+                set_up: summary.set_up(),
+                started_unix_s: summary.started_unix_s,
+                host: &summary.host,
+            },
+            verdict: VerdictSection {
+                verdict: summary.verdict,
+                has_rate: true,
+                interrupted: summary.interrupted,
+                notes: &summary.notes,
+            },
+            figures: figures(summary),
+            sections: |f: &mut fmt::Formatter<'_>| {
+                latency(summary).write(f)?;
+                seconds(f, summary)
+            },
+            facts: [deliveries(summary), generator(summary), run(summary)],
+        }
+        .write(f)
     }
 }
 
-struct Body<'a>(&'a RoomsSummary);
-
-impl Display for Body<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let summary = self.0;
-        let header = Header {
-            kind: "headwater load rooms",
-            url: &summary.sub_url,
-            more: vec![format!("from {} {}", summary.pub_method, summary.pub_url)],
-            set_up: summary.set_up(),
-            started_unix_s: summary.started_unix_s,
-            host: &summary.host,
-        };
-        let verdict = VerdictSection {
-            verdict: summary.verdict,
-            has_rate: true,
-            interrupted: summary.interrupted,
-            notes: &summary.notes,
-        };
-        write!(f, "{header}<main>\n{verdict}")?;
-        figures(f, &large(summary))?;
-        let delivery = Named {
+fn latency(summary: &RoomsSummary) -> Latency<'_> {
+    Latency {
+        title: "Latency",
+        text: "The delivery time runs from when a message was due to when a subscriber had it, the transit time \
+               from when it was sent: the shaded area is what messages have waited for their publisher.",
+        none: "No message was delivered",
+        points: &summary.percentiles,
+        outer: Named {
             line: "delivery",
             says: "Delivery time",
             times: &summary.delivery_time_us,
-        };
-        let transit = Named {
+        },
+        inner: Some(Named {
             line: "transit",
             says: "Transit time",
             times: &summary.transit_time_us,
-        };
-        match plots::percentiles(&summary.percentiles, &delivery, Some(&transit)) {
-            Some(plot) => section(
-                f,
-                "Latency",
-                "The delivery time runs from when a message was due to when a subscriber had it, the transit time \
-                 from when it was sent: the shaded area is what messages have waited for their publisher.",
-                &plot,
-                &times(summary),
-            )?,
-            None => f.write_str(
-                "<section><h2>Latency</h2>\n<p>No message was delivered, so there are no times.</p></section>\n",
-            )?,
-        }
-        seconds(f, summary)?;
-        facts_section(
-            f,
-            [deliveries(summary), generator(summary)],
-            [run(summary), facts::host(&summary.host)],
-        )?;
-        f.write_str("</main>\n")
+        }),
+        table: times(summary),
     }
 }
 
@@ -90,7 +72,7 @@ pub(super) fn cpu(us: f64) -> String {
 }
 
 /// The main figures, shown large at the top.
-fn large(summary: &RoomsSummary) -> Vec<(&'static str, String, String)> {
+fn figures(summary: &RoomsSummary) -> Vec<Figure> {
     let times = &summary.delivery_time_us;
     let mut figures = vec![
         (
