@@ -227,6 +227,14 @@ pub(super) struct Share {
     pub of: usize,
 }
 
+impl Share {
+    /// This share of a number that is divided among all shards.
+    pub(super) fn part_of(self, all: u64) -> u64 {
+        let (index, of) = (self.index as u64, self.of as u64);
+        all / of + u64::from(index < all % of)
+    }
+}
+
 impl Rate {
     /// The seconds after which `count` requests have been due, at the rate of a load that lasts
     /// `duration_s`, or without end if `None`.

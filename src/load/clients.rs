@@ -2,6 +2,8 @@
 //! end.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::limits;
@@ -79,4 +81,15 @@ impl Clients {
             waker.wake();
         }
     }
+}
+
+/// Runs a future until it is ready, or until a wake-up of its task finds that `over` is true.
+pub(super) async fn until<F: Future>(over: impl Fn() -> bool, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if over() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }

@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use super::arrivals::{Arrivals, Share};
 use super::choice::Choice;
-use super::clients::Clients;
+use super::clients::{Clients, until};
 use super::connector::Connector;
 use super::error::ErrorClass;
 use super::intervals::Recorded;
@@ -31,7 +30,7 @@ pub(super) struct Due {
     pub due_ns: u64,
     /// Index of [`Plan::requests`].
     pub request: u32,
-    /// [`WHOLE`] unless ranges are asked for.
+    /// [`WHOLE`] unless the load requests ranges.
     pub piece: Piece,
 }
 
@@ -146,18 +145,12 @@ impl Engine {
         })
     }
 
-    /// This shard's part of a number that is divided among all shards.
-    pub(crate) fn part_of(&self, all: u64) -> u64 {
-        let (index, of) = (self.share.index as u64, self.share.of as u64);
-        all / of + u64::from(index < all % of)
-    }
-
     // ---- the run ----------------------------------------------------------------
 
     /// Lets the connections send from now on.
     pub(crate) fn begin(&self, start_ns: u64) {
         let plan = &self.plan;
-        let requests_max = plan.requests_max.map(|all| self.part_of(all));
+        let requests_max = plan.requests_max.map(|all| self.share.part_of(all));
         let warm_and_measured = plan.duration_ns.map(|ns| ns + plan.warmup_ns);
         self.measure_ns.set(start_ns + plan.warmup_ns);
         if let Some(ns) = warm_and_measured {
@@ -264,13 +257,7 @@ impl Engine {
 
     /// Runs a future until it is ready or the load is over.
     pub(crate) async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if self.is_over() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+        until(|| self.is_over(), future).await
     }
 
     // ---- what is due --------------------------------------------------------------

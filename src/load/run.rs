@@ -137,7 +137,7 @@ async fn drive(
     stop: &StopHandle,
 ) -> Result<ShardEnd, LoadError> {
     let shard: Shard = engine.shard.clone();
-    let connections = engine.part_of(engine.plan.connections as u64) as usize;
+    let connections = engine.share.part_of(engine.plan.connections as u64) as usize;
     poll_fn(|cx| {
         engine.clients.poll_all_tried(cx, connections, |_| {
             shard.spawn_detached(connection::run(Rc::clone(&engine)));

@@ -1,16 +1,15 @@
 //! A load of live readers on one shard.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use super::super::arrivals::Share;
-use super::super::clients::Clients;
+use super::super::clients::{Clients, until};
 use super::super::connector::Connector;
 use super::super::error::ErrorClass;
 use super::super::intervals::Recorded;
@@ -135,13 +134,7 @@ impl Engine {
 
     /// Runs a future until it is ready or the load is over.
     pub(crate) async fn until_over<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if self.is_over() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+        until(|| self.is_over(), future).await
     }
 
     /// Connects to one of the server's addresses.

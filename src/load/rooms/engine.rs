@@ -1,8 +1,7 @@
 //! A load of rooms on one shard.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::arrivals::Share;
-use super::super::clients::Clients;
+use super::super::clients::{Clients, until};
 use super::super::connector::Connector;
 use super::super::error::{ErrorClass, LoadError};
 use super::super::intervals::Recorded;
@@ -166,13 +165,7 @@ impl Engine {
 
     /// Runs a future until it is ready or that phase begins.
     pub(crate) async fn until<F: Future>(&self, phase: Phase, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if self.is(phase) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+        until(|| self.is(phase), future).await
     }
 
     /// Deliveries expected by this shard's subscribers, as far as known.

@@ -147,12 +147,11 @@ async fn drive(
 async fn connect(engine: &Rc<Engine>, stop: &StopHandle) -> Result<(), LoadError> {
     let plan = Arc::clone(&engine.plan);
     let Share { index, of } = engine.share;
-    let part = |all: usize| all / of + usize::from(index < all % of);
-    let subscribers = part(plan.subscribers);
+    let subscribers = engine.share.part_of(plan.subscribers as u64) as usize;
     // When the counts don't divide evenly, the additional publishers go to other shards than the
     // additional subscribers, if possible.
     let first = of - 1 - index;
-    let publishers = plan.publishers / of + usize::from(first < plan.publishers % of);
+    let publishers = Share { index: first, of }.part_of(plan.publishers as u64) as usize;
     let mut start = |at: usize| {
         let task = Rc::clone(engine);
         match at.checked_sub(subscribers) {
