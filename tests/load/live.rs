@@ -1,5 +1,5 @@
-//! `headwater load live`: against `headwater serve` and a file that grows, and against small servers
-//! that get it wrong: each thing that goes wrong has a counter that counts it.
+//! `headwater load live`: against `headwater serve` with a growing file, and against small servers
+//! with faults: each fault has its own counter.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use headwater::load::live::LiveSummary;
 use crate::report::{all_text, parsed, plots};
 use crate::serve::Serve;
 use crate::server::{Server, Then, next_if};
-use crate::{load, run, sentence};
+use crate::{load, run, sentence, summary_of};
 
 /// Exit status and summary of a load of 4 readers, for a second and a half.
 #[track_caller]
@@ -33,18 +33,8 @@ fn live(url: &str, more: &[&str]) -> (i32, LiveSummary) {
         "50ms",
         "--interval",
         "50ms",
-        "--json",
-        "-",
     ];
-    let output = run(&[&args[..], more].concat());
-    let said = String::from_utf8_lossy(&output.stderr);
-    let summary = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!(
-            "{error}: {}\n{said}",
-            String::from_utf8_lossy(&output.stdout)
-        )
-    });
-    (output.status.code().expect("it ended by itself"), summary)
+    summary_of(&[&args[..], more].concat())
 }
 
 /// A file in a folder of its own.
@@ -502,7 +492,7 @@ fn mistyped_command_lines() {
         ),
         (
             &["https://x/", "--write-file", "/tmp/x"],
-            "only http:// is spoken",
+            "only http:// is supported",
         ),
         (&[url, "--write-url", "ftp://x/"], "--write-url: "),
         (
@@ -519,7 +509,7 @@ fn mistyped_command_lines() {
         ),
         (
             &[url, "--write-file", "/tmp/x", "--join", "5s", "-d", "5s"],
-            "--join: readers must come before",
+            "--join: readers must join before",
         ),
         (
             &[url, "--write-file", "/tmp/x", "-H", "Range: bytes=0-"],

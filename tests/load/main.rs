@@ -1,4 +1,4 @@
-//! `headwater load` against small servers, as a person meets it: output and exit status.
+//! `headwater load` against small servers, as a user runs it: output and exit status.
 
 mod bad_servers;
 mod live;
@@ -19,8 +19,9 @@ mod written;
 use std::process::{Command, Output};
 
 use headwater::load::Summary;
+use serde::de::DeserializeOwned;
 
-/// A `headwater load` with an environment of its own.
+/// A `headwater load` with an empty environment.
 fn load(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
     command.arg("load").args(args).env_clear();
@@ -31,9 +32,9 @@ fn run(args: &[&str]) -> Output {
     load(args).output().expect("the binary runs")
 }
 
-/// Runs a load that reports as JSON; gives its exit status and the summary.
+/// Runs a load that reports as JSON; gives its exit status and the summary of its kind.
 #[track_caller]
-fn summary(args: &[&str]) -> (i32, Summary) {
+fn summary_of<S: DeserializeOwned>(args: &[&str]) -> (i32, S) {
     let output = run(&[args, &["--json", "-"]].concat());
     let said = String::from_utf8_lossy(&output.stderr);
     let summary = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
@@ -43,6 +44,11 @@ fn summary(args: &[&str]) -> (i32, Summary) {
         )
     });
     (output.status.code().expect("it ended by itself"), summary)
+}
+
+#[track_caller]
+fn summary(args: &[&str]) -> (i32, Summary) {
+    summary_of(args)
 }
 
 /// The one sentence of a failure with exit status `status`.

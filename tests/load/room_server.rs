@@ -1,21 +1,20 @@
 //! A small server with one room: `/sub` by WebSocket, `/pub` by POST or WebSocket. Each test
-//! decides what it makes of a message.
+//! defines how it handles a message.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
+use std::net::TcpStream;
+use std::sync::{Mutex, mpsc};
 
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Message, Role, WebSocket};
+
+use crate::server::Listener;
 
 /// What every subscriber is sent for a message.
 type Relay = Box<dyn FnMut(String) -> Vec<String> + Send>;
 
 pub(crate) struct RoomServer {
-    address: SocketAddr,
-    over: Arc<AtomicBool>,
+    listener: Listener,
 }
 
 struct Room {
@@ -47,41 +46,25 @@ impl RoomServer {
         refused: usize,
         relay: impl FnMut(String) -> Vec<String> + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let address = listener.local_addr().expect("an address");
-        let over = Arc::new(AtomicBool::new(false));
-        let room = Arc::new(Room {
+        let room = Room {
             relay: Mutex::new(Box::new(relay)),
             subscribers: Mutex::default(),
             raw,
             refused: Mutex::new(refused),
-        });
-        let told = Arc::clone(&over);
-        thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                if told.load(Ordering::Relaxed) {
-                    return;
-                }
-                let room = Arc::clone(&room);
-                thread::spawn(move || room.serve(connection));
-            }
-        });
-        Self { address, over }
+        };
+        Self {
+            listener: Listener::new(move |connection| {
+                room.serve(connection);
+            }),
+        }
     }
 
     pub(crate) fn sub(&self) -> String {
-        format!("ws://{}/sub", self.address)
+        format!("ws://{}/sub", self.listener.address)
     }
 
     pub(crate) fn publish(&self, scheme: &str) -> String {
-        format!("{scheme}://{}/pub", self.address)
-    }
-}
-
-impl Drop for RoomServer {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        drop(TcpStream::connect(self.address));
+        format!("{scheme}://{}/pub", self.listener.address)
     }
 }
 

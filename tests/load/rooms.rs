@@ -1,5 +1,5 @@
-//! `headwater load rooms` against a small room server that behaves and misbehaves: each thing that
-//! goes wrong has a counter that counts it.
+//! `headwater load rooms` against a small room server that behaves and misbehaves: each fault has
+//! its own counter.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use headwater::load::rooms::RoomsSummary;
 
 use crate::room_server::RoomServer;
 use crate::server::{Server, Then};
-use crate::{load, run, sentence};
+use crate::{load, run, sentence, summary_of};
 
 /// Exit status and summary of a load of 4 subscribers and 2 publishers with 100 messages.
 #[track_caller]
@@ -34,18 +34,27 @@ fn rooms(server: &RoomServer, scheme: &str, more: &[&str]) -> (i32, RoomsSummary
         &sub,
         "--pub-url",
         &publish,
-        "--json",
-        "-",
     ];
-    let output = run(&[&args[..], more].concat());
-    let said = String::from_utf8_lossy(&output.stderr);
-    let summary = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!(
-            "{error}: {}\n{said}",
-            String::from_utf8_lossy(&output.stdout)
-        )
-    });
-    (output.status.code().expect("it ended by itself"), summary)
+    summary_of(&[&args[..], more].concat())
+}
+
+/// Arguments of a load of 2 subscribers with 100 messages a second.
+fn two_subscribers<'a>(sub: &'a str, publish: &'a str, duration: &'a str) -> [&'a str; 13] {
+    [
+        "rooms",
+        "--subscribers",
+        "2",
+        "--rate",
+        "100",
+        "-d",
+        duration,
+        "--warmup",
+        "1ms",
+        "--sub-url",
+        sub,
+        "--pub-url",
+        publish,
+    ]
 }
 
 fn faithful() -> RoomServer {
@@ -274,26 +283,9 @@ fn publishers_that_are_refused() {
     });
     // `each` answers at the end of a head, so the body looks like the next one's beginning.
     let (sub, publish) = (server.sub(), broken.url());
-    let args = [
-        "rooms",
-        "--subscribers",
-        "2",
-        "--rate",
-        "100",
-        "-d",
-        "300ms",
-        "--warmup",
-        "1ms",
-        "--sub-url",
-        &sub,
-        "--pub-url",
-        &publish,
-        "--json",
-        "-",
-    ];
-    let output = run(&args);
-    let got: RoomsSummary = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(output.status.code(), Some(3), "{got:?}");
+    let args = two_subscribers(&sub, &publish, "300ms");
+    let (code, got): (i32, RoomsSummary) = summary_of(&args);
+    assert_eq!(code, 3, "{got:?}");
     assert!(got.errors["status_5xx"] >= 20, "{got:?}");
     assert_eq!(
         (got.published, got.expected_deliveries, got.lost),
@@ -325,7 +317,7 @@ fn a_publisher_that_is_refused_is_an_error_of_its_own() {
 #[test]
 fn mistyped_command_lines() {
     for (args, words) in [
-        (&["--sub-url", "wss://x/"][..], "TLS is not spoken"),
+        (&["--sub-url", "wss://x/"][..], "TLS is not supported"),
         (&["--sub-url", "ws://x/", "--rooms", "2"], "need {room}"),
         (
             &["--sub-url", "ws://x/", "--publishers", "1", "--rooms", "2"],
@@ -359,24 +351,8 @@ fn ctrl_c_gives_the_report_so_far() {
         vec![text]
     });
     let (sub, publish) = (server.sub(), server.publish("http"));
-    let args = [
-        "rooms",
-        "--subscribers",
-        "2",
-        "--rate",
-        "100",
-        "-d",
-        "1h",
-        "--warmup",
-        "1ms",
-        "--sub-url",
-        &sub,
-        "--pub-url",
-        &publish,
-        "--json",
-        "-",
-    ];
-    let child = load(&args)
+    let args = two_subscribers(&sub, &publish, "1h");
+    let child = load(&[&args[..], &["--json", "-"]].concat())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the binary runs");

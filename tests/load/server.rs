@@ -1,4 +1,4 @@
-//! Small servers that behave as a test needs it, on threads of their own.
+//! Small servers on separate threads, which behave as a test needs.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ pub(crate) enum Then {
     Reset,
 }
 
-/// [`Then::Next`], unless the client has gone.
+/// [`Then::Next`], unless the client has closed.
 pub(crate) fn next_if(sent: std::io::Result<()>) -> Then {
     match sent {
         Ok(()) => Then::Next,
@@ -25,15 +25,48 @@ pub(crate) fn next_if(sent: std::io::Result<()>) -> Then {
     }
 }
 
-/// A listener whose connections are each given to a function.
-pub(crate) struct Server {
+/// A listener on loopback that ends when it is dropped.
+pub(crate) struct Listener {
     pub address: SocketAddr,
-    requests: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
 }
 
+impl Listener {
+    /// Calls `serve` on a new thread for each connection.
+    pub(crate) fn new(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let over = Arc::new(AtomicBool::new(false));
+        let (serve, is_over) = (Arc::new(serve), Arc::clone(&over));
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let serve = Arc::clone(&serve);
+                thread::spawn(move || serve(connection));
+            }
+        });
+        Self { address, over }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+/// A server whose connections are each given to a function.
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    _listener: Listener,
+}
+
 impl Server {
-    /// `each` gets a connection whenever a request's head has come.
+    /// `each` gets a connection whenever a request's head has been received.
     pub(crate) fn new(each: impl Fn(&mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
         Self::reading(move |_, connection| each(connection))
     }
@@ -42,24 +75,13 @@ impl Server {
     pub(crate) fn reading(
         each: impl Fn(&str, &mut TcpStream) -> Then + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let address = listener.local_addr().expect("an address");
-        let over = Arc::new(AtomicBool::new(false));
         let requests = Arc::new(AtomicUsize::new(0));
-        let (each, told, seen) = (Arc::new(each), Arc::clone(&over), Arc::clone(&requests));
-        thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                if told.load(Ordering::Relaxed) {
-                    return;
-                }
-                let (each, seen) = (Arc::clone(&each), Arc::clone(&seen));
-                thread::spawn(move || serve(connection, &*each, &seen));
-            }
-        });
+        let seen = Arc::clone(&requests);
+        let listener = Listener::new(move |connection| serve(connection, &each, &seen));
         Self {
-            address,
+            address: listener.address,
             requests,
-            over,
+            _listener: listener,
         }
     }
 
@@ -85,7 +107,7 @@ impl Server {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Waits until this many requests have come.
+    /// Waits until this many requests have been received.
     pub(crate) fn wait_for_requests(&self, count: usize) {
         let patience = Instant::now() + Duration::from_secs(60);
         while self.requests() < count {
@@ -96,13 +118,6 @@ impl Server {
             );
             thread::yield_now();
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        drop(TcpStream::connect(self.address));
     }
 }
 

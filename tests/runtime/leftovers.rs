@@ -1,4 +1,4 @@
-//! Bytes that a receiver has received ahead, when it is stopped: none is lost, none comes twice.
+//! Stopping a receiver: of the bytes that it has received ahead, none is lost or duplicated.
 
 use std::future::Future;
 use std::io::Write;
@@ -7,9 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use headwater::runtime::{
-    Leftovers, RingOptions, Runtime, Shard, Stream, StreamEnd, timeout, yield_now,
-};
+use headwater::runtime::{Leftovers, RingOptions, Shard, Stream, StreamEnd, yield_now};
+
+use crate::one_shard;
 
 fn on_shard<F, Fut>(test: F)
 where
@@ -21,17 +21,7 @@ where
         receive_buffer_bytes: 64,
         ..RingOptions::default()
     };
-    let runtime = Runtime::new(vec![0]).unwrap().unpinned().ring_options(ring);
-    runtime
-        .run(move |shard| {
-            let test = test(shard);
-            async move {
-                timeout(Duration::from_secs(20), test)
-                    .await
-                    .expect("the test hangs");
-            }
-        })
-        .unwrap();
+    one_shard::on_shard(ring, test);
 }
 
 /// Both ends of a TCP connection.
