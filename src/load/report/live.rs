@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::page::Table;
-use super::parts::{Figure, Header, Latency, RunPage, VerdictSection, over_time};
+use super::parts::{Figure, Latency, RunPage, over_time};
 use super::plots::{Named, RateNames};
 use super::timeline::spans;
 use super::{facts, plots};
@@ -19,27 +19,18 @@ impl Display for LiveReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
         RunPage {
+            command: "headwater load live",
             target: &summary.url,
-            header: Header {
-                kind: "headwater load live",
-                url: &summary.url,
-                more: vec![format!("written to {}", summary.written_to)],
-                set_up: summary.set_up(),
-                started_unix_s: summary.started_unix_s,
-                host: &summary.host,
-            },
-            verdict: VerdictSection {
-                verdict: summary.verdict,
-                has_rate: true,
-                interrupted: summary.interrupted,
-                notes: &summary.notes,
-            },
+            url: &summary.url,
+            more: vec![format!("written to {}", summary.written_to)],
+            has_rate: true,
+            facts: summary.into(),
             figures: figures(summary),
             sections: |f: &mut fmt::Formatter<'_>| {
                 behind(summary).write(f)?;
                 seconds(f, summary)
             },
-            facts: [reading(summary), generator(summary), run(summary)],
+            tables: [reading(summary), generator(summary), run(summary)],
         }
         .write(f)
     }

@@ -7,7 +7,9 @@ use super::plot::Plot;
 use super::plots::Named;
 use super::{facts, plots};
 use crate::load::limits;
-use crate::load::{Host, Second, Verdict};
+use crate::load::live::LiveSummary;
+use crate::load::rooms::RoomsSummary;
+use crate::load::{Host, Second, Summary, Verdict};
 
 /// A URL that may be wrapped after each of its parts.
 fn breakable(url: &str) -> String {
@@ -17,31 +19,106 @@ fn breakable(url: &str) -> String {
         .replace("/<wbr/>/<wbr/>", "//<wbr/>")
 }
 
+/// The facts that the frame of a page takes from a summary of any kind.
+pub(super) struct RunFacts<'a> {
+    set_up: String,
+    started_unix_s: u64,
+    host: &'a Host,
+    verdict: Verdict,
+    interrupted: bool,
+    notes: &'a [String],
+}
+
+macro_rules! run_facts {
+    ($($summary:ty),*) => {$(
+        impl<'a> From<&'a $summary> for RunFacts<'a> {
+            fn from(summary: &'a $summary) -> Self {
+                Self {
+                    set_up: summary.set_up(),
+                    started_unix_s: summary.started_unix_s,
+                    host: &summary.host,
+                    verdict: summary.verdict,
+                    interrupted: summary.interrupted,
+                    notes: &summary.notes,
+                }
+            }
+        }
+    )*};
+}
+
+run_facts!(Summary, RoomsSummary, LiveSummary);
+
 /// The page of one load, of any kind: the frame that each kind fills in.
 pub(super) struct RunPage<'a, S> {
+    /// The command, such as `headwater load rooms`.
+    pub command: &'static str,
     /// What was loaded, for the title.
     pub target: &'a str,
-    pub header: Header<'a>,
-    pub verdict: VerdictSection<'a>,
+    pub url: &'a str,
+    /// Lines below the URL.
+    pub more: Vec<String>,
+    /// A rate was requested.
+    pub has_rate: bool,
+    pub facts: RunFacts<'a>,
     /// The main figures, shown large at the top.
     pub figures: Vec<Figure>,
-    /// Writes the sections between the main figures and the facts.
+    /// Writes the sections between the main figures and the tables.
     pub sections: S,
-    /// The facts: results and generator, then the run.
-    pub facts: [Table<'static>; 3],
+    /// The tables of results, of the generator, and of the run.
+    pub tables: [Table<'static>; 3],
 }
 
 impl<S: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> RunPage<'_, S> {
     pub(super) fn write(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = format!(
-            "{} {}: {}",
-            self.header.kind, self.target, self.verdict.verdict
-        );
+        let title = format!("{} {}: {}", self.command, self.target, self.facts.verdict);
         Document {
             title: &title,
             body: Body(self),
         }
         .fmt(f)
+    }
+
+    /// What was loaded, how, when and where.
+    fn header(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "<header>\n<p class=\"kind\">{}</p>\n<h1>{}</h1>",
+            self.command,
+            breakable(self.url)
+        )?;
+        for line in &self.more {
+            writeln!(f, "<p class=\"more\">{}</p>", Escaped(line))?;
+        }
+        let facts = &self.facts;
+        writeln!(
+            f,
+            "<p class=\"setup\">{}<br/>{}</p>\n</header>",
+            Escaped(&facts.set_up),
+            facts::when_and_where(facts.started_unix_s, facts.host)
+        )
+    }
+
+    /// The verdict with its meaning, and the notes that explain it.
+    fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = self.facts.verdict;
+        let early = match self.facts.interrupted {
+            true => " It was stopped before its time.",
+            false => "",
+        };
+        writeln!(
+            f,
+            "<section class=\"verdict {}\">\n<p><strong>{verdict}</strong> {}{early}</p>",
+            class(verdict),
+            verdict.meaning(self.has_rate)
+        )?;
+        if !self.facts.notes.is_empty() {
+            f.write_str("<ul>\n")?;
+            for note in self.facts.notes {
+                writeln!(f, "<li>{}</li>", Escaped(note))?;
+            }
+            f.write_str("</ul>\n")?;
+        }
+        f.write_str("</section>\n")
     }
 }
 
@@ -50,81 +127,17 @@ struct Body<'a, S>(RunPage<'a, S>);
 impl<S: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> Display for Body<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let page = &self.0;
-        write!(f, "{}<main>\n{}", page.header, page.verdict)?;
+        page.header(f)?;
+        f.write_str("<main>\n")?;
+        page.verdict(f)?;
         figures(f, &page.figures)?;
         (page.sections)(f)?;
-        let ([results, generator, run], host) = (&page.facts, facts::host(page.header.host));
+        let ([results, generator, run], host) = (&page.tables, facts::host(page.facts.host));
         writeln!(
             f,
             "<section><h2>The run</h2>\n<div class=\"pair\">\n<div>{results}{generator}</div>\n\
              <div>{run}{host}</div></div></section>\n</main>"
         )
-    }
-}
-
-/// The header: what was loaded, how, when and where.
-pub(super) struct Header<'a> {
-    /// The command.
-    pub kind: &'a str,
-    pub url: &'a str,
-    /// Lines below the URL.
-    pub more: Vec<String>,
-    pub set_up: String,
-    pub started_unix_s: u64,
-    pub host: &'a Host,
-}
-
-impl Display for Header<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "<header>\n<p class=\"kind\">{}</p>\n<h1>{}</h1>",
-            self.kind,
-            breakable(self.url)
-        )?;
-        for line in &self.more {
-            writeln!(f, "<p class=\"more\">{}</p>", Escaped(line))?;
-        }
-        writeln!(
-            f,
-            "<p class=\"setup\">{}<br/>{}</p>\n</header>",
-            Escaped(&self.set_up),
-            facts::when_and_where(self.started_unix_s, self.host)
-        )
-    }
-}
-
-/// The verdict with its meaning, and the notes that explain it.
-pub(super) struct VerdictSection<'a> {
-    pub verdict: Verdict,
-    /// A rate was requested.
-    pub has_rate: bool,
-    pub interrupted: bool,
-    pub notes: &'a [String],
-}
-
-impl Display for VerdictSection<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = class(self.verdict);
-        let early = if self.interrupted {
-            " It was stopped before its time."
-        } else {
-            ""
-        };
-        writeln!(
-            f,
-            "<section class=\"verdict {class}\">\n<p><strong>{}</strong> {}{early}</p>",
-            self.verdict,
-            self.verdict.meaning(self.has_rate)
-        )?;
-        if !self.notes.is_empty() {
-            f.write_str("<ul>\n")?;
-            for note in self.notes {
-                writeln!(f, "<li>{}</li>", Escaped(note))?;
-            }
-            f.write_str("</ul>\n")?;
-        }
-        f.write_str("</section>\n")
     }
 }
 

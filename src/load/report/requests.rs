@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::parts::{Figure, Header, Latency, RunPage, VerdictSection, over_time, section};
+use super::parts::{Figure, Latency, RunPage, over_time, section};
 use super::plots::{Named, RateNames};
 use super::timeline::spans;
 use super::{facts, plots};
@@ -17,17 +17,15 @@ impl Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.0;
         RunPage {
+            command: "headwater load",
             target: &summary.targets(1),
-            header: header(summary),
-            verdict: VerdictSection {
-                verdict: summary.verdict,
-                has_rate: summary.asked_rate_per_s.is_some(),
-                interrupted: summary.interrupted,
-                notes: &summary.notes,
-            },
+            url: summary.urls.first().map_or("a load", String::as_str),
+            more: other_urls(summary),
+            has_rate: summary.asked_rate_per_s.is_some(),
+            facts: summary.into(),
             figures: figures(summary),
             sections: |f: &mut fmt::Formatter<'_>| sections(f, summary),
-            facts: [
+            tables: [
                 facts::answers(summary),
                 facts::generator(summary),
                 facts::run(summary),
@@ -83,7 +81,7 @@ const RATE: RateNames = RateNames {
     things: "requests",
 };
 
-fn header(summary: &Summary) -> Header<'_> {
+fn other_urls(summary: &Summary) -> Vec<String> {
     let others = summary.urls.iter().skip(1).take(limits::REPORT_LIST_MAX);
     let mut more: Vec<String> = others.cloned().collect();
     let left = summary.urls_total.max(summary.urls.len())
@@ -91,14 +89,7 @@ fn header(summary: &Summary) -> Header<'_> {
     if left > 0 {
         more.push(format!("and {} more", grouped(left as u64)));
     }
-    Header {
-        kind: "headwater load",
-        url: summary.urls.first().map_or("a load", String::as_str),
-        more,
-        set_up: summary.set_up(),
-        started_unix_s: summary.started_unix_s,
-        host: &summary.host,
-    }
+    more
 }
 
 /// The main figures, shown large at the top.
