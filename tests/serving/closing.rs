@@ -10,7 +10,7 @@ use headwater::server::{Request, ServerOptions, Service};
 use headwater::sys::tcp_table;
 use socket2::SockRef;
 
-use crate::support::{PATIENCE, Site, an_allowed_cpu, eventually, get, serve};
+use crate::support::{Client, PATIENCE, Running, Site, an_allowed_cpu, eventually, get, serve};
 
 const ROUNDS: usize = 50;
 
@@ -46,8 +46,8 @@ impl Service for Hello {
     }
 }
 
-#[test]
-fn a_client_beyond_the_limit_reads_why() {
+/// A server of one connection, and the client that has it.
+fn full_server() -> (Running, Client) {
     let options = ServerOptions {
         connections_max: 1,
         adaptive_idle: false,
@@ -56,6 +56,12 @@ fn a_client_beyond_the_limit_reads_why() {
     let server = serve(vec![an_allowed_cpu()], options, |_| Hello);
     let mut first = server.client();
     assert_eq!(first.get("/").status, 200);
+    (server, first)
+}
+
+#[test]
+fn a_client_beyond_the_limit_reads_why() {
+    let (server, first) = full_server();
     for _ in 0..ROUNDS {
         let answer = exchange(server.address, &[&get("/")]).expect("an answer and an end");
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -70,14 +76,7 @@ fn a_client_beyond_the_limit_reads_why() {
 
 #[test]
 fn more_are_refused_at_once_than_are_closed_politely() {
-    let options = ServerOptions {
-        connections_max: 1,
-        adaptive_idle: false,
-        ..ServerOptions::default()
-    };
-    let server = serve(vec![an_allowed_cpu()], options, |_| Hello);
-    let mut first = server.client();
-    assert_eq!(first.get("/").status, 200);
+    let (server, _first) = full_server();
     // None of them closes.
     let crowd: Vec<_> = (0..3 * headwater::limits::REFUSED_LINGERING_MAX)
         .map(|_| TcpStream::connect(server.address).expect("a connection"))

@@ -71,6 +71,17 @@ fn accept_waiting(listeners: &[TcpListener]) -> Vec<usize> {
     listeners.iter().map(accept).collect()
 }
 
+/// Connects this many clients, and checks that each listener gets some and all are accepted.
+#[track_caller]
+fn assert_every_listener_accepts(listeners: &[TcpListener], address: SocketAddr, clients: usize) {
+    let clients: Vec<_> = (0..clients)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let counts = accept_waiting(listeners);
+    assert_eq!(counts.iter().sum::<usize>(), clients.len());
+    assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+}
+
 // ---- TCP ----------------------------------------------------------------------
 
 #[test]
@@ -82,12 +93,7 @@ fn shards_share_a_port_that_the_kernel_chose() {
     for listener in &listeners {
         assert_eq!(listener.local_addr().unwrap(), address);
     }
-    let clients: Vec<_> = (0..200)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
-    let counts = accept_waiting(&listeners);
-    assert_eq!(counts.iter().sum::<usize>(), clients.len());
-    assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+    assert_every_listener_accepts(&listeners, address, 200);
 }
 
 #[test]
@@ -261,12 +267,7 @@ fn cpus_without_a_shard_are_spread_by_the_hash() {
     let mut group = bind("127.0.0.1:0", 2, &options);
     let address = ip(&group);
     let listeners: Vec<_> = take(&mut group, 2).into_iter().map(tcp).collect();
-    let clients: Vec<_> = (0..100)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
-    let counts = accept_waiting(&listeners);
-    assert_eq!(counts.iter().sum::<usize>(), clients.len());
-    assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+    assert_every_listener_accepts(&listeners, address, 100);
 }
 
 #[test]
