@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Shows the help or version that was asked for, or what is wrong with the command line.
+/// Shows the requested help or version, or what is wrong with the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.print() {
         Err(failure) if !error.use_stderr() => message::report_failed(&failure),

@@ -100,7 +100,7 @@ async fn next_due(engine: &Rc<Engine>, state: &Rc<ConnectionState>) -> Option<Du
     .await
 }
 
-/// A request under way.
+/// A request in flight.
 struct Sent {
     due: Due,
     sent_ns: u64,

@@ -281,7 +281,7 @@ impl Class {
         })))
     }
 
-    /// The name that it was given.
+    /// The class's name.
     pub fn name(&self) -> &str {
         &self.0.state.name
     }

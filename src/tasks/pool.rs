@@ -185,8 +185,9 @@ impl Handle {
     }
 
     /// Makes the pool's monitor call `watch` with the nanoseconds of the monotonic clock, for the
-    /// first time at once. `watch` returns after what time to call it again; `None`: not before
-    /// [`wake_monitor`](Self::wake_monitor). It must be quick, since the same thread watches tasks.
+    /// first time at once. `watch` returns the time after which to call it again; `None`: not
+    /// before [`wake_monitor`](Self::wake_monitor). It must be quick, since the same thread watches
+    /// tasks.
     pub fn watch(&self, watch: impl FnMut(u64) -> Option<Duration> + Send + 'static) {
         self.shared.monitor.watch(Box::new(watch));
     }

@@ -156,7 +156,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Default)]
 pub struct LiveTasks {
     counts: [usize; TaskState::ALL.len()],
-    /// The oldest first, as many as were asked for.
+    /// The oldest tasks, oldest first, as many as requested.
     pub oldest: Vec<TaskSnapshot>,
 }
 

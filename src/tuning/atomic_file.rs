@@ -1,4 +1,4 @@
-//! Replaces a file atomically: after a crash the whole old or the whole new one is there.
+//! Replaces a file atomically: after a crash either the whole old or the whole new one exists.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -23,7 +23,7 @@ pub struct LiveSummary {
     pub version: String,
     /// When it was started, in seconds since the epoch.
     pub started_unix_s: u64,
-    /// URL that readers asked for, as given.
+    /// URL that readers requested, as given.
     pub url: String,
     /// A file's path, or an upload's method and URL.
     pub written_to: String,

@@ -160,8 +160,8 @@ impl Stream {
     }
 
     /// Sends `len` bytes of a file from `offset`, yielding to other tasks every
-    /// [`limits::SEND_BUDGET_BYTES`]. Gives the bytes sent: fewer than `len` if
-    /// the file ends before.
+    /// [`limits::SEND_BUDGET_BYTES`]. Returns the bytes sent: fewer than `len` if the file ends
+    /// before.
     pub async fn send_file(&self, file: &impl AsFd, offset: u64, len: u64) -> io::Result<u64> {
         let mut sent = 0;
         while sent < len {
