@@ -3,7 +3,8 @@
 //! Bytes of answers are counted twice, when they are put into the connection's output and when the
 //! kernel has taken them; the difference is what is unsent. A small answer is recorded when it is
 //! put, since it leaves with the shard's next submission. Where the kernel then doesn't take all
-//! of it, its record is taken back until it has, or until the connection ends.
+//! of it, its record is taken back until it has, or until the connection ends. The record of one
+//! that is put behind it is kept back with it.
 
 use std::cell::Cell;
 use std::io;
@@ -62,6 +63,7 @@ impl RequestLog {
             pending: 0,
             sent: Rc::default(),
             current: None,
+            is_blocked: false,
             held_back: Vec::new(),
             held_end: 0,
         })
@@ -155,6 +157,8 @@ pub(super) struct ConnectionLog {
     sent: Rc<Cell<u64>>,
     /// The request that is being answered, where that takes time.
     current: Option<Current>,
+    /// The kernel has not taken all of what was handed over: what is put now waits behind it.
+    is_blocked: bool,
     /// Answered, but not taken by the kernel yet; oldest first.
     held_back: Vec<TakenBack>,
     /// Where the last of them ends, among the bytes put into the output.
@@ -198,6 +202,9 @@ impl ConnectionLog {
             self.begin(request);
             return self.answer_begun(put, now_ms);
         }
+        if self.is_blocked {
+            return self.answered_behind(request, put);
+        }
         let sent = put.head_bytes + put.body_bytes;
         self.queued += sent as u64;
         let mut record = self.record(&request);
@@ -207,6 +214,29 @@ impl ConnectionLog {
         record.first_byte(now_ms);
         record.end(now_ms);
         self.log.log.record(&record, self.texts(&request));
+    }
+
+    /// As [`answered`](Self::answered), where the answer waits behind others.
+    #[cold]
+    fn answered_behind(&mut self, request: LoggedRequest<'_>, put: PutAnswer) {
+        let record = self.record(&request);
+        let unfinished = self.log.log.begin(record, self.texts(&request));
+        self.queued += (put.head_bytes + put.body_bytes) as u64;
+        self.hold(unfinished, put);
+    }
+
+    /// Keeps the record of a whole answer that was put behind others until it has left.
+    fn hold(&mut self, mut unfinished: Unfinished, put: PutAnswer) {
+        let sent = (put.head_bytes + put.body_bytes) as u64;
+        unfinished.record.status = put.status;
+        unfinished.record.sent_bytes = sent;
+        unfinished.record.body_bytes = put.body_bytes as u64;
+        unfinished.record.no_first_byte();
+        self.held_back.push(TakenBack {
+            unfinished,
+            missing_bytes: sent,
+        });
+        self.held_end = self.queued;
     }
 
     /// The answer to the request that took time was put, whole or in part. `cut` says what went
@@ -220,6 +250,9 @@ impl ConnectionLog {
             && let Some(current) = self.current.take()
         {
             let mut unfinished = current.unfinished;
+            if self.is_blocked {
+                return self.hold(unfinished, put);
+            }
             unfinished.record.sent_bytes = (put.head_bytes + put.body_bytes) as u64;
             unfinished.record.body_bytes = put.body_bytes as u64;
             unfinished.record.end(now_ms);
@@ -271,16 +304,25 @@ impl ConnectionLog {
 
     /// Takes the records of answers back that the kernel has not taken whole.
     #[cold]
-    fn hold_back(&mut self) {
+    pub(crate) fn hold_back(&mut self) {
+        self.is_blocked = true;
         let mut begin = self.sent.get();
         if !self.held_back.is_empty() {
             begin = begin.max(self.held_end);
         }
         let end = self.answered_end();
         let unsent = end.saturating_sub(begin);
-        let taken = self.log.log.take_back(self.connection, unsent);
-        self.held_back.extend(taken);
         self.held_end = end;
+        if unsent == 0 {
+            return;
+        }
+        for mut taken in self.log.log.take_back(self.connection, unsent) {
+            let record = &mut taken.unfinished.record;
+            if taken.missing_bytes >= record.sent_bytes {
+                record.no_first_byte();
+            }
+            self.held_back.push(taken);
+        }
     }
 
     /// Where the last answer that is recorded already ends, among the bytes put into the output.
@@ -294,10 +336,15 @@ impl ConnectionLog {
         self.answered_end().saturating_sub(self.sent.get())
     }
 
-    /// All that was put before the current answer has been taken by the kernel.
+    /// All that was put before the current answer has been taken by the kernel, or is handed over
+    /// now with nothing before it.
     pub(crate) fn release(&mut self, now_ms: u64) {
+        self.is_blocked = false;
         for held in self.held_back.drain(..) {
             let mut unfinished = held.unfinished;
+            if unfinished.record.sent_bytes > 0 {
+                unfinished.record.first_byte_by(now_ms);
+            }
             unfinished.record.end(now_ms);
             self.log.log.finish(unfinished);
         }
@@ -314,7 +361,7 @@ impl ConnectionLog {
             if missing > 0 {
                 record.sent_bytes = record.sent_bytes.saturating_sub(missing);
                 record.body_bytes = record.body_bytes.saturating_sub(missing);
-                record.cut = Some(cut);
+                record.cut = record.cut.or(Some(cut));
             }
         }
         self.release(now_ms);
@@ -398,24 +445,25 @@ pub(super) fn cut_of(error: &io::Error) -> Cut {
 #[cfg(test)]
 mod tests {
     use std::fmt;
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;
     use crate::observe::access_log::{AccessLog, Format, Options, QueryRule, Rotation};
 
-    #[test]
-    fn an_answer_behind_one_that_is_held_back_is_cut_too() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
+    /// A log that runs, and a connection's side of it.
+    fn connection(path: &Path) -> (AccessLog, ConnectionLog) {
         let options = Options {
-            destination: path.clone().into(),
-            format: Format::parse("$request $bytes_sent").unwrap(),
+            destination: path.to_owned().into(),
+            format: Format::parse(
+                "$request $status $cut $bytes_sent $first_byte_time $request_time",
+            )
+            .unwrap(),
             query: QueryRule::Keep,
             rotation: Rotation::default(),
         };
-        let report = Arc::new(|_: fmt::Arguments<'_>| {});
-        let log = AccessLog::start(options, 1, report).unwrap();
-        let mut connection = ConnectionLog {
+        let log = AccessLog::start(options, 1, Arc::new(|_: fmt::Arguments<'_>| {})).unwrap();
+        let connection = ConnectionLog {
             log: Rc::new(RequestLog::new(log.of_shard(0).unwrap())),
             connection: 1,
             peer: None,
@@ -423,35 +471,94 @@ mod tests {
             pending: 0,
             sent: Rc::default(),
             current: None,
+            is_blocked: false,
             held_back: Vec::new(),
             held_end: 0,
         };
-        let answer = |connection: &mut ConnectionLog, line: &str, body_bytes| {
-            let request = LoggedRequest {
-                cut: None,
-                ..LoggedRequest::unread(line.as_bytes(), 0, 0, Cut::Malformed)
-            };
-            let put = PutAnswer {
-                status: 200,
-                head_bytes: 100,
-                body_bytes,
-                whole: true,
-            };
-            connection.answered(request, put, 0);
-        };
-        answer(&mut connection, "GET /a HTTP/1.1", 900);
-        connection.handed_over(1000);
-        connection.settled(800);
-        // More of the first leaves, and the second waits behind it.
-        connection.sent.set(700);
-        answer(&mut connection, "GET /b HTTP/1.1", 300);
-        connection.cut(Cut::SlowClient, 0);
+        (log, connection)
+    }
+
+    fn request(line: &str) -> LoggedRequest<'_> {
+        LoggedRequest {
+            cut: None,
+            ..LoggedRequest::unread(line.as_bytes(), 0, 0, Cut::Malformed)
+        }
+    }
+
+    fn put(body_bytes: usize) -> PutAnswer {
+        PutAnswer {
+            status: 200,
+            head_bytes: 100,
+            body_bytes,
+            whole: true,
+        }
+    }
+
+    /// Hands over all that is recorded, as two ticks do.
+    fn tick(connection: &ConnectionLog) {
+        connection.log.log.tick();
+        connection.log.log.tick();
+    }
+
+    /// The lines of the log of a connection that has ended.
+    fn lines(path: &Path, log: &AccessLog, connection: ConnectionLog) -> Vec<String> {
         drop(connection);
         assert_eq!(log.finish(), 0);
-        let text = std::fs::read_to_string(&path).unwrap();
-        let mut lines: Vec<_> = text.lines().collect();
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         lines.sort();
-        assert_eq!(lines, ["GET /a HTTP/1.1 700", "GET /b HTTP/1.1 0"]);
+        lines
+    }
+
+    #[test]
+    fn an_answer_behind_one_that_is_held_back_is_cut_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let (log, mut connection) = connection(&path);
+        connection.answered(request("/a"), put(900), 1000);
+        connection.handed_over(1000);
+        connection.settled(800);
+        // More of the first leaves, and others wait behind it, for longer than a batch is in reach.
+        connection.sent.set(700);
+        connection.answered(request("/b"), put(300), 2000);
+        connection.begin(request("/c"));
+        connection.answer_put(put(400), None, 2000);
+        tick(&connection);
+        connection.cut(Cut::SlowClient, 9000);
+        assert_eq!(
+            lines(&path, &log, connection),
+            [
+                "/a 200 slow_client 700 1.000 9.000",
+                "/b 200 slow_client 0 - 9.000",
+                "/c 200 slow_client 0 - 9.000"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_answer_behind_one_that_is_held_back_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let (log, mut connection) = connection(&path);
+        connection.answered(request("/a"), put(900), 1000);
+        connection.handed_over(1000);
+        connection.settled(800);
+        connection.answered(request("/b"), put(300), 2000);
+        tick(&connection);
+        connection.sent.set(1000);
+        connection.release(5000);
+        connection.handed_over(400);
+        // The next one has nothing before it.
+        connection.answered(request("/c"), put(0), 6000);
+        connection.settled(0);
+        assert_eq!(
+            lines(&path, &log, connection),
+            [
+                "/a 200 - 1000 1.000 5.000",
+                "/b 200 - 400 5.000 5.000",
+                "/c 200 - 100 6.000 6.000"
+            ]
+        );
     }
 
     #[test]

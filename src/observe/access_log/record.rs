@@ -39,6 +39,9 @@ pub enum Cut {
     Malformed,
     /// The connection was refused: there were too many.
     Refused,
+    /// The code that makes the answer has panicked, and the connection was closed without the rest
+    /// of it.
+    Panicked,
 }
 
 impl Cut {
@@ -55,6 +58,7 @@ impl Cut {
             Self::BodyFailed => "body_failed",
             Self::Malformed => "malformed",
             Self::Refused => "refused",
+            Self::Panicked => "panicked",
         }
     }
 }
@@ -115,6 +119,18 @@ impl Record {
     /// The answer's first byte is handed over at `now_ms`.
     pub fn first_byte(&mut self, now_ms: u64) {
         self.first_byte_ms = since(self.started_ms, now_ms).min(NO_BYTE - 1);
+    }
+
+    /// As [`first_byte`](Self::first_byte), unless that was noted before.
+    pub fn first_byte_by(&mut self, now_ms: u64) {
+        if self.first_byte_ms == NO_BYTE {
+            self.first_byte(now_ms);
+        }
+    }
+
+    /// No byte of the answer has been handed over, whatever was noted before.
+    pub fn no_first_byte(&mut self) {
+        self.first_byte_ms = NO_BYTE;
     }
 }
 

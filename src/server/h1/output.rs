@@ -251,6 +251,21 @@ impl Output {
         }
     }
 
+    /// For the access log: what was gathered before an answer that is sent past this output waits
+    /// for room.
+    pub(crate) fn hold_back_for_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.hold_back();
+        }
+    }
+
+    /// For the access log: what was gathered before that answer has left.
+    pub(crate) fn release_for_log(&mut self, stream: &Stream) {
+        if let Some(log) = &mut self.log {
+            log.release(stream.shard().now_ms());
+        }
+    }
+
     /// What counts the bytes that the kernel takes, for the access log.
     pub(crate) fn sent_counter(&self) -> Option<Rc<Cell<u64>>> {
         self.log.as_ref().map(|log| log.sent())
@@ -336,9 +351,7 @@ impl Output {
                     let sent = ready!(blocked.poll(stream, cx));
                     self.under_way = UnderWay::Nothing;
                     sent?;
-                    if let Some(log) = &mut self.log {
-                        log.release(stream.shard().now_ms());
-                    }
+                    self.release_for_log(stream);
                 }
             }
         }

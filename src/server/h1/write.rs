@@ -44,7 +44,11 @@ pub(super) async fn send_rest(
         head.advance(sent);
         rate.moved(sent as u64);
     }
-    send_all(stream, head, true, rate).await?;
+    if !head.is_empty() {
+        link.output.borrow_mut().hold_back_for_log();
+        send_all(stream, head, true, rate).await?;
+        link.output.borrow_mut().release_for_log(stream);
+    }
     match rest.body {
         Body::Empty | Body::Stream(_) => Ok(()),
         Body::Bytes(bytes) | Body::Explanation(bytes) => {
@@ -83,6 +87,7 @@ async fn send_stream(
     let stream = &link.stream;
     let mut head = Some(head);
     let mut left = body.len();
+    link.output.borrow_mut().hold_back_for_log();
     loop {
         let ready = poll_fn(|cx| Poll::Ready(body.poll_next(cx))).await;
         let next = match ready {
@@ -90,6 +95,7 @@ async fn send_stream(
             Poll::Pending => {
                 if let Some(head) = head.take() {
                     send_all(stream, head, false, rate).await?;
+                    link.output.borrow_mut().release_for_log(stream);
                 }
                 let next = link.attend(options, poll_fn(|cx| body.poll_next(cx)));
                 let next = next.await?;
@@ -98,6 +104,7 @@ async fn send_stream(
                 next
             }
         };
+        let with_head = head.is_some();
         let mut bufs: Vec<SendBuf> = head.take().into_iter().collect();
         let Some(piece) = next else {
             if chunked {
@@ -124,6 +131,9 @@ async fn send_stream(
             bufs.push(piece.into());
         }
         send_all_vectored(stream, bufs, rate).await?;
+        if with_head {
+            link.output.borrow_mut().release_for_log(stream);
+        }
     }
 }
 

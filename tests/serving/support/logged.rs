@@ -12,6 +12,8 @@ use super::{Binary, Client, an_allowed_cpu, eventually, headwater};
 pub(crate) const BODY: &[u8] = b"hello world";
 /// Does not fit into socket buffers.
 pub(crate) const LARGE_BYTES: u64 = 256 * 1024 * 1024;
+/// The size of `middle`, which is kept in memory and is too large for a small socket buffer.
+pub(crate) const MIDDLE_BYTES: usize = 60_000;
 /// Everything that the tests below look at.
 const FIELDS: &str = "$connection $connection_requests $status $cut $bytes_sent $body_bytes_sent \
                       $request_completion $first_byte_time $request_time [$request]";
@@ -29,6 +31,8 @@ impl Logged {
         fs::write(root.join("clip.txt"), BODY).expect("a file");
         let large = fs::File::create(root.join("large")).expect("a file");
         large.set_len(LARGE_BYTES).expect("a large file");
+        fs::write(root.join("middle"), [7; MIDDLE_BYTES]).expect("a file");
+        fs::create_dir(root.join("folder")).expect("a folder");
         let mut command = headwater();
         command
             .env("TZ", "UTC")
