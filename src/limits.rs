@@ -484,6 +484,9 @@ pub const ACCESS_LOG_BATCH_BYTES: usize = 64 * 1024;
 pub const ACCESS_LOG_BATCHES: usize = 16;
 /// A text of a record, such as a request line; more of it is not logged.
 pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 8 * 1024;
+/// Parameters of a URL whose names the access log's writer looks at for secrets; what follows them
+/// is taken for one.
+pub const ACCESS_LOG_PARAMETERS_MAX: usize = 256;
 /// Fields of a request that a format may name.
 pub const ACCESS_LOG_HEADERS_MAX: usize = 16;
 /// A template for the access log's lines.

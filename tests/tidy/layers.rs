@@ -26,6 +26,7 @@ const BETWEEN_NEIGHBOURS: &[(&str, &str)] = &[
     ("net", "keepalive"),
     ("config", "keepalive"),
     ("tasks", "observe"),
+    ("observe", "http"),
 ];
 
 /// Where only a part of a lower module may be used.

@@ -22,6 +22,8 @@ pub(super) enum Field {
     Method,
     Target,
     Path,
+    /// The path, decoded and without dot segments.
+    Uri,
     Args,
     Protocol,
     ProtocolVersion,
@@ -41,6 +43,19 @@ pub(super) enum Field {
     Header(u8),
 }
 
+impl Field {
+    /// Whether it is made of the request line.
+    fn is_of_request(self) -> bool {
+        use Field::{
+            Args, Method, Path, Protocol, ProtocolVersion, Request, Target, Unparsed, Uri,
+        };
+        matches!(
+            self,
+            Request | Unparsed | Method | Target | Path | Uri | Args | Protocol | ProtocolVersion
+        )
+    }
+}
+
 /// Variables of a template, by nginx's name where nginx has one.
 const VARIABLES: &[(&str, Field)] = &[
     ("remote_addr", Field::RemoteAddr),
@@ -55,6 +70,7 @@ const VARIABLES: &[(&str, Field)] = &[
     ("request_method", Field::Method),
     ("request_uri", Field::Target),
     ("request_path", Field::Path),
+    ("uri", Field::Uri),
     ("args", Field::Args),
     ("query_string", Field::Args),
     ("server_protocol", Field::Protocol),
@@ -139,6 +155,8 @@ pub(super) struct Piece {
 pub struct Format {
     pub(super) style: Style,
     pub(super) pieces: Vec<Piece>,
+    /// Whether one of them is made of the request line.
+    pub(super) has_request: bool,
     /// What stands behind the last field, with the end of the line.
     pub(super) end: Box<[u8]>,
     headers: Vec<String>,
@@ -171,6 +189,7 @@ impl Format {
         Self {
             style,
             pieces: Vec::new(),
+            has_request: false,
             end: Box::default(),
             headers: Vec::new(),
             is_url: Vec::new(),
@@ -190,10 +209,7 @@ impl Format {
             before.push_str(literal);
             let (name, behind) = variable_name(variable)?;
             let field = format.field(name)?;
-            format.pieces.push(Piece {
-                before: std::mem::take(&mut before).into_bytes().into(),
-                field,
-            });
+            format.push(std::mem::take(&mut before), field);
             rest = behind;
         }
         format.end = format!("{before}{rest}\n").into_bytes().into();
@@ -215,14 +231,19 @@ impl Format {
                 (_, true) => format!("{logfmt}="),
                 (_, false) => format!(" {logfmt}="),
             };
-            format.pieces.push(Piece {
-                before: before.into_bytes().into(),
-                field,
-            });
+            format.push(before, field);
         }
         let end: &[u8] = if style == Style::Json { b"}\n" } else { b"\n" };
         format.end = end.into();
         Ok(format)
+    }
+
+    fn push(&mut self, before: String, field: Field) {
+        self.has_request |= field.is_of_request();
+        self.pieces.push(Piece {
+            before: before.into_bytes().into(),
+            field,
+        });
     }
 
     fn field(&mut self, variable: &str) -> Result<Field, FormatError> {

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2, memchr3, memmem, memrchr};
 
+use crate::limits;
+
 /// What the log keeps of queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueryRule {
@@ -47,6 +49,8 @@ const CONTAINED: &[&[u8]] = &[
 const ENDINGS: &[&[u8]] = &[b"key", b"keyid", b"auth"];
 /// A parameter whose name is one of these is redacted.
 const WHOLE: &[&[u8]] = &[b"sig", b"sid", b"pass", b"pin", b"otp"];
+/// The shortest of all these; a shorter name is no secret's.
+const WORD_BYTES_MIN: usize = 3;
 /// Bytes of a name that are compared; the rest of a longer one is ignored.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -124,10 +128,18 @@ fn put_url(out: &mut Vec<u8>, url: &[u8], rule: QueryRule) {
     }
 }
 
-/// Copies a query with the values of its secret parameters replaced.
+/// Copies a query with the values of its secret parameters replaced, and with all that follows
+/// [`limits::ACCESS_LOG_PARAMETERS_MAX`] names.
 fn put_query(out: &mut Vec<u8>, query: &[u8]) {
     let mut rest = query;
+    let mut names_left = limits::ACCESS_LOG_PARAMETERS_MAX;
     while let Some(equals) = memchr(b'=', rest) {
+        if names_left == 0 {
+            // With what separates it from the parameter before it.
+            out.extend_from_slice(&rest[..1]);
+            return out.extend_from_slice(REDACTED);
+        }
+        names_left -= 1;
         let ends_before = |&byte: &u8| separates(byte) || byte == b' ';
         let name_from = rest[..equals].iter().rposition(ends_before);
         let name = &rest[name_from.map_or(0, |at| at + 1)..equals];
@@ -135,7 +147,7 @@ fn put_query(out: &mut Vec<u8>, query: &[u8]) {
         let value_end = value.iter().position(|&byte| separates(byte));
         let value_end = value_end.unwrap_or(value.len());
         out.extend_from_slice(&rest[..=equals]);
-        match is_secret(name) && value_end > 0 {
+        match value_end > 0 && is_secret(name) {
             true => out.extend_from_slice(REDACTED),
             false => out.extend_from_slice(&value[..value_end]),
         }
@@ -150,12 +162,25 @@ fn separates(byte: u8) -> bool {
 }
 
 fn is_secret(name: &[u8]) -> bool {
+    #[cfg(test)]
+    tests::NAMES_READ.set(tests::NAMES_READ.get() + 1);
+    if name.len() < WORD_BYTES_MIN {
+        return false;
+    }
     let mut buffer = [0; NAME_BYTES_MAX];
     let name = decoded(name, &mut buffer);
-    let contains = |word: &&[u8]| memmem::find(name, word).is_some();
-    CONTAINED.iter().any(contains)
-        || ENDINGS.iter().any(|word| name.ends_with(word))
-        || WHOLE.contains(&name)
+    contains_word(name) || ENDINGS.iter().any(|word| name.ends_with(word)) || WHOLE.contains(&name)
+}
+
+/// Whether one of [`CONTAINED`] is in a name: in one pass, since names are so short that a search
+/// for each word would cost more to prepare than to do.
+fn contains_word(name: &[u8]) -> bool {
+    (0..name.len()).any(|at| {
+        let rest = &name[at..];
+        // Every word's first letter, so that most bytes cost one comparison.
+        matches!(rest[0], b't' | b's' | b'p' | b'c' | b'a' | b'j')
+            && CONTAINED.iter().any(|word| rest.starts_with(word))
+    })
 }
 
 /// A name in lower case and without percent-encoding, which could hide what it says.
@@ -178,10 +203,17 @@ fn decoded<'b>(name: &[u8], buffer: &'b mut [u8; NAME_BYTES_MAX]) -> &'b [u8] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    thread_local! {
+        /// Names of parameters that this thread has compared.
+        pub(in super::super) static NAMES_READ: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn of_request(text: &str, rule: QueryRule) -> String {
         let mut scratch = Vec::new();
@@ -261,6 +293,33 @@ mod tests {
         for other in ["", "GET", "GET /", "GET / HTP", " HTTP/1.1"] {
             assert_eq!(split_request(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn every_word_begins_with_a_letter_that_is_looked_for() {
+        for word in CONTAINED {
+            assert!(contains_word(word) && contains_word(&[b"x_", *word].concat()));
+            assert!(!contains_word(&word[..word.len() - 1]));
+        }
+        let words = [CONTAINED, ENDINGS, WHOLE].concat();
+        assert!(words.iter().all(|word| word.len() >= WORD_BYTES_MIN));
+        assert!(words.iter().all(|word| is_secret(word)));
+    }
+
+    #[test]
+    fn so_many_parameters_are_looked_at_and_the_rest_is_not_shown() {
+        const MAX: usize = limits::ACCESS_LOG_PARAMETERS_MAX;
+        let few = format!("/a?{}token", "b=c&".repeat(MAX));
+        assert_eq!(of_url(&few, QueryRule::Redact), few);
+        let more = format!("/a?{}d=e&token=S3CRET&f=g", "b=c&".repeat(MAX));
+        let shown = of_url(&more, QueryRule::Redact);
+        assert_eq!(shown, format!("/a?{}REDACTED", "b=c&".repeat(MAX)));
+        NAMES_READ.set(0);
+        of_url(
+            &format!("/a?{}", "b=c&".repeat(10 * MAX)),
+            QueryRule::Redact,
+        );
+        assert_eq!(NAMES_READ.get(), MAX);
     }
 
     proptest! {

@@ -8,12 +8,15 @@ use super::moment::{Moments, put_number, put_seconds};
 use super::record::{Batch, Cut, NO_BYTE, Record, Texts};
 use super::redact::{self, QueryRule, RequestParts, split_request};
 use super::text::{put_json, put_logfmt, put_nginx};
+use crate::http::target;
 
 /// Makes lines of records.
 pub(super) struct Renderer {
     format: Format,
     rule: QueryRule,
     moments: Moments,
+    /// The request line of the record at hand as the rule leaves it.
+    request: Vec<u8>,
     scratch: Vec<u8>,
     pid: u32,
 }
@@ -39,6 +42,7 @@ impl Renderer {
             format,
             rule,
             moments: Moments::default(),
+            request: Vec::new(),
             scratch: Vec::new(),
             pid: std::process::id(),
         }
@@ -62,12 +66,21 @@ impl Renderer {
             format,
             rule,
             moments,
+            request: redacted,
             scratch,
             pid,
         } = self;
+        // Once for all fields that are made of it.
+        let request = match format.has_request {
+            true => view.texts.get(0),
+            false => None,
+        };
+        let request = request.map(|line| redact::request(line, *rule, redacted));
         let mut value = Value {
             out,
             style: format.style,
+            request,
+            parts: request.and_then(split_request),
             is_url: &format.is_url,
             rule: *rule,
             moments,
@@ -93,6 +106,9 @@ impl Renderer {
 struct Value<'a> {
     out: &'a mut Vec<u8>,
     style: Style,
+    /// The request line, as the rule leaves it, and where its parts stand.
+    request: Option<&'a [u8]>,
+    parts: Option<RequestParts>,
     is_url: &'a [bool],
     rule: QueryRule,
     moments: &'a mut Moments,
@@ -148,30 +164,33 @@ impl Value<'_> {
                 Some(_) => return false,
             },
             Field::Header(index) => return self.header(index, view),
-            _ => return self.request(field, view),
+            _ => return self.request(field),
         }
         true
     }
 
     /// What the request's first line says.
     #[inline]
-    fn request(&mut self, field: Field, view: View<'_>) -> bool {
-        let Some(request) = view.texts.get(0) else {
+    fn request(&mut self, field: Field) -> bool {
+        let Some(request) = self.request else {
             return false;
         };
-        let mut scratch = std::mem::take(self.scratch);
-        let request = redact::request(request, self.rule, &mut scratch);
-        let known = match (field, split_request(request)) {
-            (Field::Request, _) | (Field::Unparsed, None) => Some(request),
-            (_, None) => None,
-            (_, Some(parts)) => part(field, request, parts).map(|range| &request[range]),
-        };
-        if let Some(text) = known {
-            self.text(text);
+        match (field, &self.parts) {
+            (Field::Request, _) | (Field::Unparsed, None) => self.text(request),
+            (_, None) => return false,
+            (Field::Uri, Some(parts)) => {
+                let path = path(request, parts);
+                let Some(uri) = normalised(&request[path]) else {
+                    return false;
+                };
+                self.text(&uri);
+            }
+            (_, Some(parts)) => match part(field, request, parts) {
+                Some(range) => self.text(&request[range]),
+                None => return false,
+            },
         }
-        let is_known = known.is_some();
-        *self.scratch = scratch;
-        is_known
+        true
     }
 
     fn header(&mut self, index: u8, view: View<'_>) -> bool {
@@ -230,18 +249,44 @@ impl Value<'_> {
 }
 
 /// Where a part of a request line stands in it.
-fn part(field: Field, request: &[u8], parts: RequestParts) -> Option<Range<usize>> {
-    let target = parts.target;
-    let query = request[target.clone()].iter().position(|&b| b == b'?');
+fn part(field: Field, request: &[u8], parts: &RequestParts) -> Option<Range<usize>> {
     match field {
-        Field::Method => Some(parts.method),
-        Field::Target => Some(target),
-        Field::Path => Some(target.start..query.map_or(target.end, |at| target.start + at)),
-        Field::Args => query.map(|at| target.start + at + 1..target.end),
-        Field::Protocol => Some(parts.protocol),
+        Field::Method => Some(parts.method.clone()),
+        Field::Target => Some(parts.target.clone()),
+        Field::Path => Some(path(request, parts)),
+        Field::Args => {
+            let path_end = path(request, parts).end;
+            (path_end < parts.target.end).then(|| path_end + 1..parts.target.end)
+        }
+        Field::Protocol => Some(parts.protocol.clone()),
         Field::ProtocolVersion => Some(parts.protocol.start + b"HTTP/".len()..parts.protocol.end),
         _ => None,
     }
+}
+
+/// Where the target without its query stands.
+fn path(request: &[u8], parts: &RequestParts) -> Range<usize> {
+    let target = &parts.target;
+    let query = memchr::memchr(b'?', &request[target.clone()]);
+    target.start..query.map_or(target.end, |at| target.start + at)
+}
+
+/// A path as the server resolves it: decoded, without dot segments and doubled slashes. Of a target
+/// in absolute form, what follows its authority. `None` for what has no path beneath the root.
+fn normalised(path: &[u8]) -> Option<Vec<u8>> {
+    let text = str::from_utf8(path).ok()?;
+    let text = match text.split_once("://") {
+        Some((_, rest)) if !text.starts_with('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+        _ => text,
+    };
+    let target = target::resolve(text).ok()?;
+    let mut uri = Vec::with_capacity(target.path.len() + 2);
+    uri.push(b'/');
+    uri.extend_from_slice(&target.path);
+    if target.is_dir && !target.path.is_empty() {
+        uri.push(b'/');
+    }
+    Some(uri)
 }
 
 /// Appends an address; of an IPv4 client on an IPv6 socket its IPv4 address.

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::redact::tests::NAMES_READ;
 use super::*;
 
 /// Friday, 28 November 2026.
@@ -106,6 +107,67 @@ fn a_template() {
         "/a%20b|token=REDACTED&c=d|HTTP/1.1|GET|4711|1795827337.276|1795827336.042|1.234|0.005|77|\
          1300|1/12/3|-|OK|-|-|200x"
     );
+}
+
+#[test]
+fn the_normalised_path_is_the_servers_own() {
+    for (target, uri) in [
+        (
+            "/a%20b/./c//../d.ts?x=/e",
+            "/a\\x20b/d.ts".replace("\\x20", " "),
+        ),
+        ("/", "/".to_owned()),
+        ("/a/b/", "/a/b/".to_owned()),
+        ("/a/b/..", "/a/".to_owned()),
+        ("http://h:1/a//b?c", "/a/b".to_owned()),
+        ("http://h?c", "/".to_owned()),
+        ("/a://b", "/a:/b".to_owned()),
+        ("/%0a%22", r"/\x0A\x22".to_owned()),
+        ("/../a", "-".to_owned()),
+        ("/%zz", "-".to_owned()),
+        ("*", "-".to_owned()),
+    ] {
+        let request = format!("GET {target} HTTP/1.1");
+        let shown = line(
+            "$uri",
+            QueryRule::Redact,
+            &record(),
+            Some(request.as_bytes()),
+            &[],
+        );
+        assert_eq!(shown, uri, "{target}");
+    }
+}
+
+#[test]
+fn a_request_is_redacted_once_for_all_of_its_fields() {
+    const PARAMETERS: usize = 100;
+    let request = format!("GET /?{} HTTP/1.1", "name=value&".repeat(PARAMETERS));
+    for format in [
+        "json",
+        "logfmt",
+        "$request $request_uri $args $request_path $uri $args",
+    ] {
+        NAMES_READ.set(0);
+        let text = line(
+            format,
+            QueryRule::Redact,
+            &record(),
+            Some(request.as_bytes()),
+            &[],
+        );
+        assert!(text.contains("name=value"));
+        assert_eq!(NAMES_READ.get(), PARAMETERS, "{format}");
+    }
+    NAMES_READ.set(0);
+    line(
+        "$status",
+        QueryRule::Redact,
+        &record(),
+        Some(request.as_bytes()),
+        &[],
+    );
+    assert_eq!(NAMES_READ.get(), 0);
 }
 
 #[test]
