@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::logged::{BODY, Fields, LARGE_BYTES, Logged};
-use crate::support::{Binary, Client, eventually, get, headwater};
+use crate::support::logged::{BODY, Fields, LARGE_BYTES, Logged, MIDDLE_BYTES};
+use crate::support::{Binary, Client, an_allowed_cpu, eventually, get, headwater};
 
 /// The request whose line docs/access-log.md shows.
 const DOCUMENTED: &str = "GET /clip.txt?t=5&token=abc HTTP/1.1\r\nhost: localhost\r\n\
@@ -332,6 +334,76 @@ fn answers_that_a_full_socket_did_not_take_are_cut() {
     assert!(sent >= received, "{sent} are logged, and {received} came");
 }
 
+/// A client with little room, of a server with little room that gives up on slow ones.
+fn little_room() -> (Logged, Client) {
+    let mut site = Logged::with_fields(&[
+        "--browse",
+        "--send-buffer=4KiB",
+        "--send-period=300ms",
+        "--send-rate-min=1GiB",
+    ]);
+    let mut first = site.client();
+    for path in ["/middle", "/clip.txt"] {
+        assert_eq!(first.get(path).status, 200);
+    }
+    let domain = socket2::Domain::IPV4;
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a size");
+    let address = site.server.address();
+    socket.connect(&address.into()).expect("a connection");
+    (site, Client::on(socket.into()))
+}
+
+#[test]
+fn what_waits_behind_an_answer_that_is_cut_is_cut_too() {
+    let (mut site, mut client) = little_room();
+    // The listing is made elsewhere, and by then the file before it has filled the socket.
+    let listing = "GET /folder/ HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\r\n";
+    client.send([&get("/middle"), listing, &get("/clip.txt"), &get("/none")].concat());
+    site.lines(6);
+    let lines = site.end();
+    let asked: Vec<_> = lines[2..]
+        .iter()
+        .map(|line| {
+            (
+                line.status,
+                &*line.cut,
+                line.bytes > 0,
+                line.first_byte.is_some(),
+            )
+        })
+        .collect();
+    let cut = "slow_client";
+    assert_eq!(
+        asked,
+        [
+            (200, cut, true, true),
+            (200, cut, false, false),
+            (200, cut, false, false),
+            (404, cut, false, false)
+        ]
+    );
+    assert!(lines[2].body < MIDDLE_BYTES as u64, "{:?}", lines[2]);
+}
+
+#[test]
+fn what_is_sent_before_a_large_answers_head_is_cut_with_it() {
+    let (mut site, mut client) = little_room();
+    client.send(get("/clip.txt").repeat(80) + &get("/large"));
+    site.lines(2 + 81);
+    let lines = site.end();
+    let asked = &lines[2..];
+    let first_cut = asked
+        .iter()
+        .position(|line| line.cut != "-")
+        .expect("a cut");
+    assert!(first_cut < 80, "the socket has taken all small answers");
+    for (index, line) in asked.iter().enumerate() {
+        assert_eq!(line.cut == "slow_client", index >= first_cut, "{line:?}");
+        assert!(line.bytes == 0 || index <= first_cut, "{line:?}");
+    }
+}
+
 #[test]
 fn secrets_are_not_logged() {
     let every = "[$request] [$request_uri] [$args] [$http_referer] [$http_user_agent]";
@@ -444,6 +516,138 @@ fn a_signal_reopens_the_log_and_no_line_is_lost() {
     }
     numbers.sort();
     assert_eq!(numbers, (1..=200).collect::<Vec<u64>>());
+}
+
+/// Where the file's name leads nowhere, only the signal has it opened again.
+#[test]
+fn a_signal_reopens_a_log_that_nothing_shows_to_have_moved() {
+    let dir = TempDir::new().expect("a folder");
+    let (link, old, new) = (
+        dir.path().join("logs"),
+        dir.path().join("old"),
+        dir.path().join("new"),
+    );
+    let point_to = |target: &Path| {
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(target, &link).expect("a link");
+    };
+    for folder in [&old, &new] {
+        fs::create_dir(folder).expect("a folder");
+    }
+    point_to(&old);
+    let log = link.join("log");
+    let mut server = Binary::serve(dir.path(), &["--access-log", log.to_str().expect("a path")]);
+    let mut client = server.client();
+    let lines = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("log")).unwrap_or_default();
+        text.lines().count()
+    };
+    client.get("/none");
+    eventually("a line", || lines(&old) == 1);
+    point_to(&link);
+    server.signal(Signal::SIGUSR1);
+    let said = server.line("headwater: the access log");
+    assert!(said.contains("Too many levels of symbolic links"), "{said}");
+    // The open file is written to meanwhile.
+    client.get("/none");
+    eventually("another line", || lines(&old) == 2);
+    point_to(&new);
+    server.signal(Signal::SIGUSR1);
+    eventually("a new file", || new.join("log").exists());
+    client.get("/none");
+    eventually("a line in it", || lines(&new) == 1);
+    assert_eq!(lines(&old), 2);
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_nothing_else() {
+    const BURSTS: usize = 100;
+    const BURST: usize = 500;
+    let dir = TempDir::new().expect("a folder");
+    fs::write(dir.path().join("clip.txt"), BODY).expect("a file");
+    let mut command = headwater();
+    command
+        .arg("serve")
+        .arg(dir.path())
+        .args([
+            "--listen=127.0.0.1:0",
+            "--admin=127.0.0.1:0",
+            "--access-log=/dev/full",
+        ])
+        .args(["--cores", &an_allowed_cpu().to_string()]);
+    let mut server = Binary::spawn(command);
+    let mut client = server.client();
+    let burst = get("/clip.txt").repeat(BURST);
+    // More than the writer's lines and the shard's batches hold.
+    for _ in 0..BURSTS {
+        client.send(&burst);
+        for _ in 0..BURST {
+            assert_eq!(client.reply().status, 200);
+        }
+    }
+    let said = server.line("headwater: the access log /dev/full:");
+    assert!(said.contains("No space left on device"), "{said}");
+    let admin = server.line("admin");
+    let admin = admin.split(' ').next().expect("an address");
+    let metrics = Client::connect(admin.parse().expect("an address")).get("/metrics");
+    let metric = |name: &str| -> u64 {
+        let lines = metrics.text().lines();
+        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.split(' ').nth(1));
+        let value = values.next().expect(name);
+        value.parse().expect(name)
+    };
+    assert_eq!(metric("headwater_access_log_lines_total"), 0);
+    assert!(metric("headwater_access_log_errors_total") > 0);
+    let dropped = metric("headwater_access_log_dropped_total");
+    assert!(
+        dropped > 0 && dropped < (BURSTS * BURST) as u64,
+        "{dropped}"
+    );
+    server.signal(Signal::SIGTERM);
+    let (code, said) = server.end();
+    let lost = format!(
+        "headwater: {} lines of the access log were lost",
+        BURSTS * BURST
+    );
+    assert!(code == Some(0) && said.contains(&lost), "{said}");
+}
+
+/// A file may have 4 KiB here, as on a disk that is full then: what is written of a line before
+/// that is taken back, and the line is whole in the next file.
+#[test]
+fn a_line_that_a_full_disk_cuts_in_two_is_written_whole_later() {
+    const REQUESTS: usize = 250;
+    let dir = TempDir::new().expect("a folder");
+    let (log, old) = (dir.path().join("log"), dir.path().join("old"));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+        .args([env!("CARGO_BIN_EXE_headwater"), "serve"])
+        .arg(dir.path())
+        .args(["--listen=127.0.0.1:0", "--admin=off", "--access-log"])
+        .arg(&log)
+        .args(["--access-log-format", "$connection_requests $request"]);
+    let mut server = Binary::spawn(command);
+    let mut client = server.client();
+    for _ in 0..REQUESTS {
+        client.get("/none");
+    }
+    let said = server.line("headwater: the access log");
+    assert!(said.contains("File too large"), "{said}");
+    fs::rename(&log, &old).expect("another name");
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    eventually("all lines", || {
+        read(&log).lines().count() + read(&old).lines().count() == REQUESTS
+    });
+    let all = read(&old) + &read(&log);
+    let expected = (1..=REQUESTS).map(|number| format!("{number} GET /none HTTP/1.1\n"));
+    assert_eq!(all, expected.collect::<String>());
+    server.signal(Signal::SIGTERM);
+    let (code, said) = server.end();
+    assert!(
+        code == Some(0) && said.contains("lines are written again; 0 were dropped"),
+        "{said}"
+    );
 }
 
 /// The log is a FIFO with a reader that has stopped reading.

@@ -33,7 +33,9 @@ struct Inner {
     made: usize,
     returned: Receiver<Batch>,
     writer: SyncSender<Message>,
-    /// Of the task that calls [`ShardLog::tick`], while there is nothing to hand over.
+    /// There was no batch for the last record: the writer has all of them.
+    is_out: bool,
+    /// Of the task that calls [`ShardLog::tick`], while there is nothing to do for it.
     waker: Option<Waker>,
     /// Counted so far.
     connections: u64,
@@ -67,6 +69,7 @@ impl ShardLog {
                 made: 0,
                 returned,
                 writer,
+                is_out: false,
                 waker: None,
                 connections: 0,
                 spare: Vec::new(),
@@ -155,23 +158,28 @@ impl ShardLog {
             .collect()
     }
 
-    /// Ready once there is something that [`tick`](Self::tick) will hand over.
+    /// Ready once there is something for [`tick`](Self::tick) to do.
     pub fn poll_any(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
-        if inner.has_records() {
+        if inner.has_work() {
             return Poll::Ready(());
         }
         inner.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// To be called every [`limits::ACCESS_LOG_TICK_MS`] while there are records: hands over what
-    /// was recorded before the last call. `false` when nothing is left.
+    /// To be called every [`limits::ACCESS_LOG_TICK_MS`] while there is something to do: hands over
+    /// what was recorded before the last call, and has the operator told where records were
+    /// dropped. `false` when nothing is left to do.
     pub fn tick(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
         inner.hand_over_previous(&self.shared, self.shard);
         inner.previous = inner.current.take();
-        let left = inner.has_records();
+        if inner.is_out {
+            inner.take_returned();
+            inner.is_out = inner.free.is_empty();
+        }
+        let left = inner.has_work();
         drop(inner);
         self.shared.report_shedding();
         left
@@ -188,8 +196,9 @@ impl Drop for ShardLog {
 }
 
 impl Inner {
-    fn has_records(&self) -> bool {
-        self.previous.is_some() || self.current.is_some()
+    /// While there is no batch, no record wakes the task, so it has to go on by itself.
+    fn has_work(&self) -> bool {
+        self.previous.is_some() || self.current.is_some() || self.is_out
     }
 
     /// The batch that the next record goes into; `None`: the writer has all there are.
@@ -203,7 +212,12 @@ impl Inner {
 
     #[cold]
     fn change_batch(&mut self, shared: &Shared, shard: usize) -> Option<()> {
-        let mut next = self.free_batch(shard)?;
+        let Some(mut next) = self.free_batch(shard) else {
+            if !std::mem::replace(&mut self.is_out, true) {
+                self.waker.take().into_iter().for_each(Waker::wake);
+            }
+            return None;
+        };
         next.epoch_ms = epoch_ms();
         if let Some(full) = self.current.replace(next) {
             self.hand_over_previous(shared, shard);
@@ -224,8 +238,12 @@ impl Inner {
         }
     }
 
-    fn free_batch(&mut self, shard: usize) -> Option<Batch> {
+    fn take_returned(&mut self) {
         self.free.extend(self.returned.try_iter());
+    }
+
+    fn free_batch(&mut self, shard: usize) -> Option<Batch> {
+        self.take_returned();
         if let Some(batch) = self.free.pop() {
             return Some(batch);
         }

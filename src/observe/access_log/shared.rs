@@ -55,6 +55,8 @@ pub(super) struct Shared {
     reported_shed_lines: AtomicU64,
     /// When the last message was, by the monotonic clock; 0: never.
     told_ms: AtomicU64,
+    /// The last message was that lines are not written.
+    told_stopped: AtomicBool,
 }
 
 impl Shared {
@@ -72,6 +74,7 @@ impl Shared {
             last_error: Mutex::default(),
             reported_shed_lines: AtomicU64::new(0),
             told_ms: AtomicU64::new(0),
+            told_stopped: AtomicBool::new(false),
         })
     }
 
@@ -100,12 +103,43 @@ impl Shared {
         counts.map(|counts| counts.handed_over.get()).sum()
     }
 
-    /// The writer could not write, and reports it unless a message has in the last while.
+    /// The writer had trouble that keeps no line from being written, and reports it unless a
+    /// message has in the last while.
     pub(crate) fn trouble(&self, error: &io::Error) {
-        self.write_errors.add(1);
-        *self.last_error() = Some(error.to_string());
+        self.note(error);
         if self.may_tell() {
             self.tell();
+        }
+    }
+
+    /// As [`trouble`](Self::trouble), where lines are not written.
+    pub(crate) fn stopped(&self, error: &io::Error) {
+        self.note(error);
+        if self.may_tell() {
+            self.told_stopped.store(true, Ordering::Relaxed);
+            self.tell();
+        }
+    }
+
+    fn note(&self, error: &io::Error) {
+        self.write_errors.add(1);
+        *self.last_error() = Some(error.to_string());
+    }
+
+    /// Called by the writer when it has written its lines. Reports that no more wait, if the last
+    /// message was that lines are not written.
+    pub(crate) fn tell_if_caught_up(&self) {
+        if self.told_stopped.load(Ordering::Relaxed)
+            && self.written_lines.get() >= self.handed_over_lines()
+        {
+            self.told_stopped.store(false, Ordering::Relaxed);
+            *self.last_error() = None;
+            (self.report)(format_args!(
+                "headwater: the access log {}: lines are written again; {} were dropped since the \
+                 start",
+                self.name,
+                self.shed_lines()
+            ));
         }
     }
 
@@ -120,7 +154,11 @@ impl Shared {
         // Without a thread there is no message; the lines are counted all the same.
         let _ = thread::Builder::new()
             .name("access-log-message".to_owned())
-            .spawn(move || shared.tell());
+            .spawn(move || {
+                shared.tell();
+                // After the message, so that the writer's that it goes on comes behind it.
+                shared.told_stopped.store(true, Ordering::Relaxed);
+            });
     }
 
     /// Whether the last message is long enough ago; if so, this is the time of the next one.
@@ -139,9 +177,10 @@ impl Shared {
         let error = self.last_error().take();
         let error = error.as_deref().unwrap_or("it is not written fast enough");
         (self.report)(format_args!(
-            "headwater: the access log {}: {error}; {shed} lines were dropped since the start. \
-             Look at the disk, or at who reads it",
-            self.name
+            "headwater: the access log {}: {error}; {shed} lines were dropped since the start, as a \
+             shard keeps at most {} batches of them. Look at the disk, or at who reads it",
+            self.name,
+            limits::ACCESS_LOG_BATCHES
         ));
     }
 

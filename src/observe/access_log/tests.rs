@@ -2,11 +2,14 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::shared::Shared;
+use super::writer::Message;
 use super::*;
 use crate::limits;
 
@@ -40,7 +43,8 @@ fn note(log: &ShardLog, connection: u64, request: &str) {
 
 /// Hands over all that was recorded so far.
 fn hand_over(log: &ShardLog) {
-    while log.tick() {}
+    log.tick();
+    log.tick();
 }
 
 fn lines(path: &Path) -> Vec<String> {
@@ -156,14 +160,16 @@ fn a_batch_whose_records_are_all_taken_back_is_used_again() {
     assert_eq!(log.finish(), 0);
 }
 
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_record_after_one_that_was_taken_back_wakes_the_tick() {
-    struct Woken(AtomicBool);
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let dir = folder();
     let (log, _) = start(&dir.path().join("log"), Rotation::default());
     let shard = log.of_shard(0).unwrap();
@@ -318,6 +324,56 @@ fn a_full_disk_sheds_lines_and_holds_nobody_up() {
     assert_eq!(said.matches("were dropped").count(), 1, "{said}");
 }
 
+/// The writer is stuck in a write that neither ends nor fails.
+#[test]
+fn an_operator_hears_of_a_stuck_writer_and_that_it_goes_on() {
+    let said: Arc<Mutex<String>> = Arc::default();
+    let hear = Arc::clone(&said);
+    let report = Arc::new(move |text: std::fmt::Arguments<'_>| {
+        hear.lock().unwrap().push_str(&text.to_string());
+    });
+    let format = Format::parse("$request").unwrap();
+    let shared = Shared::new(format, "log".to_owned(), report, 1);
+    let (messages, taken) = sync_channel(limits::ACCESS_LOG_BATCHES);
+    let (back, returned) = sync_channel(limits::ACCESS_LOG_BATCHES);
+    let shard = ShardLog::new(Arc::clone(&shared), 0, returned, messages);
+    for _ in 0..limits::ACCESS_LOG_BATCHES {
+        note(&shard, 1, "a");
+        hand_over(&shard);
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    assert!(shard.poll_any(&mut cx).is_pending());
+    note(&shard, 1, "b");
+    assert!(woken.0.load(Ordering::Relaxed));
+    assert!(shard.poll_any(&mut cx).is_ready());
+    assert!(shard.tick(), "it looks until there is a batch again");
+    eventually("a message", || !said.lock().unwrap().is_empty());
+    let stuck = "not written fast enough; 1 lines were dropped since the start, as a shard keeps \
+                 at most 16 batches";
+    assert!(said.lock().unwrap().contains(stuck));
+    shared.tell_if_caught_up();
+    assert!(!said.lock().unwrap().contains("written again"));
+    let Ok(Message::Batch(mut batch)) = taken.recv() else {
+        panic!("no batch");
+    };
+    batch.clear();
+    back.try_send(batch).unwrap();
+    assert!(!shard.tick());
+    assert!(shard.poll_any(&mut cx).is_pending());
+    shared.written_lines.add(limits::ACCESS_LOG_BATCHES as u64);
+    let again = "lines are written again; 1 were dropped";
+    eventually("another message", || {
+        shared.tell_if_caught_up();
+        said.lock().unwrap().contains(again)
+    });
+    shared.tell_if_caught_up();
+    assert_eq!(said.lock().unwrap().matches(again).count(), 1);
+    note(&shard, 1, "c");
+    assert_eq!(shared.shed_lines(), 1);
+}
+
 #[test]
 fn a_fifo_that_nobody_reads_holds_nobody_up_and_is_written_once_somebody_does() {
     let dir = folder();
@@ -346,6 +402,7 @@ fn a_fifo_that_nobody_reads_holds_nobody_up_and_is_written_once_somebody_does() 
         text.lines()
             .all(|line| line.ends_with(" GET / HTTP/1.1 100"))
     );
+    assert!(said.lock().unwrap().contains("lines are written again"));
 }
 
 /// A pipe takes a part of a line where it is full; the rest follows, and the line is whole.

@@ -64,6 +64,7 @@ impl Writer {
             if !self.flush() || ending && !has_lines {
                 return;
             }
+            self.shared.tell_if_caught_up();
         }
     }
 
@@ -155,7 +156,7 @@ impl Writer {
             self.written = line_start;
         }
         if error.kind() != io::ErrorKind::WouldBlock {
-            self.shared.trouble(error);
+            self.shared.stopped(error);
         }
     }
 
@@ -165,7 +166,7 @@ impl Writer {
                 return;
             }
             let stopped = io::Error::other("nothing takes what is written");
-            return self.shared.trouble(&stopped);
+            return self.shared.stopped(&stopped);
         }
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.file.close();
