@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::address::ListenAddr;
 use super::error::ListenError;
 use super::options::ListenOptions;
-use super::retry::retry_in_use;
+use super::retry::BindDeadline;
 use super::unix::SocketFile;
 use super::{tcp, unix};
 use crate::keepalive::Policy;
@@ -59,7 +59,20 @@ impl ListenerGroup {
         shards: usize,
         options: &ListenOptions,
     ) -> Result<ListenerGroup, ListenError> {
-        retry_in_use(|| ListenerGroup::bind_now(address, shards, options))
+        ListenerGroup::bind_until(BindDeadline::start(), address, shards, options)
+    }
+
+    /// As [`bind`](Self::bind), with a deadline that the start's other addresses share.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_until(
+        deadline: BindDeadline,
+        address: &ListenAddr,
+        shards: usize,
+        options: &ListenOptions,
+    ) -> Result<ListenerGroup, ListenError> {
+        deadline.retry(|| ListenerGroup::bind_now(address, shards, options))
     }
 
     fn bind_now(

@@ -9,6 +9,6 @@ pub mod listener;
 mod local_ip;
 pub mod options;
 pub mod per_address;
-mod retry;
+pub mod retry;
 mod tcp;
 mod unix;
