@@ -55,6 +55,9 @@ pub(super) async fn lingering_close(
             let slow = rate.poll_too_slow(stream, cx).is_ready();
             match unacknowledged_bytes(stream) {
                 0 if ended => return Poll::Ready(Close::Graceful),
+                // Nothing more is received behind the client's end, so a reset after it has to be
+                // looked for; what it had not acknowledged stays counted.
+                _ if ended && stream.has_failed() => return Poll::Ready(Close::Reset),
                 0 => match timer.poll_elapsed(cx) {
                     Poll::Ready(()) => return Poll::Ready(Close::Graceful),
                     Poll::Pending => return Poll::Pending,

@@ -207,6 +207,17 @@ pub fn peer_pid(fd: BorrowedFd<'_>) -> io::Result<u32> {
 /// Whether a connection is gone in both directions: it was reset, or each side has ended its own
 /// (POLLERR or POLLHUP of poll(2)). Never waits.
 pub fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
+    poll_condition(fd, libc::POLLERR | libc::POLLHUP)
+}
+
+/// Whether a connection has failed, as by a reset (POLLERR of poll(2)); one that both sides have
+/// ended has not. Never waits.
+pub fn has_failed(fd: BorrowedFd<'_>) -> bool {
+    poll_condition(fd, libc::POLLERR)
+}
+
+/// Whether poll(2) shows one of these conditions, which it shows whether they are asked for or not.
+fn poll_condition(fd: BorrowedFd<'_>, condition: libc::c_short) -> bool {
     let mut entry = libc::pollfd {
         fd: fd.as_raw_fd(),
         events: 0,
@@ -214,7 +225,7 @@ pub fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
     };
     // SAFETY: the one entry lives across the call.
     let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
-    ready > 0 && entry.revents & (libc::POLLERR | libc::POLLHUP) != 0
+    ready > 0 && entry.revents & condition != 0
 }
 
 #[cfg(test)]

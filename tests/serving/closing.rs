@@ -101,9 +101,11 @@ fn what_comes_after_the_last_answer_does_not_destroy_it() {
         ..ServerOptions::default()
     };
     let server = serve(vec![an_allowed_cpu()], options, |_| Hello);
+    // The second would be answered by a reset, if it met a closed socket, and the third could not
+    // be sent then.
+    let requests = [&*get("/"), &*get("/"), &*get("/")];
     for _ in 0..ROUNDS {
-        let answer =
-            exchange(server.address, &[&get("/"), &get("/")]).expect("an answer and an end");
+        let answer = exchange(server.address, &requests).expect("an answer and an end");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 }
@@ -191,6 +193,37 @@ fn a_client_that_is_let_go_for_slowness_leaves_no_buffer_behind() {
             );
         }
     }
+}
+
+/// The state of the server's end of this client's connection.
+fn state_of(client: &TcpStream) -> Option<&'static str> {
+    let peer = client.local_addr().expect("an address");
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table");
+    let all = tcp_table::parse(&table);
+    let entry = all.iter().find(|entry| entry.peer == peer);
+    entry.map(|entry| entry.state.name())
+}
+
+#[test]
+fn a_reset_behind_the_clients_end_is_noticed_during_the_close() {
+    let site = Site::with(&[("fits.bin", &vec![7; 400_000][..])], |config| {
+        config.timeouts.send_period_ms = 600_000;
+    });
+    let client = stalled(
+        &site,
+        "GET /fits.bin HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    );
+    // The server has given all to its socket and ended its side; now the client does the same.
+    eventually("it is closing", || state_of(&client) == Some("fin-wait-1"));
+    client.shutdown(std::net::Shutdown::Write).expect("an end");
+    eventually("both have ended", || state_of(&client) == Some("closing"));
+    // The shard has seen that by the time it answers another.
+    assert_eq!(site.client().get("/none").status, 404);
+    SockRef::from(&client)
+        .set_linger(Some(Duration::ZERO))
+        .expect("an option");
+    drop(client);
+    eventually("nobody is counted", || site.connections() == 0);
 }
 
 #[test]

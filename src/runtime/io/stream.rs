@@ -204,6 +204,11 @@ impl Stream {
         sys::socket::is_hung_up(self.socket.as_fd())
     }
 
+    /// Whether the connection has failed, as by a reset, also after the peer had ended its side.
+    pub fn has_failed(&self) -> bool {
+        sys::socket::has_failed(self.socket.as_fd())
+    }
+
     /// Makes the close of this socket reset the connection (`SO_LINGER` of 0, socket(7)): the
     /// kernel discards at once what is unsent or unacknowledged.
     pub fn reset_on_close(&self) {
