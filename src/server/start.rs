@@ -18,6 +18,7 @@ use crate::limits;
 use crate::net::address::ListenAddr;
 use crate::net::listener::{Listener, ListenerGroup};
 use crate::net::options::ListenOptions;
+use crate::net::retry::BindDeadline;
 use crate::observe::CallSite;
 use crate::observe::access_log::AccessLog;
 use crate::runtime::{Running, Runtime, Shard};
@@ -57,9 +58,10 @@ impl Server {
         options: ServerOptions,
     ) -> Result<Self, ServeError> {
         let shards = cpus.len();
+        let deadline = BindDeadline::start();
         let groups = listen
             .iter()
-            .map(|address| ListenerGroup::bind(address, shards, listen_options))
+            .map(|address| ListenerGroup::bind_until(deadline, address, shards, listen_options))
             .collect::<Result<Vec<_>, _>>()?;
         Self::with_groups(cpus, groups, options)
     }
@@ -106,8 +108,19 @@ impl Server {
     }
 
     /// Adds the admin pages, on an address of their own.
-    pub fn with_admin(mut self, address: &ListenAddr) -> Result<Self, ServeError> {
-        self.admin = Some(ListenerGroup::bind(address, 1, &ListenOptions::default())?);
+    pub fn with_admin(self, address: &ListenAddr) -> Result<Self, ServeError> {
+        self.with_admin_until(BindDeadline::start(), address)
+    }
+
+    /// As [`with_admin`](Self::with_admin), with the deadline of the start's other addresses.
+    pub(super) fn with_admin_until(
+        mut self,
+        deadline: BindDeadline,
+        address: &ListenAddr,
+    ) -> Result<Self, ServeError> {
+        let options = ListenOptions::default();
+        let group = ListenerGroup::bind_until(deadline, address, 1, &options)?;
+        self.admin = Some(group);
         Ok(self)
     }
 
