@@ -3,8 +3,10 @@
 //! Exit status: 0 for success, 2 for a mistyped command line, 1 for anything
 //! else that fails, with one sentence on standard error. `load` has more.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use message::{fail, print, print_json, say};
@@ -56,10 +58,28 @@ pub fn main() -> ExitCode {
 
 /// Shows the requested help or version, or what is wrong with the command line.
 fn usage(error: &clap::Error) -> ExitCode {
+    if let Some(folder) = folder_in_place_of_a_command(error) {
+        let sentence =
+            format_args!("{folder} is no command; did you mean: headwater serve {folder}");
+        return fail(&sentence, 2);
+    }
     match error.print() {
         Err(failure) if !error.use_stderr() => message::report_failed(&failure),
         _ => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
     }
+}
+
+/// The folder that stands where a command should, in quotes if a shell needs them.
+fn folder_in_place_of_a_command(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-~+,".contains(c);
+    let is_folder = text.contains('/') || Path::new(text).is_dir();
+    is_folder.then(|| match text.chars().all(is_plain) {
+        true => text.clone(),
+        false => format!("{text:?}"),
+    })
 }
 
 #[cfg(test)]

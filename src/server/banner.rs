@@ -15,6 +15,8 @@ pub struct Banner {
     pub addresses: Vec<ListenAddr>,
     /// Where its admin pages are, if there are any.
     pub admin: Option<ListenAddr>,
+    /// Where its access log goes, and in which format, if there is one.
+    pub access_log: Option<String>,
     /// The folder that is served, in full.
     pub root: String,
     /// The CPUs of its shards.
@@ -43,6 +45,9 @@ impl fmt::Display for Banner {
         match &self.admin {
             Some(admin) => writeln!(f, "  admin      {admin} (/healthz)")?,
             None => writeln!(f, "  admin      off")?,
+        }
+        if let Some(log) = &self.access_log {
+            writeln!(f, "  access log {log}")?;
         }
         writeln!(
             f,

@@ -154,6 +154,8 @@ fn the_first_lines_tell_what_is_served_where_and_within_which_limits() {
             "--admin=127.0.0.1:0",
             "--max-connections=77",
             "--idle-timeout=9s",
+            "--access-log=log",
+            "--access-log-format=json",
         ]);
     command.stdout(Stdio::piped());
     let mut server = Binary::spawn(command);
@@ -181,6 +183,8 @@ fn the_first_lines_tell_what_is_served_where_and_within_which_limits() {
     assert!(limits.contains("77 connections"), "{limits}");
     assert!(limits.contains("descriptors"), "{limits}");
     assert!(limits.contains("9 s"), "{limits}");
+    let log = format!("{} (json)", root.join("log").display());
+    assert_eq!(server.line("access log"), log);
 }
 
 #[test]

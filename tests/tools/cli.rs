@@ -88,6 +88,24 @@ fn help_fits_the_terminal() {
 }
 
 #[test]
+fn a_folder_in_place_of_a_command_is_meant_to_be_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("my site")).expect("a folder");
+    for (given, meant) in [
+        (".", "."),
+        ("my site", "\"my site\""),
+        ("/srv/videos", "/srv/videos"),
+    ] {
+        let output = run(headwater(&[given]).current_dir(folder.path()));
+        let expected = format!("{meant} is no command; did you mean: headwater serve {meant}");
+        assert_eq!(sentence(&output, 2), expected);
+    }
+    // A mistyped command is clap's to explain.
+    let output = run(headwater(&["serv"]).current_dir(folder.path()));
+    assert!(stderr(&output).contains("'serve'"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_port_is_short_for_an_address() {
     for args in [
         &["--port", "3000"][..],
