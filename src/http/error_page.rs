@@ -26,18 +26,21 @@ const OFFERS: [&str; 4] = [
 ];
 
 impl Response {
-    /// Gives the explanation of a [`Response::error`] the form that a client with this `Accept`
-    /// field prefers, with its Content-Type and Vary. Other responses stay as they are, and
+    /// Gives the explanation of a [`Response::error`] the form that a client with these values of
+    /// `Accept` prefers, with its Content-Type and Vary. Other responses stay as they are, and
     /// `accept` is not called for them.
     #[inline]
-    pub fn explain<'a>(&mut self, accept: impl FnOnce() -> Option<&'a [u8]>) {
+    pub fn explain<'a, I>(&mut self, accept: impl FnOnce() -> I)
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+    {
         if matches!(self.body, Body::Explanation(_)) {
             self.explain_in(accept());
         }
     }
 
     #[cold]
-    fn explain_in(&mut self, accept: Option<&[u8]>) {
+    fn explain_in<'a>(&mut self, accept: impl IntoIterator<Item = &'a [u8]>) {
         let Body::Explanation(line) = std::mem::take(&mut self.body) else {
             return;
         };
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn what_explains_nothing_stays_as_it_is() {
         let mut response = Response::new(Status::OK).with_body(Body::Bytes("x".into()));
-        response.explain(|| Some(b"text/html"));
+        response.explain(|| Some(&b"text/html"[..]));
         assert!(response.headers.as_bytes().is_empty());
         assert!(matches!(&response.body, Body::Bytes(bytes) if bytes == "x"));
     }

@@ -103,12 +103,12 @@ impl Site {
         let parsed = parse_request(&head, &ParseLimits::default())
             .unwrap()
             .unwrap();
-        let (response, at_once) = match self.files.try_respond(&parsed.head) {
+        let (mut response, at_once) = match self.files.try_respond(&parsed.head) {
             Some(response) => (response, true),
             None => (self.files.respond(&parsed.head).await, false),
         };
-        let accept = || parsed.head.headers.get(Known::Accept);
-        Answer::new(response.explained(accept), at_once)
+        response.explain(|| parsed.head.headers.get_all(Known::Accept));
+        Answer::new(response, at_once)
     }
 
     /// The response to a GET, with its body as it is.

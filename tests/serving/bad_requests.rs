@@ -255,6 +255,8 @@ fn a_refusal_has_the_form_that_the_client_prefers() {
     let site = site();
     for (accept, kind) in [
         ("text/html,*/*;q=0.8", "text/html; charset=utf-8"),
+        // Several lines are one list.
+        ("*/*;q=0.1\r\nAccept: text/html", "text/html; charset=utf-8"),
         ("application/json", "application/problem+json"),
         ("*/*", "text/plain; charset=utf-8"),
     ] {

@@ -203,6 +203,11 @@ pub struct HeaderRule {
 }
 
 impl HeaderRule {
+    /// Whether it applies whatever the path.
+    pub(super) fn is_of_every_path(&self) -> bool {
+        self.paths.iter().any(PathPattern::matches_every)
+    }
+
     fn applies(&self, path: &[u8], status: Status) -> bool {
         self.statuses.contains(status) && self.paths.iter().any(|pattern| pattern.matches(path))
     }

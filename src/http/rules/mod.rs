@@ -42,6 +42,18 @@ impl ResponseRules {
         edits
     }
 
+    /// What becomes of the header lines of a response with this status for a request whose path
+    /// is not known: what the rules for every path say.
+    pub fn edits_of_every_path(&self, status: Status) -> HeaderEdits {
+        let rules = self.headers.iter().filter(|rule| rule.is_of_every_path());
+        // Such a rule matches any path.
+        let mut edits = HeaderEdits::of(rules, b"/", status);
+        if let Some(cors) = &self.cors {
+            cors.edit(&mut edits);
+        }
+        edits
+    }
+
     /// What becomes of the header lines of the responses for a file.
     pub fn file_edits(&self, path: &[u8]) -> FileEdits {
         FileEdits {

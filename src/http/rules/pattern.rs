@@ -103,6 +103,19 @@ impl PathPattern {
         }
     }
 
+    /// Whether it is one of `/**`, `**`, `/**/*`, `**/*` and `*`, which match every path.
+    pub fn matches_every(&self) -> bool {
+        use Token::{Byte, DoubleStar, MaySkip, Star};
+        self.alternatives.iter().any(|tokens| {
+            let tokens = tokens.strip_prefix(&[Byte(b'/')]).unwrap_or(tokens);
+            match tokens {
+                [DoubleStar] | [MaySkip(_), DoubleStar, Byte(b'/'), Star] => true,
+                [Star] => !self.whole_path,
+                _ => false,
+            }
+        })
+    }
+
     /// Whether `path`, percent-decoded and beginning with a slash, fits the pattern. Takes time
     /// in proportion to the product of both lengths.
     pub fn matches(&self, path: &[u8]) -> bool {
@@ -265,6 +278,24 @@ mod tests {
     fn matches(pattern: &str, path: &str) -> bool {
         let pattern: PathPattern = pattern.parse().expect(pattern);
         pattern.matches(path.as_bytes())
+    }
+
+    #[test]
+    fn some_patterns_match_every_path() {
+        for pattern in [
+            "/**", "**", "/**/*", "**/*", "*", "/a/{b,c}", "***", "{/x,/**}",
+        ] {
+            let every = pattern != "/a/{b,c}";
+            let compiled: PathPattern = pattern.parse().unwrap();
+            assert_eq!(compiled.matches_every(), every, "{pattern}");
+            for path in [&b"/"[..], b"/a", b"/a/", b"/a/b.c/\xff"] {
+                assert!(!every || compiled.matches(path), "{pattern}");
+            }
+        }
+        for pattern in ["/*", "/a/**", "*.*", "?*", "/**/a", "/**/"] {
+            let compiled: PathPattern = pattern.parse().unwrap();
+            assert!(!compiled.matches_every(), "{pattern}");
+        }
     }
 
     #[test]
