@@ -106,6 +106,14 @@ impl Finish {
         self.for_origin(head, response)
     }
 
+    /// The edits of the answer to a request that could not be read: those for every path.
+    #[cold]
+    pub(crate) fn edit_unread(&self, mut response: Response) -> Response {
+        let edits = self.rules.edits_of_every_path(response.status);
+        response.headers = edits.apply(response.headers);
+        response
+    }
+
     /// Adds the lines for the origin that the request comes from.
     #[inline]
     fn for_origin(&self, head: &Head<'_>, mut response: Response) -> Response {

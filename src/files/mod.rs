@@ -185,6 +185,17 @@ impl Files {
     }
 }
 
+impl Files {
+    /// Makes what the rules about responses say of a refusal that was not made here; there is no
+    /// `head` where it could not be read. Error pages are left out: they would have to be waited for.
+    pub(crate) fn finish_refusal(&self, head: Option<&Head<'_>>, response: Response) -> Response {
+        match head {
+            Some(head) => self.0.finish.finish(head, response, None),
+            None => self.0.finish.edit_unread(response),
+        }
+    }
+}
+
 impl Inner {
     /// The path of a request that files answer to; else the answer.
     fn accept<'a>(&self, head: &Head<'a>) -> Result<Target<'a>, Response> {

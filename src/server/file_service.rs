@@ -25,6 +25,7 @@ use crate::net::activation;
 use crate::net::address::ListenAddr;
 use crate::net::listener::ListenerGroup;
 use crate::net::options::ListenOptions;
+use crate::net::retry::BindDeadline;
 use crate::observe::Recorder;
 use crate::observe::access_log::{
     self, AccessLog, Destination, Format, FormatError, QueryRule, Report, Rotation,
@@ -42,6 +43,10 @@ impl Service for FileService {
 
     async fn call(&self, request: Request<'_>) -> Response {
         self.0.respond(&request.head).await
+    }
+
+    fn refused(&self, head: Option<&Head<'_>>, response: Response) -> Response {
+        self.0.finish_refusal(head, response)
     }
 }
 
@@ -95,10 +100,11 @@ pub fn start(
     let mut options = server_options(config);
     let room = connections_room(config, placement.cpus.len(), descriptors);
     options.connections_max = options.connections_max.min(room);
-    let (groups, ignored) = listeners(config, &placement)?;
+    let deadline = BindDeadline::start();
+    let (groups, ignored) = listeners(config, &placement, deadline)?;
     let mut server = Server::with_groups(placement.cpus.clone(), groups, options.clone())?;
     if let Some(admin) = &placement.admin {
-        server = server.with_admin(admin)?;
+        server = server.with_admin_until(deadline, admin)?;
     }
     let mut observation = observation(config, report);
     let access_log = access_log(config, placement.cpus.len(), &observation.report)?;
@@ -116,6 +122,7 @@ pub fn start(
     let banner = Banner {
         addresses: server.addresses(),
         admin: server.admin_address(),
+        access_log: shown_access_log(config),
         root: shown.display().to_string(),
         cpus: placement.cpus.clone(),
         kernel: sys::probe::kernel_release().unwrap_or_else(|_| "unknown".to_owned()),
@@ -150,12 +157,13 @@ pub fn start(
 fn listeners(
     config: &Config,
     placement: &Placement,
+    deadline: BindDeadline,
 ) -> Result<(Vec<ListenerGroup>, Option<String>), ServeError> {
     let options = listen_options(config, &placement.cpus);
     let inherited = activation::inherited(placement.cpus.len(), &options)
         .map_err(|e| ServeError::Service(e.to_string()))?;
     match inherited.is_empty() {
-        true => Ok((bind(placement, &options)?, None)),
+        true => Ok((bind(placement, &options, deadline)?, None)),
         false => Ok((inherited, ignored_listen(config))),
     }
 }
@@ -202,13 +210,18 @@ fn start_trace(config: &Config, pool: &Pool, report: &Report) {
     }
 }
 
-fn bind(placement: &Placement, options: &ListenOptions) -> Result<Vec<ListenerGroup>, ServeError> {
+fn bind(
+    placement: &Placement,
+    options: &ListenOptions,
+    deadline: BindDeadline,
+) -> Result<Vec<ListenerGroup>, ServeError> {
     let groups = placement.listen.iter().map(|listen| {
         let options = ListenOptions {
             keepalive: Some(listen.keepalive),
             ..options.clone()
         };
-        Ok(ListenerGroup::bind(
+        Ok(ListenerGroup::bind_until(
+            deadline,
             &listen.address,
             placement.cpus.len(),
             &options,
@@ -308,12 +321,27 @@ fn access_log(
     }
 }
 
+/// The access log as the banner shows it, if there is one.
+fn shown_access_log(config: &Config) -> Option<String> {
+    let log = &config.access_log;
+    let place = match log.file.as_deref()? {
+        "-" => "standard output".to_owned(),
+        file => std::path::absolute(file)
+            .map_or_else(|_| file.to_owned(), |path| path.display().to_string()),
+    };
+    Some(format!("{place} ({})", format_text(config)))
+}
+
+fn format_text(config: &Config) -> &str {
+    config.access_log.format.as_deref().unwrap_or("combined")
+}
+
 /// The access log's format, understood.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn access_log_format(config: &Config) -> Result<Format, FormatError> {
-    Format::parse(config.access_log.format.as_deref().unwrap_or("combined"))
+    Format::parse(format_text(config))
 }
 
 fn server_options(config: &Config) -> ServerOptions {

@@ -22,6 +22,13 @@ pub trait Service: 'static {
     /// Answers a request that [`try_call`](Self::try_call) did not. The future is dropped when the
     /// client is gone.
     fn call(&self, request: Request<'_>) -> impl Future<Output = Response>;
+
+    /// Has its say on a refusal that was made without it: of a request whose head could not be
+    /// read, of which there is no `head`, or whose body is too large.
+    fn refused(&self, head: Option<&Head<'_>>, response: Response) -> Response {
+        let _ = head;
+        response
+    }
 }
 
 /// A request with its body still to be read.

@@ -144,6 +144,55 @@ fn errors_get_a_rules_lines_only_where_it_says_so() {
 }
 
 #[test]
+fn a_request_that_cannot_be_read_gets_the_lines_for_every_path() {
+    let always = |path: &str, name: &str| HeaderRule {
+        always: true,
+        ..rule(path, &[(name, "1")])
+    };
+    let rules = vec![
+        always("/**", "X-Every"),
+        always("*", "X-Name"),
+        always("/", "X-Root"),
+        always("*.html", "X-Page"),
+        rule("/**", &[("Cache-Control", "max-age=9")]),
+    ];
+    let site = Site::with(&[("a", b"a")], |config| {
+        config.responses.headers = rules;
+        config.responses.cors = vec!["*".to_owned()];
+        config.timeouts.header_ms = 200;
+    });
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "y".repeat(20_000)
+    );
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/7.1\r\n\r\n", 505),
+        ("GET / HTTP/1.1\r\nhost: x\r\n", 408),
+        (&long, 431),
+        (
+            "POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999\r\n\r\n",
+            413,
+        ),
+    ] {
+        let mut client = site.client();
+        client.send(request);
+        let reply = client.reply();
+        assert_eq!(reply.status, status, "{}", reply.head);
+        for (name, value) in [
+            ("x-every", "1"),
+            ("x-name", "1"),
+            ("x-root", ""),
+            ("x-page", ""),
+            ("cache-control", ""),
+            ("access-control-allow-origin", "*"),
+        ] {
+            assert_eq!(reply.field(name), value, "{}", reply.head);
+        }
+    }
+}
+
+#[test]
 fn lines_are_added_and_the_servers_own_removed() {
     let rule = HeaderRule {
         remove: vec!["ETag".to_owned(), "Last-Modified".to_owned()],

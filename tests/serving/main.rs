@@ -14,6 +14,7 @@ mod life;
 mod limits;
 mod messages;
 mod observed;
+mod panics;
 mod ranges;
 mod refused;
 mod review;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use headwater::http::{Body, BodyError, BodyStream, Head, Prepared, Response, Status};
+use headwater::limits;
 use headwater::runtime::{Shard, sleep};
 use headwater::server::{Request, ServerOptions, Service};
 use socket2::SockRef;
@@ -349,6 +350,27 @@ fn what_is_sent_while_a_service_works_is_bounded_and_kept() {
     client.send(get("/late") + &get("/fast").repeat(20));
     for _ in 0..21 {
         assert_eq!(client.reply().status, 200);
+    }
+}
+
+#[test]
+fn a_client_that_ends_behind_what_nobody_reads_is_noticed() {
+    let options = ServerOptions {
+        half_close_timeout_ms: 300,
+        ..ServerOptions::default()
+    };
+    let (server, alive) = server(options);
+    for path in ["/never", "/stream-never"] {
+        let mut client = server.client();
+        // More than is received ahead, and less than fills the kernel's buffer: the FIN arrives.
+        let ahead = get("/fast").repeat(2 * limits::READ_AHEAD_BYTES_MAX / get("/fast").len());
+        client.send(get(path) + &ahead);
+        eventually("it is served", || alive.load(Ordering::SeqCst) > 0);
+        client.stream.shutdown(Shutdown::Write).expect("an end");
+        eventually("the service is cancelled", || {
+            alive.load(Ordering::SeqCst) == 0
+        });
+        eventually("nobody is counted", || server.connections() == 0);
     }
 }
 

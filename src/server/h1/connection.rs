@@ -294,7 +294,7 @@ impl<S: Service> Connection<S> {
         let Some(mut response) = response else {
             return Step::Call(head_bytes, exchange);
         };
-        response.explain(|| parsed.head.headers.get(Known::Accept));
+        response.explain(|| parsed.head.headers.get_all(Known::Accept));
         let output = self.link.output.get_mut();
         let put = put(output, &self.link.stream, &self.state, response, exchange);
         if let Some(log) = &mut output.log {
@@ -391,9 +391,10 @@ impl<S: Service> Connection<S> {
         }
         let mut body = H1Body::new(&self.link, parsed.framing, parsed.expect_continue, options);
         let too_large = matches!(parsed.framing, Framing::Length(n) if n > options.body_bytes_max);
-        let accept = parsed.head.headers.get(Known::Accept);
+        let head_fields = parsed.head.headers;
         let mut response = if too_large {
-            IncomingError::TooLarge.response()
+            let response = IncomingError::TooLarge.response();
+            self.service.refused(Some(&parsed.head), response)
         } else {
             let request = Request {
                 head: parsed.head,
@@ -403,7 +404,7 @@ impl<S: Service> Connection<S> {
                 .attend(options, self.service.call(request))
                 .await?
         };
-        response.explain(|| accept);
+        response.explain(|| head_fields.get_all(Known::Accept));
         let whole = body.is_done();
         let drainable = whole || body.may_drain(limits::LINGER_BYTES_MAX);
         let cut = body.cut();
@@ -483,13 +484,14 @@ impl<S: Service> Connection<S> {
     }
 
     /// The last response of a connection on which the next request's beginning is not known.
-    fn put_last(&mut self, mut response: Response, cut: Cut) {
+    fn put_last(&mut self, response: Response, cut: Cut) {
         let exchange = Exchange {
             version: Version::Http11,
             is_head: false,
             keep_alive: false,
             client_closes: false,
         };
+        let mut response = self.service.refused(None, response);
         let inbound = self.link.inbound.get_mut();
         response.explain(|| accept_in(inbound.input.bytes()));
         let output = self.link.output.get_mut();
@@ -551,16 +553,22 @@ impl<S> Drop for Connection<S> {
         if self.phase == Phase::Closed {
             return;
         }
-        // Cut in the middle, by the end of the drain or by a panic.
-        let phase = match self.phase {
-            Phase::Idle if self.in_head => Phase::Receiving,
-            phase => phase,
-        };
-        self.state.counters.count_cut(phase);
-        self.log_cut(match self.state.is_draining() {
-            true => Cut::DrainDeadline,
-            false => Cut::BodyFailed,
-        });
+        if std::thread::panicking() {
+            // No end of a drain has cut it; the shard counts the panic.
+            if self.phase == Phase::Idle {
+                // In the service's `try_call`, which has the request at the input's beginning.
+                self.in_head = true;
+                self.requests = self.requests.saturating_sub(1);
+            }
+            self.log_cut(Cut::Panicked);
+        } else {
+            let phase = match self.phase {
+                Phase::Idle if self.in_head => Phase::Receiving,
+                phase => phase,
+            };
+            self.state.counters.count_cut(phase);
+            self.log_cut(Cut::DrainDeadline);
+        }
         if unacknowledged_bytes(&self.link.stream) > 0 {
             self.link.stream.reset_on_close();
         }
