@@ -285,8 +285,18 @@ pub const LOOKUP_ATTEMPTS: usize = 8;
 pub const CHANGE_SETTLE_MS: u64 = 2;
 /// How often it waits so before a change of which nothing is reported counts as a rewrite.
 pub const CHANGE_SETTLE_LOOKS: usize = 25;
+/// Places of a file whose bytes a transfer remembers, to distinguish an append from a rewrite.
+pub const SAMPLES_MAX: usize = 8;
+/// Bytes that it remembers at each.
+pub const SAMPLE_BYTES: usize = 32;
+/// The least distance between them; it grows with what was sent.
+pub const SAMPLES_DISTANCE_BYTES: u64 = 256 * 1024;
 /// Folders of cached files that are watched for changes at one time.
 pub const FOLDER_WATCHES_MAX: usize = 4096;
+/// Attempts at watching a folder whose watch ends meanwhile.
+pub const WATCH_ATTEMPTS: usize = 4;
+/// Devices that are remembered as ones whose changes this kernel does not all see.
+pub const UNREPORTED_DEVICES_MAX: usize = 64;
 /// How long the watch on a folder is kept at least when nothing of it is cached any more.
 pub const FOLDER_WATCH_LINGER_MS: u64 = 10_000;
 /// Bytes of reported changes that a shard reads in one turn.

@@ -32,6 +32,7 @@ pub mod file_service;
 mod h1;
 mod handoff_queue;
 mod idle;
+mod integrity;
 mod lingering_close;
 mod min_send_rate;
 mod observation;

@@ -8,19 +8,19 @@ use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::activity_names::ActivityNames;
 use super::counters::Counters;
+use super::integrity::{Integrity, changed};
 use super::min_send_rate::MinimumSendRate;
 use super::residency::Residency;
 use super::semaphore::Semaphore;
 use super::send_budget::SendBudget;
 use crate::http::FileSlice;
 use crate::limits;
-use crate::runtime::{Shard, Stream, read_at, sleep};
+use crate::runtime::{Shard, Stream, read_at};
 use crate::sys;
-use crate::sys::file::{File, Stamp};
+use crate::sys::file::File;
 
 /// What the downloads of one shard share.
 pub(super) struct Transfers {
@@ -46,7 +46,8 @@ impl Transfers {
     /// Sends a part of a file, which was last looked at when its answer was made,
     /// at `looked_at_ms` on the shard's clock.
     ///
-    /// A file that only grows is sent as promised; see [`Integrity`] for the rule.
+    /// A file that only grows is sent as promised; see [`Integrity`] for the rule. `integrity` is
+    /// that of the whole response.
     ///
     /// # Errors
     /// Besides the socket's: InvalidData when bytes that were promised are gone or may have been
@@ -57,20 +58,21 @@ impl Transfers {
         stream: &Stream,
         slice: &FileSlice,
         rate: &mut MinimumSendRate,
+        integrity: &mut Integrity,
         mut looked_at_ms: u64,
     ) -> io::Result<()> {
         let (mut offset, end) = (slice.offset, slice.offset + slice.len);
         let mut resident_to = offset;
-        let mut integrity = Integrity::default();
         while offset < end {
             let now_ms = stream.shard().now_ms();
             if now_ms != looked_at_ms {
                 looked_at_ms = now_ms;
-                integrity.check(slice).await?;
+                integrity.check(stream.shard(), slice).await?;
             }
             if offset >= resident_to {
                 resident_to = self.make_resident(stream, slice, offset).await?;
             }
+            integrity.note_next(stream.shard(), slice, offset).await;
             self.send_budget.acquire().await;
             let piece = (resident_to - offset).min(limits::SEND_BUDGET_BYTES as u64) as usize;
             stream.shard().doing(self.doing.send_file);
@@ -83,6 +85,9 @@ impl Transfers {
                     offset += sent as u64;
                     self.counters.file_bytes.add(sent as u64);
                     rate.moved(sent as u64);
+                    if offset < end {
+                        integrity.note_incomplete(stream.shard(), slice).await;
+                    }
                     if sent < piece {
                         rate.step(stream, stream.writable()).await?;
                     }
@@ -121,74 +126,6 @@ impl Transfers {
         }
         Ok(until)
     }
-}
-
-fn changed() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the file was changed while it was sent",
-    )
-}
-
-/// Whether the bytes that a response has promised are still there, as far as that can be known
-/// (docs/decisions/055-growing-files.md).
-///
-/// They are gone when the file ends before the last of them. They may have been rewritten when
-/// the file has the size that it had, but another time of modification, and was written to: the
-/// response would be a mixture. The watch on the folder distinguishes a rewrite from a `touch`.
-/// Where the folder is not watched, another time counts as a rewrite. A file that has grown was
-/// appended to, and what lies before the appended bytes is sent. Replacing the file by a rename,
-/// removing it or changing its mode leaves the open file as it is.
-#[derive(Default)]
-struct Integrity {
-    /// The time of modification of a file that was touched.
-    touched_ns: Option<i64>,
-}
-
-impl Integrity {
-    /// Fails when the bytes are gone or may have been rewritten.
-    async fn check(&mut self, slice: &FileSlice) -> io::Result<()> {
-        if self.is_intact(slice)? {
-            return Ok(());
-        }
-        // The time changes before the size does, and both before the change is reported.
-        for _ in 0..limits::CHANGE_SETTLE_LOOKS {
-            sleep(Duration::from_millis(limits::CHANGE_SETTLE_MS)).await;
-            let stamp = Self::look(slice)?;
-            match slice.file.was_written() {
-                _ if !is_rewritten(slice, &stamp) => return Ok(()),
-                Some(true) => return Err(changed()),
-                Some(false) => {
-                    self.touched_ns = Some(stamp.mtime_ns);
-                    return Ok(());
-                }
-                None => {}
-            }
-        }
-        Err(changed())
-    }
-
-    fn is_intact(&self, slice: &FileSlice) -> io::Result<bool> {
-        let stamp = Self::look(slice)?;
-        let is_known_touch =
-            self.touched_ns == Some(stamp.mtime_ns) && slice.file.was_written() == Some(false);
-        Ok(is_known_touch || !is_rewritten(slice, &stamp))
-    }
-
-    /// The file's stamp now; an error if the file ends before the last byte promised.
-    fn look(slice: &FileSlice) -> io::Result<Stamp> {
-        let (_, stamp) = sys::file::stamp(slice.file.as_fd())?;
-        match stamp.size < slice.offset + slice.len {
-            true => Err(changed()),
-            false => Ok(stamp),
-        }
-    }
-}
-
-/// Whether the file looks as if it had been written to in place, or touched.
-fn is_rewritten(slice: &FileSlice, now: &Stamp) -> bool {
-    let before = &slice.file.stamp;
-    now.size == before.size && now.mtime_ns != before.mtime_ns
 }
 
 /// Reads a part of a file into the page cache without making the shard wait: a

@@ -9,6 +9,7 @@ use super::output::Rest;
 use crate::http::h1::encode::{BodyFraming, CHUNK_END, LAST_CHUNK, encode_chunk_head};
 use crate::http::{Body, BodyStream, Part};
 use crate::runtime::{SendBuf, Stream};
+use crate::server::integrity::Integrity;
 use crate::server::min_send_rate::MinimumSendRate;
 use crate::server::options::ServerOptions;
 use crate::server::transfer::Transfers;
@@ -54,9 +55,19 @@ pub(super) async fn send_rest(
         Body::Bytes(bytes) | Body::Explanation(bytes) => {
             send_all(stream, bytes.into(), false, rate).await
         }
-        Body::File(slice) => transfers.send_file(stream, &slice, rate, answered_ms).await,
+        Body::File(slice) => {
+            let mut integrity = Integrity::of([&slice]);
+            transfers
+                .send_file(stream, &slice, rate, &mut integrity, answered_ms)
+                .await
+        }
         Body::Parts(parts) => {
             let last = parts.len().saturating_sub(1);
+            let slices = parts.iter().filter_map(|part| match part {
+                Part::File(slice) => Some(slice),
+                Part::Bytes(_) => None,
+            });
+            let mut integrity = Integrity::of(slices);
             for (index, part) in parts.into_iter().enumerate() {
                 match part {
                     Part::Bytes(bytes) => {
@@ -64,7 +75,7 @@ pub(super) async fn send_rest(
                     }
                     Part::File(slice) => {
                         transfers
-                            .send_file(stream, &slice, rate, answered_ms)
+                            .send_file(stream, &slice, rate, &mut integrity, answered_ms)
                             .await?;
                     }
                 }
