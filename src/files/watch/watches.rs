@@ -1,6 +1,6 @@
 //! The process's inotify instance: its watches on folders, and the shards that its events go to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -143,10 +143,24 @@ impl Subscriber {
 struct Registry {
     folders: HashMap<WatchId, Arc<Folder>>,
     by_identity: HashMap<(u64, u64), WatchId>,
-    /// Devices, and whether the kernel reports all changes on them.
-    devices: HashMap<u64, bool>,
+    /// Folders that are about to be watched.
+    adding: usize,
+    /// Watches that have ended.
+    ended: u64,
+    /// Devices of which the kernel does not report all changes, as far as that is remembered. Of
+    /// the others nothing is remembered: another file system may get the number of one.
+    unreported: HashSet<u64>,
     subscribers: Vec<Arc<Subscriber>>,
     last_purge_ms: u64,
+}
+
+/// What was found in the registry for a folder.
+enum Begun {
+    Known(Arc<Folder>),
+    /// Nothing; `ended`: the watches that had ended by then.
+    New {
+        ended: u64,
+    },
 }
 
 /// The watches of all shards.
@@ -224,41 +238,69 @@ impl Watches {
         device_and_inode: (u64, u64),
     ) -> Option<Arc<Folder>> {
         let instance = self.instance()?;
-        let mut registry = lock(&self.registry);
-        let known = registry.by_identity.get(&device_and_inode);
-        if let Some(known) = known.and_then(|watch| registry.folders.get(watch)) {
-            return Some(Arc::clone(known));
+        self.add(
+            device_and_inode,
+            || inotify::reports_changes(folder).unwrap_or(false),
+            || instance.watch(folder),
+        )
+    }
+
+    /// The same; `reports` and `watch` ask the kernel, which may take its time on a network file
+    /// system, and other shards must not wait for that. So they are called without the lock.
+    fn add(
+        &self,
+        device_and_inode: (u64, u64),
+        reports: impl Fn() -> bool,
+        watch: impl Fn() -> io::Result<WatchId>,
+    ) -> Option<Arc<Folder>> {
+        let mut made = None;
+        for _ in 0..limits::WATCH_ATTEMPTS {
+            let ended = match self.begin(device_and_inode)? {
+                Begun::Known(folder) => return Some(folder),
+                Begun::New { ended } => ended,
+            };
+            let found = reports().then(&watch);
+            let mut registry = lock(&self.registry);
+            registry.adding -= 1;
+            match found {
+                None => {
+                    registry.note_unreported(device_and_inode.0);
+                    return None;
+                }
+                Some(Err(error)) if is_full(&error) => {
+                    registry.remove_unused(self.instance()?, |_| true);
+                }
+                Some(Err(_)) => return None,
+                // The kernel gives the same watch to all who ask for it, so this one may have
+                // ended with another folder of the registry that was it.
+                Some(Ok(watch)) if registry.ended != ended => made = Some(watch),
+                Some(Ok(watch)) => return Some(registry.insert(watch, device_and_inode)),
+            }
         }
-        // Asked once for a device: on a network file system it may take its time.
-        let device = registry.devices.entry(device_and_inode.0);
-        let reports = *device.or_insert_with(|| inotify::reports_changes(folder).unwrap_or(false));
-        if !reports {
+        lock(&self.registry).give_up(self.instance()?, made?);
+        None
+    }
+
+    /// Finds a folder in the registry, or a place for it.
+    fn begin(&self, device_and_inode: (u64, u64)) -> Option<Begun> {
+        let instance = self.instance()?;
+        let mut registry = lock(&self.registry);
+        if let Some(known) = registry.known(device_and_inode) {
+            return Some(Begun::Known(known));
+        }
+        if registry.unreported.contains(&device_and_inode.0) {
             return None;
         }
-        if registry.folders.len() >= self.watches_max {
+        if registry.folders.len() + registry.adding >= self.watches_max {
             registry.remove_unused(instance, |_| true);
         }
-        if registry.folders.len() >= self.watches_max {
+        if registry.folders.len() + registry.adding >= self.watches_max {
             return None;
         }
-        let watch = match instance.watch(folder) {
-            Err(error) if is_full(&error) => {
-                registry.remove_unused(instance, |_| true);
-                instance.watch(folder).ok()?
-            }
-            watch => watch.ok()?,
-        };
-        let folder = Arc::new(Folder {
-            watch,
-            device_and_inode,
-            is_over: AtomicBool::new(false),
-            was_unused: AtomicBool::new(false),
-        });
-        registry.by_identity.insert(device_and_inode, watch);
-        if let Some(old) = registry.folders.insert(watch, Arc::clone(&folder)) {
-            old.is_over.store(true, Ordering::Relaxed);
-        }
-        Some(folder)
+        registry.adding += 1;
+        Some(Begun::New {
+            ended: registry.ended,
+        })
     }
 
     /// Reads events and gives the changes to all subscribers but `own`, for which they are
@@ -296,6 +338,7 @@ impl Watches {
         let mut registry = lock(&self.registry);
         if now_ms.saturating_sub(registry.last_purge_ms) >= limits::FOLDER_WATCH_LINGER_MS {
             registry.last_purge_ms = now_ms;
+            registry.unreported.clear();
             registry.remove_unused(instance, |folder| {
                 folder.was_unused.swap(true, Ordering::Relaxed)
             });
@@ -304,6 +347,46 @@ impl Watches {
 }
 
 impl Registry {
+    fn known(&self, device_and_inode: (u64, u64)) -> Option<Arc<Folder>> {
+        let watch = self.by_identity.get(&device_and_inode)?;
+        self.folders.get(watch).map(Arc::clone)
+    }
+
+    fn note_unreported(&mut self, device: u64) {
+        if self.unreported.len() >= limits::UNREPORTED_DEVICES_MAX {
+            self.unreported.clear();
+        }
+        self.unreported.insert(device);
+    }
+
+    /// Ends a watch that was made and is of no folder that is known.
+    fn give_up(&mut self, instance: &Inotify, watch: WatchId) {
+        if !self.folders.contains_key(&watch) {
+            // Fails if it has ended by itself.
+            let _ = instance.unwatch(watch);
+            self.ended += 1;
+        }
+    }
+
+    /// Notes that a folder is watched, unless another shard has meanwhile.
+    fn insert(&mut self, watch: WatchId, device_and_inode: (u64, u64)) -> Arc<Folder> {
+        if let Some(known) = self.known(device_and_inode) {
+            return known;
+        }
+        let folder = Arc::new(Folder {
+            watch,
+            device_and_inode,
+            is_over: AtomicBool::new(false),
+            was_unused: AtomicBool::new(false),
+        });
+        if let Some(old) = self.folders.insert(watch, Arc::clone(&folder)) {
+            old.is_over.store(true, Ordering::Relaxed);
+            self.by_identity.remove(&old.device_and_inode);
+        }
+        self.by_identity.insert(device_and_inode, watch);
+        folder
+    }
+
     /// What an event means, if it concerns a folder that is watched.
     fn change(&mut self, event: &Event<'_>) -> Option<Change> {
         if event.is_overflow() {
@@ -315,6 +398,7 @@ impl Registry {
                 folder.is_over.store(true, Ordering::Relaxed);
                 self.by_identity.remove(&folder.device_and_inode);
                 self.folders.remove(&event.watch);
+                self.ended += 1;
             } else if !event.is_folder_moved() {
                 return None;
             }
@@ -336,7 +420,7 @@ impl Registry {
 
     /// Ends the watches that are held here only, of those that `is_due`.
     fn remove_unused(&mut self, instance: &Inotify, is_due: impl Fn(&Folder) -> bool) {
-        let by_identity = &mut self.by_identity;
+        let (by_identity, ended) = (&mut self.by_identity, &mut self.ended);
         self.folders.retain(|_, folder| {
             if Arc::strong_count(folder) > 1 {
                 folder.was_unused.store(false, Ordering::Relaxed);
@@ -348,6 +432,7 @@ impl Registry {
             // One that ended by itself has its end reported, which then concerns nothing.
             let _ = instance.unwatch(folder.watch);
             by_identity.remove(&folder.device_and_inode);
+            *ended += 1;
             false
         });
     }
@@ -447,6 +532,116 @@ mod tests {
         assert_eq!(watches.stats().overflows, 1);
         watches.unsubscribe(&behind);
         assert!(matches!(behind.take(Waker::noop()), News::Closed));
+    }
+
+    #[test]
+    fn an_overflow_of_the_kernels_queue_is_a_change_of_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let watches = Watches::new(10);
+        let own = watches.subscribe();
+        let _folder = watch(&watches, dir.path()).unwrap();
+        let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let queue: usize = queue.trim().parse().unwrap();
+        // Each is two events at least, of which none is like the one before.
+        for _ in 0..queue / 2 + 1 {
+            File::create(dir.path().join("a")).unwrap();
+            fs::remove_file(dir.path().join("a")).unwrap();
+        }
+        let batches = std::iter::from_fn(|| watches.read(&own));
+        let overflows = batches.filter(|batch| batch.contains(&Change::Everything));
+        assert_eq!(overflows.count(), 1);
+        assert_eq!(watches.stats().overflows, 1);
+    }
+
+    #[test]
+    fn the_kernel_is_asked_without_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let watches = Watches::new(1);
+        let folder = File::open(dir.path()).unwrap();
+        let instance = watches.instance().unwrap();
+        let is_free = || watches.registry.try_lock().is_ok();
+        let added = watches.add(
+            (1, 2),
+            || {
+                is_free()
+                    && watches
+                        .add((1, 3), || panic!("one too many"), || panic!())
+                        .is_none()
+            },
+            || {
+                assert!(is_free());
+                instance.watch(folder.as_fd())
+            },
+        );
+        assert!(added.is_some());
+        assert_eq!(lock(&watches.registry).adding, 0);
+    }
+
+    /// Another shard has the same folder watched, and that watch ends before it is noted here.
+    #[test]
+    fn a_watch_that_ends_while_it_is_made_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let watches = Watches::new(10);
+        let own = watches.subscribe();
+        let folder = File::open(dir.path()).unwrap();
+        let instance = watches.instance().unwrap();
+        let rounds = std::cell::Cell::new(0);
+        let made = watches.add(
+            (1, 2),
+            || true,
+            || {
+                let watch = instance.watch(folder.as_fd());
+                rounds.set(rounds.get() + 1);
+                if rounds.get() == 1 {
+                    drop(watches.add((1, 2), || true, || instance.watch(folder.as_fd())));
+                    watches.purge(limits::FOLDER_WATCH_LINGER_MS);
+                    watches.purge(2 * limits::FOLDER_WATCH_LINGER_MS);
+                    assert_eq!(watches.stats().watches, 0);
+                    watches.read(&own);
+                }
+                watch
+            },
+        );
+        let made = made.unwrap();
+        fs::write(dir.path().join("a"), "1").unwrap();
+        let changes = watches.read(&own).unwrap();
+        assert!(!changes.is_empty() && !made.is_over());
+        // One that ends all the time is none.
+        let never = watches.add(
+            (1, 3),
+            || true,
+            || {
+                lock(&watches.registry).ended += 1;
+                instance.watch(folder.as_fd())
+            },
+        );
+        assert!(never.is_none());
+    }
+
+    #[test]
+    fn what_is_remembered_of_devices_is_bounded_and_forgotten() {
+        let watches = Watches::new(10);
+        let asked = std::cell::Cell::new(0);
+        let ask = |device: u64, reports: bool| {
+            let asks = || {
+                asked.set(asked.get() + 1);
+                reports
+            };
+            watches.add((device, 1), asks, || Err(Errno::EACCES.into()))
+        };
+        for device in 0..3 * limits::UNREPORTED_DEVICES_MAX as u64 {
+            assert!(ask(device, false).is_none() && ask(device, false).is_none());
+            assert_eq!(asked.get(), device + 1, "asked twice");
+            let known = lock(&watches.registry).unreported.len();
+            assert!(known <= limits::UNREPORTED_DEVICES_MAX);
+        }
+        // Another file system may have the number by now.
+        watches.purge(limits::FOLDER_WATCH_LINGER_MS);
+        let before = asked.get();
+        for _ in 0..2 {
+            ask(3 * limits::UNREPORTED_DEVICES_MAX as u64 - 1, true);
+        }
+        assert_eq!(asked.get(), before + 2);
     }
 
     #[test]
