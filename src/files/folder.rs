@@ -200,9 +200,9 @@ fn make_listing(
                 .hold(plain.to_vec())
                 .map(|body| made(body, None, etag)),
         }
-        .ok_or(RequestError::Exhausted);
+        .ok_or(RequestError::ListingsRead);
     }
-    let body = bodies.hold(plain).ok_or(RequestError::Exhausted)?;
+    let body = bodies.hold(plain).ok_or(RequestError::ListingsRead)?;
     Ok(made(body, None, etag))
 }
 

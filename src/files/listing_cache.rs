@@ -160,7 +160,8 @@ impl Listings {
     /// made for the same key if it is still here.
     ///
     /// # Errors
-    /// Those of `make`; [`RequestError::Exhausted`] when the listing is not there in time.
+    /// Those of `make`; [`RequestError::Broken`] when it panics; [`RequestError::Exhausted`] when
+    /// the listing is not there in time.
     pub(crate) async fn get<M>(
         self: &Arc<Self>,
         ask: Ask<'_>,
@@ -245,8 +246,11 @@ impl Listings {
         let listings = Arc::clone(self);
         Box::new(move || {
             let begun = listings.tickets.fetch_add(1, Ordering::SeqCst);
-            let result = make(last);
-            promise.keep(Outcome { begun, result });
+            let mut making = Making {
+                begun,
+                promise: Some(promise),
+            };
+            making.end(make(last));
         })
     }
 
@@ -298,6 +302,27 @@ impl Table {
             };
             self.counted_bytes -= oldest.counted_bytes.load(Ordering::Relaxed);
         }
+    }
+}
+
+/// A making under way. Dropped before its end, by a panic, it ends as a failure of the server.
+struct Making {
+    begun: u64,
+    promise: Option<Promise<Outcome>>,
+}
+
+impl Making {
+    fn end(&mut self, result: Result<Made, RequestError>) {
+        let begun = self.begun;
+        if let Some(promise) = self.promise.take() {
+            promise.keep(Outcome { begun, result });
+        }
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.end(Err(RequestError::Broken));
     }
 }
 

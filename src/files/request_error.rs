@@ -20,7 +20,9 @@ pub(crate) enum RequestError {
     Folder,
     /// Descriptors, memory or the task pool's bounds are exhausted; this passes.
     Exhausted,
-    /// The file system failed.
+    /// Listings that other clients are still reading take all memory for listings; this passes.
+    ListingsRead,
+    /// The file system failed, or the server did.
     Broken,
     /// It states a size that it does not have.
     Unsized,
@@ -65,6 +67,11 @@ impl RequestError {
             RequestError::Exhausted => Response::error(
                 Status::SERVICE_UNAVAILABLE,
                 "The server is short of resources; ask again in a second.",
+            )
+            .with("retry-after", RETRY_AFTER_S),
+            RequestError::ListingsRead => Response::error(
+                Status::SERVICE_UNAVAILABLE,
+                "Too many clients are still reading listings of this size; ask again in a second, and accept compression, which makes a listing smaller.",
             )
             .with("retry-after", RETRY_AFTER_S),
             RequestError::Unsized => Response::error(

@@ -160,7 +160,7 @@ fn all_get_their_turn_and_few_are_made_at_a_time() {
                 panic!("on purpose");
             }
             let lost = get(&listings, &shard, &offload, what, &makings, panics).await;
-            assert_eq!(lost, Err(RequestError::Exhausted));
+            assert_eq!(lost, Err(RequestError::Broken));
         }
         let what = (1_000_000, folder(1), 60_000);
         let found = get(&listings, &shard, &offload, what, &makings, || ()).await;
