@@ -7,6 +7,7 @@ use lru::LruCache;
 
 use super::cached_file::CachedFile;
 use super::codings::{self, Sibling};
+use super::era::Era;
 use super::representation::Representation;
 use super::weight::Weight;
 use crate::http::Coding;
@@ -17,6 +18,7 @@ pub(crate) struct Cache {
     files: RefCell<LruCache<Box<[u8]>, Rc<CachedFile>>>,
     held: Cell<Weight>,
     most: Weight,
+    era: Cell<Era>,
 }
 
 impl Cache {
@@ -29,6 +31,7 @@ impl Cache {
                 files: files_max,
                 bytes: memory_bytes_max,
             },
+            era: Cell::default(),
         }
     }
 
@@ -102,11 +105,16 @@ impl Cache {
         }
     }
 
-    /// Has every cached file looked at again when it is next asked for.
+    /// The era now. A lookup belongs to the one in which it began.
+    #[inline]
+    pub(crate) fn era(&self) -> Era {
+        self.era.get()
+    }
+
+    /// Has every cached file, and what lies beside it, looked at again when it is next asked for.
+    /// Costs the same however many there are.
     pub(crate) fn recheck(&self) {
-        for (_, cached) in self.files.borrow().iter() {
-            cached.recheck();
-        }
+        self.era.set(self.era.get().next());
     }
 
     /// Removes all files whose descriptors, or those of their coded forms, are held.

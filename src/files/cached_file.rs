@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::codings::Codings;
 use super::content::Content;
+use super::era::Era;
 use super::options::FilesOptions;
 use super::representation::Representation;
 use super::validators::FileValidators;
@@ -30,6 +31,8 @@ pub(crate) struct CachedFile {
     _watch: Rc<FileWatch>,
     /// Until when it counts as what its path leads to, on the shard's clock.
     fresh_until_ms: Cell<u64>,
+    /// The era in which that was found.
+    checked_in: Cell<Era>,
     /// When its validators are to be made again, on the shard's clock.
     renew_at_ms: u64,
 }
@@ -44,6 +47,8 @@ pub(crate) struct Found<'a> {
     pub watch: Rc<FileWatch>,
     /// The shard's clock just before.
     pub now_ms: u64,
+    /// The cache's era just before.
+    pub era: Era,
     /// How files are served.
     pub options: &'a FilesOptions,
 }
@@ -56,6 +61,7 @@ impl CachedFile {
             stamp,
             watch,
             now_ms,
+            era,
             options,
         } = found;
         let content_type = options.types.content_type(path.as_bytes());
@@ -81,16 +87,17 @@ impl CachedFile {
             codings,
             _watch: watch,
             fresh_until_ms: Cell::new(0),
+            checked_in: Cell::new(era),
             renew_at_ms,
         };
-        cached.note_checked(now_ms, options.revalidate_ms);
+        cached.note_checked(now_ms, options.revalidate_ms, era);
         cached
     }
 
-    /// Whether it may be used without a look at the file system.
+    /// Whether it may be used without a look at the file system, in this era.
     #[inline]
-    pub(crate) fn is_fresh(&self, now_ms: u64) -> bool {
-        now_ms < self.fresh_until_ms.get()
+    pub(crate) fn is_fresh(&self, now_ms: u64, era: Era) -> bool {
+        now_ms < self.fresh_until_ms.get() && era == self.checked_in.get()
     }
 
     /// Whether it still holds, found with the same stamp: whether its validators do. They are
@@ -100,18 +107,12 @@ impl CachedFile {
         now_ms < self.renew_at_ms && self.plain.is_date_past(sys::time::realtime().0)
     }
 
-    /// Notes that at `now_ms` its path led to it. It counts as fresh for `period_ms`.
-    pub(crate) fn note_checked(&self, now_ms: u64, period_ms: u64) {
+    /// Notes that a look that began at `now_ms`, in this era, found its path to lead to it. It
+    /// counts as fresh for `period_ms` while the era lasts.
+    pub(crate) fn note_checked(&self, now_ms: u64, period_ms: u64, era: Era) {
         let until_ms = now_ms.saturating_add(period_ms).min(self.renew_at_ms);
         self.fresh_until_ms.set(until_ms);
-    }
-
-    /// Has it, and what lies beside it, looked at again before it is used.
-    pub(crate) fn recheck(&self) {
-        self.fresh_until_ms.set(0);
-        if let Some(codings) = &self.codings {
-            codings.recheck();
-        }
+        self.checked_in.set(era);
     }
 
     /// What it was found as.

@@ -62,8 +62,15 @@ impl Changes {
         FileWatches::watch(&self.files, path, folder)
     }
 
-    /// Drops from the cache what these changes concern.
+    /// Drops from the cache what these changes concern. Costs as much as there are changes and
+    /// files that they name; a loss of events, once, as much as all files.
     pub(crate) fn apply(&self, changes: &[Change]) {
+        if changes.contains(&Change::Everything) {
+            self.cache.recheck();
+            // One of them may have been removed.
+            self.cache.close_all();
+            self.files.watched().iter().for_each(|w| w.note_loss());
+        }
         for change in changes {
             match change {
                 Change::File {
@@ -78,12 +85,7 @@ impl Changes {
                     }
                 }
                 Change::Paths => self.cache.recheck(),
-                Change::Everything => {
-                    self.cache.recheck();
-                    // One of them may have been removed.
-                    self.cache.close_all();
-                    self.files.watched().iter().for_each(|w| w.note_loss());
-                }
+                Change::Everything => {}
             }
         }
     }

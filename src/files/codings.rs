@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compress::Compressed;
+use super::era::Era;
 use super::representation::Representation;
 use super::single_flight::Job;
 use super::weight::Weight;
@@ -23,11 +24,20 @@ type Each<T> = [T; Coding::ALL.len()];
 pub(crate) struct Codings {
     sibling_paths: Each<CString>,
     siblings: RefCell<Each<Sibling>>,
-    siblings_checked_ms: Cell<Option<u64>>,
+    siblings_checked: Cell<Option<Look>>,
     /// How often they were to be looked for again.
     rechecks: Cell<u64>,
     made: RefCell<Each<Made>>,
     is_hopeless: Cell<bool>,
+}
+
+/// A look for all siblings.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Look {
+    /// When it began, on the shard's clock.
+    pub at_ms: u64,
+    /// The cache's era then.
+    pub era: Era,
 }
 
 /// What lies beside a file under its name with a coding's extension.
@@ -74,7 +84,7 @@ impl Codings {
         Codings {
             sibling_paths: Coding::ALL.map(sibling_path),
             siblings: RefCell::default(),
-            siblings_checked_ms: Cell::default(),
+            siblings_checked: Cell::default(),
             rechecks: Cell::default(),
             made: RefCell::default(),
             is_hopeless: Cell::new(false),
@@ -101,17 +111,17 @@ impl Codings {
         self.rechecks.get()
     }
 
-    /// Notes that all siblings were looked for by a look that began at `at_ms`, when `rechecks` was
-    /// as given. One that was reported as changed meanwhile may have been looked at before that.
-    pub(crate) fn set_checked(&self, at_ms: u64, rechecks: u64) {
+    /// Notes that all siblings were looked for by a look that began when `rechecks` was as given.
+    /// One that was reported as changed meanwhile may have been looked at before that.
+    pub(crate) fn set_checked(&self, look: Look, rechecks: u64) {
         if self.rechecks.get() == rechecks {
-            self.siblings_checked_ms.set(Some(at_ms));
+            self.siblings_checked.set(Some(look));
         }
     }
 
     /// Has all siblings looked for again.
     pub(crate) fn recheck(&self) {
-        self.siblings_checked_ms.set(None);
+        self.siblings_checked.set(None);
         self.rechecks.set(self.rechecks.get() + 1);
     }
 
@@ -121,13 +131,13 @@ impl Codings {
         self.recheck();
     }
 
-    /// Whether what is known of the siblings still holds, by a look that needs no waiting;
-    /// none is taken within `period_ms` of the last one.
-    pub(crate) fn siblings_are_current(&self, root: &Root, now_ms: u64, period_ms: u64) -> bool {
-        let Some(checked_ms) = self.siblings_checked_ms.get() else {
+    /// Whether what is known of the siblings still holds, by this look, which must need no waiting;
+    /// none is taken within `period_ms` of the last one in the same era.
+    pub(crate) fn siblings_are_current(&self, root: &Root, look: Look, period_ms: u64) -> bool {
+        let Some(last) = self.siblings_checked.get() else {
             return false;
         };
-        if now_ms.saturating_sub(checked_ms) < period_ms {
+        if last.era == look.era && look.at_ms.saturating_sub(last.at_ms) < period_ms {
             return true;
         }
         let siblings = self.siblings.borrow();
@@ -147,7 +157,7 @@ impl Codings {
                 }
             });
         if same {
-            self.siblings_checked_ms.set(Some(now_ms));
+            self.siblings_checked.set(Some(look));
         }
         same
     }

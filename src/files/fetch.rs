@@ -88,14 +88,14 @@ impl Fetch<'_> {
     ) -> Result<Fetched, RequestError> {
         let mut changing = None;
         for _ in 0..limits::FETCH_ATTEMPTS {
-            let now_ms = self.shard.now_ms();
+            let (now_ms, era) = (self.shard.now_ms(), self.cache.era());
             let (found, is_direct) = self.find(path).await?;
             let before = regular(&found)?;
             drop(found);
             if let Some(known) = known.as_ref().filter(|known| *known.stamp() == before)
                 && known.is_valid(now_ms)
             {
-                known.note_checked(now_ms, self.options.revalidate_ms);
+                known.note_checked(now_ms, self.options.revalidate_ms, era);
                 return Ok(Fetched::Known(Rc::clone(known)));
             }
             let watch = self.watch(path, is_direct).await;
@@ -123,6 +123,7 @@ impl Fetch<'_> {
                     stamp,
                     watch: Rc::clone(&watch),
                     now_ms,
+                    era,
                     options: self.options,
                 };
                 CachedFile::new(found, content)

@@ -12,6 +12,7 @@ mod codings;
 mod compress;
 mod content;
 mod digest;
+mod era;
 mod fetch;
 mod finish;
 mod folder;
@@ -154,7 +155,11 @@ impl Files {
         if !self.0.is_current(&served, &cached, now_ms) {
             return None;
         }
-        let selected = negotiate::at_once(head, &served, &self.0.options, &cached, now_ms)?;
+        let look = codings::Look {
+            at_ms: now_ms,
+            era: self.0.cache.era(),
+        };
+        let selected = negotiate::at_once(head, &served, &self.0.options, &cached, look)?;
         let form = match &selected {
             Selected::Plain => &cached.plain,
             Selected::Coded(form) => form,
@@ -252,7 +257,8 @@ impl Inner {
         if !cached.plain.is_intact() {
             return false;
         }
-        if cached.is_fresh(now_ms) {
+        let era = self.cache.era();
+        if cached.is_fresh(now_ms, era) {
             return true;
         }
         if !cached.is_valid(now_ms) {
@@ -264,7 +270,7 @@ impl Inner {
             .and_then(|fd| file::stamp(fd.as_fd()));
         match found {
             Ok((Kind::File, stamp)) if stamp == *cached.stamp() => {
-                cached.note_checked(now_ms, self.options.revalidate_ms);
+                cached.note_checked(now_ms, self.options.revalidate_ms, era);
                 true
             }
             // The cached file is better than no answer.
@@ -471,3 +477,6 @@ fn redirect(head: &Head<'_>, target: &Target<'_>) -> Response {
     )
     .with("location", location)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::cache::Cache;
 use super::cached_file::CachedFile;
-use super::codings::{Codings, Sibling};
+use super::codings::{Codings, Look, Sibling};
 use super::compress::{Compressed, compress};
 use super::content::Content;
 use super::fetch::{Fetch, Fetched};
@@ -70,7 +70,7 @@ pub(crate) fn at_once(
     served: &ServedRoot,
     options: &FilesOptions,
     cached: &CachedFile,
-    now_ms: u64,
+    look: Look,
 ) -> Option<Selected> {
     let Some(codings) = &cached.codings else {
         return Some(Selected::Plain);
@@ -80,7 +80,7 @@ pub(crate) fn at_once(
         None => return Some(Selected::Plain),
     };
     if options.precompressed
-        && !codings.siblings_are_current(&served.root, now_ms, options.revalidate_ms)
+        && !codings.siblings_are_current(&served.root, look, options.revalidate_ms)
     {
         return None;
     }
@@ -233,7 +233,10 @@ impl Negotiation<'_> {
 
     /// Finds what lies beside the file now.
     async fn look_for_siblings(&self, cached: &Rc<CachedFile>, codings: &Codings) {
-        let now_ms = self.shard.now_ms();
+        let look = Look {
+            at_ms: self.shard.now_ms(),
+            era: self.cache.era(),
+        };
         let period_ms = self.options.revalidate_ms;
         let intact = Coding::ALL
             .iter()
@@ -241,7 +244,7 @@ impl Negotiation<'_> {
                 Sibling::Fresh(form) => form.is_intact(),
                 _ => true,
             });
-        if intact && codings.siblings_are_current(&self.served.root, now_ms, period_ms) {
+        if intact && codings.siblings_are_current(&self.served.root, look, period_ms) {
             return;
         }
         let rechecks = codings.rechecks();
@@ -254,7 +257,7 @@ impl Negotiation<'_> {
             });
         }
         match is_complete {
-            true => codings.set_checked(now_ms, rechecks),
+            true => codings.set_checked(look, rechecks),
             false => codings.recheck(),
         }
     }
