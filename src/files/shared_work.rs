@@ -17,7 +17,7 @@ use crate::tasks::{Handle, PoolError};
 pub struct SharedWork {
     pub(super) offload: Offload,
     pub(super) compressed: SingleFlight<Identity, Compressed>,
-    pub(super) digests: Digests,
+    pub(super) digests: Arc<Digests>,
     pub(super) watches: Arc<Watches>,
     pub(super) listings: Arc<Listings>,
 }
@@ -31,7 +31,7 @@ impl SharedWork {
         Ok(SharedWork {
             offload: Offload::to(pool)?,
             compressed: SingleFlight::default(),
-            digests: Digests::default(),
+            digests: Arc::default(),
             watches: Arc::new(Watches::new(limits::FOLDER_WATCHES_MAX)),
             listings: Arc::default(),
         })

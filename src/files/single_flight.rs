@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError, Weak};
 use std::task::{Poll, Waker};
 
 use crate::limits;
@@ -89,7 +89,12 @@ impl<V> Job<V> {
             if self.is_done() {
                 return Poll::Ready(());
             }
-            let mut waiting = lock(&self.waiting);
+            // The worker that ends the job may be kept from running while it has the lock. A shard
+            // has other things to do than wait for that.
+            let Some(mut waiting) = try_lock(&self.waiting) else {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            };
             // The end, and its wake-ups, may have come while this waited for the lock.
             if self.is_done() {
                 return Poll::Ready(());
@@ -113,6 +118,14 @@ impl<V> Job<V> {
     }
 }
 
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 impl<V> Promise<V> {
     /// Gives the job its result and wakes all that wait for it.
     pub(crate) fn keep(self, result: V) {
@@ -131,7 +144,12 @@ impl<V> Drop for Promise<V> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::task::Context;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::task::{Context, Wake};
+    use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
@@ -165,6 +183,42 @@ mod tests {
         drop(done);
         drop((first, second));
         assert!(join(&jobs, 1).1.is_some());
+    }
+
+    #[test]
+    fn who_waits_never_waits_for_the_lock() {
+        let (job, promise) = promised::<u32>(0);
+        let woken = Arc::new(Woken::default());
+        let poll = || {
+            let waker = Waker::from(Arc::clone(&woken));
+            let done = pin!(job.done());
+            let polled = done.poll(&mut Context::from_waker(&waker));
+            polled.map(Option::<&u32>::copied)
+        };
+        let held = lock(&job.waiting);
+        thread::scope(|scope| {
+            let (polled, result) = mpsc::channel();
+            let poll = &poll;
+            scope.spawn(move || polled.send(poll()));
+            let result = result.recv_timeout(Duration::from_secs(20));
+            drop(held);
+            assert_eq!(result, Ok(Poll::Pending));
+        });
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "to try again");
+        assert_eq!(poll(), Poll::Pending);
+        promise.keep(7);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        assert_eq!(poll(), Poll::Ready(Some(7)));
+    }
+
+    /// Counts its wake-ups.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[test]
