@@ -26,7 +26,8 @@ pub enum EtagMode {
     #[default]
     Inode,
     /// Size and mtime: the same tag on every server that holds a copy with its times. Weak where
-    /// the mtime is not that of the last change, since equal tags may then be of other content.
+    /// the mtime is not the very moment of the last change to the inode, since equal tags may then
+    /// be of other content.
     Mtime,
 }
 
@@ -61,6 +62,9 @@ impl FileValidators {
             .saturating_add(i64::from(now.1));
         let is_date_of_change =
             stamp.mtime_ns.div_euclid(NS_PER_S) == stamp.ctime_ns.div_euclid(NS_PER_S);
+        // A write sets both to the same moment. Everything else that sets the mtime, to whatever,
+        // leaves the ctime at a later one.
+        let is_of_change = stamp.mtime_ns == stamp.ctime_ns;
         let unsettled_ns = unsettled_ns(stamp, now_ns);
         let mut sources = vec![stamp.mtime_ns, stamp.size.cast_signed()];
         if mode == EtagMode::Inode {
@@ -76,7 +80,7 @@ impl FileValidators {
         let renew_in_ns = unsettled_ns.max(until_past_ns);
         FileValidators {
             opaque: opaque(&sources),
-            is_weak: unsettled_ns > 0 || (mode == EtagMode::Mtime && !is_date_of_change),
+            is_weak: unsettled_ns > 0 || (mode == EtagMode::Mtime && !is_of_change),
             modified_s: u64::try_from(stamp.mtime_ns.div_euclid(NS_PER_S))
                 .ok()
                 .filter(|&modified_s| modified_s <= now.0),
@@ -167,7 +171,9 @@ mod tests {
         let (first, second) = (of(5 * NS_PER_S), of(6 * NS_PER_S));
         assert_eq!(first.etag(), second.etag());
         assert!(first.etag().starts_with("W/\""));
-        assert!(of(NS_PER_S + 7).etag().starts_with('"'));
+        // Also where the time was set within its own second.
+        assert!(of(NS_PER_S + 7).etag().starts_with("W/\""));
+        assert!(of(NS_PER_S).etag().starts_with('"'));
     }
 
     #[test]
