@@ -111,8 +111,7 @@ pub(crate) fn response_rules(texts: &Responses) -> Result<ResponseRules, RuleErr
         ));
     }
     if rules.cors.is_some() && sets_allow_origin(&rules.headers) {
-        let sentence =
-            "Access-Control-Allow-Origin is set by a rule and by cors; choose one of the two";
+        let sentence = "Access-Control-Allow-Origin is changed by a rule and set by cors; choose one of the two";
         return Err(wrong("server.cors", sentence.to_owned()));
     }
     rules.error_pages = error_pages(&texts.error_pages)?;
@@ -379,14 +378,48 @@ mod tests {
 
     #[test]
     fn cors_is_said_once() {
-        let allow = RuleTexts {
-            paths: vec!["/**".to_owned()],
-            set: vec![("access-control-allow-origin".to_owned(), "*".to_owned())],
-            ..RuleTexts::default()
+        let allow = ("Access-Control-Allow-Origin".to_owned(), "*".to_owned());
+        let rule = |change: fn(&mut RuleTexts, (String, String))| {
+            let mut rule = RuleTexts {
+                paths: vec!["/a".to_owned()],
+                ..RuleTexts::default()
+            };
+            change(&mut rule, allow.clone());
+            rule
+        };
+        let rules = [
+            rule(|rule, allow| rule.set.push(allow)),
+            rule(|rule, allow| rule.add.push(allow)),
+        ];
+        let with_cors = |cors: &str| Responses {
+            cors: vec![cors.to_owned()],
+            ..Responses::default()
+        };
+        let origin = "https://player.example";
+        for rule in rules {
+            for texts in [preset(&["hls"]), with_cors("*"), with_cors(origin)] {
+                let error = error(Responses {
+                    headers: vec![rule.clone()],
+                    ..texts
+                });
+                assert!(error.contains("choose one of the two"), "{error}");
+            }
+        }
+        let lines_of = |rules: &ResponseRules| {
+            let edits = rules.edits(b"/a", Status::OK).apply(Default::default());
+            let lines = String::from_utf8(edits.as_bytes().to_vec()).expect("text");
+            lines.matches("access-control-allow-origin").count()
+        };
+        let rules = response_rules(&with_cors("*")).expect("rules");
+        assert_eq!(lines_of(&rules), 1);
+        // A rule about all paths that leaves it out would undo what cors does.
+        let removes = RuleTexts {
+            remove: vec!["Access-Control-Allow-Origin".to_owned()],
+            ..rule(|_, _| ())
         };
         let error = error(Responses {
-            headers: vec![allow],
-            ..preset(&["hls"])
+            headers: vec![removes],
+            ..with_cors("*")
         });
         assert!(error.contains("choose one of the two"), "{error}");
     }
