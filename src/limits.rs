@@ -47,6 +47,8 @@ pub const MAILBOX_RETRY_MS: u64 = 10;
 pub const OUTPUT_BUFFERS_KEPT: usize = 64;
 /// Capacity above which an output buffer is freed instead of kept for reuse.
 pub const OUTPUT_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Descriptors that one turn of the epoll driver finds ready; further ones are found by the next.
+pub const EPOLL_EVENTS_PER_TURN: usize = 1024;
 /// Turns in which a shard that ends waits for operations that the kernel still holds.
 pub const WIND_DOWN_TURNS: usize = 200;
 /// Length of one of the [`WIND_DOWN_TURNS`].

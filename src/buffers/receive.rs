@@ -72,6 +72,8 @@ pub struct ReceivePool {
     buffers: u16,
     buffer_bytes: usize,
     tail: Cell<u16>,
+    /// The kernel may have the ring's address, and takes buffers from it.
+    is_shared: Cell<bool>,
     /// Buffers that the kernel may fill.
     lent: Cell<usize>,
     /// Which buffers the program holds, so that none is given back twice.
@@ -114,6 +116,7 @@ impl ReceivePool {
             buffers,
             buffer_bytes,
             tail: Cell::new(0),
+            is_shared: Cell::new(false),
             lent: Cell::new(0),
             held: RefCell::new(vec![false; usize::from(buffers)]),
             held_count: Cell::new(0),
@@ -128,8 +131,10 @@ impl ReceivePool {
         Ok(pool)
     }
 
-    /// Where the ring of entries begins, for registering it.
+    /// Where the ring of entries begins, for registering it. From then on the kernel alone takes
+    /// buffers.
     pub fn ring_addr(&self) -> u64 {
+        self.is_shared.set(true);
         self.entries.at.as_ptr() as u64
     }
 
@@ -174,6 +179,47 @@ impl ReceivePool {
             },
             start: 0,
         }
+    }
+
+    /// Lets `fill` write into a lent buffer, for a driver that receives by itself; `None` if all
+    /// are in use. `fill` returns how many bytes it has written; where it fails or writes none, the
+    /// buffer stays lent. The buffer that came back last is taken first: the CPU's cache has it.
+    ///
+    /// # Panics
+    /// If the ring's address was given away, or if `fill` says more than the buffer holds.
+    pub fn fill(
+        self: &Rc<Self>,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> Option<io::Result<Option<ReceiveBuf>>> {
+        assert!(!self.is_shared.get(), "the kernel takes these buffers");
+        if self.lent.get() == 0 {
+            return None;
+        }
+        // Without a kernel that takes from the head, the ring is a stack of the lent buffers.
+        let top = self.tail.get().wrapping_sub(1);
+        let base = self.entries.at.as_ptr().cast::<BufferEntry>();
+        let index = usize::from(top & (self.buffers - 1));
+        // SAFETY: the entry is inside the mapping, and `lend` has written it.
+        let id = unsafe { (&raw const (*base.add(index)).id).read() };
+        let offset = usize::from(id) * self.buffer_bytes;
+        // SAFETY: the buffer is inside the mapping, which is zeroed at first and lives as long as
+        // the pool. It is lent, so no `ReceiveBuf` refers to it, and no kernel has its address.
+        let buffer = unsafe {
+            let at = self.memory.at.as_ptr().add(offset);
+            std::slice::from_raw_parts_mut(at, self.buffer_bytes)
+        };
+        // Taken off the stack meanwhile, in case `fill` comes here again.
+        self.tail.set(top);
+        self.handed_out();
+        let filled = fill(buffer);
+        Some(match filled {
+            // SAFETY: the buffer was taken off the stack just now.
+            Ok(len @ 1..) => Ok(Some(unsafe { self.filled(id, len) })),
+            result => {
+                self.lend(id);
+                result.map(|_| None)
+            }
+        })
     }
 
     /// Registers `waker` for a buffer that comes back. A receiver that waits already keeps its ticket.
@@ -350,6 +396,39 @@ mod tests {
         assert_eq!(buf[..], [7; 6]);
         drop(buf);
         assert_eq!((tail(&pool), pool.held(), pool.lent()), (5, 0, 4));
+    }
+
+    #[test]
+    fn a_pool_that_no_kernel_has_is_a_stack() {
+        let pool = ReceivePool::new(2, 64).unwrap();
+        let write = |byte| {
+            move |buffer: &mut [u8]| {
+                buffer[..3].fill(byte);
+                Ok(3)
+            }
+        };
+        let first = pool.fill(write(1)).unwrap().unwrap().unwrap();
+        let second = pool.fill(write(2)).unwrap().unwrap().unwrap();
+        assert!(pool.fill(|_| unreachable!("all are in use")).is_none());
+        assert_eq!((&first[..], &second[..]), (&[1; 3][..], &[2; 3][..]));
+        let at = first.as_ptr();
+        drop(first);
+        let error = pool
+            .fill(|_| Err(io::ErrorKind::WouldBlock.into()))
+            .unwrap();
+        assert!(error.is_err());
+        assert!(pool.fill(|_| Ok(0)).unwrap().unwrap().is_none());
+        assert_eq!((pool.lent(), pool.held()), (1, 1));
+        let again = pool.fill(write(3)).unwrap().unwrap().unwrap();
+        assert_eq!((again.as_ptr(), &second[..]), (at, &[2; 3][..]));
+    }
+
+    #[test]
+    #[should_panic(expected = "the kernel takes these buffers")]
+    fn a_pool_that_the_kernel_has_is_filled_by_it_alone() {
+        let pool = ReceivePool::new(2, 64).unwrap();
+        pool.ring_addr();
+        let _ = pool.fill(|_| Ok(1));
     }
 
     #[test]

@@ -154,6 +154,21 @@ pub struct Key {
     pub(super) generation: u32,
 }
 
+impl Key {
+    /// The key as one word, for the kernel and for records.
+    pub(super) fn user_data(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The key that a word was made of.
+    pub(super) fn from_user_data(user_data: u64) -> Self {
+        Self {
+            index: user_data as u32,
+            generation: (user_data >> 32) as u32,
+        }
+    }
+}
+
 /// The outcome of a single operation: what it owned, and the kernel's result.
 pub struct Outcome {
     /// The operation, with its buffers and descriptors.
@@ -201,7 +216,7 @@ pub struct Wait {
 /// Counters of a driver since it was made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DriverStats {
-    /// Calls into the kernel (`io_uring_enter`).
+    /// Waits for the kernel: calls of `io_uring_enter`, or of `epoll_wait`.
     pub enters: u64,
     /// Operations handed over.
     pub submissions: u64,

@@ -15,12 +15,15 @@
 //! ```
 
 pub mod driver;
+mod driver_choice;
+mod epoll;
 mod executor;
 mod foreign;
 mod io;
 mod join;
 mod mailbox;
 mod precise_timer;
+mod record;
 mod ring;
 mod send_buf;
 mod shard;
@@ -30,6 +33,8 @@ mod stats;
 mod timer;
 mod waker;
 
+pub use driver_choice::{DriverChoice, UnknownDriver};
+pub use epoll::EpollDriver;
 pub use io::{
     Accepting, Elapsed, Leftovers, Listener, PeerEnd, PendingSend, Receiver, Sending, Sleep,
     Stream, StreamEnd, Timer, open, poll_ready, read_at, sleep, timeout, yield_now,

@@ -10,9 +10,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::driver_choice::{self, Chosen, DriverChoice};
 use super::foreign::drop_contained;
 use super::mailbox::{Mailbox, MailboxError, Message, Reader};
-use super::ring::{RingDriver, RingError, RingOptions};
+use super::ring::{RingError, RingOptions};
 use super::shard::{Pacing, Shard, ShardParts};
 use super::stall_detector::{Activity, StallCause, StallDetector, StallMonitor};
 use super::stats::{ShardStats, SharedStats};
@@ -117,6 +118,7 @@ impl ShardHandle {
 pub struct Runtime {
     cpus: Vec<usize>,
     pin: bool,
+    driver: DriverChoice,
     ring: RingOptions,
     pacing: Pacing,
     recorder: Recorder,
@@ -156,6 +158,7 @@ impl Runtime {
         Ok(Self {
             cpus,
             pin: true,
+            driver: DriverChoice::default(),
             ring: RingOptions::default(),
             pacing,
             recorder: Recorder::off(),
@@ -168,6 +171,12 @@ impl Runtime {
     /// Leaves the shards' threads unpinned, for tests and shared machines.
     pub fn unpinned(mut self) -> Self {
         self.pin = false;
+        self
+    }
+
+    /// Sets which driver the shards use.
+    pub fn driver(mut self, choice: DriverChoice) -> Self {
+        self.driver = choice;
         self
     }
 
@@ -241,6 +250,7 @@ impl Runtime {
                 count,
                 cpu: self.pin.then_some(cpu),
                 pacing: self.pacing,
+                driver: self.driver,
                 ring: self.ring,
                 reader,
                 stats: Arc::clone(&self.handles[index].stats),
@@ -295,6 +305,7 @@ struct ShardSetup {
     count: usize,
     cpu: Option<usize>,
     pacing: Pacing,
+    driver: DriverChoice,
     ring: RingOptions,
     reader: Reader,
     stats: Arc<SharedStats>,
@@ -339,13 +350,14 @@ impl ShardSetup {
         }
         let writer = Rc::new(self.recorder.track(format!("shard-{}", self.index)));
         writer.enter();
-        let driver = RingDriver::new(self.ring, Rc::clone(&writer)).map_err(RuntimeError::Ring)?;
+        let Chosen { driver, fallback } = driver_choice::build(self.driver, self.ring, &writer)?;
         let activity = Arc::clone(&self.activity);
         Shard::new(ShardParts {
             index: self.index,
             count: self.count,
             cpu: self.cpu,
-            driver: Box::new(driver),
+            driver,
+            fallback,
             mailbox: Arc::clone(self.reader.mailbox()),
             stats: Arc::clone(&self.stats),
             pacing: self.pacing,

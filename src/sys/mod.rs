@@ -6,6 +6,7 @@
 pub mod atomic_ref;
 pub mod cpu;
 pub mod dir;
+pub mod epoll;
 pub mod ethtool;
 pub mod eventfd;
 pub mod file;

@@ -42,6 +42,15 @@ impl OpenHow {
         }
     }
 
+    /// These very flags.
+    pub const fn of(flags: u64, resolve: u64) -> OpenHow {
+        OpenHow {
+            flags,
+            mode: 0,
+            resolve,
+        }
+    }
+
     /// Adds `RESOLVE_CACHED` (Linux 5.12): fail with `EAGAIN` rather than touch
     /// the disk or wait during the lookup.
     pub const fn cached(mut self) -> OpenHow {

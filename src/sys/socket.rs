@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use socket2::SockRef;
 
@@ -177,6 +177,41 @@ pub fn peer_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
 /// The local address; `None` on a Unix socket.
 pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&fd).local_addr()?.as_socket())
+}
+
+/// Accepts a connection as a non-blocking, close-on-exec socket (`accept4(2)`).
+///
+/// Errors: `EAGAIN` where none waits and the listener is non-blocking; EMFILE, ENFILE and others of
+/// accept(2).
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: null pointers ask for no address.
+    let fd = super::retry(|| unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+        ) as libc::c_long
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+/// Begins to connect a non-blocking socket; `false`: it will be writable when it is decided, and
+/// [`take_error`] tells how.
+///
+/// Errors: of connect(2); `EAGAIN` on a Unix socket whose listener's queue is full.
+pub fn connect(fd: BorrowedFd<'_>, address: &socket2::SockAddr) -> io::Result<bool> {
+    match SockRef::from(&fd).connect(address) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The error that a socket has pending (`SO_ERROR`), if there is one.
+pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    SockRef::from(&fd).take_error()
 }
 
 /// The process at the other end of a Unix socket (`SO_PEERCRED`, unix(7)): for a client the one

@@ -14,6 +14,8 @@ pub const SPLICE_NONBLOCK: u32 = libc::SPLICE_F_NONBLOCK;
 pub const MSG_DONTWAIT: i32 = libc::MSG_DONTWAIT;
 /// [`send`]: more data follows, hold back a partial segment.
 pub const MSG_MORE: i32 = libc::MSG_MORE;
+/// Pieces that one [`send_vectored`] may have.
+pub const VECTORED_MAX: usize = 64;
 /// [`recv`]: leave the data in the socket.
 pub const MSG_PEEK: i32 = libc::MSG_PEEK;
 
@@ -117,6 +119,50 @@ pub fn pread_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::R
     })
 }
 
+/// Reads into the whole capacity of `buffer`, whose content is replaced, without waiting: from a
+/// file at `offset` what is in the page cache, from anything else what has come. Returns the bytes
+/// read, which are then the buffer's length.
+///
+/// Errors: as [`pread_nowait`]; `EAGAIN` where nothing has come, `EOPNOTSUPP` where the kernel
+/// can't promise not to wait.
+pub fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
+    match read_into(fd, buffer, file_offset(offset)?, libc::RWF_NOWAIT) {
+        // A counter or a queue has no positions.
+        Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => {
+            read_into(fd, buffer, -1, libc::RWF_NOWAIT)
+        }
+        result => result,
+    }
+}
+
+/// As [`read_nowait`], but waits for the disk.
+pub fn read_waiting(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
+    match read_into(fd, buffer, file_offset(offset)?, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => read_into(fd, buffer, -1, 0),
+        result => result,
+    }
+}
+
+fn read_into(
+    fd: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    position: libc::off_t,
+    flags: libc::c_int,
+) -> io::Result<usize> {
+    buffer.clear();
+    let piece = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.capacity(),
+    };
+    // SAFETY: the one iovec covers exactly the vector's capacity, which is borrowed mutably.
+    let read = super::retry(|| unsafe {
+        libc::preadv2(fd.as_raw_fd(), &piece, 1, position, flags) as libc::c_long
+    })?;
+    // SAFETY: the kernel has written the first `read` bytes, at most the capacity.
+    unsafe { buffer.set_len(read) };
+    Ok(read)
+}
+
 /// What the page cache holds of a range, in pages.
 #[repr(C)]
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -197,6 +243,34 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> io::Result<usize> {
             fd.as_raw_fd(),
             bytes.as_ptr().cast(),
             bytes.len(),
+            flags | libc::MSG_NOSIGNAL,
+        ) as libc::c_long
+    })
+}
+
+/// As [`send`], for several pieces one after another, of which the kernel takes at most
+/// [`VECTORED_MAX`] at a time (`sendmsg(2)`).
+pub fn send_vectored(fd: BorrowedFd<'_>, pieces: &[&[u8]], flags: i32) -> io::Result<usize> {
+    let empty = libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    };
+    let mut parts = [empty; VECTORED_MAX];
+    let mut count = 0;
+    for (part, piece) in parts.iter_mut().zip(pieces) {
+        part.iov_base = piece.as_ptr().cast_mut().cast();
+        part.iov_len = piece.len();
+        count += 1;
+    }
+    // SAFETY: a msghdr is a plain C structure for which all zeroes is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.as_mut_ptr();
+    message.msg_iovlen = count;
+    // SAFETY: the kernel reads `count` parts, each of a live slice, and writes none.
+    super::retry(|| unsafe {
+        libc::sendmsg(
+            fd.as_raw_fd(),
+            &raw const message,
             flags | libc::MSG_NOSIGNAL,
         ) as libc::c_long
     })

@@ -14,7 +14,6 @@ mod entries;
 mod features;
 mod operations;
 mod preflight;
-mod record;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -25,10 +24,10 @@ use std::time::Duration;
 
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
 
+use super::record::Records;
 pub use features::{Feature, features};
 use operations::{Completed, OperationTable, State};
 pub use preflight::RingError;
-use record::Records;
 
 use super::driver::{
     Driver, DriverStats, Key, MultishotEvent, Op, Outcome, Retired, StopReason, Wait,

@@ -59,19 +59,6 @@ pub(super) struct OperationTable {
     pub retired: Retired,
 }
 
-impl Key {
-    pub(super) fn user_data(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
-    }
-
-    pub(super) fn from_user_data(user_data: u64) -> Self {
-        Self {
-            index: user_data as u32,
-            generation: (user_data >> 32) as u32,
-        }
-    }
-}
-
 impl OperationTable {
     pub(crate) fn insert(&mut self, op: Op) -> (Key, &mut TrackedOperation) {
         let index = self.free.pop().unwrap_or_else(|| {

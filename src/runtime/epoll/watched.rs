@@ -1,0 +1,116 @@
+//! The descriptors in the epoll set, and which operations wait for each.
+//!
+//! A descriptor is added once, for all edges, when an operation first waits for it. The kernel
+//! takes it out by itself when it is closed, which the driver is not told of, and its number may
+//! then be another's. So an entry remembers which [`Handle`] it was made for (by a weak reference,
+//! which keeps the handle's address from being used again, not its descriptor open), and a token
+//! carries the entry's generation, so that an event of an earlier descriptor is not taken for one
+//! of this.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::{Rc, Weak};
+
+use crate::runtime::driver::{Handle, Key};
+use crate::sys::epoll::Epoll;
+
+/// A descriptor in the set.
+pub(super) struct WatchedFd {
+    generation: u32,
+    handle: Option<Weak<dyn AsFd>>,
+    /// A read may give something: since the last that gave nothing, the kernel has told of a change.
+    pub is_readable: bool,
+    /// The peer has ended its sending direction, or the connection is gone.
+    pub has_ended: bool,
+    /// The operations that wait for it.
+    pub waiting: Vec<Key>,
+}
+
+/// By descriptor number.
+#[derive(Default)]
+pub(super) struct WatchedFds(Vec<WatchedFd>);
+
+impl WatchedFds {
+    /// The entry of a handle, if it was made for this very handle or for what the same waiting
+    /// operations hold open.
+    pub(crate) fn of(&mut self, handle: &Handle) -> Option<&mut WatchedFd> {
+        let entry = self.0.get_mut(number(handle))?;
+        entry.is_for(handle).then_some(entry)
+    }
+
+    /// Has an operation wait for a handle's descriptor, which is added to the set if it isn't there.
+    ///
+    /// Errors: `EPERM` for a file that is always ready, and those of epoll_ctl(2).
+    pub(crate) fn wait(&mut self, epoll: &Epoll, handle: &Handle, key: Key) -> io::Result<()> {
+        let number = number(handle);
+        if self.0.len() <= number {
+            self.0.resize_with(number + 1, WatchedFd::unused);
+        }
+        let entry = &mut self.0[number];
+        if !entry.is_for(handle) {
+            let generation = entry.generation.wrapping_add(1);
+            let token = token(number, generation);
+            match epoll.add((**handle).as_fd(), token) {
+                // The same descriptor behind another handle, or a duplicate that keeps it open.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    epoll.modify((**handle).as_fd(), token)?;
+                }
+                result => result?,
+            }
+            entry.generation = generation;
+            entry.handle = Some(Rc::downgrade(handle));
+            entry.is_readable = false;
+            entry.has_ended = false;
+        }
+        if !entry.waiting.contains(&key) {
+            entry.waiting.push(key);
+        }
+        Ok(())
+    }
+
+    /// An operation does not wait any more.
+    pub(crate) fn leave(&mut self, handle: &Handle, key: Key) {
+        if let Some(entry) = self.0.get_mut(number(handle)) {
+            entry.waiting.retain(|waiting| *waiting != key);
+        }
+    }
+
+    /// The entry that an event's token names, unless it was for an earlier descriptor.
+    pub(crate) fn by_token(&mut self, token: u64) -> Option<&mut WatchedFd> {
+        let (number, generation) = (token as u32 as usize, (token >> 32) as u32);
+        self.0
+            .get_mut(number)
+            .filter(|entry| entry.generation == generation)
+    }
+}
+
+impl WatchedFd {
+    fn unused() -> WatchedFd {
+        WatchedFd {
+            generation: 0,
+            handle: None,
+            is_readable: false,
+            has_ended: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn is_for(&self, handle: &Handle) -> bool {
+        // An operation that waits holds the descriptor open, so the number is still its.
+        if !self.waiting.is_empty() {
+            return true;
+        }
+        let address = Rc::as_ptr(handle).cast::<()>();
+        self.handle.as_ref().is_some_and(|known| {
+            known.strong_count() > 0 && std::ptr::eq(known.as_ptr().cast::<()>(), address)
+        })
+    }
+}
+
+fn number(handle: &Handle) -> usize {
+    (**handle).as_fd().as_raw_fd().cast_unsigned() as usize
+}
+
+fn token(number: usize, generation: u32) -> u64 {
+    u64::from(generation) << 32 | number as u64
+}
