@@ -11,6 +11,8 @@ use crate::limits;
 const UNIX_MODE: u32 = 0o660;
 /// Value of [`Socket::congestion`] that leaves the choice to the kernel except on loopback.
 pub const CONGESTION_AUTO: &str = "auto";
+/// [`Server::driver`]: all that it may be.
+pub(super) const DRIVERS: [&str; 2] = ["io_uring", "epoll"];
 /// [`Server::etag`]: the time of modification and the size.
 pub const ETAG_MTIME: &str = "mtime";
 
@@ -77,6 +79,8 @@ pub struct Server {
     pub listing_entries: usize,
     /// Send digests to clients that ask for them (RFC 9530).
     pub digests: bool,
+    /// How the shards talk to the kernel, `io_uring` or `epoll`; `None`: the former where it works.
+    pub driver: Option<String>,
     /// What entity tags are computed from: [`ETAG_MTIME`]; `None`: the inode too.
     pub etag: Option<String>,
     /// Give a connection to the shard on the CPU that received it (SO_ATTACH_REUSEPORT_CBPF).
@@ -247,6 +251,7 @@ impl Default for Server {
             index: Some("index.html".to_owned()),
             listing_entries: limits::LISTING_ENTRIES_MAX,
             digests: true,
+            driver: None,
             etag: None,
             steer_by_cpu: false,
         }

@@ -185,6 +185,7 @@ fn every_field_is_set_by_flag_variable_and_key() {
             FieldKind::Map(_) => ("k1=x1".to_owned(), "\"x1\"".to_owned()),
             FieldKind::HeaderRules => ("/x1: X-A: b".to_owned(), "{ X-A = \"b\" }".to_owned()),
             // One of the allowed words.
+            _ if field.flag == "driver" => ("epoll".to_owned(), "\"epoll\"".to_owned()),
             _ if field.flag == "etag" => ("mtime".to_owned(), "\"mtime\"".to_owned()),
             _ if field.flag == "task-scheduling" => ("batch".to_owned(), "\"batch\"".to_owned()),
             _ if field.flag == "access-log-query" => ("drop".to_owned(), "\"drop\"".to_owned()),

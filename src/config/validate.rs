@@ -2,7 +2,9 @@
 
 use super::error::{ConfigError, Problem, ValueSource};
 use super::field::{FIELDS, Field, FieldKind};
-use super::model::{Config, ETAG_MTIME, QUERY_DROP, QUERY_KEEP, SCHEDULING_BATCH, SCHEDULING_IDLE};
+use super::model::{
+    Config, DRIVERS, ETAG_MTIME, QUERY_DROP, QUERY_KEEP, SCHEDULING_BATCH, SCHEDULING_IDLE,
+};
 use super::value::Value;
 use crate::limits;
 
@@ -92,6 +94,15 @@ impl Config {
                     "a name that /proc/sys/net/ipv4/tcp_available_congestion_control lists",
                 ));
             }
+        }
+        if let Some(driver) = &self.server.driver
+            && !DRIVERS.contains(&driver.as_str())
+        {
+            return Err(invalid(
+                "server.driver",
+                driver,
+                "\"auto\", \"io_uring\" or \"epoll\"",
+            ));
         }
         if let Some(etag) = &self.server.etag
             && etag != ETAG_MTIME

@@ -83,10 +83,19 @@ impl DriverChoice {
     }
 }
 
-/// A driver, and why it is not the preferred one.
+/// Which driver a shard has got.
+#[derive(Clone, Debug)]
+pub struct DriverUsed {
+    /// Its name.
+    pub name: &'static str,
+    /// Why it is not io_uring, where that was tried: a sentence.
+    pub fallback: Option<String>,
+}
+
+/// A driver, and what is reported of it.
 pub(super) struct Chosen {
     pub driver: Box<dyn Driver>,
-    pub fallback: Option<RingError>,
+    pub used: DriverUsed,
 }
 
 /// Builds the driver for the calling thread's shard.
@@ -112,7 +121,11 @@ pub(super) fn build(
             Err(error) => (epoll()?, Some(error)),
         },
     };
-    Ok(Chosen { driver, fallback })
+    let used = DriverUsed {
+        name: driver.name(),
+        fallback: fallback.map(|error: RingError| error.to_string()),
+    };
+    Ok(Chosen { driver, used })
 }
 
 #[cfg(test)]

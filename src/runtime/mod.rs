@@ -33,7 +33,7 @@ mod stats;
 mod timer;
 mod waker;
 
-pub use driver_choice::{DriverChoice, UnknownDriver};
+pub use driver_choice::{DriverChoice, DriverUsed, UnknownDriver};
 pub use epoll::EpollDriver;
 pub use io::{
     Accepting, Elapsed, Leftovers, Listener, PeerEnd, PendingSend, Receiver, Sending, Sleep,

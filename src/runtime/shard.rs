@@ -19,7 +19,6 @@ use super::io::{read_at, sleep, yield_now};
 use super::join::{JoinHandle, joined};
 use super::mailbox::{Mailbox, Message};
 use super::precise_timer::PreciseTimers;
-use super::ring::RingError;
 use super::stall_detector::StallDetector;
 use super::stats::{ShardStats, SharedStats};
 use super::timer::{TimerId, Wheel};
@@ -43,7 +42,6 @@ pub(super) struct Core {
     count: usize,
     cpu: Option<usize>,
     driver: RefCell<Box<dyn Driver>>,
-    fallback: Option<RingError>,
     executor: RefCell<Executor>,
     wheel: RefCell<Wheel>,
     pub(super) precise_timers: RefCell<PreciseTimers>,
@@ -74,7 +72,6 @@ pub(super) struct ShardParts {
     pub count: usize,
     pub cpu: Option<usize>,
     pub driver: Box<dyn Driver>,
-    pub fallback: Option<RingError>,
     pub mailbox: Arc<Mailbox>,
     pub stats: Arc<SharedStats>,
     pub pacing: Pacing,
@@ -105,7 +102,6 @@ impl Shard {
             cpu: parts.cpu,
             receive: parts.driver.receive_pool(),
             driver: RefCell::new(parts.driver),
-            fallback: parts.fallback,
             executor: RefCell::new(Executor::new(registration.number())),
             wheel: RefCell::new(Wheel::new(now_ms)),
             precise_timers: RefCell::default(),
@@ -197,11 +193,6 @@ impl Shard {
     /// The driver's name, for banners.
     pub fn driver_name(&self) -> &'static str {
         self.0.driver.borrow().name()
-    }
-
-    /// Why this shard does not use io_uring although its driver was chosen automatically.
-    pub fn driver_fallback(&self) -> Option<&RingError> {
-        self.0.fallback.as_ref()
     }
 
     /// The shard's pool of output buffers.

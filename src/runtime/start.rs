@@ -5,12 +5,12 @@ use std::future::Future;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use super::driver_choice::{self, Chosen, DriverChoice};
+use super::driver_choice::{self, Chosen, DriverChoice, DriverUsed};
 use super::foreign::drop_contained;
 use super::mailbox::{Mailbox, MailboxError, Message, Reader};
 use super::ring::{RingError, RingOptions};
@@ -48,7 +48,7 @@ impl fmt::Display for RuntimeError {
                 "{n} cores were asked for; between 1 and {} are possible",
                 limits::SHARDS_MAX
             ),
-            Self::Ring(e) => e.fmt(f),
+            Self::Ring(e) => write!(f, "{e}; or use the other driver (--driver epoll)"),
             Self::Io { what, error } => write!(f, "{what} failed: {error}"),
             Self::Panicked(index) => write!(f, "shard {index} panicked; see the message above"),
         }
@@ -63,6 +63,7 @@ pub struct ShardHandle {
     mailbox: Arc<Mailbox>,
     stats: Arc<SharedStats>,
     activity: Arc<Activity>,
+    driver: Arc<OnceLock<DriverUsed>>,
     index: usize,
 }
 
@@ -91,6 +92,11 @@ impl ShardHandle {
     {
         let site = CallSite::of(Location::caller());
         self.run(move || Shard::current().spawn_as(site, make()))
+    }
+
+    /// Which driver the shard has got; `None` until it is up.
+    pub fn driver(&self) -> Option<&DriverUsed> {
+        self.driver.get()
     }
 
     /// The shard's counters.
@@ -140,6 +146,7 @@ impl Runtime {
                 mailbox: Arc::new(Mailbox::new()?),
                 stats: Arc::default(),
                 activity: Arc::default(),
+                driver: Arc::default(),
                 index,
             })
         };
@@ -253,6 +260,7 @@ impl Runtime {
                 driver: self.driver,
                 ring: self.ring,
                 reader,
+                used: Arc::clone(&self.handles[index].driver),
                 stats: Arc::clone(&self.handles[index].stats),
                 activity: Arc::clone(&self.handles[index].activity),
                 recorder: self.recorder.clone(),
@@ -308,6 +316,7 @@ struct ShardSetup {
     driver: DriverChoice,
     ring: RingOptions,
     reader: Reader,
+    used: Arc<OnceLock<DriverUsed>>,
     stats: Arc<SharedStats>,
     activity: Arc<Activity>,
     recorder: Recorder,
@@ -350,14 +359,14 @@ impl ShardSetup {
         }
         let writer = Rc::new(self.recorder.track(format!("shard-{}", self.index)));
         writer.enter();
-        let Chosen { driver, fallback } = driver_choice::build(self.driver, self.ring, &writer)?;
+        let Chosen { driver, used } = driver_choice::build(self.driver, self.ring, &writer)?;
+        let _ = self.used.set(used);
         let activity = Arc::clone(&self.activity);
         Shard::new(ShardParts {
             index: self.index,
             count: self.count,
             cpu: self.cpu,
             driver,
-            fallback,
             mailbox: Arc::clone(self.reader.mailbox()),
             stats: Arc::clone(&self.stats),
             pacing: self.pacing,

@@ -7,7 +7,7 @@ use super::driver::DriverStats;
 /// What a shard has done since it started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShardStats {
-    /// Calls of `io_uring_enter`.
+    /// Calls of `io_uring_enter`, or of `epoll_wait`.
     pub enters: u64,
     /// Operations handed to the kernel.
     pub submissions: u64,

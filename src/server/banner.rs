@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use crate::net::address::ListenAddr;
+use crate::runtime::DriverUsed;
 
 /// An address of TEST-NET-1 (RFC 5737), which no host has: a route to it is the default route.
 const ELSEWHERE: &str = "192.0.2.1:9";
@@ -21,6 +22,8 @@ pub struct Banner {
     pub root: String,
     /// The CPUs of its shards.
     pub cpus: Vec<usize>,
+    /// How its shards talk to the kernel, and why it is not by io_uring if that was tried.
+    pub driver: Option<DriverUsed>,
     /// The kernel's release.
     pub kernel: String,
     /// Connections that it may have, after what descriptors allow.
@@ -51,9 +54,10 @@ impl fmt::Display for Banner {
         }
         writeln!(
             f,
-            "  cores      {} (CPU {}), one io_uring each, Linux {}",
+            "  cores      {} (CPU {}), one {} each, Linux {}",
             self.cpus.len(),
             joined(&self.cpus, ","),
+            self.driver.as_ref().map_or("io_uring", |used| used.name),
             self.kernel
         )?;
         write!(
@@ -63,6 +67,12 @@ impl fmt::Display for Banner {
             self.descriptors,
             self.idle_timeout_ms.div_ceil(1000)
         )?;
+        if let Some(reason) = self.driver.as_ref().and_then(|used| used.fallback.as_ref()) {
+            write!(
+                f,
+                "\nwarning: using epoll, which costs more CPU, since io_uring does not work here: {reason}"
+            )?;
+        }
         for warning in &self.warnings {
             write!(f, "\nwarning: {warning}")?;
         }

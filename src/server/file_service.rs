@@ -84,7 +84,7 @@ pub fn check_rules(config: &Config) -> Result<(), RuleError> {
 ///
 /// # Errors
 /// Everything that keeps it from serving: an address in use, a folder that
-/// can't be opened, an io_uring that the host does not allow.
+/// can't be opened, a driver that was asked for and that the host does not allow.
 ///
 /// While it runs, what an operator should know is passed to `report`, a line at a time.
 pub fn start(
@@ -102,7 +102,11 @@ pub fn start(
     options.connections_max = options.connections_max.min(room);
     let deadline = BindDeadline::start();
     let (groups, ignored) = listeners(config, &placement, deadline)?;
-    let mut server = Server::with_groups(placement.cpus.clone(), groups, options.clone())?;
+    let server = Server::with_groups(placement.cpus.clone(), groups, options.clone())?;
+    // Checked with the configuration.
+    let driver = config.server.driver.as_deref();
+    let driver = driver.and_then(|name| name.parse().ok());
+    let mut server = server.with_driver(driver.unwrap_or_default());
     if let Some(admin) = &placement.admin {
         server = server.with_admin_until(deadline, admin)?;
     }
@@ -119,7 +123,8 @@ pub fn start(
     server = server.observed(observation).with_tasks(pool);
     let root = config.server.root.clone();
     let shown = std::path::absolute(&root).unwrap_or_else(|_| root.clone());
-    let banner = Banner {
+    let mut banner = Banner {
+        driver: None,
         addresses: server.addresses(),
         admin: server.admin_address(),
         access_log: shown_access_log(config),
@@ -149,6 +154,7 @@ pub fn start(
             .map(FileService)
             .map_err(|e| ServeError::Service(e.to_string()))
     })?;
+    banner.driver = running.driver();
     Ok((running, banner))
 }
 

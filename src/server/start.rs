@@ -21,7 +21,7 @@ use crate::net::options::ListenOptions;
 use crate::net::retry::BindDeadline;
 use crate::observe::CallSite;
 use crate::observe::access_log::AccessLog;
-use crate::runtime::{Running, Runtime, Shard};
+use crate::runtime::{DriverChoice, DriverUsed, Running, Runtime, Shard, ShardHandle};
 use crate::sys::sync::lock;
 use crate::tasks::{self, ClassOptions, Pool, StopReport};
 
@@ -83,6 +83,12 @@ impl Server {
             tasks: None,
             access_log: None,
         })
+    }
+
+    /// Sets which driver its shards use.
+    pub fn with_driver(mut self, choice: DriverChoice) -> Self {
+        self.runtime = self.runtime.driver(choice);
+        self
     }
 
     /// Sets how it is observed.
@@ -360,6 +366,15 @@ impl RunningServer {
     /// Stops it, from any thread.
     pub fn stopper(&self) -> Stopper {
         self.launch.stopper.clone()
+    }
+
+    /// Which driver its shards have got: the first shard's, and why it is not io_uring on the first
+    /// where that was tried in vain.
+    pub fn driver(&self) -> Option<DriverUsed> {
+        let shards = &self.launch.sources.shards;
+        let mut used = shards.iter().filter_map(ShardHandle::driver);
+        let fell_back = used.clone().find(|used| used.fallback.is_some());
+        fell_back.or_else(|| used.next()).cloned()
     }
 
     /// Its access log, if it has one.

@@ -112,7 +112,7 @@ impl Epoll {
             )
         };
         list.found = match super::check(found.into()) {
-            Ok(found) => found as usize,
+            Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => return Err(error),
         };
@@ -134,7 +134,7 @@ mod tests {
         epoll.add(near.as_fd(), 7).expect("added");
         let mut list = ReadyList::new(4);
         far.write_all(b"x").expect("written");
-        let mut look = |list: &mut ReadyList| {
+        let look = |list: &mut ReadyList| {
             epoll
                 .wait(list, Some(Duration::from_micros(1)))
                 .expect("a wait");

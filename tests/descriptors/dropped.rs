@@ -75,6 +75,17 @@ async fn begin<F: Future>(mut future: Pin<&mut F>) {
     .await;
 }
 
+/// What the kernel may still access of an operation that was dropped, of `count` things: with
+/// io_uring all, until the cancellation is confirmed; with epoll none.
+#[track_caller]
+fn assert_held(alive: &Alive, count: usize) {
+    let held = match Shard::current().driver_name() {
+        "io_uring" => count,
+        _ => 0,
+    };
+    assert_eq!(alive.count(), held, "held for the kernel");
+}
+
 /// Lets the shard turn until `done`.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..TURNS_MAX {
@@ -167,11 +178,14 @@ fn a_dropped_accept_closes_connections_that_nobody_took() {
         late.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         drop(accepting);
         yield_now().await;
-        assert_eq!(
-            early.read(&mut [0; 1]).unwrap(),
-            0,
-            "a connection not taken is closed"
-        );
+        // With epoll it has stayed in the kernel's backlog.
+        if Shard::current().driver_name() == "io_uring" {
+            assert_eq!(
+                early.read(&mut [0; 1]).unwrap(),
+                0,
+                "a connection not taken is closed"
+            );
+        }
         // The kernel still listens for whoever accepts next.
         let mut again = listener.accept();
         late.write_all(b"x").ok();
@@ -246,7 +260,10 @@ fn a_dropped_send_keeps_its_buffer_until_the_kernel_is_done() {
                 }
                 begin(sending.as_mut()).await;
             }
-            assert_eq!(alive.count(), 1, "the kernel may still read the buffer");
+            match turns_before_drop {
+                0 => assert_eq!(alive.count(), 1, "it is yet to be submitted"),
+                _ => assert_held(&alive, 1),
+            }
             until("the buffer's end", || alive.count() == 0).await;
         }
     });
@@ -264,7 +281,7 @@ fn a_dropped_vectored_send_keeps_all_its_buffers() {
             yield_now().await;
             begin(sending.as_mut()).await;
         }
-        assert_eq!(alive.count(), 5);
+        assert_held(&alive, 5);
         until("the buffers' end", || alive.count() == 0).await;
     });
 }
@@ -317,7 +334,7 @@ fn a_dropped_read_keeps_its_file_until_the_kernel_is_done() {
                 begin(reading.as_mut()).await;
             }
             drop(file);
-            assert_eq!(alive.count(), 1, "a read in flight holds its file open");
+            assert_held(&alive, 1);
             // A worker has to be woken for it, so turns alone may be too short a time.
             while alive.count() > 0 {
                 sleep(Duration::from_millis(1)).await;
@@ -364,7 +381,7 @@ fn a_dropped_poll_lets_its_descriptor_go() {
             yield_now().await;
             begin(waiting.as_mut()).await;
         }
-        assert_eq!(alive.count(), 1);
+        assert_held(&alive, 1);
         until("the descriptor's end", || alive.count() == 0).await;
     });
 }

@@ -1,8 +1,12 @@
-//! A host that does not allow the program an io_uring.
+//! A host that does not allow the program an io_uring: it says why, and serves by epoll unless it
+//! was told to use io_uring.
 
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
+
+use nix::sys::signal::Signal;
 
 use crate::support::{Binary, headwater};
 
@@ -50,13 +54,21 @@ fn forbid_io_uring(command: &mut Command, errno: i32) {
     unsafe { command.pre_exec(install) };
 }
 
-/// Starts the program without io_uring; what it says.
+/// The command that serves a folder, by `driver`, where `io_uring_setup` fails with `errno`.
+fn serve_without_io_uring(root: &Path, driver: &str, errno: i32) -> Command {
+    let mut command = headwater();
+    command.arg("serve").arg(root);
+    command.args(["--listen", "127.0.0.1:0", "--admin", "off"]);
+    command.args(["--cores", "0", "--driver", driver]);
+    command.env_remove("HEADWATER_DRIVER");
+    forbid_io_uring(&mut command, errno);
+    command
+}
+
+/// Starts the program by io_uring where that is forbidden; what it says.
 #[track_caller]
 fn refused_with(errno: i32) -> String {
-    let mut command = headwater();
-    command.args(["serve", "/", "--listen", "127.0.0.1:0", "--admin", "off"]);
-    forbid_io_uring(&mut command, errno);
-    let mut program = Binary::spawn(command);
+    let mut program = Binary::spawn(serve_without_io_uring("/".as_ref(), "io_uring", errno));
     let (code, said) = program.end();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.starts_with("headwater: "), "{said}");
@@ -72,6 +84,7 @@ fn a_seccomp_profile_is_named_with_its_remedy() {
         said.contains("seccomp") && said.contains("io_uring_setup"),
         "{said}"
     );
+    assert!(said.contains("--driver epoll"), "{said}");
 }
 
 #[test]
@@ -81,4 +94,33 @@ fn a_kernel_without_io_uring_is_named() {
         said.contains("has no io_uring") && said.contains("6.1"),
         "{said}"
     );
+}
+
+#[test]
+fn without_io_uring_files_are_served_by_epoll_and_the_banner_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("small"), "hello").unwrap();
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(dir.path().join("large"), &large).unwrap();
+    for (driver, errno, reason) in [
+        ("auto", libc::EPERM, Some("seccomp")),
+        ("auto", libc::ENOSYS, Some("has no io_uring")),
+        ("epoll", libc::EPERM, None),
+    ] {
+        let mut program = Binary::spawn(serve_without_io_uring(dir.path(), driver, errno));
+        assert!(program.line("cores").contains("one epoll each"));
+        let mut client = program.client();
+        assert_eq!(client.get("/small").body, b"hello");
+        assert!(client.get("/large").body == large);
+        drop(client);
+        program.signal(Signal::SIGTERM);
+        let (code, said) = program.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(
+            said.contains("warning: using epoll"),
+            reason.is_some(),
+            "{said}"
+        );
+        assert!(said.contains(reason.unwrap_or_default()), "{said}");
+    }
 }

@@ -159,6 +159,15 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         section: "server",
+        key: "driver",
+        flag: "driver",
+        heading: LISTENING,
+        about: "How the shards talk to the kernel: io_uring, or epoll where that is forbidden; auto tries io_uring first",
+        kind: FieldKind::Optional("NAME", "auto"),
+        get_mut: |c| FieldMut::Optional(&mut c.server.driver),
+    },
+    Field {
+        section: "server",
         key: "steer_by_cpu",
         flag: "steer-by-cpu",
         heading: LISTENING,

@@ -1,7 +1,7 @@
 //! One operation's system call, without waiting.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::runtime::driver::{Handle, Interest, Op};
 use crate::runtime::send_buf::SendBuf;
@@ -49,7 +49,12 @@ pub(super) fn attempt(op: &mut Op, is_first: bool) -> Attempt {
             let sent = transfer::send_vectored((**socket).as_fd(), &pieces, send_flags(*more));
             or_wait(socket, sent)
         }
-        Op::ReadAt { blocking: true, .. } => Attempt::Work,
+        // Anything but a file is waited for, since nothing ends a worker's read of a silent pipe.
+        Op::ReadAt {
+            file,
+            blocking: true,
+            ..
+        } if is_file((**file).as_fd()) => Attempt::Work,
         Op::ReadAt {
             file, buf, offset, ..
         } => read(file, buf, *offset),
@@ -118,7 +123,7 @@ fn read(file: &Handle, buf: &mut Vec<u8>, offset: u64) -> Attempt {
     }
 }
 
-fn is_file(fd: std::os::fd::BorrowedFd<'_>) -> bool {
+fn is_file(fd: BorrowedFd<'_>) -> bool {
     sys::file::stamp(fd).is_ok_and(|(kind, _)| kind == sys::file::Kind::File)
 }
 

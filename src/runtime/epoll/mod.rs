@@ -257,9 +257,11 @@ impl EpollDriver {
             };
             entry.is_readable |= ready.readable;
             entry.has_ended |= ready.peer_end;
-            // Advancing an operation may change the list.
-            for key in entry.waiting.clone() {
+            // One that does not wait any more leaves the list, and the next takes its place.
+            let mut place = 0;
+            while let Some(key) = self.watched.waiting(token, place) {
                 wakers.extend(self.became_ready(key, ready));
+                place += usize::from(self.watched.waiting(token, place) == Some(key));
             }
         }
     }

@@ -75,6 +75,11 @@ impl WatchedFds {
         }
     }
 
+    /// The operation at a place among those that wait.
+    pub(crate) fn waiting(&mut self, token: u64, place: usize) -> Option<Key> {
+        self.by_token(token)?.waiting.get(place).copied()
+    }
+
     /// The entry that an event's token names, unless it was for an earlier descriptor.
     pub(crate) fn by_token(&mut self, token: u64) -> Option<&mut WatchedFd> {
         let (number, generation) = (token as u32 as usize, (token >> 32) as u32);

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::runtime::driver::Key;
 use crate::sys::eventfd::EventFd;
@@ -40,7 +40,7 @@ pub(super) enum Worked {
 /// The threads of one shard: as many as there is work for, up to a bound.
 pub(super) struct Workers {
     shared: Arc<Shared>,
-    threads: usize,
+    threads: Vec<JoinHandle<()>>,
     threads_max: usize,
 }
 
@@ -57,6 +57,8 @@ struct Jobs {
     queue: VecDeque<(Key, Work)>,
     /// Threads that wait for a job.
     idle: usize,
+    /// Threads that do one.
+    busy: usize,
     /// The shard has ended.
     closed: bool,
 }
@@ -71,7 +73,7 @@ impl Workers {
                 done: Mutex::default(),
                 notifier: EventFd::new()?,
             }),
-            threads: 0,
+            threads: Vec::new(),
             threads_max: threads_max.max(1),
         })
     }
@@ -88,7 +90,7 @@ impl Workers {
         let needs_thread = {
             let mut jobs = lock(&self.shared.jobs);
             jobs.queue.push_back((key, work));
-            jobs.queue.len() > jobs.idle && self.threads < self.threads_max
+            jobs.queue.len() > jobs.idle && self.threads.len() < self.threads_max
         };
         if needs_thread {
             let shared = Arc::clone(&self.shared);
@@ -96,8 +98,8 @@ impl Workers {
                 .name("blocking".to_owned())
                 .spawn(move || run(&shared));
             match thread {
-                Ok(_detached) => self.threads += 1,
-                Err(error) if self.threads == 0 => {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) if self.threads.is_empty() => {
                     self.cancel(key);
                     return Err(error);
                 }
@@ -126,13 +128,20 @@ impl Workers {
 }
 
 impl Drop for Workers {
-    /// Ends the threads, but does not wait for one that is still reading.
+    /// Ends the threads, and waits for them, unless one still waits for a disk.
     fn drop(&mut self) {
         let mut jobs = lock(&self.shared.jobs);
         jobs.closed = true;
         jobs.queue.clear();
+        let busy = jobs.busy;
         drop(jobs);
         self.shared.has_job.notify_all();
+        if busy == 0 {
+            // A panic of a thread was reported by the panic hook.
+            self.threads
+                .drain(..)
+                .for_each(|thread| drop(thread.join()));
+        }
     }
 }
 
@@ -151,6 +160,7 @@ fn run(shared: &Shared) {
             jobs.idle -= 1;
             continue;
         };
+        jobs.busy += 1;
         drop(jobs);
         let worked = match work {
             Work::Read {
@@ -160,6 +170,8 @@ fn run(shared: &Shared) {
             } => Worked::Read(read_waiting(file.as_fd(), &mut buf, offset), buf),
             Work::Open { dir, path, how } => Worked::Opened(openat2(dir.as_fd(), &path, &how)),
         };
+        // Before the result is known, so that who waits for it finds no thread busy.
+        lock(&shared.jobs).busy -= 1;
         lock(&shared.done).push((key, worked));
         // An eventfd refuses only beyond 2^64 - 2 unread wake-ups.
         let _ = shared.notifier.write(1);

@@ -63,7 +63,7 @@ impl fmt::Display for RingError {
                 Some(libc::ENOSYS) => write!(
                     f,
                     "this kernel ({kernel}) has no io_uring, or a seccomp filter hides it; \
-                     headwater needs Linux 6.1 or newer"
+                     the ring driver needs Linux 6.1 or newer"
                 ),
                 Some(libc::ENOMEM) => write!(
                     f,
@@ -75,19 +75,19 @@ impl fmt::Display for RingError {
                 ),
                 _ => write!(
                     f,
-                    "io_uring on this kernel ({kernel}) failed while {}: {e}; headwater needs \
-                     Linux 6.1 or newer",
+                    "io_uring on this kernel ({kernel}) failed while {}: {e}; the ring driver \
+                     needs Linux 6.1 or newer",
                     self.what
                 ),
             },
             Cause::Missing(operation) => write!(
                 f,
-                "io_uring on this kernel ({kernel}) lacks {operation}; headwater needs Linux 6.1 or newer"
+                "io_uring on this kernel ({kernel}) lacks {operation}; the ring driver needs Linux 6.1 or newer"
             ),
             Cause::Misbehaves(how) => write!(
                 f,
                 "io_uring on this kernel ({kernel}) does not work as needed: {how}; \
-                 headwater needs Linux 6.1 or newer"
+                 the ring driver needs Linux 6.1 or newer"
             ),
         }
     }

@@ -112,7 +112,10 @@ fn watches(watches: &Watches) -> [Family; 4] {
 
 /// The shards' loops.
 fn shards(sources: &Sources) -> Vec<Family> {
-    let mut enters = Family::counter("headwater_shard_enters", "Calls of io_uring_enter");
+    let mut enters = Family::counter(
+        "headwater_shard_enters",
+        "Calls of io_uring_enter, or of epoll_wait",
+    );
     let mut submissions = Family::counter(
         "headwater_shard_submissions",
         "Operations handed to the kernel",

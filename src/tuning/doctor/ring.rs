@@ -32,8 +32,8 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
                 _ => "follow the advice in that sentence",
             };
             found.push(
-                Finding::new(Severity::Critical, AREA, why)
-                    .cost("headwater does not start: io_uring is its one driver")
+                Finding::new(Severity::Warning, AREA, why)
+                    .cost("headwater uses epoll instead, which costs more CPU for each request")
                     .fix(fix),
             );
         }

@@ -393,7 +393,7 @@ fn settings_are_compared_and_unsafe_ones_are_critical() {
 }
 
 #[test]
-fn no_ring_is_critical_and_lacking_features_are_notes() {
+fn no_ring_is_a_warning_and_lacking_features_are_notes() {
     let tree = Tree::new(&[
         ("proc/sys/kernel/osrelease", "6.0.9"),
         ("proc/sys/kernel/io_uring_disabled", "2"),
@@ -402,7 +402,7 @@ fn no_ring_is_critical_and_lacking_features_are_notes() {
     host.ring = Some(Err("io_uring is switched off on this host".to_owned()));
     let found = ring::check(&host);
     assert_eq!(found[0].severity, Severity::Warning);
-    assert_eq!(found[1].severity, Severity::Critical);
+    assert_eq!(found[1].severity, Severity::Warning);
     assert_eq!(
         found[1].fix.as_deref(),
         Some("sysctl -w kernel.io_uring_disabled=0")

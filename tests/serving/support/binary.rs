@@ -7,12 +7,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
 
+use headwater::runtime::DriverChoice;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{Client, PATIENCE};
 
-/// The program, without the settings of the user who runs the tests.
+/// The program, without the settings of the user who runs the tests but for the driver: the suite
+/// runs on each.
 pub(crate) fn headwater() -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_headwater")))
 }
@@ -20,7 +22,8 @@ pub(crate) fn headwater() -> Command {
 fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if name.starts_with("HEADWATER_") || name == "PORT" {
+        let is_setting = name.starts_with("HEADWATER_") && name != DriverChoice::VARIABLE;
+        if is_setting || name == "PORT" {
             command.env_remove(&*name);
         }
     }
