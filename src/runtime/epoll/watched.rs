@@ -119,3 +119,89 @@ fn number(handle: &Handle) -> usize {
 fn token(number: usize, generation: u32) -> u64 {
     u64::from(generation) << 32 | number as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sys::epoll::ReadyList;
+
+    fn key(index: u32) -> Key {
+        Key {
+            index,
+            generation: 0,
+        }
+    }
+
+    fn handle(fd: impl Into<OwnedFd>) -> Handle {
+        Rc::new(fd.into())
+    }
+
+    /// The tokens of what is ready now.
+    fn ready(epoll: &Epoll) -> Vec<u64> {
+        let mut list = ReadyList::new(8);
+        epoll
+            .wait(&mut list, Some(std::time::Duration::ZERO))
+            .unwrap();
+        (0..list.len())
+            .filter_map(|at| list.get(at))
+            .map(|(token, _)| token)
+            .collect()
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_descriptor() {
+        let epoll = Epoll::new().unwrap();
+        let mut watched = WatchedFds::default();
+        let (near, far) = UnixStream::pair().unwrap();
+        let first = handle(near);
+        let number = number(&first);
+        watched.wait(&epoll, &first, key(1)).unwrap();
+        let old = ready(&epoll)[0];
+        watched.by_token(old).unwrap().is_readable = true;
+        watched.leave(&first, key(1));
+        drop(first);
+        // The kernel gives the lowest number that is free.
+        let second = handle(far.try_clone().unwrap());
+        assert_eq!(
+            super::number(&second),
+            number,
+            "the number was not used again"
+        );
+        assert!(watched.of(&second).is_none());
+        watched.wait(&epoll, &second, key(2)).unwrap();
+        assert!(
+            watched.by_token(old).is_none(),
+            "an event of the first is nobody's"
+        );
+        let new = ready(&epoll)[0];
+        let entry = watched.by_token(new).unwrap();
+        assert!(!entry.is_readable && entry.waiting == [key(2)]);
+    }
+
+    #[test]
+    fn a_descriptor_that_is_in_the_set_already_is_told_of_again() {
+        let epoll = Epoll::new().unwrap();
+        let mut watched = WatchedFds::default();
+        let (near, _far) = UnixStream::pair().unwrap();
+        let near = Rc::new(OwnedFd::from(near));
+        let one: Handle = Rc::clone(&near) as Handle;
+        watched.wait(&epoll, &one, key(1)).unwrap();
+        assert_eq!(ready(&epoll).len(), 1);
+        watched.leave(&one, key(1));
+        // Another handle of the same descriptor, which therefore stays in the set.
+        struct Other(Rc<OwnedFd>);
+        impl AsFd for Other {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+        }
+        let other: Handle = Rc::new(Other(near));
+        watched.wait(&epoll, &other, key(2)).unwrap();
+        let token = ready(&epoll)[0];
+        assert_eq!(watched.waiting(token, 0), Some(key(2)));
+        assert_eq!(watched.waiting(token, 1), None);
+    }
+}
