@@ -331,7 +331,11 @@ impl Shard {
     }
 
     fn take_turn(&self, turn: &mut Turn) -> io::Result<()> {
-        let Turn { wakers, retired } = turn;
+        let Turn {
+            wakers,
+            retired,
+            completions,
+        } = turn;
         let core = &*self.0;
         core.stall_detector.turn_ends();
         let busy = core.executor.borrow().has_ready() || !core.yielded.borrow().is_empty();
@@ -353,12 +357,12 @@ impl Shard {
         };
         {
             let mut driver = core.driver.borrow_mut();
-            let before = driver.stats().completions;
             let now_ns = driver.turn(wait, wakers)?;
             std::mem::swap(driver.retired(), retired);
             let stats = driver.stats();
             core.stall_detector
-                .turn_begins(now_ns, stats.completions - before);
+                .turn_begins(now_ns, stats.completions - *completions);
+            *completions = stats.completions;
             core.stats
                 .store_driver(stats, core.executor.borrow().live());
         }
@@ -421,11 +425,12 @@ impl Shard {
     }
 }
 
-/// Vectors of one turn that are kept for their memory.
+/// What one turn leaves to the next: vectors, for their memory, and the number of completions.
 #[derive(Default)]
 struct Turn {
     wakers: Vec<Waker>,
     retired: Retired,
+    completions: u64,
 }
 
 /// Winds a shard down when its loop ends, also by a panic. Tasks and shard hold references to each

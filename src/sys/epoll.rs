@@ -42,8 +42,9 @@ impl ReadyList {
     }
 }
 
-/// Edges in both directions and the end of the peer's; errors are always told.
-const EDGES: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
+/// Edges in both directions, urgent data, and the end of the peer's; errors are always told.
+const EDGES: u32 =
+    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
 
 impl Epoll {
     /// An empty set.
@@ -56,7 +57,7 @@ impl Epoll {
 
     /// Adds a descriptor. If it is ready now, the next wait tells so.
     ///
-    /// Errors: `EPERM` for a regular file or a folder, which are always ready; `EEXIST` if it is in
+    /// Errors: `EPERM` for a folder or a file of a disk, which are always ready; `EEXIST` if it is in
     /// the set already; `ENOSPC` at the user's limit (`fs.epoll.max_user_watches`).
     pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, token)
@@ -65,6 +66,11 @@ impl Epoll {
     /// Changes the token of a descriptor. If it is ready now, the next wait tells so again.
     pub fn modify(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, token)
+    }
+
+    /// Takes a descriptor out, as its close would if no duplicate of it is open.
+    pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0)
     }
 
     fn control(&self, what: libc::c_int, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {

@@ -29,6 +29,8 @@ pub struct Ready {
     pub writable: bool,
     /// The peer has ended its sending direction.
     pub peer_end: bool,
+    /// A TCP peer has sent urgent data.
+    pub urgent: bool,
     /// The events as the kernel gives them.
     pub bits: u32,
 }
@@ -42,6 +44,7 @@ impl Ready {
             readable: over || has(libc::POLLIN | libc::POLLRDHUP),
             writable: over || has(libc::POLLOUT),
             peer_end: over || has(libc::POLLRDHUP),
+            urgent: has(libc::POLLPRI),
             bits,
         }
     }

@@ -209,6 +209,12 @@ pub fn connect(fd: BorrowedFd<'_>, address: &socket2::SockAddr) -> io::Result<bo
     }
 }
 
+/// Whether this is a TCP connection.
+pub fn is_tcp(fd: BorrowedFd<'_>) -> bool {
+    let protocol = SockRef::from(&fd).protocol();
+    matches!(protocol, Ok(Some(socket2::Protocol::TCP)))
+}
+
 /// The error that a socket has pending (`SO_ERROR`), if there is one.
 pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     SockRef::from(&fd).take_error()

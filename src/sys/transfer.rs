@@ -4,6 +4,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use std::sync::OnceLock;
+
 use nix::fcntl::PosixFadviseAdvice;
 
 /// [`splice`]: more data follows, hold back a partial segment.
@@ -105,9 +107,12 @@ fn change_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 /// bytes read, which may be fewer than asked, 0 at the end of the file.
 ///
 /// Errors: `EAGAIN` when the first byte isn't cached, `EOPNOTSUPP` where the
-/// file system can't tell.
+/// file system can't tell, or the kernel tells wrong.
 pub fn pread_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let position = file_offset(offset)?;
+    if !nowait_is_reliable() {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
     let piece = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -119,6 +124,18 @@ pub fn pread_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::R
     })
 }
 
+/// Whether a read with `RWF_NOWAIT` that gives 0 is at the end of the file: on Linux 5.9 and 5.10 it
+/// need not be (BUGS of readv(2)).
+fn nowait_is_reliable() -> bool {
+    const WRONG: std::ops::RangeInclusive<(u32, u32)> = (5, 9)..=(5, 10);
+    static IS_RELIABLE: OnceLock<bool> = OnceLock::new();
+    *IS_RELIABLE.get_or_init(|| {
+        let release = super::probe::kernel_release().unwrap_or_default();
+        let version = super::probe::KernelVersion::parse(&release);
+        !version.is_some_and(|version| WRONG.contains(&(version.major, version.minor)))
+    })
+}
+
 /// Reads into the whole capacity of `buffer`, whose content is replaced, without waiting: from a
 /// file at `offset` what is in the page cache, from anything else what has come. Returns the bytes
 /// read, which are then the buffer's length.
@@ -126,13 +143,24 @@ pub fn pread_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::R
 /// Errors: as [`pread_nowait`]; `EAGAIN` where nothing has come, `EOPNOTSUPP` where the kernel
 /// can't promise not to wait.
 pub fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset: u64) -> io::Result<usize> {
-    match read_into(fd, buffer, file_offset(offset)?, libc::RWF_NOWAIT) {
+    let read = match nowait_is_reliable() {
+        true => read_into(fd, buffer, file_offset(offset)?, libc::RWF_NOWAIT),
+        // What has positions may be a file, for which 0 is not to be believed.
+        false if has_positions(fd) => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+        false => read_into(fd, buffer, -1, libc::RWF_NOWAIT),
+    };
+    match read {
         // A counter or a queue has no positions.
         Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => {
             read_into(fd, buffer, -1, libc::RWF_NOWAIT)
         }
         result => result,
     }
+}
+
+fn has_positions(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: lseek takes no pointers, and moves nothing by 0 from where it is.
+    unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 }
 }
 
 /// As [`read_nowait`], but waits for the disk.

@@ -3,12 +3,16 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::one_shard::on_shard;
-use headwater::runtime::{Elapsed, Listener, RingOptions, Stream, sleep, timeout, yield_now};
+use headwater::runtime::driver::{Handle, OpenFlags};
+use headwater::runtime::{
+    Elapsed, Listener, RingOptions, Stream, open, read_at, sleep, timeout, yield_now,
+};
 
 fn receive_buffers(receive_buffers: u16) -> RingOptions {
     RingOptions {
@@ -379,5 +383,61 @@ fn more_operations_than_the_queue_holds_are_all_submitted_before_the_shard_waits
         );
         let submissions = shard.stats().submissions;
         assert_eq!(submissions, 51, "50 receives and the mailbox's read");
+    });
+}
+
+#[test]
+fn bytes_behind_urgent_data_are_received() {
+    on_shard(RingOptions::default(), |_| async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = Stream::new(listener.accept().unwrap().0);
+        let mut receiver = near.receiver();
+        far.write_all(b"abc").unwrap();
+        socket2::SockRef::from(&far).send_out_of_band(b"!").unwrap();
+        far.write_all(b"def").unwrap();
+        let mut received = Vec::new();
+        while received.len() < 6 {
+            received.extend_from_slice(&receiver.next().await.unwrap().unwrap());
+        }
+        assert_eq!(received, b"abcdef");
+    });
+}
+
+#[test]
+fn files_of_proc_are_read() {
+    on_shard(RingOptions::default(), |shard| async move {
+        for path in [
+            "/proc/mounts",
+            "/proc/self/status",
+            "/proc/sys/kernel/osrelease",
+        ] {
+            let file: Handle = Rc::new(std::fs::File::open(path).unwrap());
+            let (read, buf) = read_at(&shard, file, Vec::with_capacity(4096), 0, false).await;
+            assert!(read.unwrap() > 0 && !buf.is_empty(), "{path}");
+        }
+    });
+}
+
+#[test]
+fn an_open_that_waits_for_the_other_end_of_a_fifo_keeps_nobody_else_waiting() {
+    on_shard(RingOptions::default(), |shard| async move {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let folder: Handle = Rc::new(std::fs::File::open(dir.path()).unwrap());
+        let own = shard.clone();
+        let opening = shard.spawn(async move {
+            open(&own, folder, c"fifo".to_owned(), OpenFlags::default()).await
+        });
+        sleep(Duration::from_millis(5)).await;
+        let _writer = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        let fifo = opening.await.unwrap().unwrap();
+        let flags = nix::fcntl::fcntl(&fifo, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+        assert_eq!(flags & nix::libc::O_NONBLOCK, 0, "it was not asked for");
     });
 }

@@ -1,16 +1,20 @@
 //! One operation's system call, without waiting.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::runtime::driver::{Handle, Interest, Op};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::runtime::driver::{Handle, Interest, Op, OpenFlags};
 use crate::runtime::send_buf::SendBuf;
 use crate::sys::open::{OpenHow, openat2};
 use crate::sys::ready::{Ready, ready_now};
 use crate::sys::{self, transfer};
 
-pub(super) const ALWAYS_READY: i32 = nix::errno::Errno::EPERM as i32;
-pub(super) const CANCELLED: i32 = nix::errno::Errno::ECANCELED as i32;
+pub(super) const ALWAYS_READY: i32 = Errno::EPERM as i32;
+pub(super) const CANCELLED: i32 = Errno::ECANCELED as i32;
 
 /// How an attempt ended.
 pub(super) enum Attempt {
@@ -58,14 +62,7 @@ pub(super) fn attempt(op: &mut Op, is_first: bool) -> Attempt {
         Op::ReadAt {
             file, buf, offset, ..
         } => read(file, buf, *offset),
-        Op::Open { dir, path, how } => {
-            let cached = OpenHow::of(how.flags, how.resolve).cached();
-            match openat2((**dir).as_fd(), path, &cached) {
-                Ok(fd) => Attempt::Opened(fd),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Attempt::Work,
-                Err(error) => Attempt::Done(Err(error)),
-            }
-        }
+        Op::Open { dir, path, how } => open(dir, path, *how),
         Op::Poll { fd, interest } => match ready_now((**fd).as_fd()) {
             Ok(ready) if is_ready(*interest, ready) => Attempt::Done(Ok(ready.bits)),
             Ok(_) => Attempt::Wait(fd.clone()),
@@ -81,6 +78,31 @@ pub(super) fn attempt(op: &mut Op, is_first: bool) -> Attempt {
             }
         }
         Op::Connect { socket, .. } => connected(socket),
+    }
+}
+
+/// What needs no disk to be found. `O_NONBLOCK` keeps the open of a FIFO from waiting for its other
+/// end, as RESOLVE_CACHED does not.
+fn open(dir: &Handle, path: &CStr, how: OpenFlags) -> Attempt {
+    let bits = |flag: OFlag| u64::from(flag.bits().cast_unsigned());
+    let leaves_mode = how.flags & (bits(OFlag::O_PATH) | bits(OFlag::O_NONBLOCK)) != 0;
+    let nonblocking = match leaves_mode {
+        true => 0,
+        false => bits(OFlag::O_NONBLOCK),
+    };
+    let cached = OpenHow::of(how.flags | nonblocking, how.resolve).cached();
+    let opened = openat2((**dir).as_fd(), path, &cached).and_then(|fd| {
+        if !leaves_mode {
+            transfer::set_blocking(fd.as_fd())?;
+        }
+        Ok(fd)
+    });
+    match opened {
+        Ok(fd) => Attempt::Opened(fd),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Attempt::Work,
+        // A FIFO without a reader; a worker waits for one.
+        Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => Attempt::Work,
+        Err(error) => Attempt::Done(Err(error)),
     }
 }
 
@@ -104,20 +126,24 @@ fn read(file: &Handle, buf: &mut Vec<u8>, offset: u64) -> Attempt {
         Ok(read) => return Attempt::Done(Ok(read as u32)),
         Err(error) => error,
     };
-    if error.kind() == io::ErrorKind::WouldBlock {
-        // A regular file can't be waited for, and goes to a worker then.
-        return Attempt::Wait(file.clone());
-    }
-    if error.raw_os_error() != Some(nix::errno::Errno::EOPNOTSUPP as i32) {
+    let would_block = error.kind() == io::ErrorKind::WouldBlock;
+    if !would_block && error.raw_os_error() != Some(Errno::EOPNOTSUPP as i32) {
         return Attempt::Done(Err(error));
     }
-    // Where the kernel can't promise not to wait: a queue that has something gives it at once, and
-    // so may a file in memory, but one on a disk may wait.
+    // Also one of /proc or /sys, which epoll takes but never tells of.
+    if is_file(fd) {
+        return Attempt::Work;
+    }
+    if would_block {
+        return Attempt::Wait(file.clone());
+    }
+    // A queue or a pipe for which the kernel can't promise not to wait, and that has something:
+    // it gives that at once, since a shard is the only reader of what it reads.
     match ready_now(fd) {
-        Ok(ready) if ready.readable && !is_file(fd) => {
-            let read = transfer::read_waiting(fd, buf, offset);
-            Attempt::Done(read.map(|read| read as u32))
-        }
+        Ok(ready) if ready.readable => match transfer::read_waiting(fd, buf, offset) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Attempt::Wait(file.clone()),
+            read => Attempt::Done(read.map(|read| read as u32)),
+        },
         Ok(_) => Attempt::Wait(file.clone()),
         Err(error) => Attempt::Done(Err(error)),
     }

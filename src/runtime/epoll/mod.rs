@@ -17,6 +17,7 @@ mod watched;
 mod workers;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -35,7 +36,7 @@ use crate::limits;
 use crate::observe::Writer;
 use crate::sys::epoll::{Epoll, ReadyList};
 use crate::sys::open::OpenHow;
-use crate::sys::ready::{Ready, ready_now};
+use crate::sys::ready::Ready;
 use crate::sys::{self, transfer};
 
 use attempt::{Attempt, attempt};
@@ -103,6 +104,12 @@ impl EpollDriver {
         self.table.set(key, State::Done(result))
     }
 
+    fn opened(&mut self, key: Key, fd: OwnedFd) -> Option<Waker> {
+        self.record(key, &Ok(0), false);
+        self.stats.completions += 1;
+        self.table.set(key, State::Opened(fd))
+    }
+
     fn record(&mut self, key: Key, result: &io::Result<u32>, more: bool) {
         if !self.records.are_kept() {
             return;
@@ -147,11 +154,7 @@ impl EpollDriver {
                 self.leave(key);
                 self.finish(key, result)
             }
-            Attempt::Opened(dir) => {
-                let waker = self.table.set(key, State::Opened(dir));
-                self.stats.completions += 1;
-                waker
-            }
+            Attempt::Opened(fd) => self.opened(key, fd),
             // It has tried, as it would have before its cancellation reached the kernel.
             Attempt::Wait(_) if is_orphan => {
                 self.table.free(key);
@@ -167,7 +170,7 @@ impl EpollDriver {
                         false => None,
                     }
                 }
-                // A regular file whose file system can't promise not to wait.
+                // A file or a folder, which is not waited for.
                 Err(error) if error.raw_os_error() == Some(attempt::ALWAYS_READY) => {
                     self.work_or_finish(key)
                 }
@@ -203,16 +206,24 @@ impl EpollDriver {
                 path: path.clone(),
                 how: OpenHow::of(how.flags, how.resolve),
             },
-            // Ready at once, as poll(2) has it.
-            Op::Poll { fd, .. } => {
-                let bits = ready_now((**fd).as_fd())?.bits;
-                self.table.set(key, State::Done(Ok(bits)));
-                return Ok(());
-            }
-            _ => return Err(io::Error::other("an operation that needs no worker")),
+            // A file's peer does not end.
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
         };
         self.table.set(key, State::Working);
-        self.workers.start(key, work)
+        self.workers.start(key, work).map_err(|(error, work)| {
+            self.give_back(key, work);
+            error
+        })
+    }
+
+    /// Restores the buffer of an operation that no worker has.
+    fn give_back(&mut self, key: Key, work: Option<Work>) {
+        if let Some(Work::Read { buf, .. }) = work
+            && let Some(tracked) = self.table.get(key)
+            && let Some(Op::ReadAt { buf: place, .. }) = &mut tracked.op
+        {
+            *place = buf;
+        }
     }
 
     /// Takes what the workers have done.
@@ -232,10 +243,7 @@ impl EpollDriver {
                     self.table.free(key);
                     None
                 }
-                Worked::Opened(Ok(fd)) => {
-                    self.stats.completions += 1;
-                    self.table.set(key, State::Opened(fd))
-                }
+                Worked::Opened(Ok(fd)) => self.opened(key, fd),
                 Worked::Opened(Err(error)) => self.finish(key, Err(error)),
             };
             wakers.extend(waker);
@@ -256,7 +264,9 @@ impl EpollDriver {
                 continue;
             };
             entry.is_readable |= ready.readable;
-            entry.has_ended |= ready.peer_end;
+            if ready.peer_end || ready.urgent {
+                entry.short_read_empties = Some(false);
+            }
             // One that does not wait any more leaves the list, and the next takes its place.
             let mut place = 0;
             while let Some(key) = self.watched.waiting(token, place) {
@@ -289,6 +299,10 @@ impl EpollDriver {
             && let Some(handle) = attempt::waits_for(op)
         {
             self.watched.leave(handle, key);
+            // A listener is often shared with other processes.
+            if matches!(op, Op::Accept { .. }) {
+                self.watched.remove(&self.epoll, handle);
+            }
         }
     }
 
@@ -325,12 +339,11 @@ impl EpollDriver {
         match received {
             None => Some(MultishotEvent::Stopped(StopReason::NoBuffer)),
             Some(Ok(Some(buf))) => {
-                // A short read has emptied the socket (epoll(7)), unless its end is still to come.
                 if let Some(entry) = &mut entry
                     && buf.len() < room
-                    && !entry.has_ended
                 {
-                    entry.is_readable = false;
+                    let is_tcp = || sys::socket::is_tcp(fd);
+                    entry.is_readable = !*entry.short_read_empties.get_or_insert_with(is_tcp);
                 }
                 Some(MultishotEvent::Received(buf))
             }
@@ -460,16 +473,23 @@ impl Driver for EpollDriver {
         let is_multishot = matches!(tracked.op, Some(Op::Accept { .. } | Op::Open { .. }));
         let ended = match tracked.state {
             State::Started | State::Waiting => true,
-            State::Working => self.workers.cancel(key),
+            State::Working => {
+                let work = self.workers.cancel(key);
+                let is_back = work.is_some();
+                self.give_back(key, work);
+                is_back
+            }
             _ => false,
         };
         if !ended {
             return;
         }
         self.leave(key);
+        let cancelled = || io::Error::from_raw_os_error(attempt::CANCELLED);
+        self.record(key, &Err(cancelled()), false);
         let end = match is_multishot {
             true => State::Stopped,
-            false => State::Done(Err(io::Error::from_raw_os_error(attempt::CANCELLED))),
+            false => State::Done(Err(cancelled())),
         };
         let waker = self.table.set(key, end);
         self.woken.extend(waker);
@@ -485,12 +505,18 @@ impl Driver for EpollDriver {
         );
         match tracked.state {
             State::Started if must_send => tracked.is_orphan = true,
-            State::Working if !self.workers.cancel(key) => {
+            State::Working if self.workers.cancel(key).is_none() => {
                 if let Some(tracked) = self.table.get(key) {
                     tracked.is_orphan = true;
                 }
             }
+            State::Done(_) | State::Opened(_) | State::Stopped => {
+                self.table.free(key);
+                return;
+            }
             _ => {
+                let cancelled = io::Error::from_raw_os_error(attempt::CANCELLED);
+                self.record(key, &Err(cancelled), false);
                 self.leave(key);
                 self.table.free(key);
                 return;
@@ -536,11 +562,14 @@ impl Driver for EpollDriver {
                 batch: 1,
                 batch_wait: Duration::ZERO,
             };
-            if self.turn(wait, &mut wakers).is_err() {
+            let turned = self.turn(wait, &mut wakers);
+            // A turn with wakers to wake would not wait.
+            self.table.retired.wakers.append(&mut wakers);
+            if turned.is_err() {
                 break;
             }
         }
-        self.table.retired.wakers.append(&mut wakers);
+        self.table.retired.wakers.append(&mut self.woken);
         self.given_up = self.table.unfinished() > 0;
     }
 

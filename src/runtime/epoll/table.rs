@@ -39,20 +39,20 @@ pub(super) struct Tracked {
     pub is_orphan: bool,
     /// A receive was cancelled, and gives what has arrived.
     pub is_stopping: bool,
-    /// The turn in which it last gave something, and how often it did in that turn.
+    /// The turn in which it was last polled, and how often it was in that turn.
     turn: u64,
-    given: u32,
+    polls: u32,
 }
 
 impl Tracked {
-    /// Counts something that the operation gives in this turn; false beyond `most`.
+    /// Counts a poll in this turn; false beyond `most`.
     pub(crate) fn may_give(&mut self, turn: u64, most: u32) -> bool {
         if self.turn != turn {
             self.turn = turn;
-            self.given = 0;
+            self.polls = 0;
         }
-        self.given += 1;
-        self.given <= most
+        self.polls += 1;
+        self.polls <= most
     }
 }
 
@@ -77,7 +77,7 @@ impl Table {
                 is_orphan: false,
                 is_stopping: false,
                 turn: 0,
-                given: 0,
+                polls: 0,
             });
             self.tracked.len() as u32 - 1
         });
@@ -134,7 +134,7 @@ impl Table {
         tracked.generation = tracked.generation.wrapping_add(1) & 0x7fff_ffff;
         tracked.is_orphan = false;
         tracked.is_stopping = false;
-        tracked.given = 0;
+        tracked.polls = 0;
         self.unfinished -= usize::from(!state.is_over());
         self.free.push(key.index);
         self.retired.wakers.extend(waker);

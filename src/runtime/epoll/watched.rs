@@ -1,8 +1,8 @@
 //! The descriptors in the epoll set, and which operations wait for each.
 //!
 //! A descriptor is added once, for all edges, when an operation first waits for it. The kernel
-//! takes it out by itself when it is closed, which the driver is not told of, and its number may
-//! then be another's. So an entry remembers which [`Handle`] it was made for (by a weak reference,
+//! takes it out by itself when its last duplicate is closed, which the driver is not told of, and
+//! its number may then be another's. So an entry remembers which [`Handle`] it was made for (by a weak reference,
 //! which keeps the handle's address from being used again, not its descriptor open), and a token
 //! carries the entry's generation, so that an event of an earlier descriptor is not taken for one
 //! of this.
@@ -20,8 +20,9 @@ pub(super) struct WatchedFd {
     handle: Option<Weak<dyn AsFd>>,
     /// A read may give something: since the last that gave nothing, the kernel has told of a change.
     pub is_readable: bool,
-    /// The peer has ended its sending direction, or the connection is gone.
-    pub has_ended: bool,
+    /// A read that gives less than was asked for has emptied the socket (epoll(7)): so for TCP until
+    /// the end of the stream or urgent data is to be read. `None`: not looked at yet.
+    pub short_read_empties: Option<bool>,
     /// The operations that wait for it.
     pub waiting: Vec<Key>,
 }
@@ -60,7 +61,7 @@ impl WatchedFds {
             entry.generation = generation;
             entry.handle = Some(Rc::downgrade(handle));
             entry.is_readable = false;
-            entry.has_ended = false;
+            entry.short_read_empties = None;
         }
         if !entry.waiting.contains(&key) {
             entry.waiting.push(key);
@@ -72,6 +73,17 @@ impl WatchedFds {
     pub(crate) fn leave(&mut self, handle: &Handle, key: Key) {
         if let Some(entry) = self.0.get_mut(number(handle)) {
             entry.waiting.retain(|waiting| *waiting != key);
+        }
+    }
+
+    /// Takes a descriptor out that other processes may keep open, unless an operation waits for it.
+    pub(crate) fn remove(&mut self, epoll: &Epoll, handle: &Handle) {
+        if let Some(entry) = self.of(handle)
+            && entry.waiting.is_empty()
+        {
+            entry.handle = None;
+            // One that can't be taken out wakes the shard for nothing, at worst.
+            let _ = epoll.remove((**handle).as_fd());
         }
     }
 
@@ -95,7 +107,7 @@ impl WatchedFd {
             generation: 0,
             handle: None,
             is_readable: false,
-            has_ended: false,
+            short_read_empties: None,
             waiting: Vec::new(),
         }
     }

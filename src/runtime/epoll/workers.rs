@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
 use crate::runtime::driver::Key;
+use crate::sys::cpu;
 use crate::sys::eventfd::EventFd;
 use crate::sys::open::{OpenHow, openat2};
 use crate::sys::sync::lock;
@@ -85,8 +86,8 @@ impl Workers {
 
     /// Queues a job, and starts a thread if none is idle.
     ///
-    /// Errors: no thread could be started, and there is none.
-    pub(crate) fn start(&mut self, key: Key, work: Work) -> io::Result<()> {
+    /// Errors: no thread could be started, and there is none; with the job.
+    pub(crate) fn start(&mut self, key: Key, work: Work) -> Result<(), (io::Error, Option<Work>)> {
         let needs_thread = {
             let mut jobs = lock(&self.shared.jobs);
             jobs.queue.push_back((key, work));
@@ -100,8 +101,7 @@ impl Workers {
             match thread {
                 Ok(thread) => self.threads.push(thread),
                 Err(error) if self.threads.is_empty() => {
-                    self.cancel(key);
-                    return Err(error);
+                    return Err((error, self.cancel(key)));
                 }
                 // Those that there are do it.
                 Err(_) => {}
@@ -111,12 +111,11 @@ impl Workers {
         Ok(())
     }
 
-    /// Takes a job back; false if a thread has it.
-    pub(crate) fn cancel(&mut self, key: Key) -> bool {
+    /// Takes a job back; `None` if a thread has it.
+    pub(crate) fn cancel(&mut self, key: Key) -> Option<Work> {
         let mut jobs = lock(&self.shared.jobs);
-        let before = jobs.queue.len();
-        jobs.queue.retain(|(queued, _)| *queued != key);
-        jobs.queue.len() < before
+        let at = jobs.queue.iter().position(|(queued, _)| *queued == key)?;
+        jobs.queue.remove(at).map(|(_, work)| work)
     }
 
     /// What was done since the last time.
@@ -146,6 +145,9 @@ impl Drop for Workers {
 }
 
 fn run(shared: &Shared) {
+    // Not on the shard's CPU alone, to which the thread that starts this one is pinned. Where that
+    // fails it stays there, which only costs time.
+    let _ = cpu::allowed_of_process().and_then(|cpus| cpu::pin_current_thread(&cpus));
     let mut jobs = lock(&shared.jobs);
     loop {
         if jobs.closed {
