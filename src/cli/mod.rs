@@ -59,8 +59,7 @@ pub fn main() -> ExitCode {
 /// Shows the requested help or version, or what is wrong with the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     if let Some(folder) = folder_in_place_of_a_command(error) {
-        let sentence =
-            format_args!("{folder} is no command; did you mean: headwater serve {folder}");
+        let sentence = format!("{folder} is no command; did you mean: headwater serve {folder}");
         return fail(&sentence, 2);
     }
     match error.print() {
