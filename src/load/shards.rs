@@ -259,7 +259,7 @@ pub(super) async fn watch<P: ShardEngine, E>(
     }
 }
 
-/// Waits for tasks that were told to end, at most for [`limits::GRACE_MS`].
+/// Waits for tasks whose end was requested, at most for [`limits::GRACE_MS`].
 pub(super) async fn ended(engine: &impl ShardEngine) {
     let patience_ns = limits::GRACE_MS * 1_000_000;
     ended_before(engine, monotonic_ns() + patience_ns).await;

@@ -1,4 +1,4 @@
-//! `epoll(7)`, edge-triggered: the kernel tells of each change of a descriptor once.
+//! `epoll(7)`, edge-triggered: the kernel reports each change of a descriptor once.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -42,7 +42,7 @@ impl ReadyList {
     }
 }
 
-/// Edges in both directions, urgent data, and the end of the peer's; errors are always told.
+/// Edges in both directions, urgent data, and the end of the peer's; the kernel always reports errors.
 const EDGES: u32 =
     (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
 
@@ -55,7 +55,7 @@ impl Epoll {
         Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }))
     }
 
-    /// Adds a descriptor. If it is ready now, the next wait tells so.
+    /// Adds a descriptor. If it is ready now, the next wait reports it.
     ///
     /// Errors: `EPERM` for a folder or a file of a disk, which are always ready; `EEXIST` if it is in
     /// the set already; `ENOSPC` at the user's limit (`fs.epoll.max_user_watches`).
@@ -63,7 +63,7 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_ADD, fd, token)
     }
 
-    /// Changes the token of a descriptor. If it is ready now, the next wait tells so again.
+    /// Changes the token of a descriptor. If it is ready now, the next wait reports it again.
     pub fn modify(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, token)
     }

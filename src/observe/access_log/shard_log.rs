@@ -169,7 +169,7 @@ impl ShardLog {
     }
 
     /// To be called every [`limits::ACCESS_LOG_TICK_MS`] while there is something to do: hands over
-    /// what was recorded before the last call, and has the operator told where records were
+    /// what was recorded before the last call, and reports to the operator where records were
     /// dropped. `false` when nothing is left to do.
     pub fn tick(&self) -> bool {
         let mut inner = self.inner.borrow_mut();

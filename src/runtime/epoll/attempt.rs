@@ -130,7 +130,7 @@ fn read(file: &Handle, buf: &mut Vec<u8>, offset: u64) -> Attempt {
     if !would_block && error.raw_os_error() != Some(Errno::EOPNOTSUPP as i32) {
         return Attempt::Done(Err(error));
     }
-    // Also one of /proc or /sys, which epoll takes but never tells of.
+    // Also one of /proc or /sys, which epoll accepts but reports once only.
     if is_file(fd) {
         return Attempt::Work;
     }

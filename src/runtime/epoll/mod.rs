@@ -163,7 +163,7 @@ impl EpollDriver {
             Attempt::Wait(handle) => match self.watched.wait(&self.epoll, &handle, key) {
                 Ok(()) => {
                     self.table.set(key, State::Waiting);
-                    // The kernel has told of it already, and tells no second time.
+                    // The kernel has reported this edge already, and reports each once.
                     let is_readable = self.watched.of(&handle).is_some_and(|e| e.is_readable);
                     match takes_when_polled && (is_readable || is_stopping) {
                         true => self.table.take_waker(key),

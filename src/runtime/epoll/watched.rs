@@ -1,11 +1,11 @@
 //! The descriptors in the epoll set, and which operations wait for each.
 //!
 //! A descriptor is added once, for all edges, when an operation first waits for it. The kernel
-//! takes it out by itself when its last duplicate is closed, which the driver is not told of, and
-//! its number may then be another's. So an entry remembers which [`Handle`] it was made for (by a weak reference,
-//! which keeps the handle's address from being used again, not its descriptor open), and a token
-//! carries the entry's generation, so that an event of an earlier descriptor is not taken for one
-//! of this.
+//! takes it out by itself when its last duplicate is closed. The driver gets no notice of that, and
+//! the number may then be another descriptor's. So an entry remembers which [`Handle`] it was made
+//! for, by a weak reference, which keeps the handle's address from being used again but not its
+//! descriptor open. A token carries the entry's generation, so that an event of an earlier
+//! descriptor is not taken for one of a later.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,7 +18,7 @@ use crate::sys::epoll::Epoll;
 pub(super) struct WatchedFd {
     generation: u32,
     handle: Option<Weak<dyn AsFd>>,
-    /// A read may give something: since the last that gave nothing, the kernel has told of a change.
+    /// A read may give something: the kernel has reported an edge since the last that gave nothing.
     pub is_readable: bool,
     /// A read that gives less than was asked for has emptied the socket (epoll(7)): so for TCP until
     /// the end of the stream or urgent data is to be read. `None`: not looked at yet.
