@@ -23,8 +23,8 @@ pub trait Service: 'static {
     /// client is gone.
     fn call(&self, request: Request<'_>) -> impl Future<Output = Response>;
 
-    /// Has its say on a refusal that was made without it: of a request whose head could not be
-    /// read, of which there is no `head`, or whose body is too large.
+    /// Edits a refusal that was made without it: of a request whose head could not be read (`head`
+    /// is `None` then), or whose body is too large.
     fn refused(&self, head: Option<&Head<'_>>, response: Response) -> Response {
         let _ = head;
         response
